@@ -1,0 +1,43 @@
+# make chat   talk to the bundled model
+# make test   every test
+# make lint   ruff and pyright
+# Each makes .venv first when it is missing or the dependencies changed: PYTHON names the interpreter (3.11 or newer).
+# Installing writes to standard error and reads nothing, so standard input and output belong to the chat.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: chat test lint
+.SILENT:
+
+chat: .venv/ready-to-chat
+	$(BIN)/rxt chat $(ARGS)
+
+test: .venv/ready-to-develop
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/ready-to-develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.venv/ready-to-chat: pyproject.toml constraints.txt
+	$(call install,.)
+	touch $@
+
+.venv/ready-to-develop: pyproject.toml constraints.txt
+	$(call install,.[dev$(comma)data$(comma)plot$(comma)tensorboard])
+	touch .venv/ready-to-chat $@
+
+comma := ,
+
+define install
+	if [ ! -x $(BIN)/pip ]; then \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+			{ echo "Python 3.11 or newer is needed: name one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }; \
+		$(PYTHON) -m venv --clear .venv </dev/null >&2; \
+	fi
+	echo "Installing into .venv (once; a few minutes) ..." >&2
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)' </dev/null >&2
+endef

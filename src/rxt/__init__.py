@@ -1,0 +1,74 @@
+"""Reactive Transformers: conversation models whose memory is a fixed-size value instead of a growing history.
+
+``import rxt`` is quick: each name below is loaded, and PyTorch with it where needed, when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rxt.config import RxTConfig
+    from rxt.data.tokenizer import ChatTokenizer
+    from rxt.errors import UserError
+    from rxt.generation.conversation import Conversation, load_chat
+    from rxt.generation.sampling import Sampling
+    from rxt.interop.published import load_published_component as load_component
+    from rxt.model.memory import Memory
+    from rxt.model.reactive import ReactiveTransformer
+    from rxt.presets import preset_names
+
+    __version__: str
+
+__all__ = [
+    "ChatTokenizer",
+    "Conversation",
+    "Memory",
+    "ReactiveTransformer",
+    "RxTConfig",
+    "Sampling",
+    "UserError",
+    "__version__",
+    "load_chat",
+    "load_component",
+    "preset_names",
+]
+
+_WHERE = {
+    "ChatTokenizer": "rxt.data.tokenizer:ChatTokenizer",
+    "Conversation": "rxt.generation.conversation:Conversation",
+    "Memory": "rxt.model.memory:Memory",
+    "ReactiveTransformer": "rxt.model.reactive:ReactiveTransformer",
+    "RxTConfig": "rxt.config:RxTConfig",
+    "Sampling": "rxt.generation.sampling:Sampling",
+    "UserError": "rxt.errors:UserError",
+    "load_chat": "rxt.generation.conversation:load_chat",
+    "load_component": "rxt.interop.published:load_published_component",
+    "preset_names": "rxt.presets:preset_names",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value: object = _version()
+    elif name in _WHERE:
+        module, _, attribute = _WHERE[name].partition(":")
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module 'rxt' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("reactive-transformers")
+    except PackageNotFoundError:  # used from a source folder, without installation
+        return "0+unknown"
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The command ``rxt``: one module a verb, all of them thin."""

@@ -1,0 +1,114 @@
+"""``rxt chat``: a terminal conversation, or one answer a line where standard input is piped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+from tyro.conf import Positional, arg
+
+from rxt.cli.arguments import parse_arguments
+from rxt.errors import UserError
+
+if TYPE_CHECKING:
+    from rxt.generation.conversation import Conversation
+
+
+@dataclass(frozen=True)
+class Options:
+    """Talk to a model. It remembers by a memory of constant size, which a file can keep.
+
+    With standard input piped: one message a line in, one answer a line out.
+    """
+
+    model: Annotated[str | None, Positional, arg(metavar="[MODEL]", help_behavior_hint="")] = None
+    """A model folder, or owner/name on the Hugging Face Hub; without it the bundled model."""
+    memory: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Continue from this memory if the file exists, and save to it after every turn."""
+    system: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
+    """A system prompt, memorized at the start; a memory file that exists has its own already."""
+    temperature: float = 0.0
+    """0 always takes the likeliest token; 1 draws from the model's own distribution."""
+    top_k: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Draw from the k likeliest tokens only."""
+    top_p: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Draw from the likeliest tokens that together have this probability."""
+    min_p: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Drop tokens below this share of the likeliest token's probability."""
+    repetition_penalty: float = 1.0
+    """Above 1 makes tokens that are already there less likely."""
+    max_new_tokens: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """The longest answer in tokens; by default what fits into the model's length."""
+    seed: int = 0
+    """Of the fresh memory and of drawing: the same seed and messages give the same answers."""
+
+
+def run(argv: list[str]) -> int:
+    """The verb ``chat``."""
+    options = parse_arguments(Options, "rxt chat", argv)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from rxt.cli.terminal import Terminal, loading
+
+        with loading():
+            chat = open_conversation(options)
+        Terminal(chat, options.model or "bundled model", options.memory).run()
+    else:
+        answer_lines(open_conversation(options), sys.stdin.buffer, sys.stdout.buffer, options.memory)
+    return 0
+
+
+def open_conversation(options: Options) -> Conversation:
+    """Load the model, and the memory file where there is one already."""
+    if options.memory is not None:
+        check_writable(options.memory)
+    from rxt.generation.conversation import load_chat
+    from rxt.generation.sampling import Sampling
+    from rxt.model.memory import Memory
+
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
+    memory = Memory.load(options.memory) if options.memory is not None and options.memory.exists() else None
+    system = options.system if memory is None else None
+    chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens)
+    if memory is not None:
+        chat.restore(memory)
+    return chat
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a memory file that cannot be saved later, before anything has been said."""
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: the folder {path.parent} cannot be written to")
+
+
+def answer_lines(chat: Conversation, source: BinaryIO, target: BinaryIO, memory: Path | None) -> None:
+    """One message a line in, one answer a line out, each written as soon as it is there; a line break in an answer is a space."""
+    for number, query in _lines(source):
+        try:
+            answer = chat.ask(query)
+        except UserError as error:
+            raise UserError(f"standard input line {number}: {error}") from None
+        target.write(" ".join(answer.splitlines()).encode() + b"\n")
+        target.flush()
+        if memory is not None:
+            chat.save(memory)
+    chat.wait()
+
+
+def _lines(source: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The messages with their line numbers; a line without a message is an error, for it would be left without an answer."""
+    for number, line in enumerate(source, start=1):
+        try:
+            text = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"standard input line {number}: not UTF-8 (byte {error.start + 1} of the line)") from None
+        if not text.strip():
+            raise UserError(f"standard input line {number}: empty message")
+        yield number, text

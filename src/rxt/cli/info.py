@@ -1,0 +1,172 @@
+"""``rxt info``: the sizes by name, or one model's parts. Worked out from configurations, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from rxt.cli.arguments import parse_arguments
+from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, GateConfig, MemoryAttentionConfig, RxTConfig
+from rxt.errors import UserError
+from rxt.folders import BUNDLED, model_folder
+from rxt.parameters import parameter_counts
+from rxt.presets import preset, preset_names
+
+FLOAT32 = 4
+"""Bytes of a number of the memory."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Show the sizes that have a name, or one model's parts."""
+
+    model: Annotated[str | None, Positional, arg(metavar="[MODEL|PRESET]", help_behavior_hint="")] = None
+    """A preset's name, a model folder, or owner/name on the Hugging Face Hub; without it the table of all presets."""
+
+
+def run(argv: list[str]) -> int:
+    """The verb ``info``."""
+    options = parse_arguments(Options, "rxt info", argv)
+    console = Console(highlight=False)
+    if options.model is None:
+        console.print(overview())
+        console.print("active: what one token uses of the decoder · memory: what a conversation keeps, in float32", style="dim")
+    else:
+        title, config = find(options.model)
+        console.print(details(title, config))
+    return 0
+
+
+def find(name: str) -> tuple[str, RxTConfig]:
+    """What ``name`` is, and its configuration: a preset, or else a folder or a model of the Hub."""
+    if name in preset_names():
+        return f"preset {name}", preset(name)
+    if not Path(name).expanduser().exists() and "/" not in name:
+        preset(name)  # says which names are near
+    return name, read_config(name)
+
+
+def read_config(source: str) -> RxTConfig:
+    """A model's configuration, in this project's layout or in the published one, which takes reading the weights."""
+    path = model_folder(source, weights=False) / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return RxTConfig.from_file(path)  # says what is wrong
+    if "decoder" in values:
+        return RxTConfig.from_file(path)
+    if "decoder_config" not in values:
+        raise UserError(f"{path}: not a whole model's configuration; rxt info shows presets and whole models")
+    from rxt.model.reactive import ReactiveTransformer
+
+    return ReactiveTransformer.from_pretrained(model_folder(source)).config
+
+
+def overview() -> Table:
+    """All presets, and the bundled model where there is one."""
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    table.add_column("name", no_wrap=True)
+    for heading in ("total", "decoder", "active", "encoder", "memory\nattn.", "memory", "tokens\na turn"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = [(name, preset(name)) for name in preset_names()]
+    if (BUNDLED / "config.json").is_file():
+        rows.append(("bundled model", RxTConfig.from_file(BUNDLED / "config.json")))
+    for name, config in rows:
+        counts = parameter_counts(config)
+        numbers = (counts.total, counts.decoder, counts.decoder_active, counts.encoder, counts.memory_attention)
+        table.add_row(name, *map(short, numbers), in_bytes(counts.memory * FLOAT32), f"{config.max_length:,}")
+    return table
+
+
+def details(title: str, config: RxTConfig) -> Table:
+    """One model, part by part."""
+    counts, decoder, encoder, memory = parameter_counts(config), config.decoder, config.encoder, config.memory_attention
+    table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def section(name: str, parameters: str) -> None:
+        table.add_row()
+        table.add_row(f"[not dim bold]{name}", parameters)
+
+    table.add_row("parameters", f"{counts.total:,}, with the embedding that decoder and encoder share ({counts.embedding:,}) once")
+    table.add_row("layers x width", f"{decoder.layers} x {decoder.width}")
+    table.add_row("vocabulary", f"{decoder.vocab_size:,}")
+    table.add_row("a turn", f"at most {config.max_length:,} tokens, {config.template} template")
+    layers, slots, width = config.memory_shape
+    start = config.memory_init + ("" if config.memory_seed is None else f", always the draw of seed {config.memory_seed}")
+    table.add_row("memory", f"{layers} layers x {slots:,} slots x {width} = {in_bytes(counts.memory * FLOAT32)} a conversation in float32")
+    table.add_row("fresh memory", start)
+
+    active = "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} active for a token"
+    section("decoder", f"{counts.decoder:,} parameters{active}")
+    table.add_row("self-attention", attention(decoder.self_attention))
+    table.add_row("memory cross-attention", attention(decoder.cross_attention))
+    table.add_row("feed-forward", feed_forward(decoder.feed_forward))
+    for name, stack in (("layers before, no memory", decoder.stateless), ("layers after, no memory", decoder.final_stateless)):
+        if stack:
+            table.add_row(name, "; ".join(f"{len([*alike])} x {text}" for text, alike in groupby(map(feed_forward, stack))))
+    table.add_row("norm", decoder.norm + (f", {decoder.head_norm} before the head" if decoder.head_norm else ""))
+
+    section("encoder", f"{counts.encoder:,} parameters")
+    table.add_row("self-attention", attention(encoder.self_attention))
+    if encoder.cross_attention is not None:
+        table.add_row("memory cross-attention", attention(encoder.cross_attention))
+    table.add_row("feed-forward", feed_forward(encoder.feed_forward))
+
+    section("memory attention", f"{counts.memory_attention:,} parameters")
+    table.add_row("variant", memory.variant + (f", {memory.groups} groups of layers" if memory.groups else ""))
+    table.add_row("write", attention(memory.attention))
+    if memory.variant != "simple":
+        table.add_row("consolidation", attention(memory.consolidation or memory.attention))
+    table.add_row("gates", gates(memory))
+    table.add_row("norm", memory.norm.kind + (", mixed with its input" if memory.norm.mixed else ""))
+    return table
+
+
+def attention(config: AttentionConfig) -> str:
+    """One attention block in words."""
+    extras = [f"gated by {config.gate_activation}"] * config.gated + ["norms on queries and keys"] * config.qk_norm
+    heads = f"{config.query_heads} query and {config.kv_heads} key/value heads, width split for {config.heads}"
+    return ", ".join([heads, *extras])
+
+
+def feed_forward(config: FeedForward) -> str:
+    """One feed-forward block in words."""
+    kind = f"{config.activation}{', gated' if config.gated else ''}"
+    if isinstance(config, FeedForwardConfig):
+        return f"{config.dim:,} wide, {kind}"
+    shared = f", {config.shared_experts} shared" if config.shared_experts else ""
+    return f"{config.experts} experts, {config.top_k} a token{shared}, each {config.dim:,} wide, {kind}"
+
+
+def gates(config: MemoryAttentionConfig) -> str:
+    """The residual gates in words."""
+    gate: GateConfig = config.gate
+    if gate.kind in ("ungated", "replace"):
+        return gate.kind
+    consolidation = "" if config.self_gate or config.variant == "simple" else ", the consolidation ungated"
+    return f"{gate.kind}, {gate.activation}, one {'a slot' if gate.per_slot else 'a layer'}{consolidation}"
+
+
+def short(count: int) -> str:
+    """A count in a few digits: 141,379,104 is 141.4M."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.2f}{unit}" if count < 10 * size else f"{count / size:.1f}{unit}"
+    return str(count)
+
+
+def in_bytes(count: int) -> str:
+    """A size in bytes, in binary units: 3 MiB."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,108 @@
+"""``rxt train RECIPE``: every stage of a run, resumed where an earlier start stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from rxt.cli.arguments import parse_arguments
+from rxt.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a model by a recipe, or go on with a run that was stopped."""
+
+    recipe: tyro.conf.Positional[str]
+    """pocket, smoke, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha, rxt-beta."""
+    out: Path | None = None
+    """The run's folder; runs/RECIPE when not given. A run found there goes on."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
+    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable."""
+    validation_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
+    """Conversations to validate on; without them one in 50 of --data is held out."""
+    everyday_share: float | None = None
+    """Share of generated everyday conversations in every batch: 1 without --data, 0.5 with it."""
+    skip_bad_records: bool = False
+    """Count and skip bad records instead of stopping at the first."""
+    seed: int = 0
+    """Of weights, data order and noise: the same seed gives the same model."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE"), tyro.conf.UseAppendAction] = ()
+    """Change a field of the recipe, as in memory_aware.optim.learning_rate=1e-3; repeatable."""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; the first GPU when there is one."""
+    show: bool = False
+    """Print the resolved configuration as JSON and stop."""
+
+
+def run(argv: list[str]) -> int:
+    """Entry of the verb."""
+    options = parse_arguments(TrainOptions, "rxt train", argv)
+    configuration = resolve(options)
+    if options.show:
+        print(json.dumps(configuration, indent=2))
+        return 0
+    import torch
+    from pydantic import TypeAdapter
+    from rich.console import Console
+
+    from rxt.config import parse
+    from rxt.training.config import RunConfig
+    from rxt.training.pipeline import train
+
+    chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(chosen)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
+    train(parse(TypeAdapter(RunConfig), configuration, "recipe"), options.out or Path("runs") / options.recipe, Console(stderr=True), device)
+    return 0
+
+
+def resolve(options: TrainOptions) -> dict[str, Any]:
+    """The recipe with the options applied, as plain values."""
+    from pydantic import TypeAdapter
+
+    from rxt.config import parse
+    from rxt.training.config import RunConfig
+    from rxt.training.recipes import recipe
+
+    base = recipe(options.recipe)
+    share = options.everyday_share
+    if share is None:
+        share = 0.5 if options.data else base.data.everyday_share
+    data = replace(
+        base.data,
+        files=options.data or base.data.files,
+        validation_files=options.validation_data or base.data.validation_files,
+        everyday_share=share,
+        on_bad="skip" if options.skip_bad_records else "stop",
+    )
+    adapter = TypeAdapter(RunConfig)
+    values = adapter.dump_python(replace(base, data=data, seed=options.seed), mode="json")
+    for assignment in options.set:
+        assign(values, assignment)
+    return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
+
+
+def assign(values: dict[str, Any], assignment: str) -> None:
+    """Apply ``a.b.c=value`` to nested values; the value is JSON, or a plain word."""
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise UserError(f"--set {assignment}: write KEY=VALUE")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    target: Any = values
+    for key in parents:
+        target = target.get(key) if isinstance(target, dict) else target[int(key)] if isinstance(target, list) and key.isdigit() and int(key) < len(target) else None
+    if not isinstance(target, dict) or last not in target:
+        raise UserError(f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show prints them all)")
+    target[last] = value

@@ -1,0 +1,95 @@
+"""Encoded interactions as tensors. Nothing is lost: every row and every token of the input is in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rxt.data.template import Encoded
+
+
+@dataclass(frozen=True)
+class Rows:
+    """R token sequences, padded on the right to the longest."""
+
+    ids: Tensor
+    """(R, T) token ids."""
+    mask: Tensor
+    """(R, T) True at real tokens."""
+    targets: Tensor
+    """(R, T) True at tokens that the model must produce."""
+
+    def __getitem__(self, rows: slice) -> Rows:
+        """Some of the rows, cut to the longest among them."""
+        mask = self.mask[rows]
+        length = int(mask.sum(1).max())
+        return Rows(self.ids[rows, :length], mask[:, :length], self.targets[rows, :length])
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, without padding."""
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """B conversations, longest first, as rows ordered by turn and then by conversation.
+
+    The conversations that reach turn t are the first ``alive[t]``, so each turn is one slice of the rows and a shrinking
+    prefix of the memory's batch: a conversation that has ended costs nothing.
+    """
+
+    rows: Rows
+    alive: tuple[int, ...]
+    """Conversations that have a turn t, for every t; it never rises."""
+
+    @property
+    def size(self) -> int:
+        """B: conversations in the batch."""
+        return self.alive[0]
+
+    def turns(self) -> Iterator[slice]:
+        """The rows of turn 0, 1, …"""
+        start = 0
+        for count in self.alive:
+            yield slice(start, start + count)
+            start += count
+
+    def turn_of_row(self) -> Tensor:
+        """(R,) the turn that each row belongs to."""
+        return torch.repeat_interleave(torch.arange(len(self.alive)), torch.tensor(self.alive))
+
+    def targets_by_turn(self, turns: int) -> Tensor:
+        """(turns,) how many targets each turn has, for at least as many turns as there are here."""
+        targets = self.rows.targets[:, 1:].sum(1).cpu()
+        return torch.zeros(turns, dtype=torch.long).index_add(0, self.turn_of_row(), targets)
+
+
+def collate_rows(sequences: Sequence[Encoded], pad: int) -> Rows:
+    """Stack sequences in their order, padded to the longest."""
+    length = max(len(sequence.ids) for sequence in sequences)
+    ids = torch.full((len(sequences), length), pad)
+    mask = torch.zeros(len(sequences), length, dtype=torch.bool)
+    targets = torch.zeros(len(sequences), length, dtype=torch.bool)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence.ids)] = torch.tensor(sequence.ids)
+        mask[row, : len(sequence.ids)] = True
+        targets[row, : len(sequence.ids)] = torch.tensor(sequence.loss)
+    return Rows(ids, mask, targets)
+
+
+def collate_conversations(conversations: Sequence[Sequence[Encoded]], pad: int) -> Conversations:
+    """Arrange conversations of any number of turns, longest first. A system prompt is simply a first turn without targets."""
+    ordered = sorted(conversations, key=len, reverse=True)
+    turns = range(len(ordered[0]))
+    alive = tuple(sum(len(conversation) > turn for conversation in ordered) for turn in turns)
+    sequences = [ordered[index][turn] for turn in turns for index in range(alive[turn])]
+    return Conversations(collate_rows(sequences, pad), alive)

@@ -1,0 +1,33 @@
+"""Seeded everyday conversations: what the bundled model learns from and what its memory is tested with.
+
+Every conversation is a pure function of (split, number of turns, seed, index, config), so nothing is stored.
+"""
+
+from __future__ import annotations
+
+from rxt.data.everyday.generate import (
+    EverydayConfig,
+    EverydayConversation,
+    Question,
+    Split,
+    corpus_lines,
+    generate,
+    retention_conversation,
+)
+from rxt.data.everyday.phrases import kinds, values_of
+from rxt.data.everyday.scoring import correct
+from rxt.data.everyday.wording import Fact
+
+__all__ = [
+    "EverydayConfig",
+    "EverydayConversation",
+    "Fact",
+    "Question",
+    "Split",
+    "corpus_lines",
+    "correct",
+    "generate",
+    "kinds",
+    "retention_conversation",
+    "values_of",
+]

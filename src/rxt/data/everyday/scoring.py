@@ -1,0 +1,39 @@
+"""Whether an answer is right, decided exactly."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Protocol
+
+from rxt.data.everyday.phrases import values_of
+
+NEVER_TOLD_START = "You haven't told me"
+
+
+class Asked(Protocol):
+    """The part of a question that scoring needs."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def value(self) -> str | None: ...
+
+
+@cache
+def _any_value(kind: str) -> re.Pattern[str]:
+    longest_first = sorted(values_of(kind), key=len, reverse=True)
+    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(value) for value in longest_first) + r")(?!\w)", re.IGNORECASE)
+
+
+def correct(question: Asked, answer: str) -> bool:
+    """True when ``answer`` names the value asked for, as a whole word in any case, and no other value of its kind.
+
+    For a fact that was never told, the answer must begin with "You haven't told me".
+    """
+    answer = answer.replace("\u2019", "'").strip()
+    if question.value is None:
+        return answer.startswith(NEVER_TOLD_START)
+    named = {match.lower() for match in _any_value(question.kind).findall(answer)}
+    return named == {question.value.lower()}

@@ -1,0 +1,158 @@
+"""Where rows come from: JSON Lines (gzipped or not), Parquet, or a data set on the hub.
+
+What a file is, its first bytes say, never its name. A row is plain JSON values and the place it was read at; what the
+values mean is for ``records`` to say. Trouble with one row is a ``BadRow``; trouble with a whole file is a ``UserError``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rxt.errors import UserError
+
+DATA_EXTRA = 'pip install "reactive-transformers[data]"'
+HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<subset>[\w.-]+)(?=:))?(:(?P<split>[\w.-]+))?")
+DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
+GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"
+HUB_TIMEOUT = 20.0
+"""Seconds to wait for the hub's list of files."""
+SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test", "eval")
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record as plain JSON values, with the place it was read at (``chat.jsonl:17``)."""
+
+    place: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A line that holds no JSON value, and why."""
+
+    place: str
+    problem: str
+
+
+def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
+    """Every row of ``source``: a file, or a hub data set as ``org/name``, ``org/name:split`` or ``org/name:subset:split``.
+
+    Raises:
+        UserError: nothing is there, it is a folder, it cannot be read or unpacked, or the hub cannot be asked.
+    """
+    path = Path(source)
+    if path.is_dir():
+        raise UserError(f"{source}: is a folder; name a JSON Lines or Parquet file in it")
+    if path.exists():
+        yield from _file_rows(path, str(source))
+        return
+    hub_id = HUB_ID.fullmatch(str(source))
+    if hub_id is None or str(source).endswith((*DATA_SUFFIXES, ".json", ".gz", ".txt")):
+        raise UserError(f"{source}: no such file")
+    repo = hub_id["repo"]
+    for name, local in _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train"):
+        yield from _file_rows(local, f"{repo}/{name}")
+
+
+def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+    if magic == PARQUET_MAGIC:
+        yield from _parquet_rows(path, name)
+        return
+    try:
+        with gzip.open(path, "rb") if magic.startswith(GZIP_MAGIC) else path.open("rb") as stream:
+            yield from _json_rows(stream, name)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{name}: the gzip file is cut off or damaged ({error}); get it again") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+
+
+def _json_rows(stream: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
+    for number, line in enumerate(stream, start=1):
+        place = f"{name}:{number}"
+        line = line.removeprefix(BOM) if number == 1 else line
+        if not line.strip():
+            continue
+        try:
+            yield Row(place, json.loads(line.decode("utf-8")))
+        except UnicodeDecodeError as error:
+            yield BadRow(place, f"not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})")
+        except json.JSONDecodeError as error:
+            yield BadRow(place, f"not JSON ({error.msg} at column {error.colno}); a file holds one JSON object a line")
+        except (ValueError, RecursionError) as error:
+            yield BadRow(place, f"not JSON ({error})")
+
+
+def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(f"{name}: reading Parquet needs pyarrow: {DATA_EXTRA}") from None
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches():
+                for value in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{name}:{number}", value)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{name}: the Parquet file is cut off or damaged ({str(error).splitlines()[0]}); get it again") from None
+
+
+def _download(source: str, repo: str, subset: str | None, split: str) -> Iterator[tuple[str, Path]]:
+    """(name in the repository, local file) of every data file of one split."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        listed = HfApi().dataset_info(repo, timeout=HUB_TIMEOUT).siblings or []
+        names = choose_hub_files([file.rfilename for file in listed], source, subset, split)
+        files = [(name, Path(hf_hub_download(repo, name, repo_type="dataset"))) for name in names]
+    except UserError:
+        raise
+    except Exception as error:  # the hub client raises its own errors and those of its HTTP library, by version
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise UserError(f"{source}: no such file here, and the hub gave no data set of that name ({reason})") from None
+    yield from files
+
+
+def choose_hub_files(names: list[str], source: str, subset: str | None, split: str) -> list[str]:
+    """The data files of one split among a repository's files: those under the subset's folder whose name holds the split.
+
+    Where no name tells of any split, every file is training data, as on the hub itself.
+
+    Raises:
+        UserError: there are none, or they lie in several subsets and none was asked for.
+    """
+    files = sorted(name for name in names if name.endswith(DATA_SUFFIXES))
+    inside = [name for name in files if subset is None or name.startswith(f"{subset}/")]
+    chosen = [name for name in inside if split in _words(name)]
+    if split == "train" and not any(known in _words(name) for name in inside for known in SPLIT_NAMES):
+        chosen = inside
+    if not chosen:
+        wanted = f"split {split!r}" + (f" of subset {subset!r}" if subset else "")
+        held = ", ".join(files[:6]) or "no JSON Lines or Parquet files"
+        raise UserError(f"{source}: no data file of {wanted}; the data set holds {held}")
+    folders = sorted({name.rpartition("/")[0] for name in chosen})
+    if len(folders) > 1 and subset is None:
+        raise UserError(f"{source}: several subsets ({', '.join(folders[:6])}); name one as org/name:subset:{split}")
+    return chosen
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[/_.-]", name)

@@ -1,0 +1,165 @@
+"""The tokenizer: byte-level BPE that gives back every text exactly and never makes a special token out of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from rxt.config import SpecialTokens, TemplateName
+from rxt.errors import UserError
+from rxt.files import write_atomically
+
+TOKEN_TEXTS = {
+    "pad": "[PAD]",
+    "bos": "[BOS]",
+    "eos": "[EOS]",
+    "query": "[Q]",
+    "answer": "[A]",
+    "think": "[T]",
+    "tool_call": "[C]",
+    "tool_use": "[U]",
+    "internal": "[I]",
+    "mask": "[MASK]",
+}
+"""Field of ``SpecialTokens`` -> the token as it stands in a ``tokenizer.json``; the order of the ids of a new one."""
+
+CORE_TOKENS = ("pad", "bos", "eos", "query", "answer")
+BETA_TOKENS = ("think", "tool_call", "tool_use", "internal")
+BYTES = 256
+WORDS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""Merges stay inside these pieces: words, signs, spaces, and single digits, so that a number never seen before is no rare token."""
+
+
+class ChatTokenizer:
+    """Text to token ids and back, with the ids of the tokens that structure an interaction in ``tokens``.
+
+    ``decode(encode(text)) == text`` for every Unicode text, and ``encode`` yields no id of ``tokens`` whatever the text
+    says: a query that contains ``[A]`` stays text. Only ``Template`` puts special tokens into a sequence.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer") -> None:
+        """
+        Args:
+            tokenizer: used as it is, except that special tokens in text, padding and truncation are turned off.
+            tokens: the special tokens' ids in it.
+            source: its name in messages, such as the file it came from.
+
+        Raises:
+            UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special token.
+        """
+        tokenizer.encode_special_tokens = True
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.tokens = tokens
+        self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        """V: one more than the largest id."""
+        ids = [token for token in vars(tokens).values() if token is not None]
+        self.special_ids = frozenset(ids)
+        if len(self.special_ids) < len(ids):
+            raise UserError(f"{source}: two special tokens share one id: {tokens}")
+        for name, token in vars(tokens).items():
+            if token is None:
+                continue
+            text = tokenizer.id_to_token(token)
+            if text is None:
+                raise UserError(f"{source}: has no token {token}, the id given for tokens.{name}; its vocabulary has {self.vocab_size}")
+            if not self.special_ids.isdisjoint(self.encode(text)):
+                raise UserError(f"{source}: the plain text {text} becomes a special token, so users could forge one; use another tokenizer")
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int, template: TemplateName = "alpha") -> ChatTokenizer:
+        """Learn a vocabulary of at most ``vocab_size`` tokens: special tokens, 256 bytes, then merges seen twice or more.
+
+        Ids of the special tokens: pad 0, bos 1, eos 2, query 3, answer 4; alpha: mask 5; beta: think 5, tool_call 6,
+        tool_use 7, internal 8, mask 9. The same texts give the same vocabulary.
+
+        Raises:
+            UserError: ``vocab_size`` has no room for the bytes and special tokens, or there is no text.
+        """
+        names = (*CORE_TOKENS, *(BETA_TOKENS if template == "beta" else ()), "mask")
+        least = BYTES + len(names)
+        if vocab_size < least:
+            raise UserError(
+                f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), found {vocab_size}"
+            )
+        tokenizer = Tokenizer(models.BPE())
+        split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=[TOKEN_TEXTS[name] for name in names],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        seen = False
+
+        def counted() -> Iterable[str]:
+            nonlocal seen
+            for text in texts:
+                seen = True
+                yield text
+
+        tokenizer.train_from_iterator(counted(), trainer)
+        if not seen:
+            raise UserError("tokenizer: there is no text to train on")
+        return cls(tokenizer, SpecialTokens(**{name: index for index, name in enumerate(names)}))
+
+    @classmethod
+    def load(cls, path: str | Path, tokens: SpecialTokens | None = None) -> ChatTokenizer:
+        """Read a ``tokenizer.json``, or the one in a folder.
+
+        Args:
+            tokens: the special tokens' ids in a file of another make; by default they are found by their texts (``[Q]`` …).
+
+        Raises:
+            UserError: no such file, it is no tokenizer, or it has not the special tokens; the message names the file.
+        """
+        path = Path(path)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            tokenizer = Tokenizer.from_str(json.dumps(values))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); a model folder holds a tokenizer.json") from None
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error})") from None
+        except Exception as error:  # the library raises bare Exception for a file it cannot read
+            raise UserError(f"{path}: not a tokenizer ({str(error).splitlines()[0]})") from None
+        tokens = _find_tokens(tokenizer, path) if tokens is None else tokens
+        ids = set(vars(tokens).values())
+        for added in values.get("added_tokens") or ():
+            added["special"] = added["special"] or added["id"] in ids
+        return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path))
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns the file."""
+        path = Path(path)
+        path = path if path.suffix == ".json" else path / "tokenizer.json"
+        write_atomically(path, (self._tokenizer.to_str(pretty=True) + "\n").encode())
+        return path
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, none of them special. A lone surrogate, which is not Unicode text, is a ``UserError``."""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError("the text holds half of a surrogate pair, which is not Unicode; remove it") from None
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, special tokens left out. Half of a character becomes U+FFFD."""
+        return self._tokenizer.decode([index for index in ids if index not in self.special_ids], skip_special_tokens=True)
+
+
+def _find_tokens(tokenizer: Tokenizer, path: Path) -> SpecialTokens:
+    found = {name: token for name, text in TOKEN_TEXTS.items() if (token := tokenizer.token_to_id(text)) is not None}
+    missing = [TOKEN_TEXTS[name] for name in CORE_TOKENS if name not in found]
+    if missing:
+        raise UserError(f"{path}: has no token {', '.join(missing)}; say which ids stand for the special tokens (SpecialTokens)")
+    return SpecialTokens(**found)

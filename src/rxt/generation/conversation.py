@@ -1,0 +1,336 @@
+"""A conversation as a value: a model, a tokenizer, and a memory of constant size that can be saved, restored and forked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rxt.data.template import Template
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.errors import UserError
+from rxt.folders import model_folder
+from rxt.generation.generate import GREEDY, generate_tokens
+from rxt.generation.sampling import Sampling
+from rxt.generation.text_stream import TextStream
+from rxt.model.attention import KeyValue
+from rxt.model.memory import Memory
+from rxt.model.reactive import ReactiveTransformer
+
+
+@dataclass(frozen=True)
+class Token:
+    """One new token of the answer. ``text`` is what became certain with it: whole characters, perhaps none."""
+
+    text: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer is complete. It is handed over before the memory is updated."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    """``stop``: the model ended it; ``length``: it was cut."""
+
+
+@dataclass(frozen=True)
+class MemoryUpdated:
+    """The turn has been memorized."""
+
+    turn: int
+    """Counted from 1."""
+    seconds: float
+    """Duration of the update."""
+    change: tuple[float, ...]
+    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
+
+
+Event = Token | Answered | MemoryUpdated
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a turn starts from."""
+
+    memory: Memory
+    memory_kv: list[KeyValue] | None = None
+    """The decoder's keys and values of the memory, where they have been projected already."""
+    update: MemoryUpdated | None = None
+    """What made this memory; None at the start."""
+
+
+class Conversation:
+    """One conversation with a model. Turns come one after another; several conversations share a model freely.
+
+    A turn answers first and memorizes afterwards, in the background: the next turn waits for that, the caller does not.
+    An error while memorizing is raised by the next call, once, and leaves the memory of the turn before.
+    The same model, seed and queries give the same answers, also after :meth:`save` and :meth:`load`.
+    """
+
+    def __init__(
+        self,
+        model: ReactiveTransformer,
+        tokenizer: ChatTokenizer,
+        seed: int | None = 0,
+        sampling: Sampling = GREEDY,
+        system: str | None = None,
+        max_new_tokens: int | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """
+        Args:
+            model: is put into evaluation mode.
+            seed: of the fresh memory (unless the model's configuration fixes one) and of sampling; None draws anew each time.
+            sampling: its own ``seed``, where given, stands in for ``seed`` when tokens are drawn.
+            system: a system prompt, memorized once, before the first turn.
+            max_new_tokens: the longest answer; by default whatever fits into the model's length.
+            memory: continue from this one instead of a fresh one with ``system`` in it.
+
+        Raises:
+            UserError: tokenizer and model do not belong together; the memory is another model's, or not one conversation's;
+                the model's template has no system prompt.
+        """
+        config = model.config
+        if tokenizer.vocab_size > config.decoder.vocab_size:
+            counts = f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.decoder.vocab_size}"
+            raise UserError(f"{counts}: they do not belong together")
+        for name, token in vars(config.tokens).items():
+            found = getattr(tokenizer.tokens, name)
+            if token is not None and token != found:
+                raise UserError(f"tokens.{name} is {token} in the model, {found} in the tokenizer: they do not belong together")
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.template = Template(tokenizer, config.template, config.max_length, config.system_prompt_title)
+        self.seed = seed
+        self.sampling = sampling
+        self.max_new_tokens = max_new_tokens
+        self._system = None if system is None else self.template.system(system).ids
+        self._lock = threading.RLock()
+        self._answering = False
+        self._pending: Future[_Ready] | None = None
+        if memory is None:
+            self._start()
+        else:
+            self._continue(memory)
+
+    def ask(self, query: str) -> str:
+        """Answer a query. The memory is updated in the background after this has returned.
+
+        Raises:
+            UserError: the query is empty or too long, or another answer of this conversation is still being streamed.
+        """
+        with closing(self.stream(query)) as events:
+            for event in events:
+                if isinstance(event, Answered):
+                    return event.text
+        raise AssertionError("a stream ends with an answer or an exception")
+
+    def stream(self, query: str) -> Iterator[Event]:
+        """Answer a query piece by piece: :class:`Token` …, :class:`Answered`, :class:`MemoryUpdated`.
+
+        Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
+        """
+        return self._turn(self.template.prompt(query))
+
+    @property
+    def memory(self) -> Memory:
+        """The memory after the last turn; waits for a running update."""
+        return self._settled().memory
+
+    @property
+    def turns(self) -> int:
+        """Interactions memorized so far; waits for a running update."""
+        return self.memory.turns[0]
+
+    @property
+    def last_update(self) -> MemoryUpdated | None:
+        """What the last turn did to the memory, None before the first one here; waits for a running update."""
+        return self._settled().update
+
+    def wait(self) -> None:
+        """Return when the last turn has been memorized; raise if that failed."""
+        self._settled()
+
+    def save(self, path: str | Path) -> None:
+        """Write the memory to a safetensors file, whole or not at all. Seed and sampling are not part of it."""
+        self.memory.save(path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        model: ReactiveTransformer,
+        tokenizer: ChatTokenizer,
+        seed: int | None = 0,
+        sampling: Sampling = GREEDY,
+        max_new_tokens: int | None = None,
+    ) -> Conversation:
+        """Continue what :meth:`save` wrote, with the same seed and sampling exactly as if it had never been interrupted.
+
+        Raises:
+            UserError: the file cannot be read, or other weights made the memory.
+        """
+        return cls(model, tokenizer, seed, sampling, max_new_tokens=max_new_tokens, memory=Memory.load(path))
+
+    def fork(self) -> Conversation:
+        """A second conversation that begins with the memory of this one; from then on neither knows of the other."""
+        ready = self._settled()
+        other = Conversation(self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, ready.memory)
+        other._system, other._ready = self._system, ready
+        return other
+
+    def restore(self, memory: Memory) -> None:
+        """Go on from another memory, such as ``Memory.load(path)``. Raises ``UserError`` if other weights made it."""
+        with self._one_at_a_time():
+            self._settle_anyhow()
+            self._continue(memory)
+
+    def reset(self) -> None:
+        """Forget everything but the system prompt."""
+        with self._one_at_a_time():
+            self._settle_anyhow()
+            self._start()
+
+    def _start(self) -> None:
+        """Begin with a fresh memory, into which the system prompt goes, in the background."""
+        fixed = self.model.config.memory_seed is not None
+        fresh = self.model.init_memory(1, None if fixed else self.seed)
+        self._ready = _Ready(fresh)
+        if self._system is not None:
+            ids = self._system
+            self._pending = _in_background(lambda: _Ready(replace(self._memorize(fresh, ids).memory, turns=fresh.turns)))
+
+    def _continue(self, memory: Memory) -> None:
+        if memory.batch_size != 1:
+            raise UserError(f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)")
+        self.model.check_memory(memory)
+        weight = self.model.decoder.head.weight
+        self._ready = _Ready(memory.to(weight.device, weight.dtype))
+
+    def _turn(self, prompt: list[int]) -> Iterator[Event]:
+        with self._one_at_a_time():
+            ready = self._settled()
+            said: list[int] = []
+            for token in self._generate(prompt, ready):
+                said.append(token.id)
+                yield token
+            answered = Answered(self.template.answer_text(said), "stop" if said[-1] == self.template.tokens.eos else "length")
+            ids = self.template.complete(prompt, said)
+            update = _in_background(lambda: self._memorize(ready.memory, ids))
+            with self._lock:
+                self._pending = update
+        yield answered
+        memorized = self._settled(update).update
+        assert memorized is not None
+        yield memorized
+
+    def _generate(self, prompt: list[int], ready: _Ready) -> Iterator[Token]:
+        """The answer's tokens, [EOS] included where the model came to it. Text is that of the answer part only."""
+        room = self.template.max_length - len(prompt) - 1  # one place is [EOS]'s
+        limit = min(room, self.max_new_tokens or room)
+        tokens, text = self.template.tokens, TextStream(self.tokenizer)
+        ids = torch.tensor([prompt], device=ready.memory.slots.device)
+        sampling = self._turn_sampling(ready.memory.turns[0] + 1)
+        steps = generate_tokens(self.model, ids, ready.memory, limit, sampling, memory_kv=ready.memory_kv)
+        shown = True
+        for count, step in enumerate(steps, start=1):
+            token = int(step)
+            if token in (tokens.think, tokens.tool_call) and self.template.name == "beta":
+                shown = False
+            elif token == tokens.answer:
+                shown = True
+            piece = text.push(token) if shown else ""
+            if token == tokens.eos or count == limit:
+                piece += text.finish()
+            yield Token(piece, token)
+
+    def _turn_sampling(self, turn: int) -> Sampling:
+        """Every turn draws from its own random numbers, so a restored conversation needs none of the earlier ones."""
+        seed = self.seed if self.sampling.seed is None else self.sampling.seed
+        if seed is None:
+            return self.sampling
+        mixed = int.from_bytes(blake2b(f"{seed} {turn}".encode(), digest_size=8).digest(), "big") >> 1
+        return replace(self.sampling, seed=mixed)
+
+    @torch.no_grad()
+    def _memorize(self, memory: Memory, ids: list[int]) -> _Ready:
+        """Merge a finished interaction into the memory, and project what the next turn will look up."""
+        began = time.perf_counter()
+        new = self.model.memorize(memory, torch.tensor([ids], device=memory.slots.device))
+        change = (new.slots - memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
+        update = MemoryUpdated(new.turns[0], time.perf_counter() - began, tuple(change))
+        return _Ready(new, self.model.decoder.read_memory(new.slots), update)
+
+    def _settled(self, update: Future[_Ready] | None = None) -> _Ready:
+        """What the next turn starts from, or what ``update`` made; waits for it and raises its error."""
+        with self._lock:
+            pending = self._pending
+        awaited = update or pending
+        if awaited is None:
+            return self._ready
+        wait([awaited])
+        with self._lock:
+            if self._pending is awaited:
+                self._pending = None
+                if awaited.exception() is None:
+                    self._ready = awaited.result()
+        return awaited.result()
+
+    def _settle_anyhow(self) -> None:
+        """Let a running update end; what came of it does not matter any more."""
+        with self._lock:
+            pending, self._pending = self._pending, None
+        if pending is not None:
+            wait([pending])
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Held while a turn is being answered; a second one is refused, because it would miss the first one's memory."""
+        with self._lock:
+            if self._answering:
+                raise UserError("an answer of this conversation is still being streamed; finish it or close the stream first")
+            self._answering = True
+        try:
+            yield
+        finally:
+            self._answering = False
+
+
+def _in_background(work: Callable[[], _Ready]) -> Future[_Ready]:
+    """Run ``work`` in a thread of its own; Python does not exit before it has ended."""
+    future: Future[_Ready] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="rxt-memorize").start()
+    return future
+
+
+def load_chat(
+    source: str | Path | None = None,
+    seed: int | None = 0,
+    sampling: Sampling = GREEDY,
+    system: str | None = None,
+    max_new_tokens: int | None = None,
+) -> Conversation:
+    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled one."""
+    folder = model_folder(source)
+    model = ReactiveTransformer.from_pretrained(folder)
+    tokenizer = ChatTokenizer.load(folder, model.config.tokens)
+    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)

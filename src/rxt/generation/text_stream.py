@@ -1,0 +1,45 @@
+"""Token ids to text as they come, without ever showing half of a character."""
+
+from __future__ import annotations
+
+from rxt.data.tokenizer import ChatTokenizer
+
+REPLACEMENT = "\ufffd"
+HALF = 3
+"""Bytes, and so at most tokens, of a character that is not complete yet."""
+
+
+class TextStream:
+    """Feed ids one by one; the pieces that come back join to ``tokenizer.decode`` of all the ids.
+
+    A piece never ends inside a character: bytes that may still become one are held back until they do, or cannot.
+    Special tokens have no text.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._held: list[int] = []
+        """Ids that nothing has been shown of; the first one begins at the border of two characters."""
+
+    def push(self, token: int) -> str:
+        """The text that is certain with this token, often its own, sometimes none."""
+        if token not in self._tokenizer.special_ids:
+            self._held.append(token)
+        decoded = self._tokenizer.decode(self._held)
+        if not decoded.endswith(REPLACEMENT):
+            self._held = []
+            return decoded
+        # The end may be a broken character, or one that is not complete. Everything before a border is certain,
+        # and a place is a border when cutting there does not change the text.
+        for border in range(len(self._held) - 1, max(0, len(self._held) - HALF - 1), -1):
+            text = self._tokenizer.decode(self._held[:border])
+            if text + self._tokenizer.decode(self._held[border:]) == decoded:
+                self._held = self._held[border:]
+                return text
+        return ""
+
+    def finish(self) -> str:
+        """What was held back, for no more ids come: an incomplete character is shown as U+FFFD."""
+        decoded = self._tokenizer.decode(self._held)
+        self._held = []
+        return decoded

@@ -1,0 +1,243 @@
+"""Write a whole model in the published layout, so that whoever reads that layout can read ours.
+
+Experts with biases of their own are written as a list, as the first published models have them; all others stacked. The tables of
+RoPE and a fresh memory, which the published modules hold as buffers, are written too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForward,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    MoEConfig,
+    RxTConfig,
+)
+from rxt.errors import UserError
+from rxt.files import write_atomically
+from rxt.interop.key_map import WHOLE, tags_of, views
+from rxt.interop.published import CONFIG, EMBEDDINGS, WEIGHTS
+from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
+from rxt.model.memory import initial_slots
+from rxt.model.reactive import ReactiveTransformer
+
+
+def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
+    """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names it."""
+    folder = Path(folder)
+    values = published_config(model.config)
+    tensors: dict[str, Tensor] = {}
+    for part in WHOLE:
+        named = views(part, model.get_submodule(part), tags_of(model.get_submodule(part), listed=_listed(model.config)))
+        tensors |= {f"{part}.{name}": view.detach().cpu().contiguous() for name, view in named.items()}
+    kept, alias = EMBEDDINGS
+    del tensors[alias]
+    aliases = {alias: kept}
+    _add_buffers(model.config, tensors, aliases)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror})") from None
+    write_atomically(folder / WEIGHTS, save(tensors, aliases))
+    write_atomically(folder / CONFIG, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
+
+
+def published_config(config: RxTConfig) -> dict[str, Any]:
+    """The published ``config.json`` of a model, as plain JSON values."""
+    slots, variant = config.memory_attention.slots, config.memory_attention.variant
+    given = {token_key(name): token for name, token in vars(config.tokens).items() if token is not None}
+    _require((config.tokens.think is None) == (config.template == "alpha"), f"template {config.template!r} with these tokens")
+    values: dict[str, Any] = {
+        "decoder_config": _decoder(config.decoder, slots),
+        "encoder_config": _encoder(config.encoder, slots),
+        "memory_attention_config": _memory_attention(config.memory_attention, config.decoder.max_length),
+        "memory_attention_variant": variant,
+        "tokenizer": None,
+        "tokenizer_config": given,
+        "system_prompt_title": config.system_prompt_title,
+    }
+    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed}
+    if own != {"memory_init": "standard", "memory_seed": None}:
+        values[OWN] = own
+    return values
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise UserError(f"the published layout cannot say: {what}; save with layout='rxt'")
+
+
+def _listed(config: RxTConfig) -> bool:
+    """Whether experts are written as a list: when every one of them, shared or not, has its own biases."""
+    mixtures = [mixture for mixture in _feed_forwards(config.decoder) if isinstance(mixture, MoEConfig)]
+    return all(mixture.bias == "local" and (not mixture.shared_experts or mixture.shared_bias == "local") for mixture in mixtures)
+
+
+def _feed_forwards(config: DecoderConfig | EncoderConfig) -> list[FeedForward]:
+    stateless = (*config.stateless, *config.final_stateless) if isinstance(config, DecoderConfig) else ()
+    return [config.feed_forward, *stateless]
+
+
+def _attention_words(config: AttentionConfig, prefix: str) -> dict[str, Any]:
+    if config.query_heads < config.heads:
+        kind = "sqa"
+    else:
+        kind = "mha" if config.kv_heads == config.heads else "mqa" if config.kv_heads == 1 else "gqa"
+    groups = "cross_att" if prefix == "cross_att" else "att" if prefix == "self_att" else prefix
+    return {f"{prefix}_type": kind, f"{groups}_groups": config.kv_heads, f"{groups}_query_groups": config.query_heads}
+
+
+def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict[str, Any]:
+    """The keys that decoder and encoder have in common."""
+    own = config.self_attention
+    cross = config.cross_attention or own
+    for name in ("heads", "gated", "output_bias", "rope_base"):
+        _require(getattr(own, name) == getattr(cross, name), f"{part} self- and cross-attention with different {name}")
+    _require(own.gate_activation == cross.gate_activation == "sigmoid", f"{part} attention gated by another activation than sigmoid")
+    feed_forwards = _feed_forwards(config)
+    first, mixtures = feed_forwards[0], {mixture for mixture in feed_forwards if isinstance(mixture, MoEConfig)}
+    dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig)}
+    _require(len({(each.activation, each.gated) for each in feed_forwards}) == 1, f"{part} feed-forwards with different activations")
+    _require(len(mixtures) <= 1, f"{part} layers with different mixtures of experts")
+    _require(len(dense_dims) <= 1, f"{part} dense stateless layers of different sizes")
+    _require(all(mixture.dim == first.dim for mixture in mixtures), f"{part} experts of another size than its dense layers")
+    values: dict[str, Any] = {
+        "vocab_size": config.vocab_size,
+        "embed_dim": config.width,
+        "num_layers": config.layers,
+        "seq_len": config.max_length,
+        "stm_size": slots,
+        "att_heads": own.heads,
+        **_attention_words(own, "self_att"),
+        **_attention_words(cross, "cross_att"),
+        "att_dropout": 0.0,
+        "ff_activation": first.activation,
+        "ff_dim": first.dim,
+        "ff_dropout": 0.0,
+        "use_gated": first.gated,
+        "use_rms_norm": config.norm == "rms",
+        "use_flash_attention": False,
+        "num_shared_experts": 0,
+    }
+    for key, value, default in (
+        ("use_gated_attention", own.gated, False),
+        ("use_attention_output_bias", own.output_bias, True),
+        ("rope_base", own.rope_base, 10_000.0),
+    ):
+        if value != default:
+            values[key] = value
+    if dense_dims:
+        values["dense_layer_dim"] = dense_dims.pop()
+    if mixtures:
+        values |= _mixture(mixtures.pop())
+    values["use_moe"] = isinstance(first, MoEConfig)
+    return values
+
+
+def _mixture(config: MoEConfig) -> dict[str, Any]:
+    values: dict[str, Any] = {"num_experts": config.experts, "moe_top_k": config.top_k, "num_shared_experts": config.shared_experts}
+    if config.bias != "local":
+        values["moe_bias_mode"] = config.bias
+    if config.shared_experts:
+        values["shared_expert_dim"] = config.shared_dim or config.dim
+        values["moe_shared_experts_bias_mode"] = config.shared_bias
+        values["moe_use_weighted_shared_experts"] = config.weighted_shared
+    return values
+
+
+def _decoder(config: DecoderConfig, slots: int) -> dict[str, Any]:
+    values = _stack(config, slots, "decoder")
+    for key, layers in (("stateless_layers_config", config.stateless), ("final_stateless_layers_config", config.final_stateless)):
+        if layers:
+            values[key] = [layer.kind for layer in layers]
+    if config.head_norm is not None:
+        words = {ours: published for published, ours in HEAD_NORMS.items()}
+        values |= {"use_head_norm": True, "head_norm_type": words[config.head_norm]}
+    return values
+
+
+def _encoder(config: EncoderConfig, slots: int) -> dict[str, Any]:
+    return {**_stack(config, slots, "encoder"), "skip_memory_cross_attention": config.cross_attention is None}
+
+
+def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[str, Any]:
+    write, gate, norm = config.attention, config.gate, config.norm
+    consolidation = config.consolidation or write
+    for attention in (write, consolidation):
+        _require(not attention.gated and attention.output_bias, "memory attention with gated heads or without output bias")
+    _require(consolidation.heads == write.heads, "memory attention whose consolidation splits the width for other heads")
+    _require(norm.kind == "rms" and not norm.mixed, f"memory norm {norm.kind!r}{' mixed with its input' if norm.mixed else ''}")
+    values: dict[str, Any] = {
+        "embed_dim": config.width,
+        "num_layers": config.layers,
+        "seq_len": max_length,
+        "stm_size": config.slots,
+        "att_heads": write.heads,
+        **_attention_words(write, "att"),
+        "att_dropout": 0.0,
+        "norm_type": "classic-rms",
+        "use_gated_residual": gate.kind != "ungated",
+        "use_tanh_residual_gate": gate.activation == "tanh",
+        "residual_per_slot_gate": gate.per_slot,
+        "residual_gate_slot_status_type": gate.status,
+        "residual_gate_init": gate.init,
+        "use_flash_attention": False,
+    }
+    if gate.kind in ("static", "elementwise", "linear"):
+        values["residual_gate_type"] = gate.kind
+    if gate.kind == "replace":
+        values["disable_residual"] = True
+    if config.variant != "simple":
+        prefix = "self_att" if config.variant == "self" else "interlayer_att"
+        words = _attention_words(consolidation, "att")
+        values |= {f"{prefix}{key.removeprefix('att')}": word for key, word in words.items()} | {f"{prefix}_dropout": 0.0}
+    if config.variant == "self" or not config.self_gate:
+        values["use_gate_for_self_attention"] = config.self_gate
+    if config.groups is not None:
+        values["num_groups"] = config.groups
+    if write.rope_base != 10_000.0:
+        values["rope_base"] = write.rope_base
+    return values
+
+
+def _add_buffers(config: RxTConfig, tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
+    """Add what published modules hold as buffers, once for each part; every other place of it becomes an alias."""
+    decoder, encoder, memory = config.decoder, config.encoder, config.memory_attention
+    stateless = [f"stateless_layers.{i}" for i in range(len(decoder.stateless))]
+    final = [f"final_stateless_layers.{i}" for i in range(len(decoder.final_stateless))]
+    layers = [f"layers.{i}" for i in range(config.decoder.layers)]
+    own, cross = "attention", "memory_cross_attention"
+    places = {
+        "decoder": [f"{layer}.{own}" for layer in (*layers, *stateless, *final)] + [f"{layer}.{cross}" for layer in layers],
+        "encoder": [f"{layer}.{own}" for layer in layers] + [f"{layer}.{cross}" for layer in layers if encoder.cross_attention],
+        "memory_attention": [f"attention_layers.{i}" for i in range(memory.layers)],
+    }
+    ropes = {
+        "decoder": (decoder.self_attention, decoder.max_length),
+        "encoder": (encoder.self_attention, encoder.max_length),
+        "memory_attention": (memory.attention, decoder.max_length),
+    }
+    for part, (attention, length) in ropes.items():
+        head_dim = memory.width // attention.heads
+        frequencies = attention.rope_base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+        angles = torch.arange(length).unsqueeze(1) * frequencies  # (T, Hd / 2)
+        for name, buffer in (("inv_freq", frequencies), ("cache", angles)):
+            first, *others = (f"{part}.model.{place}.rope.{name}" for place in places[part])
+            tensors[first] = buffer
+            aliases |= dict.fromkeys(others, first)
+    stm = "decoder.model.stm.memory"
+    tensors[stm] = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed or 0)
+    aliases["memory_attention.model.stm.memory"] = stm
+    if encoder.cross_attention is not None:
+        aliases["encoder.model.stm.memory"] = stm

@@ -1,0 +1,77 @@
+"""One attention module for the whole family: MHA, GQA, MQA, SQA and reversed SQA, gated or not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rxt.config import AttentionConfig
+from rxt.model.layers import Rotation, activate, rotate
+
+
+class KeyValue(NamedTuple):
+    """Projected keys and values, each (B, Hkv, S, Hd). ``S`` counts memory slots or tokens, whatever is looked up."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Attention(nn.Module):
+    """softmax(q·kᵀ/√Hd)·v over Hq query and Hkv key/value heads of size Hd = D / H.
+
+    Keys and values are projected by :meth:`keys_values` and looked up by :meth:`forward`, so that what is looked up
+    (a memory, a growing cache) can be projected once and used many times.
+    """
+
+    def __init__(self, width: int, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head_dim = width // config.heads
+        self.q_proj = nn.Linear(width, config.query_heads * self.head_dim, bias=False)
+        self.k_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=False)
+        self.v_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=False)
+        self.out_proj = nn.Linear(config.output_heads * self.head_dim, width, bias=config.output_bias)
+        self.gate_proj = nn.Linear(width, config.output_heads * self.head_dim, bias=False) if config.gated else None
+        self.q_norm = nn.RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(self.head_dim) if config.qk_norm else None
+
+    def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
+        """Project ``source`` (B, S, D); keys are rotated where their order matters."""
+        keys, values = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
+        if self.k_norm is not None:
+            keys = self.k_norm(keys)
+        return KeyValue(keys if rotation is None else rotate(keys, rotation), values)
+
+    def forward(
+        self,
+        x: Tensor,
+        source: KeyValue,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """Look up ``source`` with queries from ``x`` (B, T, D) -> (B, T, D).
+
+        ``mask`` broadcasts to (B, H, T, S), True where a query may look; ``causal`` lets token t look at 0…t.
+        """
+        queries = self._heads(self.q_proj(x))  # (B, Hq, T, Hd)
+        if self.q_norm is not None:
+            queries = self.q_norm(queries)
+        if rotation is not None:
+            queries = rotate(queries, rotation)
+        keys, values = source
+        if self.config.query_heads < self.config.kv_heads:  # reversed SQA: head j uses query head j mod Hq
+            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
+        elif self.config.kv_heads < self.config.query_heads:  # head j uses key/value head j // (Hq / Hkv)
+            groups = self.config.query_heads // self.config.kv_heads
+            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
+        heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        merged = heads.transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
+        if self.gate_proj is not None:
+            merged = merged * activate(self.gate_proj(x), self.config.gate_activation)
+        return self.out_proj(merged)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, Hd)

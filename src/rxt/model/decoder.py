@@ -1,0 +1,132 @@
+"""The generator-decoder: reads the query, looks up the memory, writes the answer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rxt.config import AttentionConfig, DecoderConfig, FeedForward, Norm
+from rxt.model.attention import Attention, KeyValue
+from rxt.model.cache import KVCache, LayerCache
+from rxt.model.feed_forward import make_feed_forward
+from rxt.model.layers import Rotation, make_norm, rotation_at
+
+
+class Hidden(NamedTuple):
+    """What the layers of a decoder compute before its head."""
+
+    states: Tensor
+    """(B, T, D), after the head norm where there is one."""
+    balance: Tensor
+    """Mean load-balancing loss of the MoE layers; 0 where there are none."""
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm block: self-attention, memory cross-attention (where ``cross_attention`` is given), feed-forward."""
+
+    def __init__(
+        self, width: int, self_attention: AttentionConfig, cross_attention: AttentionConfig | None, feed_forward: FeedForward, norm: Norm
+    ) -> None:
+        super().__init__()
+        self.norm1 = make_norm(norm, width)
+        self.attention = Attention(width, self_attention)
+        if cross_attention is not None:
+            self.norm2 = make_norm(norm, width)
+            self.stm_norm = make_norm(norm, width)
+            self.cross_attention = Attention(width, cross_attention)
+        self.norm3 = make_norm(norm, width)
+        self.feed_forward = make_feed_forward(width, feed_forward)
+
+    def read_memory(self, slots: Tensor) -> KeyValue:
+        """Project this layer's memory (B, S, D). Slots have no order, so keys are not rotated."""
+        return self.cross_attention.keys_values(self.stm_norm(slots))
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: KeyValue | None,
+        rotation: Rotation,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        cross_rotation: Rotation | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds."""
+        normed = self.norm1(x)
+        own = self.attention.keys_values(normed, rotation)
+        if cache is None:
+            x = x + self.attention(normed, own, rotation, causal=True)
+        else:
+            x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible)
+        if memory is not None:
+            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation or rotation)
+        update, balance = self.feed_forward(self.norm3(x), mask)
+        return x + update, balance
+
+
+class Decoder(nn.Module):
+    """Embedding → stateless layers → L memory layers → final stateless layers → head norm → logits."""
+
+    def __init__(self, config: DecoderConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = embedding
+
+        def layer(feed_forward: FeedForward, cross_attention: AttentionConfig | None = None) -> DecoderLayer:
+            return DecoderLayer(config.width, config.self_attention, cross_attention, feed_forward, config.norm)
+
+        self.stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.stateless)
+        self.layers = nn.ModuleList(layer(config.feed_forward, config.cross_attention) for _ in range(config.layers))
+        self.final_stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.final_stateless)
+        self.head_norm = make_norm(config.head_norm, config.width) if config.head_norm else None
+        self.head = nn.Linear(config.width, config.vocab_size)
+
+    def forward(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) of tokens (B, T) that see the memory ``slots`` (L, B, S, D).
+
+        ``mask`` (B, T) is False at padding on the right, where the logits are zeros.
+        """
+        logits = self.head(self.hidden(ids, slots, mask).states)
+        return logits if mask is None else logits * mask.unsqueeze(-1)
+
+    def hidden(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None) -> Hidden:
+        """The states (B, T, D) that the head reads, for losses that need logits at some positions only."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        return self._run(ids, positions, self.read_memory(slots), mask, None)
+
+    def read_memory(self, slots: Tensor) -> list[KeyValue]:
+        """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
+        return [layer.read_memory(memory) for layer, memory in zip(self._memory_layers(), slots, strict=True)]
+
+    def new_cache(self, batch_size: int, length: int) -> KVCache:
+        """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
+        layers = len(self.stateless) + len(self.layers) + len(self.final_stateless)
+        attention, weight = self.config.self_attention, self.head.weight
+        head_dim = self.config.width // attention.heads
+        return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
+
+    def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
+        """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
+        return self.head(self._run(ids, positions, memory, None, cache).states)
+
+    def _memory_layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+
+    def _run(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], mask: Tensor | None, cache: KVCache | None) -> Hidden:
+        x = self.embedding(ids)  # (B, T, D)
+        own, cross = self.config.self_attention, self.config.cross_attention
+        rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
+        cross_rotation = rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        unread: list[KeyValue | None] = [None] * len(self.stateless)
+        stack = [*self.stateless, *self.layers, *self.final_stateless]
+        memories = [*unread, *memory, *([None] * len(self.final_stateless))]
+        caches = [None] * len(stack) if cache is None else cache.at(positions)
+        balances: list[Tensor] = []
+        for layer, layer_memory, layer_cache in zip(stack, memories, caches, strict=True):
+            x, balance = layer(x, layer_memory, rotation, mask, layer_cache, cross_rotation)
+            if balance is not None:
+                balances.append(balance)
+        if self.head_norm is not None:
+            x = self.head_norm(x)
+        return Hidden(x, torch.stack(balances).mean() if balances else x.new_zeros(()))

@@ -1,0 +1,133 @@
+"""Feed-forward blocks: dense and mixture of experts. Both return ``(output, load-balancing loss or None)``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
+from rxt.model.layers import activate
+
+
+def make_feed_forward(width: int, config: FeedForward) -> DenseFeedForward | MixtureOfExperts:
+    """The block that a configuration describes."""
+    return DenseFeedForward(width, config) if isinstance(config, FeedForwardConfig) else MixtureOfExperts(width, config)
+
+
+def expand(hidden: Tensor, activation: Activation, gated: bool) -> Tensor:
+    """The nonlinearity between the two projections: (…, 2F) -> (…, F) as linear · act(gate), or act alone."""
+    if not gated:
+        return activate(hidden, activation)
+    linear, gate = hidden.chunk(2, dim=-1)
+    return linear * activate(gate, activation)
+
+
+class DenseFeedForward(nn.Module):
+    """SwiGLU by default: fc2(linear · silu(gate)) with (linear, gate) = fc1(x)."""
+
+    def __init__(self, width: int, config: FeedForwardConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fc1 = nn.Linear(width, config.dim * (2 if config.gated else 1))
+        self.fc2 = nn.Linear(config.dim, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, None]:
+        """(B, T, D) -> (B, T, D); ``mask`` is for the routed kind alone."""
+        return self.fc2(expand(self.fc1(x), self.config.activation, self.config.gated)), None
+
+
+class MixtureOfExperts(nn.Module):
+    """Σ wₖ·expertₖ(x) over the K best of E experts, their softmax weights renormalised, plus shared experts.
+
+    Experts are stacked: ``w1`` (E, D, 2F) and ``w2`` (E, F, D), used as ``x @ w1`` (F columns when not gated).
+    """
+
+    def __init__(self, width: int, config: MoEConfig) -> None:
+        super().__init__()
+        self.config = config
+        inner = 2 if config.gated else 1
+        self.router = nn.Linear(width, config.experts, bias=False)
+        self.w1 = nn.Parameter(torch.empty(config.experts, width, config.dim * inner))
+        self.w2 = nn.Parameter(torch.empty(config.experts, config.dim, width))
+        self.b1 = _bias(config.bias == "local", config.experts, config.dim * inner)
+        self.b2 = _bias(config.bias == "local", config.experts, width)
+        self.global_bias = _bias(config.bias == "global", width)
+        shared, shared_dim = config.shared_experts, config.shared_dim or config.dim
+        self.shared_gate = nn.Linear(width, shared, bias=False) if shared > 1 else None
+        self.shared_w1 = nn.Parameter(torch.empty(shared, width, shared_dim * inner)) if shared else None
+        self.shared_w2 = nn.Parameter(torch.empty(shared, shared_dim, width)) if shared else None
+        self.shared_b1 = _bias(shared > 0 and config.shared_bias == "local", shared, shared_dim * inner)
+        self.shared_b2 = _bias(shared > 0 and config.shared_bias == "local", shared, width)
+        self.shared_global_bias = _bias(shared > 0 and config.shared_bias == "global", width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the expert tensors as ``torch.nn.Linear`` draws its own: U(−1/√fan_in, 1/√fan_in)."""
+        for weight in (self.w1, self.w2, self.shared_w1, self.shared_w2):
+            if weight is not None:
+                bound = weight.shape[1] ** -0.5
+                nn.init.uniform_(weight, -bound, bound)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, T, D) -> (B, T, D) and the load-balancing loss; ``mask`` (B, T) keeps padding out of that loss."""
+        tokens = x.flatten(0, -2)  # (N, D)
+        probabilities = self.router(tokens).softmax(-1)  # (N, E)
+        weights, chosen = probabilities.topk(self.config.top_k, dim=-1)  # (N, K)
+        weights = weights / weights.sum(-1, keepdim=True)
+        routed = self._routed(tokens, weights, chosen)
+        if self.global_bias is not None:
+            routed = routed + self.global_bias
+        if self.config.shared_experts:
+            shared, count, top_k = self._shared(tokens), self.config.shared_experts, self.config.top_k
+            if self.config.weighted_shared:
+                routed, shared = routed * (top_k / (top_k + count)), shared * (count / (top_k + count))
+            routed = routed + shared
+        return routed.view_as(x), self._balance(probabilities, chosen, mask)
+
+    def _routed(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """Sort the N·K selections by expert, then run each active expert once over its own tokens."""
+        order = chosen.flatten().argsort(stable=True)  # (N·K,)
+        rows = order.div(self.config.top_k, rounding_mode="floor")
+        counts = torch.bincount(chosen.flatten(), minlength=self.config.experts).tolist()
+        gathered = tokens[rows].split(counts)
+        outputs = [self._expert(expert, batch) for expert, batch in enumerate(gathered) if len(batch)]
+        scaled = torch.cat(outputs) * weights.flatten()[order].unsqueeze(-1)
+        return torch.zeros_like(tokens).index_add(0, rows, scaled.to(tokens.dtype))
+
+    def _expert(self, expert: int, tokens: Tensor) -> Tensor:
+        hidden = _affine(tokens, self.w1[expert], None if self.b1 is None else self.b1[expert])
+        hidden = expand(hidden, self.config.activation, self.config.gated)
+        return _affine(hidden, self.w2[expert], None if self.b2 is None else self.b2[expert])
+
+    def _shared(self, tokens: Tensor) -> Tensor:
+        """The always-on experts: one as it is, several mixed with softmax weights."""
+        assert self.shared_w1 is not None and self.shared_w2 is not None
+        hidden = torch.einsum("nd,edf->enf", tokens, self.shared_w1)
+        if self.shared_b1 is not None:
+            hidden = hidden + self.shared_b1.unsqueeze(1)
+        outputs = torch.bmm(expand(hidden, self.config.activation, self.config.gated), self.shared_w2)  # (n, N, D)
+        if self.shared_b2 is not None:
+            outputs = outputs + self.shared_b2.unsqueeze(1)
+        if self.shared_gate is None:
+            mixed = outputs[0]
+        else:
+            mixed = torch.einsum("enD,ne->nD", outputs, self.shared_gate(tokens).softmax(-1))
+        return mixed if self.shared_global_bias is None else mixed + self.shared_global_bias
+
+    def _balance(self, probabilities: Tensor, chosen: Tensor, mask: Tensor | None) -> Tensor:
+        """E · Σ_e f_e·p̄_e: f_e the share of selections, p̄_e the mean probability over the tokens that selected e."""
+        selected = torch.zeros_like(probabilities).scatter(1, chosen, 1.0)  # (N, E)
+        if mask is not None:
+            selected = selected * mask.flatten().unsqueeze(-1)
+        counts = selected.sum(0)
+        share = counts / counts.sum().clamp(min=1)
+        mean_probability = (probabilities * selected).sum(0) / counts.clamp(min=1)
+        return self.config.experts * (share * mean_probability).sum()
+
+
+def _bias(present: bool, *shape: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.zeros(*shape)) if present else None
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x @ weight if bias is None else torch.addmm(bias, x, weight)

@@ -1,0 +1,53 @@
+"""Norms and rotary positions: the small pieces every block uses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rxt.config import Activation, Norm
+
+
+def make_norm(kind: Norm, width: int) -> nn.Module:
+    """A norm over the last dimension, with a learned scale (and shift, for LayerNorm)."""
+    return nn.RMSNorm(width) if kind == "rms" else nn.LayerNorm(width)
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Apply an activation by its configured name."""
+    match activation:
+        case "silu":
+            return F.silu(x)
+        case "relu":
+            return F.relu(x)
+        case "gelu":
+            return F.gelu(x)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "linear":
+            return x
+
+
+class Rotation(NamedTuple):
+    """Cosines and sines that turn the pairs of a head; each (B or 1, 1, T, Hd / 2)."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rotation_at(positions: Tensor, head_dim: int, base: float) -> Rotation:
+    """The turns of RoPE at ``positions`` (T,) or (B, T): pair i turns by position · base^(−2i/Hd)."""
+    pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
+    angles = positions.float().unsqueeze(-1) * base ** (-pairs / head_dim)  # (…, T, Hd/2)
+    angles = angles.reshape(-1, 1, *angles.shape[-2:])
+    return Rotation(angles.cos(), angles.sin())
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn the interleaved pairs (2i, 2i+1) of ``x`` (B, H, T, Hd)."""
+    cos, sin = rotation.cos.to(x.dtype), rotation.sin.to(x.dtype)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)

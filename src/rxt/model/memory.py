@@ -1,0 +1,115 @@
+"""Short-term memory as a value: it goes into a function and a new one comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rxt.config import MemoryInit
+from rxt.errors import UserError
+from rxt.files import write_atomically
+
+FORMAT = "rxt-memory-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """The memory of B conversations after some turns."""
+
+    slots: Tensor
+    """(L, B, S, D): S slots for each layer that has memory."""
+    turns: tuple[int, ...] = ()
+    """Interactions memorized so far, one count a conversation; zeros when not given."""
+    fingerprint: str | None = None
+    """Of the weights that made it; None when not known, which every model accepts."""
+
+    def __post_init__(self) -> None:
+        if self.slots.dim() != 4:
+            raise UserError(f"a memory has shape (L, B, S, D), found {tuple(self.slots.shape)}")
+        if not self.turns:
+            object.__setattr__(self, "turns", (0,) * self.slots.shape[1])
+        if len(self.turns) != self.slots.shape[1]:
+            raise UserError(f"a memory of {self.slots.shape[1]} conversations needs as many turn counts, found {len(self.turns)}")
+
+    @property
+    def batch_size(self) -> int:
+        """B: conversations held."""
+        return self.slots.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots of all B conversations."""
+        return self.slots.nbytes
+
+    def advance(self, slots: Tensor, fingerprint: str | None) -> Memory:
+        """The memory after one more interaction of every conversation."""
+        return Memory(slots, tuple(turn + 1 for turn in self.turns), fingerprint)
+
+    def detach(self) -> Memory:
+        """The same memory without its history of gradients."""
+        return replace(self, slots=self.slots.detach())
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Memory:
+        """The same memory on another device or in another precision."""
+        return replace(self, slots=self.slots.to(device=device, dtype=dtype))
+
+    def select(self, conversation: int) -> Memory:
+        """The memory of one conversation of the batch, B = 1."""
+        return Memory(self.slots[:, conversation : conversation + 1], self.turns[conversation : conversation + 1], self.fingerprint)
+
+    @staticmethod
+    def stack(memories: Sequence[Memory]) -> Memory:
+        """One batch of several memories, in order. They must have been made by the same weights."""
+        fingerprints = {memory.fingerprint for memory in memories}
+        if len(fingerprints) != 1:
+            raise UserError(f"memories of different models cannot share a batch: fingerprints {sorted(map(str, fingerprints))}")
+        turns = tuple(turn for memory in memories for turn in memory.turns)
+        return Memory(torch.cat([memory.slots for memory in memories], dim=1), turns, fingerprints.pop())
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: to a temporary name first, then renamed, so a reader never sees half of it."""
+        metadata = {
+            "format": FORMAT,
+            "turns": " ".join(map(str, self.turns)),
+            "fingerprint": self.fingerprint or "",
+        }
+        write_atomically(Path(path), save({"slots": self.slots.detach().cpu().contiguous()}, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Memory:
+        """Read a file that :meth:`save` wrote; anything else is an error that says what was found."""
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise UserError(f"{path}: not a memory file (format {metadata.get('format')!r}, expected {FORMAT!r})")
+                turns = tuple(int(turn) for turn in metadata["turns"].split())
+                return cls(file.get_tensor("slots"), turns, metadata["fingerprint"] or None)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise UserError(f"{path}: not a memory file ({error})") from None
+
+
+def initial_slots(shape: tuple[int, int, int], batch_size: int, init: MemoryInit, seed: int | None) -> Tensor:
+    """Fresh slots (L, B, S, D) for ``shape`` (L, S, D). Conversation b of a seeded batch is the same for every B > b."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    slots = torch.empty(batch_size, *shape)
+    match init:
+        case "standard":
+            slots.normal_(generator=generator)
+        case "normal":
+            slots.normal_(std=0.01, generator=generator)
+        case "uniform":
+            slots.uniform_(0, 0.01, generator=generator)
+        case "zeros":
+            slots.zero_()
+        case "ones":
+            slots.fill_(1)
+    return slots.transpose(0, 1).contiguous()

@@ -1,0 +1,157 @@
+"""Memory attention: how an interaction is written into memory.
+
+For every layer, with m its memory and e the encoded interaction::
+
+    u  = consolidate(m)
+    m' = gate(old=u, new=attn(query=norm(u), keys=values=input_norm(e)))
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rxt.config import GateConfig, MemoryAttentionConfig, MemoryNormConfig
+from rxt.model.attention import Attention
+from rxt.model.layers import Rotation, rotation_at
+
+
+class ResidualGate(nn.Module):
+    """gate(old, new): sigmoid g·new + (1−g)·old, tanh (1+g)·new + (1−g)·old, ungated old + new, replace new."""
+
+    def __init__(self, config: GateConfig, width: int, slots: int) -> None:
+        super().__init__()
+        self.config = config
+        gates = slots if config.per_slot else 1
+        if config.kind in ("static", "elementwise"):
+            self.weight = nn.Parameter(torch.full((slots, 1) if config.per_slot else (1,), config.init))
+        if config.kind == "linear":
+            self.linear = nn.Linear(slots, gates)
+            nn.init.constant_(self.linear.bias, config.init)
+        if config.kind in ("elementwise", "linear") and config.status == "linear":
+            self.status = nn.Linear(width, 1)
+
+    def forward(self, old: Tensor, new: Tensor) -> Tensor:
+        """(B, S, D), (B, S, D) -> (B, S, D)."""
+        if self.config.kind == "ungated":
+            return old + new
+        if self.config.kind == "replace":
+            return new
+        gate = self._gate(old + new)
+        if self.config.activation == "tanh":
+            gate = torch.tanh(gate)
+            return (1 + gate) * new + (1 - gate) * old
+        gate = torch.sigmoid(gate)
+        return gate * new + (1 - gate) * old
+
+    def _gate(self, total: Tensor) -> Tensor:
+        """The gate before its activation, broadcastable to (B, S, D)."""
+        if self.config.kind == "static":
+            return self.weight
+        status = total.mean(-1) if self.config.status == "mean" else self.status(total).squeeze(-1)  # (B, S)
+        if self.config.kind == "linear":
+            return self.linear(status).unsqueeze(-1)  # (B, S, 1) or (B, 1, 1)
+        if not self.config.per_slot:
+            status = status.mean(-1, keepdim=True)  # (B, 1)
+        return self.weight * status.unsqueeze(-1)
+
+
+class MemoryNorm(nn.Module):
+    """A norm over D: RMS, LayerNorm, or RMS by a running mean square; plain, or mixed with its input by a learned gate."""
+
+    mean_square: Tensor
+
+    def __init__(self, config: MemoryNormConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if config.kind == "layer" else None
+        self.mix = nn.Parameter(torch.tensor(config.mix_init)) if config.mixed else None
+        if config.kind == "ema-rms":  # a statistic of training, like BatchNorm's: fixed when the model is used
+            self.register_buffer("mean_square", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        match self.config.kind:
+            case "rms":
+                normed = nn.functional.rms_norm(x, self.weight.shape, self.weight)
+            case "layer":
+                normed = nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
+            case "ema-rms":
+                if self.training:
+                    with torch.no_grad():
+                        self.mean_square.lerp_(x.detach().float().square().mean(), 1 - self.config.decay)
+                normed = x * torch.rsqrt(self.mean_square + torch.finfo(x.dtype).eps) * self.weight
+        if self.mix is None:
+            return normed
+        share = torch.sigmoid(self.mix)
+        return share * normed + (1 - share) * x
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Consolidate one layer's memory, then write the interaction into it."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+
+        def gate(kind: GateConfig) -> ResidualGate:
+            return ResidualGate(kind, config.width, config.slots)
+
+        self.attention = Attention(config.width, config.attention)
+        self.norm = MemoryNorm(config.norm, config.width)
+        self.input_norm = MemoryNorm(config.norm, config.width)
+        self.gate = gate(config.gate)
+        if config.variant != "simple":
+            self.consolidation = Attention(config.width, config.consolidation or config.attention)
+            self.consolidation_norm = MemoryNorm(config.norm, config.width)
+            self.consolidation_gate = gate(config.gate if config.self_gate else GateConfig("ungated"))
+        if config.variant in ("self-interlayer", "grouped-self-interlayer"):
+            self.mean_gate = gate(config.gate)
+
+    def forward(self, memory: Tensor, mean: Tensor | None, encoded: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
+        """The new memory (B, S, D) from the old one, the normed mean over layers, and the encoded interaction (B, T, D)."""
+        updated = self.consolidate(memory, mean)
+        source = self.attention.keys_values(self.input_norm(encoded), rotation)
+        written = self.attention(self.norm(updated), source, mask=mask)
+        return self.gate(updated, written)
+
+    def consolidate(self, memory: Tensor, mean: Tensor | None) -> Tensor:
+        """Let the slots look at each other, at the mean over layers, or at a gated mix of both, by variant."""
+        if self.config.variant == "simple":
+            return memory
+        normed = self.consolidation_norm(memory)
+        if self.config.variant == "self":
+            source = normed
+        else:
+            assert mean is not None
+            source = mean if self.config.variant == "interlayer" else self.mean_gate(normed, mean)
+        looked_up = self.consolidation(normed, self.consolidation.keys_values(source))
+        return self.consolidation_gate(memory, looked_up)
+
+
+class MemoryAttention(nn.Module):
+    """One write layer for each layer of memory; ``mean_norm`` is shared by all of them."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(MemoryAttentionLayer(config) for _ in range(config.layers))
+        self.mean_norm = MemoryNorm(config.norm, config.width) if config.variant not in ("simple", "self") else None
+
+    def forward(self, slots: Tensor, encoded: Tensor, mask: Tensor | None = None) -> Tensor:
+        """New slots (L, B, S, D) from ``slots`` and ``encoded`` (L, B, T, D); ``mask`` (B, T) is False at padding."""
+        positions = torch.arange(encoded.shape[2], device=encoded.device)
+        write = self.config.attention
+        rotation = rotation_at(positions, self.config.width // write.heads, write.rope_base)
+        visible = None if mask is None else mask[:, None, None, :]
+        parts = zip(self.layers, slots.unbind(), self._means(slots), encoded.unbind(), strict=True)
+        return torch.stack([layer(memory, mean, source, rotation, visible) for layer, memory, mean, source in parts])
+
+    def _means(self, slots: Tensor) -> list[Tensor | None]:
+        """For each layer, the normed mean (B, S, D) of the old memory over all layers, or over its group of them."""
+        if self.mean_norm is None:
+            return [None] * self.config.layers
+        size = self.config.layers // (self.config.groups or 1)
+        normed = [self.mean_norm(group.mean(0)) for group in slots.split(size)]
+        return [normed[layer // size] for layer in range(self.config.layers)]

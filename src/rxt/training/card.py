@@ -1,0 +1,53 @@
+"""The model card: the facts of a run, from its own files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config import RunConfig
+
+STAGES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware")
+
+
+def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
+    """Markdown: what the model is, what it was trained on, how it ended."""
+    layers, slots, width = run.model.memory_shape
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    sources = [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"] if run.data.everyday_share else []
+    sources += [Path(name).name for name in run.data.files]
+    lines = [
+        "---",
+        "license: apache-2.0",
+        "library_name: reactive-transformers",
+        "pipeline_tag: text-generation",
+        "---",
+        "",
+        f"# {run.name}",
+        "",
+        "A Reactive Transformer: it reads only the newest message and remembers earlier ones in a memory of fixed size.",
+        "",
+        f"- parameters: {parameters:,}; memory: {layers} layers × {slots} slots × {width}",
+        f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
+        f"- data: {'; '.join(sources)}",
+        f"- recipe: {run.name}, seed {run.seed}",
+        f"- fingerprint of the weights: {model.fingerprint()}",
+        "",
+        "| stage | updates | last validation |",
+        "|---|---|---|",
+    ]
+    for stage in STAGES:
+        step, numbers = last_validation(folder / stage / "metrics.jsonl")
+        lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
+    return "\n".join(lines) + "\n"
+
+
+def last_validation(path: Path) -> tuple[int, dict[str, float]]:
+    """The step and the numbers of the last validation line of a stage's metrics."""
+    step, numbers = 0, {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        if values.pop("split") == "validation":
+            step, numbers = int(values.pop("step")), values
+    return step, numbers

@@ -1,0 +1,90 @@
+"""Checkpoints of a stage: a folder each, written under another name and renamed when whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from rxt.errors import UserError
+from rxt.files import write_atomically
+from rxt.model.checkpoint import read_tensors
+from rxt.training.optim import load_optimizer_tensors, optimizer_tensors
+from rxt.training.trainee import Trainee
+
+WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a stage stands. Data and randomness are functions of the step, so the step is all there is to know."""
+
+    step: int
+    """Updates done."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    best_step: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage in one folder: ``step-000100``, …; the last ``keep`` and the best stay."""
+
+    folder: Path
+    keep: int
+
+    def save(self, trainee: Trainee, optimizer: torch.optim.Optimizer, state: StageState) -> None:
+        """Write a checkpoint whole, then forget those that are too many."""
+        final = self._path(state.step)
+        temporary = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            write_atomically(temporary / WEIGHTS, save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}))
+            moments = {name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(trainee, optimizer).items()}
+            write_atomically(temporary / OPTIMIZER, save(moments))
+            write_atomically(temporary / STATE, json.dumps(asdict(state)).encode())
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(temporary, final)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise UserError(f"{final}: cannot be written ({error.strerror}); the checkpoint before it is whole") from None
+        self._forget({state.step, state.best_step})
+
+    def last(self) -> int | None:
+        """The step of the newest whole checkpoint."""
+        steps = self._steps()
+        return steps[-1] if steps else None
+
+    def load(self, step: int, trainee: Trainee, optimizer: torch.optim.Optimizer | None = None) -> StageState:
+        """Put weights, and the optimiser's state where one is given, back as they were after ``step`` updates."""
+        folder = self._path(step)
+        trainee.load_weights(read_tensors(folder / WEIGHTS))
+        if optimizer is not None:
+            load_optimizer_tensors(trainee, optimizer, read_tensors(folder / OPTIMIZER))
+        return StageState(**json.loads((folder / STATE).read_text()))
+
+    def _forget(self, wanted: set[int | None]) -> None:
+        for step in self._steps()[: -self.keep]:
+            if step not in wanted:
+                shutil.rmtree(self._path(step), ignore_errors=True)
+
+    def _steps(self) -> list[int]:
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if (path / STATE).exists())
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,194 @@
+"""What a training run is made of: frozen, validated dataclasses. This file needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from rxt.config import STRICT, RxTConfig
+from rxt.errors import UserError
+
+Part = Literal["decoder", "encoder", "memory_attention"]
+
+
+def _require(condition: bool, field_name: str, problem: str) -> None:
+    if not condition:
+        raise UserError(f"recipe: {field_name} {problem}")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with a linear warm-up and a cosine to ``final_share`` of the peak."""
+
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    """Updates until the peak."""
+    final_share: float = 0.05
+    weight_decay: float = 0.01
+    """On matrices alone, never on norms and biases."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip: float = 1.0
+    """Largest norm of all gradients together."""
+    accumulate: int = 1
+    """Micro-batches that an update's batch is split into; the gradient is that of the whole batch."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optim.learning_rate", f"must be positive, found {self.learning_rate}")
+        _require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
+        _require(self.clip > 0, "optim.clip", f"must be positive, found {self.clip}")
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """Stages 1 and 2: decoder and encoder learn the language together."""
+
+    steps: int
+    batch_size: int
+    """Sequences in an update."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    masked_share: float = 0.15
+    """Of the tokens that the encoder has to guess."""
+    decoder_weight: float = 1.0
+    """α of α·L_AR + β·L_MLM."""
+    encoder_weight: float = 1.0
+    """β of the same."""
+    noise: float = 0.2
+    """Standard deviation of what is added to the encoder's outputs before the decoder reads them as its memory."""
+    zeroed_share: float = 0.2
+    """Of those outputs' positions, set to zero."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 0, "steps", f"cannot be negative, found {self.steps}")
+        _require(self.batch_size >= 1, "batch_size", f"must be at least 1, found {self.batch_size}")
+        for name in ("masked_share", "zeroed_share"):
+            _require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class MemoryPretrainConfig:
+    """Stage 3: memory attention learns to mix old memory and encoded interaction."""
+
+    steps: int
+    batch_size: int
+    turns: int = 6
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    first_weight: float = 0.9
+    """w₀, of the encoded interaction in the first target: the memory is still random there."""
+    weight: float = 0.5
+    weight_decay_per_turn: float = 0.05
+    """w_t = weight − weight_decay_per_turn·t, never below 0.05."""
+    jitter: float = 0.15
+    noise: float = 0.05
+    """Standard deviation, on inputs and on targets."""
+    difference_penalty: float = 0.0
+    """c of the optional c·√(t+1)·MSE(new, old)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A step of stage 4's curriculum."""
+
+    steps: int
+    turns: int
+    """Interactions of a conversation; longer ones are split into several."""
+    batch_size: int
+    """Conversations in an update."""
+    trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    shortest: int | None = None
+    """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
+        _require(bool(self.trains), "phase.trains", "names no part of the model")
+
+
+@dataclass(frozen=True)
+class MemoryAwareConfig:
+    """Stage 4: the whole model learns to remember, turn after turn."""
+
+    phases: tuple[Phase, ...]
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    window: int | None = None
+    """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
+    checkpointing: bool = False
+    """Keep one turn's activations at a time: less memory, more time, the same gradient."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
+
+    @property
+    def steps(self) -> int:
+        """Updates of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where conversations come from. Evaluation data is never trained on: its files and its split are apart."""
+
+    everyday_share: float = 1.0
+    """Of every batch, from the generator of everyday conversations; the rest comes from ``files``."""
+    files: tuple[str, ...] = ()
+    """Conversation files (JSON Lines, gzipped or not, Parquet) or hub dataset ids."""
+    validation_files: tuple[str, ...] = ()
+    """When ``files`` are given without these, one conversation in 50 is held out of them."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Whether a bad record stops the run or is counted and skipped."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
+        _require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Stage 0: byte-level BPE."""
+
+    vocab_size: int
+    conversations: int = 4_000
+    """Generated conversations that it is trained on, beside the files."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run: a model and what each stage does to it. Recipes are functions that return one."""
+
+    name: str
+    model: RxTConfig
+    """Its vocabulary is the largest that the tokenizer may have; the run's model takes the tokenizer's own."""
+    tokenizer: TokenizerConfig
+    joint: JointConfig
+    interaction: JointConfig
+    memory_pretrain: MemoryPretrainConfig
+    memory_aware: MemoryAwareConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 0
+    log_every: int = 10
+    validate_every: int = 200
+    validation_batches: int = 4
+    checkpoint_every: int = 100
+    keep_checkpoints: int = 2
+    """The last N; the best by validation loss is kept besides."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
+            _require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")

@@ -1,0 +1,127 @@
+"""The data of a run: every batch is a function of (split, step), so a resumed run needs no position to be restored."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, TypeVar
+
+from rxt.data.everyday import generate
+from rxt.data.records import Conversation, Records, read_conversations
+from rxt.data.template import Encoded, Template
+from rxt.errors import UserError
+from rxt.training.config import DataConfig
+
+Split = Literal["train", "validation"]
+T = TypeVar("T")
+
+HELD_OUT_EVERY = 50
+EVERYDAY_TURNS = 12
+"""Turns of the generated conversations that stages 0 to 2 read."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Conversations from files and from the generator, mixed in a fixed share of every batch."""
+
+    files: dict[Split, tuple[Conversation, ...]]
+    everyday_share: float
+    seed: int
+    skipped: dict[str, Records[Conversation]] = field(default_factory=dict)
+    """Sources with bad records that were skipped."""
+    _pieces_by_turns: dict[tuple[Split, int], list[Conversation]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def load(cls, config: DataConfig, seed: int) -> Corpus:
+        """Read the files; where none is set apart for validation, hold out one conversation in 50 of the others."""
+        read = {source: read_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
+        train = [conversation for source in config.files for conversation in read[source]]
+        held = [conversation for source in config.validation_files for conversation in read[source]]
+        if train and not held:
+            held = train[::HELD_OUT_EVERY]
+            train = [conversation for index, conversation in enumerate(train) if index % HELD_OUT_EVERY]
+            if not train:
+                raise UserError("one conversation is too little to train on: add more, or name --validation-data")
+        skipped = {source: records for source, records in read.items() if records.skipped}
+        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, skipped)
+
+    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
+        """``size`` conversations of at most ``turns`` turns for a step."""
+        generated = round(size * self.everyday_share)
+        everyday = [self._everyday(split, step * generated + index, turns) for index in range(generated)]
+        return everyday + pick(self._pieces(split, turns), step, size - generated, f"{self.seed} {split} {turns}")
+
+    def count_cut(self, template: Template) -> int:
+        """How many interactions of the files are longer than the template takes, and will be cut."""
+        conversations = [*self.files["train"], *self.files["validation"]]
+        return sum(encoded.cut for conversation in conversations for encoded in encode_conversation(conversation, template))
+
+    def warnings(self) -> list[str]:
+        """What a person should know of the data before training on it, a line each."""
+        lines = [f"{source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}" for source, records in self.skipped.items()]
+        short = sum(len(conversation.interactions) < 2 for conversation in self.files["train"])
+        if short:
+            lines.append(f"{short} training conversations have a single turn: they teach answering, not remembering")
+        return lines
+
+    def all_text(self, generated: int) -> Iterator[str]:
+        """Every training text once, for the tokenizer; ``generated`` conversations of the generator if it is used."""
+        for conversation in self._train(generated):
+            yield from texts_of(conversation)
+
+    def _train(self, generated: int) -> Iterator[Conversation]:
+        yield from self.files["train"]
+        if self.everyday_share > 0:
+            yield from (self._everyday("train", index, EVERYDAY_TURNS) for index in range(generated))
+
+    def _pieces(self, split: Split, turns: int) -> list[Conversation]:
+        """The files' conversations, split into pieces of at most ``turns``; kept for the next step."""
+        if (split, turns) not in self._pieces_by_turns:
+            pieces = [piece for conversation in self.files[split] for piece in split_turns(conversation, turns)]
+            self._pieces_by_turns[split, turns] = pieces
+        return self._pieces_by_turns[split, turns]
+
+    def _everyday(self, split: Split, index: int, turns: int) -> Conversation:
+        return generate(split, turns, self.seed, index).conversation
+
+
+def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:
+    """Consecutive pieces of at most ``turns`` interactions; each starts from a fresh memory, with the same system prompt."""
+    interactions = conversation.interactions
+    return [Conversation(interactions[start : start + turns], conversation.system) for start in range(0, len(interactions), turns)]
+
+
+def texts_of(conversation: Conversation) -> Iterator[str]:
+    """All that is said in a conversation, piece by piece."""
+    if conversation.system:
+        yield conversation.system
+    for interaction in conversation.interactions:
+        yield from (part for part in vars(interaction).values() if part)
+
+
+def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
+    """The interactions as tokens; a system prompt comes first and has no targets."""
+    system = [template.system(conversation.system)] if conversation.system else []
+    return system + [template.interaction(interaction) for interaction in conversation.interactions]
+
+
+def pick(items: Sequence[T], step: int, size: int, salt: str) -> list[T]:
+    """Items ``step·size`` … of an endless sequence of shuffled epochs: each item once an epoch."""
+    if size == 0:
+        return []
+    picked: list[T] = []
+    position = step * size
+    while len(picked) < size:
+        epoch, offset = divmod(position + len(picked), len(items))
+        order = _shuffled(len(items), f"{salt} {epoch}")
+        picked.extend(items[index] for index in order[offset : offset + size - len(picked)])
+    return picked
+
+
+@lru_cache(maxsize=8)
+def _shuffled(count: int, salt: str) -> list[int]:
+    order = list(range(count))
+    random.Random(salt).shuffle(order)
+    return order

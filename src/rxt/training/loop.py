@@ -1,0 +1,139 @@
+"""The one training loop: step, accumulate, clip, log, validate, checkpoint. It knows no stage."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from rxt.errors import UserError
+from rxt.training.checkpoint import Checkpoints, StageState
+from rxt.training.config import RunConfig
+from rxt.training.interrupt import Interrupt
+from rxt.training.metrics import Metrics, MetricsLog, StageProgress
+from rxt.training.optim import learning_rate, make_optimizer
+from rxt.training.stages.base import Stage, StageLoss
+from rxt.training.trainee import Trainee
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class LoopContext:
+    """What every stage of a run shares."""
+
+    run: RunConfig
+    folder: Path
+    console: Console
+    progress: Progress
+    interrupt: Interrupt
+
+
+def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> None:
+    """Train a stage to its end, from its last checkpoint where there is one. The same steps give the same weights."""
+    run, folder = context.run, context.folder / stage.name
+    checkpoints = Checkpoints(folder, run.keep_checkpoints)
+    optimizer = make_optimizer(trainee, stage.optim)
+    last = checkpoints.last()
+    state = StageState(0) if last is None else checkpoints.load(last, trainee, optimizer)
+    if state.step >= stage.steps > 0:
+        return
+    log = MetricsLog(folder, state.step)
+    bar = StageProgress(context.progress, stage.name, stage.steps, state.step)
+    try:
+        while state.step < stage.steps:
+            step = state.step
+            losses = update(stage, trainee, optimizer, run.seed, step)
+            state = replace(state, step=step + 1)
+            bar.advance(sum(loss.tokens for loss in losses))
+            if state.step % run.log_every == 0 or state.step == stage.steps:
+                metrics = {"loss": _total(losses), **_metrics(losses), "learning_rate": optimizer.param_groups[0]["lr"]}
+                bar.show_loss(metrics["loss"])
+                log.write(state.step, "train", {**metrics, "tokens_per_second": bar.tokens_per_second()})
+            if state.step % run.validate_every == 0 or state.step == stage.steps:
+                metrics = validate(stage, trainee, run.seed, run.validation_batches)
+                log.write(state.step, "validation", metrics)
+                _report(context.console, stage, state.step, metrics)
+                if state.best_loss is None or metrics["loss"] < state.best_loss:
+                    state = replace(state, best_loss=metrics["loss"], best_step=state.step)
+            interrupted = context.interrupt.requested
+            due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
+            if due or interrupted:
+                checkpoints.save(trainee, optimizer, state)
+            if interrupted:
+                raise KeyboardInterrupt
+        if stage.steps == 0:
+            checkpoints.save(trainee, optimizer, state)
+    finally:
+        log.close()
+
+
+def update(stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int) -> list[StageLoss]:
+    """One optimiser step over all micro-batches of ``step``. A loss that is not finite stops before any weight moves."""
+    trainee.train()
+    stage.unfreeze(trainee, step)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(stage.optim, step, stage.steps)
+    optimizer.zero_grad(set_to_none=True)
+    batches = stage.batches("train", step)
+    generator = step_generator(seed, stage.name, "train", step)
+    losses: list[StageLoss] = []
+    for batch in batches:
+        with autocast(trainee.device):
+            loss = stage.loss(trainee, batch, batches, generator)
+        torch.autograd.backward(loss.loss)
+        losses.append(replace(loss, loss=loss.loss.detach()))
+    trained = [parameter for parameter in trainee.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.clip)
+    if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
+        raise UserError(
+            f"{stage.name}: the loss or its gradient is not finite at step {step + 1}; "
+            "the last checkpoint is kept: lower the learning rate and start again from it"
+        )
+    optimizer.step()
+    return losses
+
+
+@torch.no_grad()
+def validate(stage: Stage[Batch], trainee: Trainee, seed: int, batches: int) -> Metrics:
+    """Mean loss and metrics over the first validation batches, always the same ones."""
+    trainee.eval()
+    sums: Metrics = {}
+    for step in range(batches):
+        parts = stage.batches("validation", step)
+        generator = step_generator(seed, stage.name, "validation", step)
+        with autocast(trainee.device):
+            losses = [stage.loss(trainee, part, parts, generator) for part in parts]
+        for name, value in {"loss": _total(losses), **_metrics(losses)}.items():
+            sums[name] = sums.get(name, 0.0) + value / batches
+    return sums
+
+
+def step_generator(seed: int, stage: str, split: str, step: int) -> torch.Generator:
+    """All randomness of a step, as a function of where it stands: nothing to save, nothing to restore."""
+    digest = hashlib.sha256(f"{seed} {stage} {split} {step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the hardware has it, float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def _total(losses: list[StageLoss]) -> float:
+    return float(sum(loss.loss.detach() for loss in losses))
+
+
+def _metrics(losses: list[StageLoss]) -> Metrics:
+    return {name: float(sum(loss.metrics[name].detach() for loss in losses)) for name in losses[0].metrics}
+
+
+def _report(console: Console, stage: Stage[Batch], step: int, metrics: Metrics) -> None:
+    numbers = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    console.print(f"{stage.name}  step {step}/{stage.steps}  validation {numbers}", highlight=False)

@@ -1,0 +1,94 @@
+"""What a run tells: a progress bar, a line of JSON a step, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Metrics = dict[str, float]
+
+
+class MetricsLog:
+    """``metrics.jsonl`` of one stage, and the same numbers for TensorBoard. A resumed stage drops the lines it will write again."""
+
+    def __init__(self, folder: Path, resumed_at: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        kept = [line for line in self._lines() if json.loads(line)["step"] <= resumed_at]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, self.path)
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._board = None
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+
+    def write(self, step: int, split: str, metrics: Metrics) -> None:
+        """Add the numbers of a step."""
+        self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def _lines(self) -> list[str]:
+        """Whole lines of an earlier start; a line that a crash cut is dropped."""
+        if not self.path.exists():
+            return []
+        return [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+class StageProgress:
+    """The bar of one stage: loss, tokens a second, time left."""
+
+    def __init__(self, progress: Progress, name: str, steps: int, done: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(name, total=steps, completed=done, loss="", speed="")
+        self._tokens, self._since = 0, time.monotonic()
+
+    def advance(self, tokens: int) -> None:
+        """One more update, of so many tokens."""
+        self._tokens += tokens
+        speed = self._tokens / max(1e-9, time.monotonic() - self._since)
+        self._progress.update(self._task, advance=1, speed=f"{speed:,.0f} tokens/s")
+
+    def show_loss(self, loss: float) -> None:
+        self._progress.update(self._task, loss=f"loss {loss:.3f}")
+
+    def tokens_per_second(self) -> float:
+        """Since the last call."""
+        now = time.monotonic()
+        speed = self._tokens / max(1e-9, now - self._since)
+        self._tokens, self._since = 0, now
+        return speed
+
+
+@contextmanager
+def progress_display(console: Console) -> Iterator[Progress]:
+    """A live display on a terminal; elsewhere nothing is drawn (the log lines tell)."""
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]:<12} {task.fields[speed]:>16}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress

@@ -1,0 +1,123 @@
+"""Recipes: functions that return a run's configuration. A recipe is data; the pipeline does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+
+from rxt.errors import UserError
+from rxt.presets import preset
+from rxt.training.config import (
+    DataConfig,
+    JointConfig,
+    MemoryAwareConfig,
+    MemoryPretrainConfig,
+    OptimConfig,
+    Phase,
+    RunConfig,
+    TokenizerConfig,
+)
+
+def recipe_names() -> list[str]:
+    """Every name that :func:`recipe` takes."""
+    return list(_RECIPES)
+
+
+def recipe(name: str) -> RunConfig:
+    """The run called ``name``; an unknown name is an error that lists the near ones."""
+    if name not in _RECIPES:
+        near = get_close_matches(name, _RECIPES, n=3, cutoff=0.4) or recipe_names()
+        raise UserError(f"there is no recipe {name!r}; did you mean {', '.join(near)}?")
+    return _RECIPES[name]()
+
+
+def pocket() -> RunConfig:
+    """The bundled model: 12 MB of weights, all stages in an hour on two CPU cores."""
+    optim = OptimConfig(learning_rate=2e-3, warmup=40)
+    return RunConfig(
+        name="pocket",
+        model=preset("pocket"),
+        tokenizer=TokenizerConfig(vocab_size=2048),
+        joint=JointConfig(steps=150, batch_size=12, optim=optim),
+        interaction=JointConfig(steps=200, batch_size=64, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=80, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=50, turns=2, batch_size=64, trains=("decoder",)),
+                Phase(steps=50, turns=2, batch_size=64, trains=("decoder", "memory_attention")),
+                Phase(steps=200, turns=2, batch_size=64),
+                Phase(steps=300, turns=4, batch_size=32),
+                Phase(steps=300, turns=8, batch_size=16),
+                Phase(steps=600, turns=16, batch_size=16),
+            ),
+            optim=optim,
+        ),
+    )
+
+
+def smoke() -> RunConfig:
+    """Every stage in about a minute: for tests and for a first look at a run's folder."""
+    optim = OptimConfig(learning_rate=3e-3, warmup=10)
+    return RunConfig(
+        name="smoke",
+        model=preset("smoke"),
+        tokenizer=TokenizerConfig(vocab_size=768, conversations=400),
+        joint=JointConfig(steps=60, batch_size=8, optim=optim),
+        interaction=JointConfig(steps=80, batch_size=32, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=40, batch_size=8, turns=4, optim=optim),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=20, turns=2, batch_size=16, trains=("decoder",)),
+                Phase(steps=20, turns=2, batch_size=16, trains=("decoder", "memory_attention")),
+                Phase(steps=60, turns=4, batch_size=16),
+            ),
+            optim=optim,
+        ),
+        validate_every=60,
+        validation_batches=2,
+        checkpoint_every=20,
+    )
+
+
+def published(name: str) -> RunConfig:
+    """A published size by its curriculum, for GPUs and your own data (``--data``); everyday conversations are mixed in.
+
+    Stage 2 follows the Nano card (peak 2e-4, cosine, batch 256). The cards do not give the other stages' numbers:
+    those are this project's choice.
+    """
+    model = preset(name)
+    optim = OptimConfig(learning_rate=2e-4, warmup=500, weight_decay=0.01)
+    joint = JointConfig(steps=50_000, batch_size=256, optim=replace(optim, learning_rate=5e-4, warmup=1_000))
+    return RunConfig(
+        name=name,
+        model=model,
+        tokenizer=TokenizerConfig(vocab_size=model.decoder.vocab_size),
+        joint=joint,
+        interaction=JointConfig(steps=20_000, batch_size=256, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=2_000, batch_size=64, turns=8, optim=optim),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder",)),
+                Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder", "memory_attention")),
+                Phase(steps=4_000, turns=8, batch_size=64),
+                Phase(steps=8_000, turns=16, batch_size=32),
+            ),
+            optim=optim,
+            checkpointing=True,
+        ),
+        data=DataConfig(everyday_share=1.0),
+        log_every=50,
+        validate_every=1_000,
+        validation_batches=16,
+        checkpoint_every=500,
+    )
+
+
+_PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha", "rxt-beta")
+_RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "pocket": pocket,
+    "smoke": smoke,
+    **{name: partial(published, name) for name in _PUBLISHED},
+}

@@ -1,0 +1,56 @@
+"""The questions that a stage answers; the loop asks them and knows nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from rxt.training.config import OptimConfig
+from rxt.training.corpus import Split
+from rxt.training.trainee import Trainee
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class StageLoss:
+    """What one micro-batch contributes to an update."""
+
+    loss: Tensor
+    """Scalar; summed over the micro-batches of an update it is the update's loss."""
+    metrics: dict[str, Tensor]
+    """Scalars to log, summed over micro-batches likewise."""
+    tokens: int
+    """Real tokens read."""
+
+
+class Stage(Protocol, Generic[Batch]):
+    """One stage of the curriculum. Everything is a function of the step, so a resumed stage needs nothing restored."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder in the run."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        ...
+
+    @property
+    def optim(self) -> OptimConfig: ...
+
+    def batches(self, split: Split, step: int) -> list[Batch]:
+        """Which data: the micro-batches of a step."""
+        ...
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        """Which parameters learn at a step."""
+        ...
+
+    def loss(self, trainee: Trainee, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
+        """Which loss and which metrics. ``all_batches`` are the step's, for normalising over the whole update."""
+        ...

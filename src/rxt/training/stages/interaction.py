@@ -1,0 +1,47 @@
+"""Stage 2, interaction fine-tuning: the same losses on single interactions, scoring only what the model must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rxt.data.collate import Rows, collate_rows
+from rxt.data.template import Template
+from rxt.training.config import JointConfig, OptimConfig
+from rxt.training.corpus import Corpus, Split
+from rxt.training.stages.base import StageLoss
+from rxt.training.stages.joint import joint_loss, split_rows
+from rxt.training.trainee import Trainee
+
+TURNS = 4
+"""Interactions are taken from pieces of this many turns, so that a batch mixes many conversations."""
+
+
+@dataclass(frozen=True)
+class InteractionStage:
+    """Data: single interactions in the template. Trains: everything but the memory attention."""
+
+    corpus: Corpus
+    template: Template
+    config: JointConfig
+    name: str = "2-interaction"
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.config.optim
+
+    def batches(self, split: Split, step: int) -> list[Rows]:
+        conversations = self.corpus.conversations(split, step, -(-self.config.batch_size // TURNS), TURNS)
+        sequences = [self.template.interaction(interaction) for conversation in conversations for interaction in conversation.interactions]
+        return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+
+    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
+        return joint_loss(trainee, batch, all_batches, self.config, generator)

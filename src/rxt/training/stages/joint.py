@@ -1,0 +1,89 @@
+"""Stage 1, joint pre-training: decoder and encoder learn the language from plain text.
+
+The encoder guesses masked tokens; the decoder predicts the next token while its memory is the encoder's own outputs for
+the same text, detached and noisy. So the decoder can see the future: its accuracy here is no measure of quality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rxt.data.collate import Rows, collate_rows
+from rxt.data.template import Template
+from rxt.training.config import JointConfig, OptimConfig
+from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
+from rxt.training.losses import answer_scores
+from rxt.training.stages.base import StageLoss
+from rxt.training.trainee import Trainee
+
+BALANCE_WEIGHT = 0.01
+
+
+@dataclass(frozen=True)
+class JointStage:
+    """Data: the texts of whole conversations. Trains: everything but the memory attention."""
+
+    corpus: Corpus
+    template: Template
+    config: JointConfig
+    name: str = "1-joint"
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.config.optim
+
+    def batches(self, split: Split, step: int) -> list[Rows]:
+        conversations = self.corpus.conversations(split, step, self.config.batch_size, EVERYDAY_TURNS)
+        texts = ["\n".join(texts_of(conversation)) for conversation in conversations]
+        sequences = [piece for text in texts for piece in self.template.text(text)]
+        return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+
+    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
+        return joint_loss(trainee, batch, all_batches, self.config, generator)
+
+
+def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator) -> StageLoss:
+    """α·L_AR + β·L_MLM + 0.01·L_balance, each a mean over all targets of the update."""
+    model = trainee.model
+    hidden_tokens = choose(rows.mask, config.masked_share, generator)
+    mask_token = model.config.tokens.mask if model.config.tokens.mask is not None else model.config.tokens.pad
+    encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask)  # (L, B, T, D)
+    guesses = trainee.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
+    masked = F.cross_entropy(guesses.float(), rows.ids[hidden_tokens], reduction="sum")
+
+    kept = ~choose(rows.mask, config.zeroed_share, generator)
+    noise = torch.randn(encoded.shape, generator=generator).to(encoded) * config.noise
+    memory = (encoded.detach() + noise) * kept[None, :, :, None]
+    scores = answer_scores(model.decoder.hidden(rows.ids, memory, rows.mask), model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long))
+
+    targets = sum(int(part.targets[:, 1:].sum()) for part in all_rows)
+    real = sum(part.tokens for part in all_rows)
+    masked = masked / max(1.0, real * config.masked_share)
+    answer = scores.nll.sum() / max(1, targets)
+    balance = scores.balance * (rows.tokens / real)
+    loss = config.decoder_weight * answer + config.encoder_weight * masked + BALANCE_WEIGHT * balance
+    accuracy = scores.correct.sum() / max(1, targets)
+    return StageLoss(loss, {"next_token": answer, "masked_token": masked, "accuracy": accuracy}, rows.tokens)
+
+
+def choose(mask: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """(B, T) a random share of the real tokens."""
+    return (torch.rand(mask.shape, generator=generator).to(mask.device) < share) & mask
+
+
+def split_rows(rows: Rows, parts: int) -> list[Rows]:
+    """Cut a batch into at most ``parts`` micro-batches of nearly equal size."""
+    size = -(-len(rows) // parts)
+    return [rows[slice(start, start + size)] for start in range(0, len(rows), size)]
+

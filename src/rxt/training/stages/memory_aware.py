@@ -1,0 +1,68 @@
+"""Stage 4, memory-aware training: answer every turn of a conversation from the memory of the turns before it.
+
+The gradient runs through the whole conversation unless a window says otherwise; parts are unfrozen phase by phase.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+
+from rxt.data.collate import Conversations
+from rxt.data.template import Template
+from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.corpus import Corpus, Split
+from rxt.training.stages.base import StageLoss
+from rxt.training.stages.joint import BALANCE_WEIGHT
+from rxt.training.stages.memory_pretrain import conversation_batches, fresh_slots
+from rxt.training.trainee import Trainee
+from rxt.training.unroll import conversation_scores
+
+
+@dataclass(frozen=True)
+class MemoryAwareStage:
+    """Data: conversations, longer in every phase. Trains: what the phase says."""
+
+    corpus: Corpus
+    template: Template
+    config: MemoryAwareConfig
+    name: str = "4-memory-aware"
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.config.optim
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to; the last one from there on."""
+        for phase in self.config.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.config.phases[-1]
+
+    def batches(self, split: Split, step: int) -> list[Conversations]:
+        phase = self.phase(step) if split == "train" else self.config.phases[-1]
+        turns = phase.turns
+        if phase.shortest is not None and split == "train":
+            turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
+        return conversation_batches(self.corpus, self.template, split, step, phase.batch_size, turns, self.optim.accumulate)
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(self.phase(step).trains)
+
+    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+        slots = fresh_slots(trainee, batch.size, generator)
+        scores = conversation_scores(trainee.model, batch, slots, self.config.window, self.config.checkpointing)
+        turns = max(len(part.alive) for part in all_batches)
+        counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
+        total = int(counts.sum())
+        answer = scores.loss_over_turns(counts.to(scores.nll.device))
+        share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
+        metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
+        return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)

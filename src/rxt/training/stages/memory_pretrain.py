@@ -1,0 +1,104 @@
+"""Stage 3, memory-attention pre-training: from a random memory, learn to mix it with what the encoder found.
+
+Slot s is paired with token s: encoded interactions are padded with zeros, or cut, to S positions for the target (not for
+the input, which stays whole). A slot beyond the interaction's end should keep its direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rxt.data.collate import Conversations, collate_conversations
+from rxt.data.template import Template
+from rxt.training.config import MemoryPretrainConfig, OptimConfig
+from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.training.losses import memory_target_loss
+from rxt.training.stages.base import StageLoss
+from rxt.training.trainee import Trainee
+from rxt.training.unroll import cut_graph
+
+LEAST_WEIGHT = 0.05
+
+
+@dataclass(frozen=True)
+class MemoryPretrainStage:
+    """Data: conversations. Trains: the memory attention alone, one update at a time."""
+
+    corpus: Corpus
+    template: Template
+    config: MemoryPretrainConfig
+    name: str = "3-memory-pretrain"
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.config.optim
+
+    def batches(self, split: Split, step: int) -> list[Conversations]:
+        return conversation_batches(self.corpus, self.template, split, step, self.config.batch_size, self.config.turns, self.optim.accumulate)
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(("memory_attention",))
+
+    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+        model = trainee.model
+        slots = fresh_slots(trainee, batch.size, generator)
+        similarity = slots.new_zeros(())
+        loss = slots.new_zeros(())
+        updates = sum(len(part.rows) for part in all_batches)
+        for turn, rows in enumerate(batch.turns()):
+            interaction = batch.rows[rows]
+            slots = cut_graph(slots[:, : len(interaction)])
+            with torch.no_grad():
+                encoded = model.encoder(interaction.ids, interaction.mask, slots if model.encoder.reads_memory else None)
+            new = model.memory_attention(slots, noisy(encoded, self.config.noise, generator), interaction.mask)
+            share = len(interaction) / updates
+            target = noisy(fit_to_slots(encoded, slots.shape[2]), self.config.noise, generator)
+            turn_loss = memory_target_loss(new, slots, target, self._weight(turn, generator).to(slots.device))
+            similarity = similarity - turn_loss.detach() * share
+            if self.config.difference_penalty:
+                turn_loss = turn_loss + self.config.difference_penalty * (turn + 1) ** 0.5 * F.mse_loss(new, slots)
+            loss = loss + turn_loss * share
+            slots = new
+        return StageLoss(loss, {"cosine": similarity}, batch.rows.tokens)
+
+    def _weight(self, turn: int, generator: torch.Generator) -> Tensor:
+        """w_t with its jitter: the share of the encoded interaction in the target after turn t."""
+        config = self.config
+        weight = config.first_weight if turn == 0 else max(LEAST_WEIGHT, config.weight - config.weight_decay_per_turn * turn)
+        return weight * (1 + config.jitter * (2 * torch.rand((), generator=generator) - 1))
+
+
+def fit_to_slots(encoded: Tensor, slots: int) -> Tensor:
+    """(L, B, T, D) -> (L, B, S, D): zeros after the end, or cut."""
+    return F.pad(encoded, (0, 0, 0, max(0, slots - encoded.shape[2])))[:, :, :slots]
+
+
+def noisy(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise of a standard deviation."""
+    return x + scale * torch.randn(x.shape, generator=generator).to(x)
+
+
+def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
+    """The memories (L, B, S, D) that a batch of conversations starts from."""
+    seed = None
+    if trainee.model.config.memory_seed is None:
+        seed = int(torch.randint(2**62, (), generator=generator))
+    return trainee.model.init_memory(batch_size, seed).slots
+
+
+def conversation_batches(
+    corpus: Corpus, template: Template, split: Split, step: int, size: int, turns: int, accumulate: int
+) -> list[Conversations]:
+    """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
+    encoded = [encode_conversation(conversation, template) for conversation in corpus.conversations(split, step, size, turns)]
+    bounds = [round(index * len(encoded) / accumulate) for index in range(accumulate + 1)]
+    return [collate_conversations(encoded[start:stop], template.tokenizer.tokens.pad) for start, stop in pairwise(bounds) if stop > start]

@@ -1,0 +1,51 @@
+"""What training changes: the model and, beside it, the head that only training needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from rxt.model.heads import MLMHead
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config import Part
+
+ALL_PARTS: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+
+
+class Trainee(nn.Module):
+    """A model and its masked-language-model head."""
+
+    def __init__(self, model: ReactiveTransformer) -> None:
+        super().__init__()
+        self.model = model
+        self.mlm_head = MLMHead(model.config.decoder.width, model.config.decoder.vocab_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.decoder.head.weight.device
+
+    def train_parts(self, parts: tuple[Part, ...], mlm_head: bool = False) -> None:
+        """Let only these parts learn. The shared embedding learns where both parts that read it do."""
+        self.requires_grad_(False)
+        for part in parts:
+            getattr(self.model, part).requires_grad_(True)
+        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
+        self.mlm_head.requires_grad_(mlm_head)
+
+    def unique_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Every parameter once, by its first name."""
+        return self.named_parameters(remove_duplicate=True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every parameter and buffer once; :meth:`load_weights` reads them back."""
+        buffers = dict(self.named_buffers())
+        return {name: tensor.detach() for name, tensor in [*self.unique_parameters(), *buffers.items()]}
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Copy what :meth:`weights` gave."""
+        with torch.no_grad():
+            for name, tensor in self.weights().items():
+                tensor.copy_(tensors[name])

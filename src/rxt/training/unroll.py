@@ -1,0 +1,99 @@
+"""A whole conversation as one computation: what each turn's decoder sees, and the gradient through the memory.
+
+Two ways compute the same thing. :func:`turn_by_turn` follows the conversation as it happens. :func:`all_turns_at_once`
+uses that, with the texts known, only the memory is recurrent: all interactions are encoded together, the memory walks
+through the turns, and all answers are decoded together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from rxt.data.collate import Conversations
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.losses import AnswerScores, answer_scores
+
+Update = Callable[[Tensor, int], Tensor]
+"""(slots (L, b, S, D), turn) -> the slots after that turn's interactions of the first b conversations."""
+
+
+def conversation_scores(
+    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None, checkpointing: bool = False
+) -> AnswerScores:
+    """Score every answer token of B conversations that start from the memory ``slots`` (L, B, S, D).
+
+    ``window``: how many memory updates back a turn's loss sends its gradient; None lets it run through the whole
+    conversation. ``checkpointing`` keeps one turn's activations at a time and computes them again going backward.
+    """
+    if checkpointing or model.encoder.reads_memory:
+        return turn_by_turn(model, batch, slots, window, checkpointing)
+    return all_turns_at_once(model, batch, slots, window)
+
+
+def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+    """Encode all rows, walk the memory, decode all rows."""
+    rows = batch.rows
+    encoded = model.encoder(rows.ids, rows.mask).split(batch.alive, dim=1)  # a turn's (L, alive, T, D) each
+    masks = rows.mask.split(batch.alive)
+
+    def update(slots: Tensor, turn: int) -> Tensor:
+        conversations = slots.shape[1]
+        return model.memory_attention(slots, encoded[turn][:, :conversations], masks[turn][:conversations])
+
+    before = torch.cat(memories_before(update, batch, slots, window), dim=1)  # (L, R, S, D)
+    hidden = model.decoder.hidden(rows.ids, before, rows.mask)
+    return answer_scores(hidden, model.decoder.head, rows, batch.turn_of_row())
+
+
+def turn_by_turn(
+    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None, checkpointing: bool = False
+) -> AnswerScores:
+    """Walk through the turns as a conversation does: encode and update, then decode the next."""
+
+    turns = [batch.rows[rows] for rows in batch.turns()]
+
+    def update(slots: Tensor, turn: int) -> Tensor:
+        rows = turns[turn][: slots.shape[1]]
+        encoded = model.encoder(rows.ids, rows.mask, slots if model.encoder.reads_memory else None)
+        return model.memory_attention(slots, encoded, rows.mask)
+
+    def score(slots: Tensor, turn: int) -> AnswerScores:
+        rows = turns[turn]
+        hidden = model.decoder.hidden(rows.ids, slots, rows.mask)
+        return answer_scores(hidden, model.decoder.head, rows, torch.full((len(rows),), turn))
+
+    if checkpointing:
+        memories = memories_before(partial(checkpoint, update, use_reentrant=False), batch, slots, window)
+        return AnswerScores.join([checkpoint(score, memory, turn, use_reentrant=False) for turn, memory in enumerate(memories)])
+    return AnswerScores.join([score(memory, turn) for turn, memory in enumerate(memories_before(update, batch, slots, window))])
+
+
+def memories_before(update: Update, batch: Conversations, slots: Tensor, window: int | None) -> list[Tensor]:
+    """What each turn's decoder sees: for turn t the memory (L, alive[t], S, D) after the t interactions before it."""
+    if window is None:
+        return _chain(update, batch, slots, 0, len(batch.alive))
+    with torch.no_grad():
+        values = _chain(update, batch, slots, 0, len(batch.alive))
+    memories = values[:1]
+    for turn in range(1, len(batch.alive)):
+        first = max(0, turn - window)
+        memories.append(_chain(update, batch, cut_graph(values[first]), first, turn + 1)[-1])
+    return memories
+
+
+def cut_graph(slots: Tensor) -> Tensor:
+    """The one place where the gradient through a conversation is cut."""
+    return slots.detach()
+
+
+def _chain(update: Update, batch: Conversations, slots: Tensor, first: int, last: int) -> list[Tensor]:
+    """Memories before turns ``first`` … ``last`` − 1, each for the conversations that reach its turn."""
+    memories = [slots[:, : batch.alive[first]]]
+    for turn in range(first + 1, last):
+        memories.append(update(memories[-1][:, : batch.alive[turn]], turn - 1))
+    return memories

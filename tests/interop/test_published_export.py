@@ -1,0 +1,163 @@
+"""What we write in the published layout is what the published checkpoints hold, and reads back as the same model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForward,
+    FeedForwardConfig,
+    GateConfig,
+    MemoryAttentionConfig,
+    MemoryNormConfig,
+    MoEConfig,
+    RxTConfig,
+)
+from rxt.errors import UserError
+from rxt.interop.published import load_published
+from rxt.interop.published_export import published_config, save_published
+from rxt.model.reactive import ReactiveTransformer
+from rxt.presets import preset, preset_names
+
+WHOLE = ("alpha_legacy_moe", "alpha_vectorized_moe", "beta")
+SQA = AttentionConfig.sqa(4)
+DENSE = FeedForwardConfig(8)
+MEMORY = MemoryAttentionConfig(width=32, layers=2, slots=6, attention=SQA)
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(str(folder / "model.safetensors"), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_exported_reference_is_the_reference(reference: Path, tmp_path: Path, name: str) -> None:
+    save_published(load_published(reference / name), tmp_path / "copy")
+    (found, aliases), (expected, expected_aliases) = read(tmp_path / "copy"), read(reference / name)
+    assert found.keys() == expected.keys()
+    assert aliases == expected_aliases
+    for key, tensor in expected.items():
+        if key.endswith("stm.memory"):  # a fresh memory: a draw, not a parameter
+            assert found[key].shape == tensor.shape
+        else:
+            torch.testing.assert_close(found[key], tensor, rtol=1e-6, atol=0 if "rope" not in key else 1e-6)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_exported_configuration_says_what_the_reference_says(reference: Path, name: str) -> None:
+    found, expected = published_config(load_published(reference / name).config), json.loads((reference / name / "config.json").read_text())
+    for part in ("decoder_config", "encoder_config", "memory_attention_config", "tokenizer_config"):
+        said = {key: value for key, value in found[part].items() if key in expected[part]}
+        assert said == {key: expected[part][key] for key in said}
+        left_out = expected[part].keys() - found[part].keys()
+        assert left_out <= {"use_vectorized_moe"}, "experts are found in the tensors, not announced"
+    assert found["memory_attention_variant"] == expected["memory_attention_variant"]
+
+
+def tiny(
+    feed_forward: FeedForward = DENSE,
+    stateless: tuple[FeedForward, ...] = (),
+    attention: AttentionConfig = SQA,
+    cross: AttentionConfig = SQA,
+    memory: MemoryAttentionConfig = MEMORY,
+    reads_memory: bool = False,
+) -> RxTConfig:
+    decoder = DecoderConfig(
+        vocab_size=20,
+        width=32,
+        layers=2,
+        self_attention=attention,
+        cross_attention=cross,
+        feed_forward=feed_forward,
+        max_length=8,
+        stateless=stateless,
+        final_stateless=stateless[:1],
+    )
+    encoder = EncoderConfig(
+        vocab_size=20,
+        width=32,
+        layers=2,
+        self_attention=SQA,
+        feed_forward=FeedForwardConfig(12, activation="gelu", gated=False),
+        max_length=8,
+        cross_attention=cross if reads_memory else None,
+        norm="layer",
+    )
+    return RxTConfig(decoder, encoder, memory)
+
+
+MIXTURE = MoEConfig(8, 4, 2)
+ROUND_TRIPS = {
+    "dense": tiny(),
+    "listed experts": tiny(MIXTURE),
+    "listed experts, ungated": tiny(replace(MIXTURE, gated=False, activation="relu")),
+    "listed experts and a shared one": tiny(replace(MIXTURE, shared_experts=1, shared_dim=5)),
+    "stacked experts, global biases": tiny(replace(MIXTURE, bias="global", shared_experts=2, shared_bias="global")),
+    "stacked experts, mixed biases": tiny(replace(MIXTURE, bias="off", shared_experts=2, shared_dim=3, weighted_shared=True)),
+    "stateless layers": tiny(MIXTURE, (FeedForwardConfig(20), MIXTURE)),
+    "stateless experts before dense layers": tiny(FeedForwardConfig(8), (MIXTURE,)),
+    "head counts": tiny(attention=AttentionConfig.gqa(4, 2), cross=AttentionConfig.mqa(4)),
+    "multi-head": tiny(attention=AttentionConfig.mha(4), cross=AttentionConfig(4, 1, 2)),
+    "gated, normed attention": tiny(attention=replace(SQA, gated=True, qk_norm=True), cross=replace(SQA, gated=True, qk_norm=True)),
+    "an encoder that reads memory": tiny(reads_memory=True),
+    "simple memory": tiny(memory=replace(MEMORY, variant="simple", gate=GateConfig("replace"))),
+    "self memory": tiny(memory=replace(MEMORY, variant="self", consolidation=AttentionConfig.mha(4), self_gate=False)),
+    "grouped memory": tiny(memory=replace(MEMORY, variant="grouped-self-interlayer", groups=2, gate=GateConfig("elementwise", "tanh"))),
+    "ungated memory": tiny(memory=replace(MEMORY, gate=GateConfig("ungated"))),
+    "one gate a layer": tiny(memory=replace(MEMORY, gate=GateConfig("linear", per_slot=False, status="linear", init=-1.0))),
+    "own start of memory": replace(tiny(), memory_init="zeros", memory_seed=7, system_prompt_title="RULES"),
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_round_trip(tmp_path: Path, name: str) -> None:
+    model = ReactiveTransformer(ROUND_TRIPS[name])
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)  # biases too: zeros in another place would not be noticed
+    save_published(model, tmp_path)
+    again = load_published(tmp_path)
+    tensors = again.state_dict()
+    assert tensors.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensors[key], tensor) for key, tensor in model.state_dict().items())
+    assert published_config(again.config) == published_config(model.config)
+    slots = torch.randn(2, 1, 6, 32)
+    with torch.no_grad():
+        ids = torch.tensor([[1, 3, 9, 4]])
+        assert torch.equal(again.decoder(ids, slots), model.decoder(ids, slots))
+        encoded = model.encoder(ids, None, slots)
+        assert torch.equal(again.memory_attention(slots, encoded), model.memory_attention(slots, encoded))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_has_published_words(name: str) -> None:
+    config = preset(name)
+    values = published_config(config)
+    assert values["decoder_config"]["num_layers"] == config.decoder.layers
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        (tiny(MIXTURE, (replace(MIXTURE, top_k=1),)), "different mixtures of experts"),
+        (tiny(FeedForwardConfig(8), (FeedForwardConfig(8, gated=False),)), "different activations"),
+        (tiny(MIXTURE, (FeedForwardConfig(20), FeedForwardConfig(30))), "dense stateless layers of different sizes"),
+        (tiny(cross=AttentionConfig.sqa(8)), "different heads"),
+        (tiny(attention=replace(SQA, gated=True, gate_activation="silu")), "different gated|another activation"),
+        (tiny(memory=replace(MEMORY, norm=MemoryNormConfig("ema-rms"))), "memory norm 'ema-rms'"),
+        (tiny(memory=replace(MEMORY, attention=replace(SQA, gated=True))), "gated heads"),
+    ],
+)
+def test_what_cannot_be_said_is_named(tmp_path: Path, config: RxTConfig, what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        save_published(ReactiveTransformer(config), tmp_path / "never")
+    assert not (tmp_path / "never").exists()

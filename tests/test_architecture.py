@@ -1,0 +1,132 @@
+"""Dependencies point one way: config <- model <- generation <- {server, evaluation}, and model, data <- training."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "src" / "rxt"
+
+BASE = {"errors", "config", "presets", "parameters", "folders", "files"}
+MAY_IMPORT = {
+    "errors": set[str](),
+    "config": {"errors"},
+    "presets": {"config", "errors"},
+    "parameters": {"config", "errors"},
+    "folders": {"errors"},
+    "files": {"errors"},
+    "model": BASE,
+    "data": BASE,
+    "interop": BASE | {"model"},
+    "generation": BASE | {"model", "data"},
+    "training": BASE | {"model", "data", "generation"},
+    "server": BASE | {"model", "data", "generation"},
+    "evaluation": BASE | {"model", "data", "generation"},
+    "cli": None,  # on top of everything
+    "__init__": None,  # the public names, loaded when they are asked for
+    "__main__": None,
+}
+"""For each package, the packages it may import, itself aside; None: any."""
+
+AGAINST_THE_ARROWS = {
+    ("config", "presets"): "RxTConfig.preset(name)",
+    ("model", "generation"): "ReactiveTransformer.generate(...)",
+    ("model", "interop"): "ReactiveTransformer.from_pretrained and save_pretrained of the published layout",
+}
+"""Conveniences of the public interface: imported inside a function, never when the module is loaded."""
+
+NEEDS_TORCH = {"torch", "safetensors.torch", "rxt.model"}
+WITHOUT_TORCH = ["rxt", "rxt.config", "rxt.errors", "rxt.presets", "rxt.parameters", "rxt.folders", "rxt.files", "rxt.cli.main"]
+
+
+class Import(NamedTuple):
+    source: str
+    """Package of the importing file: ``model``, or the module itself for files in rxt/."""
+    target: str
+    """Full name of what is imported: ``rxt.config``, ``torch``."""
+    deferred: bool
+    """Inside a function."""
+    place: str
+
+
+def python_files() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def top(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports_of(path: Path) -> list[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    deferred = {inner for function in functions for inner in ast.walk(function)}
+    typing_only = {
+        inner for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)
+    }
+    source = top(path)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            module = node.module or ""
+            targets = [f"rxt.{alias.name}" for alias in node.names] if module == "rxt" else [module]
+        else:
+            continue
+        late = node in deferred or node in typing_only
+        found += [Import(source, target, late, f"{path.relative_to(ROOT.parent)}:{node.lineno}") for target in targets]
+    return found
+
+
+ALL_IMPORTS = [found for path in python_files() for found in imports_of(path)]
+
+
+def package(name: str) -> str:
+    return name.removeprefix("rxt.").split(".")[0]
+
+
+def test_the_scan_sees_imports() -> None:
+    pairs = {(found.source, package(found.target)) for found in ALL_IMPORTS}
+    assert {("model", "config"), ("interop", "model"), ("config", "presets")} <= pairs
+
+
+def test_every_package_has_its_place() -> None:
+    assert {top(path) for path in python_files()} <= MAY_IMPORT.keys()
+
+
+def test_imports_follow_the_arrows() -> None:
+    wrong = []
+    for found in ALL_IMPORTS:
+        if not found.target.startswith("rxt."):
+            continue
+        target, allowed = package(found.target), MAY_IMPORT[found.source]
+        fine = allowed is None or target == found.source or target in allowed
+        if not fine and not (found.deferred and (found.source, target) in AGAINST_THE_ARROWS):
+            wrong.append(f"{found.place}: {found.source} imports {found.target}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_data_is_made_without_torch() -> None:
+    wrong = [
+        found.place
+        for found in ALL_IMPORTS
+        if found.source == "data"
+        and not found.deferred
+        and not found.place.partition(":")[0].endswith("data/collate.py")
+        and any(found.target == name or found.target.startswith(f"{name}.") for name in (*NEEDS_TORCH, "rxt.data.collate"))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_light_modules_do_not_load_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or f"import {module} loads torch"
