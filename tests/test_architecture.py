@@ -48,7 +48,7 @@ class Import(NamedTuple):
     source: str
     """Package of the importing file: ``model``, or the module itself for files in rxt/."""
     target: str
-    """Full name of what is imported: ``rxt.config``, ``torch``."""
+    """Full name of what is imported: ``rxt.config.RxTConfig``, ``torch``."""
     deferred: bool
     """Inside a function."""
     place: str
@@ -76,8 +76,7 @@ def imports_of(path: Path) -> list[Import]:
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
-            module = node.module or ""
-            targets = [f"rxt.{alias.name}" for alias in node.names] if module == "rxt" else [module]
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         late = node in deferred or node in typing_only

@@ -148,7 +148,9 @@ def _check_stack(owner: str, vocab_size: int, width: int, layers: int, max_lengt
     _positive(owner, vocab_size=vocab_size, width=width, layers=layers, max_length=max_length)
     for name, attention in attentions.items():
         _require(width % attention.heads == 0, f"{owner}.{name}.heads", f"{attention.heads} must divide width {width}")
-        _require((width // attention.heads) % 2 == 0, f"{owner}.{name}.heads", f"{attention.heads} leave an odd head size; RoPE turns pairs")
+        _require(
+            (width // attention.heads) % 2 == 0, f"{owner}.{name}.heads", f"{attention.heads} leave an odd head size; RoPE turns pairs"
+        )
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,9 @@ class MemoryAttentionConfig:
         for name in ("attention", "consolidation"):
             attention = getattr(self, name)
             if attention is not None:
-                _require(self.width % attention.heads == 0, f"memory_attention.{name}.heads", f"{attention.heads} must divide width {self.width}")
+                _require(
+                    self.width % attention.heads == 0, f"memory_attention.{name}.heads", f"{attention.heads} must divide width {self.width}"
+                )
         if self.variant == "grouped-self-interlayer":
             _require(self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer")
             _positive("memory_attention", groups=self.groups or 0)
@@ -316,7 +320,11 @@ class RxTConfig:
             f"must agree: decoder {decoder.vocab_size}, encoder {encoder.vocab_size}",
         )
         for name, token in vars(self.tokens).items():
-            _require(token is None or 0 <= token < decoder.vocab_size, f"tokens.{name}", f"{token} is outside the vocabulary of {decoder.vocab_size}")
+            _require(
+                token is None or 0 <= token < decoder.vocab_size,
+                f"tokens.{name}",
+                f"{token} is outside the vocabulary of {decoder.vocab_size}",
+            )
         if self.template == "beta":
             for name in ("think", "tool_call", "tool_use", "internal"):
                 _require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
@@ -358,14 +366,22 @@ class RxTConfig:
     @classmethod
     def from_file(cls, path: str | Path) -> RxTConfig:
         """Read a ``config.json`` that ``to_json`` wrote."""
-        path = Path(path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; a model folder holds a config.json") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not JSON ({error})") from None
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(read_json(Path(path)), str(path))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values
 
 
 @cache

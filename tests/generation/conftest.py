@@ -1,14 +1,8 @@
 import pytest
-import torch
 from tiny_models import make_model
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

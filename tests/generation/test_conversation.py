@@ -34,7 +34,8 @@ class HeldModel:
     """Makes ``memorize`` wait until ``release`` is set, or fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.release, self.error = threading.Event(), None
+        self.release = threading.Event()
+        self.error: Exception | None = None
         memorize = ReactiveTransformer.memorize
 
         def held(model: ReactiveTransformer, memory: Memory, ids: torch.Tensor) -> Memory:
@@ -174,7 +175,7 @@ def test_an_abandoned_stream_memorizes_nothing(chat: Conversation) -> None:
     before = chat.memory
     stream = chat.stream("my name is Ann")
     assert all(isinstance(event, Token) for event in islice(stream, 3))
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert chat.memory is before
     uninterrupted = Conversation(chat.model, chat.tokenizer, max_new_tokens=8)
     uninterrupted.ask("hello")

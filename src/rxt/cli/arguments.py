@@ -13,7 +13,6 @@ from rxt.errors import UserError
 
 Options = TypeVar("Options")
 
-BOX = "╭╮╰╯│ "
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -30,18 +29,24 @@ def parse_arguments(options: type[Options], prog: str, argv: list[str]) -> Optio
 
 
 def one_line(report: str) -> str:
-    """The problem that tyro's boxed report is about, and the option it would suggest."""
-    lines = [line.strip(BOX) for line in re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines() if not line.startswith(("╭", "╰"))]
+    """The problem that tyro's report is about, and the option it would suggest.
+
+    A report is a box of sections with a rule between them; its title stands in the frame, or is a section of its own
+    where the output is not Unicode.
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", report)  # without colours
+    framed = "╭" in plain
     sections: list[list[str]] = [[]]
-    for line in lines:
-        if set(line) == {"─"}:
+    for line in plain.splitlines():
+        text = line.strip("│ ")
+        if text and set(text) <= {"─", "-"}:
             sections.append([])
-        elif line:
-            sections[-1].append(line)
-    problem = " ".join(sections[0]) or "the options cannot be read"
-    for section in sections[1:]:
-        if section and section[0].startswith("Perhaps you meant"):
-            suggestions = [line.split()[0].split("/")[0].rstrip(",") for line in section if line.startswith("--")]
-            if suggestions:
-                problem += f"; did you mean {suggestions[0]}?"
-    return problem[0].lower() + problem[1:]
+        elif text and not line.startswith(("╭", "╰")):
+            sections[-1].append(text)
+    problem, *others = sections if framed else sections[1:] or [[]]
+    message = " ".join(problem) or "the options cannot be read"
+    for section in others:
+        options = [text.split()[0] for text in section if text.startswith("--")]
+        if section and section[0].startswith("Perhaps you meant") and options:
+            message += f"; did you mean {options[0].rstrip(',')}?"
+    return message[0].lower() + message[1:]

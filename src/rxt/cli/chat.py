@@ -17,6 +17,9 @@ from rxt.errors import UserError
 if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
 
+PARAMETERS_A_THREAD = 50_000_000
+"""One token of a small model is too little work to share: threads would wait for each other, and long on a busy machine."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -65,9 +68,12 @@ def open_conversation(options: Options) -> Conversation:
     """Load the model, and the memory file where there is one already."""
     if options.memory is not None:
         check_writable(options.memory)
+    import torch
+
     from rxt.generation.conversation import load_chat
     from rxt.generation.sampling import Sampling
     from rxt.model.memory import Memory
+    from rxt.parameters import parameter_counts
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = Memory.load(options.memory) if options.memory is not None and options.memory.exists() else None
@@ -75,6 +81,8 @@ def open_conversation(options: Options) -> Conversation:
     chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens)
     if memory is not None:
         chat.restore(memory)
+    threads = 1 + parameter_counts(chat.model.config).decoder_active // PARAMETERS_A_THREAD
+    torch.set_num_threads(min(torch.get_num_threads(), threads))
     return chat
 
 

@@ -105,15 +105,14 @@ class Terminal:
             # The interrupt may have come in the very moment when the answer was complete.
             if chat.turns == before:
                 self._say("stopped; this turn is not remembered", "dim")
-        else:
-            self._status = f"turn {before + 1}: memory is being updated …"
-        if self._status:
-            self._begin_work()
+                return
+        self._status = f"turn {before + 1}: memory is being updated …"
+        self._begin_work()
 
     def _stream(self, chat: Conversation, query: str) -> None:
         from rxt.generation.conversation import Answered, Token
 
-        with closing(chat.stream(query)) as events:  # type: ignore[type-var]
+        with closing(chat.stream(query)) as events:
             for event in events:
                 if isinstance(event, Token):
                     self._write(event.text)

@@ -60,7 +60,9 @@ def run(argv: list[str]) -> int:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
-    train(parse(TypeAdapter(RunConfig), configuration, "recipe"), options.out or Path("runs") / options.recipe, Console(stderr=True), device)
+    train(
+        parse(TypeAdapter(RunConfig), configuration, "recipe"), options.out or Path("runs") / options.recipe, Console(stderr=True), device
+    )
     return 0
 
 
@@ -102,7 +104,13 @@ def assign(values: dict[str, Any], assignment: str) -> None:
     *parents, last = path.split(".")
     target: Any = values
     for key in parents:
-        target = target.get(key) if isinstance(target, dict) else target[int(key)] if isinstance(target, list) and key.isdigit() and int(key) < len(target) else None
+        target = (
+            target.get(key)
+            if isinstance(target, dict)
+            else target[int(key)]
+            if isinstance(target, list) and key.isdigit() and int(key) < len(target)
+            else None
+        )
     if not isinstance(target, dict) or last not in target:
         raise UserError(f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show prints them all)")
     target[last] = value

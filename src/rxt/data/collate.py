@@ -24,14 +24,23 @@ class Rows:
     targets: Tensor
     """(R, T) True at tokens that the model must produce."""
 
-    def __getitem__(self, rows: slice) -> Rows:
-        """Some of the rows, cut to the longest among them."""
+    def __getitem__(self, rows: slice | Tensor) -> Rows:
+        """Some of the rows, by slice or by index (r,), cut to the longest among them."""
         mask = self.mask[rows]
         length = int(mask.sum(1).max())
         return Rows(self.ids[rows, :length], mask[:, :length], self.targets[rows, :length])
 
     def __len__(self) -> int:
         return self.ids.shape[0]
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on a device."""
+        return Rows(self.ids.to(device), self.mask.to(device), self.targets.to(device))
+
+    def by_length(self, groups: int) -> list[Tensor]:
+        """Row indices, shortest rows first, in at most ``groups`` parts: computed apart, they need little padding."""
+        size = -(-len(self) // groups)
+        return list(self.mask.sum(1).argsort(stable=True).split(size))
 
     @property
     def tokens(self) -> int:
@@ -55,6 +64,10 @@ class Conversations:
     def size(self) -> int:
         """B: conversations in the batch."""
         return self.alive[0]
+
+    def to(self, device: torch.device) -> Conversations:
+        """The same conversations on a device."""
+        return Conversations(self.rows.to(device), self.alive)
 
     def turns(self) -> Iterator[slice]:
         """The rows of turn 0, 1, …"""

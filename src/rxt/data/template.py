@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from rxt.config import TemplateName
+from rxt.config import RxTConfig, TemplateName
 from rxt.data.records import Interaction
 from rxt.data.tokenizer import BETA_TOKENS, ChatTokenizer
 from rxt.errors import UserError
@@ -93,6 +93,11 @@ class Template:
         self.name = name
         self.max_length = max_length
         self.system_title = system_title
+
+    @classmethod
+    def of_model(cls, config: RxTConfig, tokenizer: ChatTokenizer) -> Template:
+        """The template that a model was made for."""
+        return cls(tokenizer, config.template, config.max_length, config.system_prompt_title)
 
     # Sequences to learn from.
 

@@ -10,7 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from rxt.config import SpecialTokens, TemplateName
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import make_folder, write_atomically
 
 TOKEN_TEXTS = {
     "pad": "[PAD]",
@@ -141,6 +141,7 @@ class ChatTokenizer:
         """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns the file."""
         path = Path(path)
         path = path if path.suffix == ".json" else path / "tokenizer.json"
+        make_folder(path.parent)
         write_atomically(path, (self._tokenizer.to_str(pretty=True) + "\n").encode())
         return path
 

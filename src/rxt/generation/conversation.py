@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -112,7 +112,7 @@ class Conversation:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.template = Template(tokenizer, config.template, config.max_length, config.system_prompt_title)
+        self.template = Template.of_model(config, tokenizer)
         self.seed = seed
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
@@ -137,7 +137,7 @@ class Conversation:
                     return event.text
         raise AssertionError("a stream ends with an answer or an exception")
 
-    def stream(self, query: str) -> Iterator[Event]:
+    def stream(self, query: str) -> Generator[Event, None, None]:
         """Answer a query piece by piece: :class:`Token` …, :class:`Answered`, :class:`MemoryUpdated`.
 
         Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
@@ -219,7 +219,7 @@ class Conversation:
         weight = self.model.decoder.head.weight
         self._ready = _Ready(memory.to(weight.device, weight.dtype))
 
-    def _turn(self, prompt: list[int]) -> Iterator[Event]:
+    def _turn(self, prompt: list[int]) -> Generator[Event, None, None]:
         with self._one_at_a_time():
             ready = self._settled()
             said: list[int] = []
@@ -330,7 +330,12 @@ def load_chat(
     max_new_tokens: int | None = None,
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled one."""
+    model, tokenizer = load_model(source)
+    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
+
+
+def load_model(source: str | Path | None = None) -> tuple[ReactiveTransformer, ChatTokenizer]:
+    """A model and its tokenizer, from where :func:`load_chat` takes them."""
     folder = model_folder(source)
     model = ReactiveTransformer.from_pretrained(folder)
-    tokenizer = ChatTokenizer.load(folder, model.config.tokens)
-    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
+    return model, ChatTokenizer.load(folder, model.config.tokens)

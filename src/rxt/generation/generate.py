@@ -14,6 +14,7 @@ from rxt.generation.sampling import Sampling, sample
 
 if TYPE_CHECKING:
     from rxt.model.attention import KeyValue
+    from rxt.model.cache import KVCache
     from rxt.model.decoder import Decoder
     from rxt.model.memory import Memory
     from rxt.model.reactive import ReactiveTransformer
@@ -157,7 +158,7 @@ def _seen(ids: Tensor, mask: Tensor | None, vocab_size: int) -> Tensor:
 
 
 @cache
-def _compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], object], Tensor]:
+def _compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
     """The decoder's step as compiled code, one for all models: each shape is compiled when it is first used."""
     from rxt.model.decoder import Decoder
 

@@ -25,7 +25,7 @@ from rxt.config import (
     RxTConfig,
 )
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import make_folder, write_atomically
 from rxt.interop.key_map import WHOLE, tags_of, views
 from rxt.interop.published import CONFIG, EMBEDDINGS, WEIGHTS
 from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
@@ -35,7 +35,7 @@ from rxt.model.reactive import ReactiveTransformer
 
 def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names it."""
-    folder = Path(folder)
+    folder = make_folder(Path(folder))
     values = published_config(model.config)
     tensors: dict[str, Tensor] = {}
     for part in WHOLE:
@@ -45,10 +45,6 @@ def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     del tensors[alias]
     aliases = {alias: kept}
     _add_buffers(model.config, tensors, aliases)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from None
     write_atomically(folder / WEIGHTS, save(tensors, aliases))
     write_atomically(folder / CONFIG, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
 

@@ -11,21 +11,18 @@ from torch import Tensor, nn
 
 from rxt.config import RxTConfig
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import make_folder, write_atomically
 from rxt.model.reactive import ReactiveTransformer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-SHARED = "encoder.embedding.weight"
-"""The one tensor that two parts share; it is stored once, as ``decoder.embedding.weight``."""
+STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
+"""Two names of the one tensor that two parts share; it is stored under the first."""
 
 
 def save_model(model: ReactiveTransformer, folder: Path) -> None:
     """Write the model's folder; weights first, so that a folder with a configuration is complete."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from None
+    make_folder(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name != SHARED}
     write_atomically(folder / WEIGHTS, save(tensors, {"format": "rxt"}))
     write_atomically(folder / CONFIG, model.config.to_json().encode())
@@ -33,11 +30,11 @@ def save_model(model: ReactiveTransformer, folder: Path) -> None:
 
 def load_model(folder: Path) -> ReactiveTransformer:
     """Read a model's folder; a tensor missing, unexpected or misshapen is an error that names it."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     model = ReactiveTransformer(RxTConfig.from_file(folder / CONFIG))
     tensors = read_tensors(folder / WEIGHTS)
-    load_exactly(model, {**tensors, SHARED: tensors["decoder.embedding.weight"]} if "decoder.embedding.weight" in tensors else tensors, str(folder / WEIGHTS))
+    if STORED in tensors:
+        tensors[SHARED] = tensors[STORED]
+    load_exactly(model, tensors, str(folder / WEIGHTS))
     return model.eval()
 
 

@@ -60,12 +60,27 @@ class Memory:
         return replace(self, slots=self.slots.to(device=device, dtype=dtype))
 
     def select(self, conversation: int) -> Memory:
-        """The memory of one conversation of the batch, B = 1."""
+        """The memory of one conversation of the batch, B = 1; ``conversation`` counts from 0."""
+        if not 0 <= conversation < self.batch_size:
+            raise IndexError(f"this memory holds conversations 0 to {self.batch_size - 1}, not {conversation}")
         return Memory(self.slots[:, conversation : conversation + 1], self.turns[conversation : conversation + 1], self.fingerprint)
+
+    def first(self, conversations: int) -> Memory:
+        """The memory of the first conversations of the batch."""
+        return Memory(self.slots[:, :conversations], self.turns[:conversations], self.fingerprint)
+
+    def rolled(self) -> Memory:
+        """Every conversation with the memory of the one before it in the batch: a control for experiments."""
+        return Memory(self.slots.roll(1, dims=1), self.turns[-1:] + self.turns[:-1], self.fingerprint)
 
     @staticmethod
     def stack(memories: Sequence[Memory]) -> Memory:
         """One batch of several memories, in order. They must have been made by the same weights."""
+        if not memories:
+            raise ValueError("stack needs at least one memory")
+        shapes = {(memory.slots.shape[0], *memory.slots.shape[2:]) for memory in memories}
+        if len(shapes) != 1:
+            raise UserError(f"memories of different shapes cannot share a batch: (L, S, D) = {sorted(shapes)}")
         fingerprints = {memory.fingerprint for memory in memories}
         if len(fingerprints) != 1:
             raise UserError(f"memories of different models cannot share a batch: fingerprints {sorted(map(str, fingerprints))}")
@@ -101,15 +116,16 @@ def initial_slots(shape: tuple[int, int, int], batch_size: int, init: MemoryInit
     """Fresh slots (L, B, S, D) for ``shape`` (L, S, D). Conversation b of a seeded batch is the same for every B > b."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     slots = torch.empty(batch_size, *shape)
-    match init:
-        case "standard":
-            slots.normal_(generator=generator)
-        case "normal":
-            slots.normal_(std=0.01, generator=generator)
-        case "uniform":
-            slots.uniform_(0, 0.01, generator=generator)
-        case "zeros":
-            slots.zero_()
-        case "ones":
-            slots.fill_(1)
+    for row in slots:  # one draw a conversation: the numbers of a larger draw depend on its size
+        match init:
+            case "standard":
+                row.normal_(generator=generator)
+            case "normal":
+                row.normal_(std=0.01, generator=generator)
+            case "uniform":
+                row.uniform_(0, 0.01, generator=generator)
+            case "zeros":
+                row.zero_()
+            case "ones":
+                row.fill_(1)
     return slots.transpose(0, 1).contiguous()

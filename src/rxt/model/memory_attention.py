@@ -24,7 +24,7 @@ class ResidualGate(nn.Module):
         self.config = config
         gates = slots if config.per_slot else 1
         if config.kind in ("static", "elementwise"):
-            self.weight = nn.Parameter(torch.full((slots, 1) if config.per_slot else (1,), config.init))
+            self.weight = nn.Parameter(torch.full((slots, 1) if config.per_slot else (1,), float(config.init)))
         if config.kind == "linear":
             self.linear = nn.Linear(slots, gates)
             nn.init.constant_(self.linear.bias, config.init)
@@ -66,7 +66,7 @@ class MemoryNorm(nn.Module):
         self.config = config
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width)) if config.kind == "layer" else None
-        self.mix = nn.Parameter(torch.tensor(config.mix_init)) if config.mixed else None
+        self.mix = nn.Parameter(torch.tensor(float(config.mix_init))) if config.mixed else None
         if config.kind == "ema-rms":  # a statistic of training, like BatchNorm's: fixed when the model is used
             self.register_buffer("mean_square", torch.ones(()))
 
@@ -79,8 +79,8 @@ class MemoryNorm(nn.Module):
                 normed = nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
             case "ema-rms":
                 if self.training:
-                    with torch.no_grad():
-                        self.mean_square.lerp_(x.detach().float().square().mean(), 1 - self.config.decay)
+                    mean_square = x.detach().float().square().mean().to(self.mean_square.dtype)
+                    self.mean_square.lerp_(mean_square, 1 - self.config.decay)
                 normed = x * torch.rsqrt(self.mean_square + torch.finfo(x.dtype).eps) * self.weight
         if self.mix is None:
             return normed

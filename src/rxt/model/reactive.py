@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rxt.config import RxTConfig
+from rxt.config import RxTConfig, read_json
 from rxt.errors import UserError
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
@@ -30,13 +30,15 @@ class ReactiveTransformer(nn.Module):
         embedding = nn.Embedding(config.decoder.vocab_size, config.decoder.width)
         nn.init.normal_(embedding.weight, std=config.decoder.width**-0.5)
         self.decoder = Decoder(config.decoder, embedding)
+        with torch.no_grad():  # not tied, but they start equal: to copy a token is then to pass its embedding through
+            self.decoder.head.weight.copy_(embedding.weight)
         self.encoder = Encoder(config.encoder, embedding)
         self.memory_attention = MemoryAttention(config.memory_attention)
         self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
 
     def decode(self, ids: Tensor, memory: Memory, mask: Tensor | None = None) -> Tensor:
         """Respond: logits (B, T, V) of the interaction's tokens (B, T), given the memory of what came before."""
-        self.check_memory(memory)
+        self.check_memory(memory, ids.shape[0])
         return self.decoder(ids, memory.slots, mask)
 
     def encode(self, ids: Tensor, mask: Tensor | None = None, memory: Memory | None = None) -> Tensor:
@@ -45,7 +47,7 @@ class ReactiveTransformer(nn.Module):
 
     def memorize(self, memory: Memory, ids: Tensor, mask: Tensor | None = None) -> Memory:
         """Merge a finished interaction (B, T) into the memory: a new value, the old one is untouched."""
-        self.check_memory(memory)
+        self.check_memory(memory, ids.shape[0])
         encoded = self.encode(ids, mask, memory)
         slots = self.memory_attention(memory.slots, encoded, mask)
         return memory.advance(slots, None if self.training else self.fingerprint())
@@ -60,26 +62,40 @@ class ReactiveTransformer(nn.Module):
             slots = initial_slots(config.memory_shape, batch_size, config.memory_init, seed)
         return Memory(slots.to(weight.device, weight.dtype), fingerprint=None if self.training else self.fingerprint())
 
-    def check_memory(self, memory: Memory) -> None:
-        """Refuse a memory of another shape, or one that other weights made: it would mean nothing to this model."""
+    def check_memory(self, memory: Memory, batch_size: int | None = None) -> None:
+        """Refuse a memory of another shape, or one that other weights made: it would mean nothing to this model.
+
+        With ``batch_size``, also one of more or fewer conversations: a single one would be spread over all without a word.
+        """
         layers, slots, width = self.config.memory_shape
         found = (memory.slots.shape[0], memory.slots.shape[2], memory.slots.shape[3])
         if found != (layers, slots, width):
             raise UserError(f"this model's memory has (L, S, D) = {(layers, slots, width)}, found {found}")
+        if batch_size is not None and memory.batch_size != batch_size:
+            raise UserError(f"a memory of {memory.batch_size} conversations does not go with the tokens of {batch_size}")
         if memory.fingerprint is not None and not self.training and memory.fingerprint != self.fingerprint():
-            raise UserError(f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {self.fingerprint()}")
+            raise UserError(
+                f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {self.fingerprint()}"
+            )
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any weight; computed again only after a weight has changed."""
-        parameters = dict(self.named_parameters())
-        state = tuple((parameter.data_ptr(), parameter._version) for parameter in parameters.values())
-        if self._fingerprint is None or self._fingerprint[0] != state:
+        weights = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        state = tuple((weight.data_ptr(), -1 if weight.is_inference() else weight._version) for weight in weights.values())
+        if self.training or self._fingerprint is None or self._fingerprint[0] != state:
             digest = hashlib.sha256()
-            for name, parameter in parameters.items():
-                digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            for name, weight in weights.items():
+                digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+                digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
             self._fingerprint = (state, digest.hexdigest()[:16])
         return self._fingerprint[1]
+
+    def train(self, mode: bool = True) -> ReactiveTransformer:
+        """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without a trace."""
+        if mode != self.training:
+            self._fingerprint = None
+        super().train(mode)
+        return self
 
     def generate(
         self,
@@ -100,15 +116,34 @@ class ReactiveTransformer(nn.Module):
 
     def save_pretrained(self, folder: str | Path, layout: Literal["rxt", "published"] = "rxt") -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all."""
+        from rxt.interop.published_export import save_published
         from rxt.model.checkpoint import save_model
 
-        if layout == "published":
-            raise UserError("the published layout cannot be written yet; use layout='rxt'")
-        save_model(self, Path(folder))
+        match layout:
+            case "rxt":
+                save_model(self, Path(folder))
+            case "published":
+                save_published(self, Path(folder))
+            case _:
+                raise UserError(f"there is no layout {layout!r}: write 'rxt' or 'published'")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> ReactiveTransformer:
-        """Load a folder that :meth:`save_pretrained` wrote. Every tensor must be there, and no other."""
-        from rxt.model.checkpoint import load_model
+    def from_pretrained(cls, source: str | Path) -> ReactiveTransformer:
+        """Load a folder, or a hub id ``owner/name``, in either layout: its ``config.json`` tells which.
 
-        return load_model(Path(folder))
+        Every tensor must be there, and no other. The model comes ready for inference.
+        """
+        from rxt.folders import model_folder
+        from rxt.interop.published import is_published, load_published
+        from rxt.model.checkpoint import CONFIG, load_model
+
+        folder = model_folder(source)
+        return load_published(folder) if is_published(read_json(folder / CONFIG)) else load_model(folder)
+
+    @classmethod
+    def from_components(cls, decoder: Decoder, encoder: Encoder, memory_attention: MemoryAttention) -> ReactiveTransformer:
+        """Put trained parts together; they must fit. Where their embeddings differ, the decoder's is used by both."""
+        model = cls(RxTConfig(decoder.config, encoder.config, memory_attention.config))
+        encoder.embedding = decoder.embedding
+        model.decoder, model.encoder, model.memory_attention = decoder, encoder, memory_attention
+        return model.eval()

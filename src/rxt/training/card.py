@@ -15,7 +15,9 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
     """Markdown: what the model is, what it was trained on, how it ended."""
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sources = [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"] if run.data.everyday_share else []
+    sources = (
+        [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"] if run.data.everyday_share else []
+    )
     sources += [Path(name).name for name in run.data.files]
     lines = [
         "---",

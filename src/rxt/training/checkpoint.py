@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save
 
 from rxt.errors import UserError
-from rxt.files import write_atomically
 from rxt.model.checkpoint import read_tensors
 from rxt.training.optim import load_optimizer_tensors, optimizer_tensors
 from rxt.training.trainee import Trainee
@@ -42,18 +41,20 @@ class Checkpoints:
         """Write a checkpoint whole, then forget those that are too many."""
         final = self._path(state.step)
         temporary = final.with_name(f".{final.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        self._remove_unfinished()
         try:
             temporary.mkdir(parents=True)
-            write_atomically(temporary / WEIGHTS, save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}))
+            _write(temporary / WEIGHTS, save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}))
             moments = {name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(trainee, optimizer).items()}
-            write_atomically(temporary / OPTIMIZER, save(moments))
-            write_atomically(temporary / STATE, json.dumps(asdict(state)).encode())
+            _write(temporary / OPTIMIZER, save(moments))
+            _write(temporary / STATE, json.dumps(asdict(state)).encode())
             shutil.rmtree(final, ignore_errors=True)
             os.replace(temporary, final)
             _sync_folder(self.folder)
         except OSError as error:
-            raise UserError(f"{final}: cannot be written ({error.strerror}); the checkpoint before it is whole") from None
+            self._remove_unfinished()
+            reason = error.strerror or error
+            raise UserError(f"{final}: the checkpoint cannot be written ({reason}); the one before it is whole") from None
         self._forget({state.step, state.best_step})
 
     def last(self) -> int | None:
@@ -74,11 +75,24 @@ class Checkpoints:
             if step not in wanted:
                 shutil.rmtree(self._path(step), ignore_errors=True)
 
+    def _remove_unfinished(self) -> None:
+        """Whatever a kill or a full disk left half-written."""
+        for path in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def _steps(self) -> list[int]:
         return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if (path / STATE).exists())
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file through to the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -16,6 +17,11 @@ Part = Literal["decoder", "encoder", "memory_attention"]
 def _require(condition: bool, field_name: str, problem: str) -> None:
     if not condition:
         raise UserError(f"recipe: {field_name} {problem}")
+
+
+def _require_size(steps: int, batch_size: int) -> None:
+    _require(steps >= 0, "steps", f"cannot be negative, found {steps}")
+    _require(batch_size >= 1, "batch_size", f"must be at least 1, found {batch_size}")
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,14 @@ class OptimConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optim.learning_rate", f"must be positive, found {self.learning_rate}")
+        for name in ("learning_rate", "clip"):
+            _require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
+        for name in ("warmup", "weight_decay"):
+            _require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
+        _require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
         _require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
-        _require(self.clip > 0, "optim.clip", f"must be positive, found {self.clip}")
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,11 @@ class JointConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 0, "steps", f"cannot be negative, found {self.steps}")
-        _require(self.batch_size >= 1, "batch_size", f"must be at least 1, found {self.batch_size}")
+        _require_size(self.steps, self.batch_size)
         for name in ("masked_share", "zeroed_share"):
             _require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
+        for name in ("decoder_weight", "encoder_weight", "noise"):
+            _require(getattr(self, name) >= 0, name, f"cannot be negative, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,12 @@ class MemoryPretrainConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
+    def __post_init__(self) -> None:
+        _require_size(self.steps, self.batch_size)
+        _require(self.turns >= 1, "memory_pretrain.turns", f"must be at least 1, found {self.turns}")
+        _require(0 <= self.jitter <= 1, "memory_pretrain.jitter", f"must lie in [0, 1], found {self.jitter}")
+        _require(self.noise >= 0, "memory_pretrain.noise", f"cannot be negative, found {self.noise}")
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -109,8 +127,11 @@ class Phase:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        _require_size(self.steps, self.batch_size)
         _require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
         _require(bool(self.trains), "phase.trains", "names no part of the model")
+        if self.shortest is not None:
+            _require(1 <= self.shortest <= self.turns, "phase.shortest", f"must lie in 1 … turns={self.turns}, found {self.shortest}")
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,7 @@ class MemoryAwareConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        _require(bool(self.phases), "memory_aware.phases", "must be one at least")
         _require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
 
     @property
@@ -153,6 +175,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
         _require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
+        _require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
 
 
 @dataclass(frozen=True)
@@ -190,5 +213,6 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")

@@ -29,8 +29,8 @@ class Corpus:
     files: dict[Split, tuple[Conversation, ...]]
     everyday_share: float
     seed: int
-    skipped: dict[str, Records[Conversation]] = field(default_factory=dict)
-    """Sources with bad records that were skipped."""
+    sources: tuple[Records[Conversation], ...] = ()
+    """What was read, and what was skipped or ignored in it."""
     _pieces_by_turns: dict[tuple[Split, int], list[Conversation]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -44,8 +44,7 @@ class Corpus:
             train = [conversation for index, conversation in enumerate(train) if index % HELD_OUT_EVERY]
             if not train:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
-        skipped = {source: records for source, records in read.items() if records.skipped}
-        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, skipped)
+        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, tuple(read.values()))
 
     def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
         """``size`` conversations of at most ``turns`` turns for a step."""
@@ -54,13 +53,28 @@ class Corpus:
         return everyday + pick(self._pieces(split, turns), step, size - generated, f"{self.seed} {split} {turns}")
 
     def count_cut(self, template: Template) -> int:
-        """How many interactions of the files are longer than the template takes, and will be cut."""
-        conversations = [*self.files["train"], *self.files["validation"]]
-        return sum(encoded.cut for conversation in conversations for encoded in encode_conversation(conversation, template))
+        """How many interactions of the files are longer than the template takes, and will be cut.
+
+        Raises:
+            UserError: a conversation has a part that the template has not, such as a system prompt.
+        """
+        cut = 0
+        for conversation in (*self.files["train"], *self.files["validation"]):
+            try:
+                cut += sum(encoded.cut for encoded in encode_conversation(conversation, template))
+            except UserError as error:
+                raise UserError(f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}") from None
+        return cut
 
     def warnings(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""
-        lines = [f"{source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}" for source, records in self.skipped.items()]
+        lines: list[str] = []
+        for records in self.sources:
+            if records.skipped:
+                lines.append(f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}")
+            lines += [
+                f"{records.source}: the key {key} is not known; ignored in {count} records" for key, count in records.ignored_keys.items()
+            ]
         short = sum(len(conversation.interactions) < 2 for conversation in self.files["train"])
         if short:
             lines.append(f"{short} training conversations have a single turn: they teach answering, not remembering")

@@ -6,7 +6,6 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -16,12 +15,10 @@ from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
-from rxt.training.metrics import Metrics, MetricsLog, StageProgress
+from rxt.training.metrics import Metrics, MetricsLog, StageProgress, say
 from rxt.training.optim import learning_rate, make_optimizer
-from rxt.training.stages.base import Stage, StageLoss
+from rxt.training.stages.base import Batch, Stage, StageLoss
 from rxt.training.trainee import Trainee
-
-Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> No
             if due or interrupted:
                 checkpoints.save(trainee, optimizer, state)
             if interrupted:
+                say(context.console, f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there")
                 raise KeyboardInterrupt
         if stage.steps == 0:
             checkpoints.save(trainee, optimizer, state)
@@ -81,7 +79,7 @@ def update(stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimiz
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(stage.optim, step, stage.steps)
     optimizer.zero_grad(set_to_none=True)
-    batches = stage.batches("train", step)
+    batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
     generator = step_generator(seed, stage.name, "train", step)
     losses: list[StageLoss] = []
     for batch in batches:
@@ -93,8 +91,8 @@ def update(stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimiz
     norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.clip)
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
         raise UserError(
-            f"{stage.name}: the loss or its gradient is not finite at step {step + 1}; "
-            "the last checkpoint is kept: lower the learning rate and start again from it"
+            f"{stage.name}: the loss or its gradient is not finite at step {step + 1}; the last checkpoint is kept; "
+            "start again with a lower learning rate and another --out"
         )
     optimizer.step()
     return losses
@@ -106,7 +104,7 @@ def validate(stage: Stage[Batch], trainee: Trainee, seed: int, batches: int) -> 
     trainee.eval()
     sums: Metrics = {}
     for step in range(batches):
-        parts = stage.batches("validation", step)
+        parts = [part.to(trainee.device) for part in stage.batches("validation", step)]
         generator = step_generator(seed, stage.name, "validation", step)
         with autocast(trainee.device):
             losses = [stage.loss(trainee, part, parts, generator) for part in parts]
@@ -136,4 +134,4 @@ def _metrics(losses: list[StageLoss]) -> Metrics:
 
 def _report(console: Console, stage: Stage[Batch], step: int, metrics: Metrics) -> None:
     numbers = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    console.print(f"{stage.name}  step {step}/{stage.steps}  validation {numbers}", highlight=False)
+    say(console, f"{stage.name}  step {step}/{stage.steps}  validation {numbers}")

@@ -78,6 +78,11 @@ class StageProgress:
         return speed
 
 
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line as it is: brackets are no markup, and a long line is not broken."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_display(console: Console) -> Iterator[Progress]:
     """A live display on a terminal; elsewhere nothing is drawn (the log lines tell)."""

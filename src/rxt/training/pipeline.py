@@ -27,14 +27,14 @@ from rich.console import Console
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import make_folder, write_atomically
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
-from rxt.training.metrics import progress_display
+from rxt.training.metrics import progress_display, say
 from rxt.training.stages.base import Stage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
@@ -48,7 +48,7 @@ RUN, TOKENIZER, MODEL = "run.json", "tokenizer.json", "model"
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
     try:
-        with claimed(out, run):
+        with locked(out):
             return _train(run, out, console, device or torch.device("cpu"))
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
@@ -56,15 +56,17 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
 
 
 def _train(run: RunConfig, out: Path, console: Console, device: torch.device) -> Path:
+    check_claim(out, run)
     corpus = Corpus.load(run.data, run.seed)
     for warning in corpus.warnings():
-        console.print(f"[yellow]warning[/]: {warning}", highlight=False)
+        say(console, f"warning: {warning}", "yellow")
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
-    run = replace(run, model=run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens))
-    template = Template(tokenizer, run.model.template, run.model.max_length, run.model.system_prompt_title)
+    template = Template.of_model(run.model, tokenizer)
     cut = corpus.count_cut(template)
     if cut:
-        console.print(f"[yellow]warning[/]: {cut} interactions are longer than {template.max_length} tokens and are cut", highlight=False)
+        say(console, f"warning: {cut} interactions are longer than {template.max_length} tokens and are cut", "yellow")
+    claim(out, run, tokenizer)
+    run = replace(run, model=run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens))
     torch.manual_seed(run.seed)
     trainee = Trainee(ReactiveTransformer(run.model)).to(device)
     stages: list[Stage] = [
@@ -77,54 +79,65 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device) ->
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt)
         for stage in stages:
-            write_json(out / stage.name / "stage.json", {"parent": parent, "config": TypeAdapter(type(stage.config)).dump_python(stage.config)})  # type: ignore[attr-defined]
+            write_json(
+                out / stage.name / "stage.json", {"parent": parent, "config": TypeAdapter(type(stage.config)).dump_python(stage.config)}
+            )  # type: ignore[attr-defined]
             run_stage(stage, trainee, context)
             parent = f"{stage.name}/step-{stage.steps:06d}"
     trainee.model.save_pretrained(out / MODEL)
     tokenizer.save(out / MODEL / TOKENIZER)
     write_atomically(out / MODEL / "README.md", model_card(run, out, trainee.model).encode())
-    console.print(f"The model is in {out / MODEL}: talk to it with  rxt chat {out / MODEL}", highlight=False)
+    say(console, f"The model is in {out / MODEL}: talk to it with  rxt chat {out / MODEL}")
     return out / MODEL
 
 
 def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console) -> ChatTokenizer:
     """Stage 0: byte-level BPE on every training text; an earlier start's is read back."""
-    if not path.exists():
-        console.print("0-tokenizer  reading every training text")
-        ChatTokenizer.train(corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template).save(path)
-    return ChatTokenizer.load(path)
+    if path.exists():
+        return ChatTokenizer.load(path)
+    say(console, "0-tokenizer  reading every training text")
+    return ChatTokenizer.train(corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template)
 
 
 @contextmanager
-def claimed(out: Path, run: RunConfig) -> Iterator[None]:
-    """Hold the run's folder: one process at a time, and one configuration for good."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as lock:
+def locked(out: Path) -> Iterator[None]:
+    """Hold the run's folder: one process at a time."""
+    make_folder(out)
+    try:
+        lock = open(out / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UserError(f"{out}: the folder cannot be written to ({error.strerror}); choose another --out") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{out}: another process is training there; wait for it or choose another --out") from None
-        claim(out, run)
         yield
 
 
-def claim(out: Path, run: RunConfig) -> None:
-    """Record the run's configuration in its folder, or check that it is the one recorded there."""
-    wanted = TypeAdapter(RunConfig).dump_python(run, mode="json")
+def check_claim(out: Path, run: RunConfig) -> None:
+    """Refuse a folder that holds another run, or other files."""
     path = out / RUN
     if not path.exists():
-        others = sorted(child.name for child in out.iterdir() if child.name != ".lock")
+        others = sorted(child.name for child in out.iterdir() if not child.name.startswith("."))
         if others:
             raise UserError(f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out")
-        write_json(path, wanted)
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
-    different = first_difference(found, wanted)
+    different = first_difference(found, TypeAdapter(RunConfig).dump_python(run, mode="json"))
     if different:
         raise UserError(f"{out}: holds another run: {different}; choose another --out, or the options it was started with")
+
+
+def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer) -> None:
+    """Make the folder this run's for good: its configuration, then stage 0. Data that cannot be used never gets here."""
+    if not (out / RUN).exists():
+        write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
+    if not (out / TOKENIZER).exists():
+        tokenizer.save(out / TOKENIZER)
 
 
 def first_difference(found: object, wanted: object, where: str = "") -> str | None:
@@ -140,5 +153,5 @@ def first_difference(found: object, wanted: object, where: str = "") -> str | No
 
 def write_json(path: Path, values: object) -> None:
     """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())

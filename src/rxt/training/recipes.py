@@ -20,6 +20,7 @@ from rxt.training.config import (
     TokenizerConfig,
 )
 
+
 def recipe_names() -> list[str]:
     """Every name that :func:`recipe` takes."""
     return list(_RECIPES)

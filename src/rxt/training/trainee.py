@@ -21,6 +21,8 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.mlm_head = MLMHead(model.config.decoder.width, model.config.decoder.vocab_size)
+        with torch.no_grad():
+            self.mlm_head.head.weight.copy_(model.decoder.embedding.weight)
 
     @property
     def device(self) -> torch.device:

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from rxt.data.collate import Conversations
+from rxt.data.collate import Conversations, Rows
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import AnswerScores, answer_scores
 
+LENGTH_GROUPS = 4
+"""Parts that rows are sorted into by length."""
 Update = Callable[[Tensor, int], Tensor]
 """(slots (L, b, S, D), turn) -> the slots after that turn's interactions of the first b conversations."""
 
@@ -36,18 +39,33 @@ def conversation_scores(
 
 
 def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
-    """Encode all rows, walk the memory, decode all rows."""
-    rows = batch.rows
-    encoded = model.encoder(rows.ids, rows.mask).split(batch.alive, dim=1)  # a turn's (L, alive, T, D) each
+    """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
+    rows, groups = batch.rows, batch.rows.by_length(LENGTH_GROUPS)
+    encoded = encode_by_length(model, rows, groups).split(batch.alive, dim=1)  # a turn's (L, alive, T, D) each
     masks = rows.mask.split(batch.alive)
 
     def update(slots: Tensor, turn: int) -> Tensor:
         conversations = slots.shape[1]
-        return model.memory_attention(slots, encoded[turn][:, :conversations], masks[turn][:conversations])
+        mask = masks[turn][:conversations]
+        length = int(mask.sum(1).max())
+        return model.memory_attention(slots, encoded[turn][:, :conversations, :length], mask[:, :length])
 
     before = torch.cat(memories_before(update, batch, slots, window), dim=1)  # (L, R, S, D)
-    hidden = model.decoder.hidden(rows.ids, before, rows.mask)
-    return answer_scores(hidden, model.decoder.head, rows, batch.turn_of_row())
+    turn_of_row = batch.turn_of_row().to(rows.ids.device)
+
+    def score(group: Tensor) -> AnswerScores:
+        part = rows[group]
+        hidden = model.decoder.hidden(part.ids, before[:, group], part.mask)
+        return answer_scores(hidden, model.decoder.head, part, turn_of_row[group])
+
+    return AnswerScores.join([score(group) for group in groups])
+
+
+def encode_by_length(model: ReactiveTransformer, rows: Rows, groups: list[Tensor]) -> Tensor:
+    """The encoded rows (L, R, T, D), computed group by group; zeros at padding."""
+    parts = [rows[group] for group in groups]
+    outputs = [F.pad(model.encoder(part.ids, part.mask), (0, 0, 0, rows.ids.shape[1] - part.ids.shape[1])) for part in parts]
+    return torch.cat(outputs, dim=1)[:, torch.cat(groups).argsort()]
 
 
 def turn_by_turn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,14 @@ from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.trainee import Trainee
 
-Batch = TypeVar("Batch")
+
+class OnDevice(Protocol):
+    """Something that can be moved to a device."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+Batch = TypeVar("Batch", bound=OnDevice)
 
 
 @dataclass(frozen=True)

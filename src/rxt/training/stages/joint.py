@@ -19,6 +19,7 @@ from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
 from rxt.training.losses import answer_scores
 from rxt.training.stages.base import StageLoss
 from rxt.training.trainee import Trainee
+from rxt.training.unroll import LENGTH_GROUPS
 
 BALANCE_WEIGHT = 0.01
 
@@ -65,7 +66,9 @@ def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: Joint
     kept = ~choose(rows.mask, config.zeroed_share, generator)
     noise = torch.randn(encoded.shape, generator=generator).to(encoded) * config.noise
     memory = (encoded.detach() + noise) * kept[None, :, :, None]
-    scores = answer_scores(model.decoder.hidden(rows.ids, memory, rows.mask), model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long))
+    scores = answer_scores(
+        model.decoder.hidden(rows.ids, memory, rows.mask), model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long)
+    )
 
     targets = sum(int(part.targets[:, 1:].sum()) for part in all_rows)
     real = sum(part.tokens for part in all_rows)
@@ -83,7 +86,5 @@ def choose(mask: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def split_rows(rows: Rows, parts: int) -> list[Rows]:
-    """Cut a batch into at most ``parts`` micro-batches of nearly equal size."""
-    size = -(-len(rows) // parts)
-    return [rows[slice(start, start + size)] for start in range(0, len(rows), size)]
-
+    """Micro-batches of rows of like length, so that little is padding: ``parts`` of them, or LENGTH_GROUPS if that is more."""
+    return [rows[group] for group in rows.by_length(max(parts, LENGTH_GROUPS))]

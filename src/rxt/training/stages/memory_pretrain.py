@@ -43,7 +43,9 @@ class MemoryPretrainStage:
         return self.config.optim
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
-        return conversation_batches(self.corpus, self.template, split, step, self.config.batch_size, self.config.turns, self.optim.accumulate)
+        return conversation_batches(
+            self.corpus, self.template, split, step, self.config.batch_size, self.config.turns, self.optim.accumulate
+        )
 
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(("memory_attention",))

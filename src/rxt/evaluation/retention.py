@@ -1,0 +1,126 @@
+"""How often a fact is recalled, by how many turns ago it was told.
+
+Every question gets its own generated conversation: a fact is told, other turns follow, and exactly ``distance`` turns
+later it is asked. The model's own answers are memorized on the way, as in a chat. Three controls answer the same
+questions: from a fresh memory, from another conversation's memory, and by chance.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rxt.data.everyday import EverydayConversation, Split, correct, generate, retention_conversation, values_of
+from rxt.data.template import Template
+from rxt.evaluation.walk import answer_batch, walk
+from rxt.model.reactive import ReactiveTransformer
+
+BATCH = 64
+MIXED_TURNS = 16
+"""Turns of the conversations in which changed facts and facts never told are asked."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Right answers out of so many questions."""
+
+    right: int
+    asked: int
+
+    @property
+    def share(self) -> float:
+        return self.right / self.asked if self.asked else float("nan")
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.right + other.right, self.asked + other.asked)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The curve and its controls."""
+
+    by_distance: dict[int, Score]
+    reset: Score
+    """The memory is a fresh one when the question is asked."""
+    shuffled: Score
+    """The memory is that of another conversation."""
+    chance: float
+    """Expected of a random value of the kind asked for."""
+    changed: Score
+    """Facts that had another value before, in conversations of ``MIXED_TURNS`` turns."""
+    never_told: Score
+    """Facts that were never told, recognised as such."""
+
+    def between(self, first: int, last: int) -> Score:
+        """All questions at distances ``first`` … ``last`` together."""
+        return sum((score for distance, score in self.by_distance.items() if first <= distance <= last), Score(0, 0))
+
+
+def measure_retention(
+    model: ReactiveTransformer,
+    template: Template,
+    split: Split,
+    distances: Sequence[int],
+    questions: int,
+    seed: int,
+    report: Callable[[int], None] = lambda done: None,
+) -> Retention:
+    """Ask ``questions`` questions at every distance; ``report`` hears how many were asked."""
+    by_distance: dict[int, Score] = {}
+    reset = shuffled = Score(0, 0)
+    chances: list[float] = []
+    for distance in distances:
+        score = Score(0, 0)
+        for start in range(0, questions, BATCH):
+            cases = [
+                retention_conversation(split, distance, seed, distance * 1_000_000 + start + index)
+                for index in range(min(BATCH, questions - start))
+            ]
+            result = walk(model, template, [queries(case) for case in cases], seed)
+            prompts = [template.prompt(queries(case)[-1]) for case in cases]
+            score += _count(cases, [answers[-1] for answers in result.answers])
+            reset += _count(cases, _texts(template, answer_batch(model, template, prompts, model.init_memory(len(cases), seed))))
+            shuffled += _count(cases, _texts(template, answer_batch(model, template, prompts, result.last_query_memory.rolled())))
+            chances += [1 / len(values_of(case.questions[-1].kind)) for case in cases]
+            report(len(cases))
+        by_distance[distance] = score
+    changed, never_told = _mixed(model, template, split, questions, seed)
+    return Retention(by_distance, reset, shuffled, sum(chances) / len(chances), changed, never_told)
+
+
+def interval(score: Score, seed: int = 0, samples: int = 1_000) -> tuple[float, float]:
+    """95 % bootstrap interval of a share."""
+    if not score.asked:
+        return float("nan"), float("nan")
+    draw = random.Random(seed)
+    shares = sorted(sum(draw.random() < score.share for _ in range(score.asked)) / score.asked for _ in range(samples))
+    return shares[round(0.025 * samples)], shares[round(0.975 * samples) - 1]
+
+
+def queries(case: EverydayConversation) -> list[str]:
+    """What the person says, turn by turn."""
+    return [interaction.query for interaction in case.conversation.interactions]
+
+
+def _mixed(model: ReactiveTransformer, template: Template, split: Split, conversations: int, seed: int) -> tuple[Score, Score]:
+    """Changed facts and facts never told, in ordinary conversations."""
+    changed = never_told = Score(0, 0)
+    for start in range(0, conversations, BATCH):
+        cases = [generate(split, MIXED_TURNS, seed, start + index) for index in range(min(BATCH, conversations - start))]
+        result = walk(model, template, [queries(case) for case in cases], seed)
+        for case, answers in zip(cases, result.answers, strict=True):
+            for question in case.questions:
+                point = Score(int(correct(question, answers[question.turn])), 1)
+                changed += point if question.changed else Score(0, 0)
+                never_told += point if question.value is None else Score(0, 0)
+    return changed, never_told
+
+
+def _texts(template: Template, continuations: Sequence[list[int]]) -> list[str]:
+    return [template.answer_text(ids) for ids in continuations]
+
+
+def _count(cases: Sequence[EverydayConversation], answers: Sequence[str]) -> Score:
+    right = sum(correct(case.questions[-1], answer) for case, answer in zip(cases, answers, strict=True))
+    return Score(right, len(cases))

@@ -1,0 +1,100 @@
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import rxt
+from rxt.cli.main import VERBS, main
+from rxt.errors import UserError
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    heavy = "print(sorted({'torch', 'pydantic', 'tyro', 'rich', 'numpy'} & set(sys.modules)))"
+    assert python(f"import sys, rxt, rxt.cli.main; {heavy}") == "[]"
+    assert python(f"import sys; from rxt.cli.main import main; main(['--help']); {heavy}").endswith("[]")
+    assert python("import sys, rxt; rxt.preset_names(), rxt.RxTConfig; print('torch' in sys.modules)") == "False"
+
+
+def test_every_exported_name_is_there() -> None:
+    assert set(rxt.__all__) <= set(dir(rxt))
+    for name in rxt.__all__:
+        assert getattr(rxt, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = rxt.nonsense  # type: ignore[attr-defined]
+    assert rxt.UserError is UserError
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rxt {rxt.__version__}\n"
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    assert rxt.__version__ in (declared, "0+unknown")
+    for argv in ([], ["--help"], ["-h"]):
+        assert main(argv) == 0
+        out = capsys.readouterr().out
+        assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["chta"], "rxt: chta: no such command; did you mean chat?\n"),
+        (["zzz"], f"rxt: zzz: no such command; there are {', '.join(VERBS)} (rxt --help)\n"),
+        (["--verzion"], "rxt: --verzion: no such option; did you mean --version?\n"),
+        (["info", "--nme"], "rxt: unrecognized options: --nme (rxt info --help lists the options)\n"),
+        (["info", "a", "b"], "rxt: unrecognized options: b (rxt info --help lists the options)\n"),
+        (
+            ["chat", "--tempratur", "1"],
+            "rxt: unrecognized options: --tempratur, 1; did you mean --temperature? (rxt chat --help lists the options)\n",
+        ),
+        (
+            ["chat", "--temperature", "hot"],
+            "rxt: error parsing --temperature: could not convert string to float: 'hot' (rxt chat --help lists the options)\n",
+        ),
+        (["chat", "--seed"], "rxt: missing value for argument '--seed'. Expected 1 values. (rxt chat --help lists the options)\n"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["60", "200"])
+def test_a_mistake_is_one_line(
+    argv: list[str], message: str, columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(argv) == 2
+    assert capsys.readouterr() == ("", message)
+
+
+def test_the_help_of_a_verb_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["chat", "--help"])
+    assert not exit_.value.code
+    assert "--memory" in capsys.readouterr().out
+
+
+def test_errors_become_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def raising(error: BaseException) -> int:
+        def run(argv: list[str]) -> int:
+            raise error
+
+        monkeypatch.setattr("rxt.cli.info.run", run)
+        return main(["info"])
+
+    assert raising(UserError("wrong")) == 2
+    assert capsys.readouterr().err == "rxt: wrong\n"
+    assert raising(KeyboardInterrupt()) == 130
+    with pytest.raises(ZeroDivisionError):
+        raising(ZeroDivisionError())
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run([sys.executable, "-m", "rxt", "--help"], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (1, "")
