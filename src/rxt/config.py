@@ -305,7 +305,7 @@ class RxTConfig:
     system_prompt_title: str = "SYSTEM INSTRUCTIONS"
     memory_init: MemoryInit = "standard"
     memory_seed: int | None = None
-    """When given, every fresh memory that asks for no seed of its own is this one draw."""
+    """When given, every conversation starts from this one draw, so that slots can learn to have roles of their own."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -106,39 +106,41 @@ def attention(
     def head(projection: nn.Linear, token: Tensor, index: int) -> Tensor:
         return projection.weight[index * size : (index + 1) * size] @ token
 
+    def finish(vector: Tensor, own_norm: nn.Module | None, position: int, rotated: bool) -> Tensor:
+        vector = vector if own_norm is None else norm(own_norm, vector)
+        return rope(vector, position, config.rope_base) if rotated else vector
+
     outputs = []
     for b in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            merged: list[Tensor] = []
-            for j in range(max(config.query_heads, config.kv_heads)):
-                query_head = j % config.query_heads if reversed_heads else j
-                kv_head = j if reversed_heads else j // (config.query_heads // config.kv_heads)
-                query = head(module.q_proj, x[b, t], query_head)
-                query = query if module.q_norm is None else norm(module.q_norm, query)
-                query = rope(query, t, config.rope_base) if rotate_queries else query
-                scores, values = [], []
-                for s in range(source.shape[1]):
-                    if (causal and s > t) or (padding is not None and not padding[b, s]):
-                        continue
-                    key = head(module.k_proj, source[b, s], kv_head)
-                    key = key if module.k_norm is None else norm(module.k_norm, key)
-                    key = rope(key, s, config.rope_base) if rotate_keys else key
-                    scores.append(torch.dot(query, key) / math.sqrt(size))
-                    values.append(head(module.v_proj, source[b, s], kv_head))
-                weights = softmax(scores)
-                merged.append(torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum(0))
-            token = torch.cat(merged)
-            if module.gate_proj is not None:
-                token = token * activation(module.gate_proj.weight @ x[b, t], config.gate_activation)
-            token = module.out_proj.weight @ token
-            outputs.append(token if module.out_proj.bias is None else token + module.out_proj.bias)
-    return torch.stack(outputs).view(*x.shape[:2], -1)
+        heads = []
+        for j in range(max(config.query_heads, config.kv_heads)):
+            query_head = j % config.query_heads if reversed_heads else j
+            kv_head = j if reversed_heads else j // (config.query_heads // config.kv_heads)
+            keys = [finish(head(module.k_proj, token, kv_head), module.k_norm, s, rotate_keys) for s, token in enumerate(source[b])]
+            values = [head(module.v_proj, token, kv_head) for token in source[b]]
+            looked_up = []
+            for t in range(x.shape[1]):
+                query = finish(head(module.q_proj, x[b, t], query_head), module.q_norm, t, rotate_queries)
+                seen = [s for s in range(len(keys)) if not (causal and s > t) and (padding is None or padding[b, s])]
+                weights = softmax([torch.dot(query, keys[s]) / math.sqrt(size) for s in seen])
+                looked_up.append(torch.stack([weight * values[s] for weight, s in zip(weights, seen, strict=True)]).sum(0))
+            heads.append(torch.stack(looked_up))
+        merged = torch.cat(heads, -1)  # (T, heads·Hd)
+        if module.gate_proj is not None:
+            merged = merged * activation(x[b] @ module.gate_proj.weight.T, config.gate_activation)
+        merged = merged @ module.out_proj.weight.T
+        outputs.append(merged if module.out_proj.bias is None else merged + module.out_proj.bias)
+    return torch.stack(outputs)
 
 
 def dense(module: DenseFeedForward, x: Tensor) -> Tensor:
     config = module.config
     hidden = x @ module.fc1.weight.T + module.fc1.bias
-    hidden = hidden[..., : config.dim] * activation(hidden[..., config.dim :], config.activation) if config.gated else activation(hidden, config.activation)
+    hidden = (
+        hidden[..., : config.dim] * activation(hidden[..., config.dim :], config.activation)
+        if config.gated
+        else activation(hidden, config.activation)
+    )
     return hidden @ module.fc2.weight.T + module.fc2.bias
 
 
@@ -177,7 +179,8 @@ def moe(module: MixtureOfExperts, x: Tensor) -> Tensor:
             routed = routed + module.global_bias
         count = config.shared_experts
         if count:
-            assert module.shared_w1 is not None and module.shared_w2 is not None
+            assert module.shared_w1 is not None
+            assert module.shared_w2 is not None
             weights = [torch.ones(())]
             if count > 1:
                 assert module.shared_gate is not None

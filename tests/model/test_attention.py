@@ -11,6 +11,8 @@ from rxt.config import AttentionConfig
 from rxt.model.attention import Attention
 from rxt.model.layers import Rotation, rotate, rotation_at
 
+WIDTH = 16
+"""Four heads of size 4: two pairs each, so that RoPE turns at two speeds."""
 KINDS = {
     "MHA": AttentionConfig.mha(4),
     "GQA": AttentionConfig.gqa(4, 2),
@@ -39,7 +41,7 @@ ROTATIONS = {  # queries, keys, causal, padding: the rows of the table of where 
 def make(config: AttentionConfig, options: str = "plain") -> Attention:
     gated, qk_norm, output_bias = OPTIONS[options]
     config = AttentionConfig(config.heads, config.query_heads, config.kv_heads, gated=gated, qk_norm=qk_norm, output_bias=output_bias)
-    module = Attention(8 if config.heads == 4 else 4, config)
+    module = Attention(WIDTH, config)
     randomize(module)
     return module
 
@@ -51,8 +53,8 @@ def rotation(length: int, module: Attention) -> Rotation:
 def assert_attends(module: Attention, place: str) -> None:
     queries, keys, causal, padded = ROTATIONS[place]
     own = place.endswith("self-attention")
-    x = torch.randn(2, 4, 8, dtype=torch.float64, requires_grad=True)
-    source = x if own else torch.randn(2, 3, 8, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 4, WIDTH, dtype=torch.float64, requires_grad=True)
+    source = x if own else torch.randn(2, 3, WIDTH, dtype=torch.float64, requires_grad=True)
     padding = torch.ones(2, source.shape[1], dtype=torch.bool)
     padding[1, 2:] = not padded
     found = module(
@@ -86,7 +88,7 @@ def test_sparse_heads_with_every_option(kind: str) -> None:
 
 @pytest.mark.parametrize("activation", ["silu", "relu", "gelu", "sigmoid", "linear"])
 def test_gate_activations(activation: str) -> None:
-    module = Attention(8, AttentionConfig(4, 2, 2, gated=True, gate_activation=activation))  # type: ignore[arg-type]
+    module = Attention(WIDTH, AttentionConfig(4, 2, 2, gated=True, gate_activation=activation))  # type: ignore[arg-type]
     randomize(module)
     assert_attends(module, "memory consolidation")
 
@@ -97,8 +99,14 @@ def test_projections_have_the_heads_of_their_kind(kind: str) -> None:
     module = make(KINDS[kind], "gated")
     assert module.gate_proj is not None
     shapes = {name: tuple(getattr(module, name).weight.shape) for name in ("q_proj", "k_proj", "v_proj", "gate_proj", "out_proj")}
-    out = max(queries, keys) * 2
-    assert shapes == {"q_proj": (queries * 2, 8), "k_proj": (keys * 2, 8), "v_proj": (keys * 2, 8), "gate_proj": (out, 8), "out_proj": (8, out)}
+    out = max(queries, keys) * 4
+    assert shapes == {
+        "q_proj": (queries * 4, WIDTH),
+        "k_proj": (keys * 4, WIDTH),
+        "v_proj": (keys * 4, WIDTH),
+        "gate_proj": (out, WIDTH),
+        "out_proj": (WIDTH, out),
+    }
     assert module.q_proj.bias is module.k_proj.bias is module.v_proj.bias is module.gate_proj.bias is None
     assert module.out_proj.bias is not None
 
@@ -106,7 +114,9 @@ def test_projections_have_the_heads_of_their_kind(kind: str) -> None:
 def test_rope_is_relative() -> None:
     """Queries and keys moved by the same number of positions score the same."""
     q, k = torch.randn(2, 1, 1, 5, 6, dtype=torch.float64)
-    scores = [rotate(q, rotation_at(at, 6, 100.0)) @ rotate(k, rotation_at(at, 6, 100.0)).mT for at in (torch.arange(5), torch.arange(5) + 7)]
+    scores = [
+        rotate(q, rotation_at(at, 6, 100.0)) @ rotate(k, rotation_at(at, 6, 100.0)).mT for at in (torch.arange(5), torch.arange(5) + 7)
+    ]
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-5)
     assert (scores[0] - q @ k.mT).abs().max() > 1e-2
 

@@ -69,7 +69,8 @@ def test_any_number_of_experts(experts: int, top_k: int) -> None:
 
 def test_new_experts_are_drawn_like_linear_layers_and_biases_start_at_zero() -> None:
     module = MixtureOfExperts(16, MoEConfig(64, 8, 2, shared_experts=2))
-    assert module.shared_w1 is not None and module.shared_w2 is not None
+    assert module.shared_w1 is not None
+    assert module.shared_w2 is not None
     for weight, fan_in in ((module.w1, 16), (module.w2, 64), (module.shared_w1, 16), (module.shared_w2, 64)):
         bound = fan_in**-0.5
         assert 0.98 * bound < weight.abs().max().item() <= bound

@@ -15,7 +15,7 @@ from torch import Tensor
 from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, MemoryNormConfig
 from rxt.model.memory_attention import MemoryAttention, MemoryNorm, ResidualGate
 
-LAYERS, SLOTS, WIDTH, LENGTH = 2, 3, 4, 3
+LAYERS, SLOTS, WIDTH, LENGTH = 2, 3, 8, 3
 BASE = MemoryAttentionConfig(WIDTH, LAYERS, SLOTS, AttentionConfig.sqa(2, 1, 1))
 VARIANTS = {
     "simple": replace(BASE, variant="simple"),
@@ -26,10 +26,14 @@ VARIANTS = {
 }
 ALONE = {
     f"{kind} {activation} {'per slot' if per_slot else 'per layer'} {status}": GateConfig(kind, activation, per_slot, status)  # type: ignore[arg-type]
-    for kind, activation, per_slot, status in product(["static", "elementwise", "linear"], ["sigmoid", "tanh"], [True, False], ["mean", "linear"])
+    for kind, activation, per_slot, status in product(
+        ["static", "elementwise", "linear"], ["sigmoid", "tanh"], [True, False], ["mean", "linear"]
+    )
     if not (kind == "static" and status == "linear")
 }
 GATES = {**ALONE, "ungated": GateConfig("ungated"), "replace": GateConfig("replace")}
+EACH = [*product(VARIANTS, ["linear sigmoid per slot mean", "static tanh per layer mean"]), *product(["self-interlayer"], GATES)]
+"""Every variant and every gate, not every pair of them."""
 NORMS = {
     f"{kind}{' mixed' if mixed else ''}": MemoryNormConfig(kind, mixed)  # type: ignore[arg-type]
     for kind, mixed in product(["rms", "layer", "ema-rms"], [False, True])
@@ -81,7 +85,9 @@ def test_every_norm(norm: str) -> None:
     assert_writes(replace(BASE, norm=NORMS[norm]))
 
 
-@pytest.mark.parametrize("attention", [AttentionConfig.mha(2), AttentionConfig(2, 1, 2, gated=True), AttentionConfig(1, 1, 1, qk_norm=True)])
+@pytest.mark.parametrize(
+    "attention", [AttentionConfig.mha(2), AttentionConfig(2, 1, 2, gated=True), AttentionConfig(1, 1, 1, qk_norm=True)]
+)
 def test_consolidation_may_have_other_heads_than_the_write(attention: AttentionConfig) -> None:
     assert_writes(replace(BASE, consolidation=attention))
     assert_writes(replace(BASE, attention=attention, consolidation=BASE.attention))
@@ -110,7 +116,11 @@ def test_gate_shapes(kind: str, per_slot: bool, gates: int) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     weight = {"weight": (SLOTS, 1) if per_slot else (1,)}
     status = {"status.weight": (1, WIDTH), "status.bias": (1,)}
-    expected = {"static": weight, "elementwise": weight | status, "linear": {"linear.weight": (gates, SLOTS), "linear.bias": (gates,)} | status}
+    expected = {
+        "static": weight,
+        "elementwise": weight | status,
+        "linear": {"linear.weight": (gates, SLOTS), "linear.bias": (gates,)} | status,
+    }
     assert shapes == expected[kind]
 
 
@@ -166,8 +176,7 @@ def test_padding_of_the_interaction_is_ignored(variant: str, norm: str) -> None:
     assert (module(slots, encoded) - found)[:, 1].abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("variant", "gate"), EACH)
 @torch.no_grad()
 def test_a_batch_is_its_conversations_one_at_a_time(variant: str, gate: str) -> None:
     config = replace(VARIANTS[variant], gate=GATES[gate])
@@ -216,8 +225,7 @@ BY_SLOT = {name for name, gate in GATES.items() if gate.kind == "linear" or (gat
 """Gates with weights for each slot: they know one slot from another."""
 
 
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("variant", "gate"), EACH)
 @torch.no_grad()
 def test_slots_have_no_order_but_for_gates_with_weights_by_slot(variant: str, gate: str) -> None:
     config = replace(VARIANTS[variant], gate=GATES[gate])

@@ -83,7 +83,12 @@ def test_weights_of_half_precision_are_loaded_as_float32(tmp_path: Path) -> None
     assert loaded.bfloat16().fingerprint() == model.fingerprint()
 
 
-TENSORS = ["decoder.embedding.weight", "decoder.layers.1.feed_forward.w1", "memory_attention.mean_norm.weight", "encoder.layers.0.norm1.weight"]
+TENSORS = [
+    "decoder.embedding.weight",
+    "decoder.layers.1.feed_forward.w1",
+    "memory_attention.mean_norm.weight",
+    "encoder.layers.0.norm1.weight",
+]
 
 
 @pytest.mark.parametrize("tensor", TENSORS)
@@ -138,7 +143,10 @@ def test_a_broken_configuration_file_is_named(folder: Path) -> None:
     ("change", "message"),
     [
         (lambda c: c.update(bogus=1), "config.json: bogus: unexpected keyword argument"),
-        (lambda c: c["decoder"]["self_attention"].update(bogus=1), "config.json: decoder.self_attention.bogus: unexpected keyword argument"),
+        (
+            lambda c: c["decoder"]["self_attention"].update(bogus=1),
+            "config.json: decoder.self_attention.bogus: unexpected keyword argument",
+        ),
         (lambda c: c.pop("encoder"), "config.json: encoder: field required"),
         (lambda c: c["encoder"].pop("width"), "config.json: encoder.width: field required"),
         (lambda c: c["encoder"].update(width="wide"), "config.json: encoder.width: .*valid integer.*'wide'"),
@@ -156,7 +164,7 @@ def test_a_wrong_configuration_names_the_key(folder: Path, change: Callable[[dic
 
 def test_a_configuration_of_another_size_does_not_fit_the_weights(folder: Path) -> None:
     change_config(folder, lambda c: c["decoder"]["feed_forward"].update(experts=6))
-    assert_refused(folder, r"tensor decoder.layers.0.feed_forward.w1 has shape \(5, 8, 8\), expected \(6, 8, 8\)|router.weight has shape \(5, 8\)")
+    assert_refused(folder, r"tensor decoder\..*feed_forward.* has shape \(5, .*\), expected \(6, ")
 
 
 @pytest.mark.parametrize("failing", ["os.replace", "os.fsync"])
@@ -168,14 +176,14 @@ def test_a_failed_save_leaves_the_old_model_and_nothing_else(folder: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(failing, full)
-        with pytest.raises(UserError, match="model.safetensors: cannot be written .No space left on device"):
+        with pytest.raises(UserError, match=r"model.safetensors: cannot be written \(No space left on device"):
             make(REACTIVE["plain"], double=False).save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file.*cannot be made"):
+    with pytest.raises(UserError, match=r"file.*cannot be made"):
         make(double=False).save_pretrained(tmp_path / "file" / "model")
 
 

@@ -21,7 +21,7 @@ from rxt.config import (
 )
 from rxt.model.reactive import ReactiveTransformer
 
-VOCABULARY, WIDTH, LAYERS, SLOTS, LENGTH = 13, 8, 2, 3, 16
+VOCABULARY, WIDTH, LAYERS, SLOTS, LENGTH = 13, 16, 2, 3, 16
 ATTENTION = AttentionConfig.sqa(4)
 DENSE = FeedForwardConfig(6)
 MOE = MoEConfig(4, experts=5, top_k=2)
@@ -40,7 +40,13 @@ DECODERS = {
     "head layer": replace(DECODER, head_norm="layer", norm="layer"),
     "other heads": replace(DECODER, self_attention=GATED, cross_attention=AttentionConfig(2, 1, 2, rope_base=50.0)),
     "beta-like": replace(
-        DECODER, self_attention=GATED, cross_attention=GATED, feed_forward=SHARED_MOE, stateless=(DENSE,), final_stateless=(SHARED_MOE,) * 2, head_norm="rms"
+        DECODER,
+        self_attention=GATED,
+        cross_attention=GATED,
+        feed_forward=SHARED_MOE,
+        stateless=(DENSE,),
+        final_stateless=(SHARED_MOE,) * 2,
+        head_norm="rms",
     ),
 }
 ENCODERS = {

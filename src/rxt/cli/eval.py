@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -14,8 +14,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from rxt.cli.arguments import parse_arguments
+from rxt.cli.chat import check_writable
 from rxt.errors import UserError
 from rxt.files import write_atomically
+
+if TYPE_CHECKING:
+    from rxt.evaluation.retention import Score
 
 BAR = 40
 
@@ -68,12 +72,14 @@ def run(argv: list[str]) -> int:
 def retention(options: RetentionOptions) -> int:
     """The curve, its controls, and how far the model was trained."""
     from rxt.data.template import Template
-    from rxt.evaluation.retention import Score, interval, measure_retention
+    from rxt.evaluation.retention import interval, measure_retention
     from rxt.generation.conversation import load_model
 
     distances = parse_distances(options.distances)
-    if options.questions < 1:
-        raise UserError(f"--questions {options.questions}: ask at least one")
+    if options.questions < 2:
+        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
+    if options.json:
+        check_writable(options.json)
     model, tokenizer = load_model(options.model or None)
     template = Template.of_model(model.config, tokenizer)
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -110,15 +116,20 @@ def retention(options: RetentionOptions) -> int:
             "model": options.model or "bundled",
             "split": options.split,
             "seed": options.seed,
-            "recall_by_distance": {str(distance): score.share for distance, score in result.by_distance.items()},
+            "recall_by_distance": {str(distance): share(score) for distance, score in result.by_distance.items()},
             "questions_by_distance": {str(distance): score.asked for distance, score in result.by_distance.items()},
-            "recall_by_group": {f"{first}-{last}": result.between(first, last).share for first, last in groups},
-            "changed": result.changed.share,
-            "never_told": result.never_told.share,
-            "controls": {"reset": result.reset.share, "shuffled": result.shuffled.share, "chance": result.chance},
+            "recall_by_group": {f"{first}-{last}": share(result.between(first, last)) for first, last in groups},
+            "changed": share(result.changed),
+            "never_told": share(result.never_told),
+            "controls": {"reset": share(result.reset), "shuffled": share(result.shuffled), "chance": result.chance},
         }
         write_atomically(options.json, (json.dumps(numbers, indent=2) + "\n").encode())
     return 0
+
+
+def share(score: Score) -> float | None:
+    """For JSON, which has no NaN: None where nothing was asked."""
+    return score.share if score.asked else None
 
 
 def perplexity(options: PerplexityOptions) -> int:
@@ -128,6 +139,8 @@ def perplexity(options: PerplexityOptions) -> int:
     from rxt.evaluation.perplexity import measure_perplexity
     from rxt.generation.conversation import load_model
 
+    if options.json:
+        check_writable(options.json)
     conversations = read_conversations(options.data)
     model, tokenizer = load_model(options.model or None)
     template = Template.of_model(model.config, tokenizer)

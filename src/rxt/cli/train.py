@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
     chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(chosen)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError):
         raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
     train(

@@ -12,6 +12,9 @@ from torch import Tensor
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.records import Conversation
 from rxt.data.template import Template
+from rxt.errors import UserError
+from rxt.evaluation.walk import even_batches
+from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
 BATCH = 32
@@ -55,10 +58,12 @@ def measure_perplexity(
     seed: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Perplexity:
-    """Read the conversations as they were held (their own answers are memorized) and score every answer three times."""
+    """Read the conversations, two at least, as they were held (their own answers are memorized); score every answer three times."""
+    if len(conversations) < 2:
+        raise UserError("perplexity needs at least two conversations: each one's control is the memory of another")
     sums = torch.zeros(3, 5, dtype=torch.float64)  # (memory kind; nats, right, tokens, later nats, later tokens)
-    for start in range(0, len(conversations), BATCH):
-        part = conversations[start : start + BATCH]
+    for batch in even_batches(len(conversations), BATCH):
+        part = conversations[batch.start : batch.stop]
         encoded = [
             ([template.system(each.system)] if each.system else []) + [template.interaction(turn) for turn in each.interactions]
             for each in part
@@ -70,20 +75,20 @@ def measure_perplexity(
 
 
 def _score_batch(model: ReactiveTransformer, batch: Conversations, seed: int) -> Tensor:
-    fresh = memory = model.init_memory(batch.size, seed)
+    fresh = memory = model.init_memory(batch.size, seed)  # of all B; a conversation that has ended keeps its last one
     sums = torch.zeros(3, 5, dtype=torch.float64)
     for turn, rows in enumerate(batch.turns()):
         part = batch.rows[rows]
-        memory, fresh = memory.first(len(part)), fresh.first(len(part))
-        for kind, seen in enumerate((memory, fresh, memory.rolled())):
-            logits = model.decode(part.ids, seen)[:, :-1]
+        for kind, memories in enumerate((memory, fresh, memory.rolled())):
+            logits = model.decode(part.ids, memories.first(len(part)))[:, :-1]
             scored = part.targets[:, 1:]
             targets = part.ids[:, 1:][scored]
             nats = torch.nn.functional.cross_entropy(logits[scored].float(), targets, reduction="sum").item()
             right = (logits[scored].argmax(-1) == targets).sum().item()
             later = 1.0 if turn else 0.0
             sums[kind] += torch.tensor([nats, right, len(targets), later * nats, later * len(targets)], dtype=torch.float64)
-        memory = model.memorize(memory, part.ids, part.mask)
+        ended = [memory.select(conversation) for conversation in range(len(part), batch.size)]
+        memory = Memory.stack([model.memorize(memory.first(len(part)), part.ids, part.mask), *ended])
     return sums
 
 

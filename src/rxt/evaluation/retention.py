@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from rxt.data.everyday import EverydayConversation, Split, correct, generate, retention_conversation, values_of
 from rxt.data.template import Template
-from rxt.evaluation.walk import answer_batch, walk
+from rxt.errors import UserError
+from rxt.evaluation.walk import answer_batch, even_batches, walk
 from rxt.model.reactive import ReactiveTransformer
 
 BATCH = 64
@@ -66,17 +67,16 @@ def measure_retention(
     seed: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Retention:
-    """Ask ``questions`` questions at every distance; ``report`` hears how many were asked."""
+    """Ask ``questions`` questions, two at least, at every distance; ``report`` hears how many were asked."""
+    if questions < 2:
+        raise UserError(f"ask at least two questions, found {questions}: each one's control is the memory of another")
     by_distance: dict[int, Score] = {}
     reset = shuffled = Score(0, 0)
     chances: list[float] = []
     for distance in distances:
         score = Score(0, 0)
-        for start in range(0, questions, BATCH):
-            cases = [
-                retention_conversation(split, distance, seed, distance * 1_000_000 + start + index)
-                for index in range(min(BATCH, questions - start))
-            ]
+        for part in even_batches(questions, BATCH):
+            cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index) for index in part]
             result = walk(model, template, [queries(case) for case in cases], seed)
             prompts = [template.prompt(queries(case)[-1]) for case in cases]
             score += _count(cases, [answers[-1] for answers in result.answers])
@@ -106,8 +106,8 @@ def queries(case: EverydayConversation) -> list[str]:
 def _mixed(model: ReactiveTransformer, template: Template, split: Split, conversations: int, seed: int) -> tuple[Score, Score]:
     """Changed facts and facts never told, in ordinary conversations."""
     changed = never_told = Score(0, 0)
-    for start in range(0, conversations, BATCH):
-        cases = [generate(split, MIXED_TURNS, seed, start + index) for index in range(min(BATCH, conversations - start))]
+    for part in even_batches(conversations, BATCH):
+        cases = [generate(split, MIXED_TURNS, seed, index) for index in part]
         result = walk(model, template, [queries(case) for case in cases], seed)
         for case, answers in zip(cases, result.answers, strict=True):
             for question in case.questions:

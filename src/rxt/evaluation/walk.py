@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,6 +24,16 @@ class Walk:
     """The model's answers, by conversation and turn."""
     last_query_memory: Memory
     """The memory that each conversation's last query was answered from; B conversations, in order."""
+
+
+def even_batches(count: int, most: int) -> list[range]:
+    """``count`` indices in as few batches of at most ``most`` as can be, none much smaller than the others.
+
+    So no batch holds one conversation alone, which would be its own control where memories are exchanged.
+    """
+    batches = -(-count // most)
+    bounds = [count * index // batches for index in range(batches + 1)]
+    return [range(start, end) for start, end in pairwise(bounds)]
 
 
 @torch.no_grad()

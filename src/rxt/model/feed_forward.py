@@ -101,17 +101,15 @@ class MixtureOfExperts(nn.Module):
 
     def _shared(self, tokens: Tensor) -> Tensor:
         """The always-on experts: one as it is, several mixed with softmax weights."""
-        assert self.shared_w1 is not None and self.shared_w2 is not None
+        assert self.shared_w1 is not None
+        assert self.shared_w2 is not None
         hidden = torch.einsum("nd,edf->enf", tokens, self.shared_w1)
         if self.shared_b1 is not None:
             hidden = hidden + self.shared_b1.unsqueeze(1)
         outputs = torch.bmm(expand(hidden, self.config.activation, self.config.gated), self.shared_w2)  # (n, N, D)
         if self.shared_b2 is not None:
             outputs = outputs + self.shared_b2.unsqueeze(1)
-        if self.shared_gate is None:
-            mixed = outputs[0]
-        else:
-            mixed = torch.einsum("enD,ne->nD", outputs, self.shared_gate(tokens).softmax(-1))
+        mixed = outputs[0] if self.shared_gate is None else torch.einsum("enD,ne->nD", outputs, self.shared_gate(tokens).softmax(-1))
         return mixed if self.shared_global_bias is None else mixed + self.shared_global_bias
 
     def _balance(self, probabilities: Tensor, chosen: Tensor, mask: Tensor | None) -> Tensor:

@@ -53,10 +53,13 @@ class ReactiveTransformer(nn.Module):
         return memory.advance(slots, None if self.training else self.fingerprint())
 
     def init_memory(self, batch_size: int = 1, seed: int | None = None) -> Memory:
-        """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory."""
+        """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory.
+
+        A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever ``seed``.
+        """
         weight = self.decoder.head.weight
         config = self.config
-        if seed is None and config.memory_seed is not None:
+        if config.memory_seed is not None:
             slots = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed).repeat(1, batch_size, 1, 1)
         else:
             slots = initial_slots(config.memory_shape, batch_size, config.memory_init, seed)

@@ -121,6 +121,8 @@ class Phase:
     batch_size: int
     """Conversations in an update."""
     trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    echo: bool = False
+    """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
 
@@ -213,6 +215,9 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        running_norm = self.model.memory_attention.norm.kind == "ema-rms"
+        recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
+        _require(not (running_norm and recomputes), "memory_aware", "cannot have window or checkpointing with ema-rms norms: they count every pass")
         _require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")

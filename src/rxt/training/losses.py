@@ -24,16 +24,20 @@ class AnswerScores:
     turn: Tensor
     """(N,) the turn of the conversation that each target belongs to."""
     balance: Tensor
-    """Load-balancing loss of the decoder's experts."""
+    """Load-balancing loss of the decoder's experts, a mean over all tokens."""
+    tokens: Tensor
+    """How many real tokens that is."""
 
     @staticmethod
     def join(scores: Sequence[AnswerScores]) -> AnswerScores:
         """The scores of several turns together."""
+        tokens = torch.stack([score.tokens for score in scores])
         return AnswerScores(
             torch.cat([score.nll for score in scores]),
             torch.cat([score.correct for score in scores]),
             torch.cat([score.turn for score in scores]),
-            torch.stack([score.balance for score in scores]).mean(),
+            (torch.stack([score.balance for score in scores]) * tokens).sum() / tokens.sum(),
+            tokens.sum(),
         )
 
     def loss_over_turns(self, counts: Tensor) -> Tensor:
@@ -59,10 +63,15 @@ def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turn_of_row: Tens
     """
     scored = rows.targets[:, 1:]  # (R, T − 1)
     targets = rows.ids[:, 1:][scored]  # (N,)
-    logits = head(hidden.states[:, :-1][scored]).float()  # (N, V)
+    logits = at_least_float32(head(hidden.states[:, :-1][scored]))  # (N, V)
     nll = F.cross_entropy(logits, targets, reduction="none")
     turn = turn_of_row.to(scored.device).unsqueeze(1).expand_as(scored)[scored]
-    return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance)
+    return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance, rows.mask.sum())
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Losses are computed in float32, or float64 where the model is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def memory_target_loss(new: Tensor, old: Tensor, encoded: Tensor, weight: Tensor) -> Tensor:

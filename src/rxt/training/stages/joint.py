@@ -16,7 +16,7 @@ from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
-from rxt.training.losses import answer_scores
+from rxt.training.losses import answer_scores, at_least_float32
 from rxt.training.stages.base import StageLoss
 from rxt.training.trainee import Trainee
 from rxt.training.unroll import LENGTH_GROUPS
@@ -61,7 +61,7 @@ def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: Joint
     mask_token = model.config.tokens.mask if model.config.tokens.mask is not None else model.config.tokens.pad
     encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask)  # (L, B, T, D)
     guesses = trainee.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
-    masked = F.cross_entropy(guesses.float(), rows.ids[hidden_tokens], reduction="sum")
+    masked = F.cross_entropy(at_least_float32(guesses), rows.ids[hidden_tokens], reduction="sum")
 
     kept = ~choose(rows.mask, config.zeroed_share, generator)
     noise = torch.randn(encoded.shape, generator=generator).to(encoded) * config.noise

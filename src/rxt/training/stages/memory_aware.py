@@ -6,17 +6,18 @@ The gradient runs through the whole conversation unless a window says otherwise;
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from rxt.data.collate import Conversations
+from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
 from rxt.training.stages.base import StageLoss
+from rxt.training.stages.interaction import TURNS
 from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_pretrain import conversation_batches, fresh_slots
+from rxt.training.stages.memory_pretrain import conversation_batches, fresh_slots, split_evenly
 from rxt.training.trainee import Trainee
 from rxt.training.unroll import conversation_scores
 
@@ -48,6 +49,8 @@ class MemoryAwareStage:
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         phase = self.phase(step) if split == "train" else self.config.phases[-1]
+        if phase.echo:
+            return echo_batches(self.corpus, self.template, split, step, phase.batch_size, self.optim.accumulate)
         turns = phase.turns
         if phase.shortest is not None and split == "train":
             turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
@@ -66,3 +69,15 @@ class MemoryAwareStage:
         share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
         metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
         return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
+
+
+def echo_batches(corpus: Corpus, template: Template, split: Split, step: int, size: int, accumulate: int) -> list[Conversations]:
+    """Conversations of two turns: an interaction, and the same one again with every token a target.
+
+    The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from the
+    slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
+    """
+    interactions = [turn for piece in corpus.conversations(split, step, -(-size // TURNS), TURNS) for turn in piece.interactions]
+    said = [template.interaction(interaction) for interaction in interactions]
+    pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]
+    return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]

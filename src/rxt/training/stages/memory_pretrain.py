@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from rxt.training.losses import memory_target_loss
 from rxt.training.stages.base import StageLoss
 from rxt.training.trainee import Trainee
 from rxt.training.unroll import cut_graph
+
+T = TypeVar("T")
 
 LEAST_WEIGHT = 0.05
 
@@ -91,9 +94,7 @@ def noisy(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
 
 def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
     """The memories (L, B, S, D) that a batch of conversations starts from."""
-    seed = None
-    if trainee.model.config.memory_seed is None:
-        seed = int(torch.randint(2**62, (), generator=generator))
+    seed = int(torch.randint(2**62, (), generator=generator))
     return trainee.model.init_memory(batch_size, seed).slots
 
 
@@ -102,5 +103,10 @@ def conversation_batches(
 ) -> list[Conversations]:
     """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
     encoded = [encode_conversation(conversation, template) for conversation in corpus.conversations(split, step, size, turns)]
-    bounds = [round(index * len(encoded) / accumulate) for index in range(accumulate + 1)]
-    return [collate_conversations(encoded[start:stop], template.tokenizer.tokens.pad) for start, stop in pairwise(bounds) if stop > start]
+    return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
+
+
+def split_evenly(items: list[T], parts: int) -> list[list[T]]:
+    """At most ``parts`` lists of nearly equal size, in order."""
+    bounds = [round(index * len(items) / parts) for index in range(parts + 1)]
+    return [items[start:stop] for start, stop in pairwise(bounds) if stop > start]

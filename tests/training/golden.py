@@ -1,0 +1,79 @@
+"""Fifty steps of every stage on a tiny model: pinned losses that a change of the code must not move unnoticed.
+
+To record them again, after a change that is meant to move them and is committed::
+
+    python tests/training/golden.py --record
+
+It refuses while ``src`` has changes that are not committed, and notes the commit it was recorded at.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from micro import RUN, stages, trainee
+
+from rxt.training.config import MemoryAwareConfig, Phase
+from rxt.training.loop import update
+from rxt.training.optim import make_optimizer
+
+FILE = Path(__file__).with_name("golden.json")
+STEPS = 50
+PINNED = (1, 2, 10, 20, 30, 40, 50)
+"""The steps whose losses are compared."""
+NAMES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware")
+MEMORY_AWARE = MemoryAwareConfig(
+    phases=(
+        Phase(steps=10, turns=2, batch_size=4, trains=("decoder",)),
+        Phase(steps=10, turns=2, batch_size=4, trains=("decoder", "memory_attention")),
+        Phase(steps=30, turns=4, batch_size=4),
+    ),
+    optim=RUN.memory_aware.optim,
+)
+GOLDEN = replace(
+    RUN,
+    joint=replace(RUN.joint, steps=STEPS),
+    interaction=replace(RUN.interaction, steps=STEPS),
+    memory_pretrain=replace(RUN.memory_pretrain, steps=STEPS, batch_size=4),
+    memory_aware=MEMORY_AWARE,
+)
+
+
+def trajectory(name: str, checkpointing: bool = False) -> list[float]:
+    """The losses of a stage's first fifty steps, each stage from the same fresh weights."""
+    torch.set_num_threads(1)
+    run = replace(GOLDEN, memory_aware=replace(MEMORY_AWARE, checkpointing=checkpointing))
+    stage = stages(run)[NAMES.index(name)]
+    subject = trainee()
+    optimizer = make_optimizer(subject, stage.optim)
+    return [float(sum(loss.loss for loss in update(stage, subject, optimizer, run.seed, step))) for step in range(STEPS)]
+
+
+def pinned(losses: list[float]) -> dict[str, float]:
+    return {str(step): losses[step - 1] for step in PINNED}
+
+
+def record() -> None:
+    """Write ``golden.json`` from the committed code."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=FILE.parent, check=True, capture_output=True, text=True).stdout.strip()
+
+    root = git("rev-parse", "--show-toplevel")
+    dirty = git("-C", root, "status", "--porcelain", "--", "src", "tests/training/golden.py", "tests/training/micro.py")
+    if dirty:
+        sys.exit(f"not recorded: these files have changes that are not committed\n{dirty}")
+    values = {"recorded_at": git("rev-parse", "HEAD"), "losses": {name: pinned(trajectory(name)) for name in NAMES}}
+    FILE.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    print(f"recorded {FILE}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--record"]:
+        sys.exit(__doc__)
+    record()

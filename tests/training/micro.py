@@ -1,0 +1,127 @@
+"""A run so small that every stage of it takes a moment, and what tests need to look inside."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import cache
+from random import Random
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
+from rxt.data.collate import Conversations, collate_conversations
+from rxt.data.template import Encoded, Template
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config import (
+    DataConfig,
+    JointConfig,
+    MemoryAwareConfig,
+    MemoryPretrainConfig,
+    OptimConfig,
+    Phase,
+    RunConfig,
+    TokenizerConfig,
+)
+from rxt.training.corpus import Corpus
+from rxt.training.stages.base import Stage
+from rxt.training.stages.interaction import InteractionStage
+from rxt.training.stages.joint import JointStage
+from rxt.training.stages.memory_aware import MemoryAwareStage
+from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.trainee import Trainee
+
+ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(24)
+MODEL = RxTConfig(
+    DecoderConfig(400, 16, 2, ATTENTION, ATTENTION, DENSE, 48),
+    EncoderConfig(400, 16, 2, ATTENTION, DENSE, 48),
+    MemoryAttentionConfig(16, 2, 4, ATTENTION),
+)
+MOE_MODEL = replace(MODEL, decoder=replace(MODEL.decoder, feed_forward=MoEConfig(8, experts=4, top_k=2)))
+OPTIM = OptimConfig(learning_rate=2e-3, warmup=3)
+RUN = RunConfig(
+    name="micro",
+    model=MODEL,
+    tokenizer=TokenizerConfig(vocab_size=400, conversations=30),
+    joint=JointConfig(steps=6, batch_size=2, optim=OPTIM),
+    interaction=JointConfig(steps=6, batch_size=8, optim=OPTIM),
+    memory_pretrain=MemoryPretrainConfig(steps=6, batch_size=3, turns=3, optim=OPTIM),
+    memory_aware=MemoryAwareConfig(
+        phases=(
+            Phase(steps=2, turns=2, batch_size=3, trains=("decoder",)),
+            Phase(steps=2, turns=2, batch_size=3, trains=("decoder", "memory_attention")),
+            Phase(steps=4, turns=4, batch_size=3, shortest=2),
+        ),
+        optim=OPTIM,
+    ),
+    log_every=1,
+    validate_every=3,
+    validation_batches=1,
+    checkpoint_every=2,
+)
+
+
+@cache
+def tokenizer() -> ChatTokenizer:
+    """Trained on generated conversations, as stage 0 does it."""
+    return ChatTokenizer.train(Corpus.load(DataConfig(), seed=0).all_text(30), RUN.tokenizer.vocab_size)
+
+
+def template() -> Template:
+    return Template(tokenizer(), "alpha", MODEL.max_length)
+
+
+def trainee(model: RxTConfig = MODEL, seed: int = 0, double: bool = False) -> Trainee:
+    torch.manual_seed(seed)
+    made = Trainee(ReactiveTransformer(model.with_vocabulary(tokenizer().vocab_size, tokenizer().tokens)))
+    return made.double() if double else made
+
+
+def stages(run: RunConfig = RUN) -> list[Stage]:
+    corpus = Corpus.load(run.data, run.seed)
+    return [
+        JointStage(corpus, template(), run.joint),
+        InteractionStage(corpus, template(), run.interaction),
+        MemoryPretrainStage(corpus, template(), run.memory_pretrain),
+        MemoryAwareStage(corpus, template(), run.memory_aware),
+    ]
+
+
+def quiet() -> Console:
+    """A console that keeps what is printed to itself: ``console.file.getvalue()``."""
+    return Console(file=io.StringIO(), width=80)
+
+
+def random_conversations(turns: list[int], vocabulary: int = 13, longest: int = 9, seed: int = 0) -> list[list[Encoded]]:
+    """Conversations of these many turns, whose interactions have random lengths, tokens and targets."""
+    rng = Random(seed)
+
+    def interaction() -> Encoded:
+        length = rng.randint(3, longest)
+        loss = [False] + [rng.random() < 0.5 for _ in range(length - 2)] + [True]
+        return Encoded([rng.randrange(vocabulary) for _ in range(length)], loss)
+
+    return [[interaction() for _ in range(count)] for count in turns]
+
+
+def random_batch(turns: list[int], vocabulary: int = 13) -> Conversations:
+    return collate_conversations(random_conversations(turns, vocabulary), pad=0)
+
+
+def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
+    """Of every parameter, by name; zeros where the loss does not depend on it."""
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    found = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)
+    return {
+        name: torch.zeros_like(parameter) if gradient is None else gradient
+        for (name, parameter), gradient in zip(named, found, strict=True)
+    }
+
+
+def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], atol: float = 1e-11) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=atol, msg=lambda text, name=name: f"{name}: {text}")

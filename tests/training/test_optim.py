@@ -1,0 +1,65 @@
+"""The learning rate by hand, and the optimiser's state as tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from micro import RUN, stages, trainee
+
+from rxt.training.config import OptimConfig
+from rxt.training.loop import update
+from rxt.training.optim import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    config = OptimConfig(learning_rate=0.8, warmup=4, final_share=0.25)
+    rates = [learning_rate(config, step, 13) for step in range(13)]
+    assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert rates[4] == pytest.approx(0.8)
+    assert rates[8] == pytest.approx(0.8 * (0.25 + 0.75 * 0.5)), "half way down"
+    assert rates[6] == pytest.approx(0.8 * (0.25 + 0.75 * 0.5 * (1 + math.cos(math.pi / 4))))
+    assert rates[12] == pytest.approx(0.2), "the last step has the final share"
+    assert all(later < earlier for earlier, later in zip(rates[4:], rates[5:], strict=False))
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 5), (1, 1), (5, 5), (9, 5), (4, 6)])
+def test_short_runs_have_a_rate_too(warmup: int, steps: int) -> None:
+    config = OptimConfig(learning_rate=0.5, warmup=warmup)
+    assert all(0 < learning_rate(config, step, steps) <= 0.5 for step in range(steps))
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    subject = trainee()
+    decayed, kept = make_optimizer(subject, OptimConfig(weight_decay=0.1)).param_groups
+    assert decayed["weight_decay"] == 0.1
+    assert kept["weight_decay"] == 0.0
+    assert all(parameter.dim() >= 2 for parameter in decayed["params"])
+    assert all(parameter.dim() < 2 for parameter in kept["params"])
+    every = [*decayed["params"], *kept["params"]]
+    assert len({id(parameter) for parameter in every}) == len(every) == len(list(subject.parameters()))
+
+
+def test_the_state_comes_back_bit_for_bit() -> None:
+    stage = stages()[3]
+    first = trainee()
+    optimizer = make_optimizer(first, stage.optim)
+    for step in range(3):
+        update(stage, first, optimizer, RUN.seed, step)
+    tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(first, optimizer).items()}
+    assert {name.rpartition("/")[2] for name in tensors} == {"step", "exp_avg", "exp_avg_sq"}
+    assert not any(name.startswith(("model.encoder.", "mlm_head")) for name in tensors), "frozen so far"
+    assert float(tensors["model.decoder.head.weight/step"]) == 3
+    assert float(tensors["model.memory_attention.mean_norm.weight/step"]) == 1, "it learns from step 2 on"
+
+    second = trainee(seed=1)
+    second.load_weights(first.weights())
+    restored = make_optimizer(second, replace(stage.optim, learning_rate=9.0))
+    load_optimizer_tensors(second, restored, tensors)
+    for step in range(3, 6):
+        update(stage, first, optimizer, RUN.seed, step)
+        update(stage, second, restored, RUN.seed, step)
+    for name, tensor in first.weights().items():
+        assert torch.equal(tensor, second.weights()[name]), name
