@@ -102,6 +102,11 @@ def test_an_unexpected_tensor_is_named(folder: Path) -> None:
     assert_refused(folder, r"model.safetensors: unexpected tensor decoder.layers.9.norm1.weight of shape \(8,\)")
 
 
+def test_a_second_embedding_is_not_thrown_away_in_silence(folder: Path) -> None:
+    change_weights(folder, lambda tensors: tensors.update({"encoder.embedding.weight": tensors["decoder.embedding.weight"] + 1}))
+    assert_refused(folder, r"unexpected tensor encoder.embedding.weight; the shared table is stored once, as decoder.embedding.weight")
+
+
 @pytest.mark.parametrize("tensor", TENSORS)
 def test_a_misshapen_tensor_is_named(folder: Path, tensor: str) -> None:
     change_weights(folder, lambda tensors: tensors.update({tensor: torch.zeros(7, 1)}))

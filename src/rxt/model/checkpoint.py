@@ -32,6 +32,8 @@ def load_model(folder: Path) -> ReactiveTransformer:
     """Read a model's folder; a tensor missing, unexpected or misshapen is an error that names it."""
     model = ReactiveTransformer(RxTConfig.from_file(folder / CONFIG))
     tensors = read_tensors(folder / WEIGHTS)
+    if SHARED in tensors:
+        raise UserError(f"{folder / WEIGHTS}: unexpected tensor {SHARED}; the shared table is stored once, as {STORED}")
     if STORED in tensors:
         tensors[SHARED] = tensors[STORED]
     load_exactly(model, tensors, str(folder / WEIGHTS))

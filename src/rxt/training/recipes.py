@@ -61,6 +61,28 @@ def pocket() -> RunConfig:
     )
 
 
+def dialogue() -> RunConfig:
+    """The pocket size on chats of your own (``--data``), of ten turns or so: more language, shorter memory."""
+    base = pocket()
+    optim = base.memory_aware.optim
+    return replace(
+        base,
+        name="dialogue",
+        joint=replace(base.joint, steps=400),
+        memory_pretrain=replace(base.memory_pretrain, steps=100),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder",)),
+                Phase(steps=40, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
+                Phase(steps=60, turns=2, batch_size=64, echo=True),
+                Phase(steps=300, turns=4, batch_size=24),
+                Phase(steps=600, turns=10, batch_size=10),
+            ),
+            optim=replace(optim, learning_rate=1e-3),
+        ),
+    )
+
+
 def smoke() -> RunConfig:
     """Every stage in about a minute: for tests and for a first look at a run's folder."""
     optim = OptimConfig(learning_rate=3e-3, warmup=10)
@@ -122,6 +144,7 @@ def published(name: str) -> RunConfig:
 _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha", "rxt-beta")
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
+    "dialogue": dialogue,
     "smoke": smoke,
     **{name: partial(published, name) for name in _PUBLISHED},
 }

@@ -1,0 +1,118 @@
+"""The data of a run: a function of split and step, with nothing lost, mixed up or trained on that is held out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from micro import template
+
+from rxt.data.records import Conversation, Interaction
+from rxt.errors import UserError
+from rxt.training.config import DataConfig
+from rxt.training.corpus import Corpus, encode_conversation, pick, split_turns, texts_of
+
+
+def conversation(name: int, turns: int = 2, system: str | None = None) -> Conversation:
+    return Conversation(tuple(Interaction(f"{name} q{turn}", f"{name} a{turn}") for turn in range(turns)), system)
+
+
+def write(path: Path, count: int, turns: int = 2, first: int = 0) -> str:
+    lines = []
+    for name in range(first, first + count):
+        interactions = [vars(turn) for turn in conversation(name, turns).interactions]
+        lines.append(json.dumps({"interactions": interactions}))
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_pick_takes_each_item_once_an_epoch() -> None:
+    items = list(range(7))
+    steps = [pick(items, step, 3, "salt") for step in range(14)]
+    flat = [item for step in steps for item in step]
+    for epoch in range(6):
+        assert sorted(flat[7 * epoch : 7 * epoch + 7]) == items
+    assert flat[:7] != flat[7:14], "every epoch has its own order"
+    assert [pick(items, step, 3, "salt") for step in range(14)] == steps
+    assert [pick(items, step, 3, "other") for step in range(14)] != steps
+    assert pick(items, 0, 0, "salt") == []
+    assert Counter(pick(items, 0, 21, "salt")) == dict.fromkeys(items, 3)
+
+
+def test_long_conversations_are_split_and_nothing_is_lost() -> None:
+    whole = conversation(0, 7, "be kind")
+    pieces = split_turns(whole, 3)
+    assert [len(piece.interactions) for piece in pieces] == [3, 3, 1]
+    assert tuple(turn for piece in pieces for turn in piece.interactions) == whole.interactions
+    assert {piece.system for piece in pieces} == {"be kind"}
+
+
+def test_one_conversation_in_fifty_is_held_out(tmp_path: Path) -> None:
+    corpus = Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 120),)), seed=0)
+    assert (len(corpus.files["train"]), len(corpus.files["validation"])) == (117, 3)
+    assert not set(corpus.files["train"]) & set(corpus.files["validation"])
+    trained = {each for step in range(60) for each in corpus.conversations("train", step, 4, 2)}
+    assert trained == set(corpus.files["train"])
+    assert set(corpus.conversations("validation", 0, 9, 2)) == set(corpus.files["validation"])
+    seen = set(corpus.all_text(0))
+    assert not any(text in seen for each in corpus.files["validation"] for text in texts_of(each)), "nor does the tokenizer see it"
+
+
+def test_a_validation_file_is_all_of_the_validation(tmp_path: Path) -> None:
+    config = DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),), (write(tmp_path / "b.jsonl", 2, first=5),))
+    corpus = Corpus.load(config, seed=0)
+    assert len(corpus.files["train"]) == 1
+    assert corpus.conversations("train", 3, 2, 2) == [conversation(0)] * 2
+    assert set(corpus.conversations("validation", 0, 4, 2)) == {conversation(5), conversation(6)}
+
+
+def test_two_sources_share_every_batch(tmp_path: Path) -> None:
+    corpus = Corpus.load(DataConfig(0.75, (write(tmp_path / "a.jsonl", 60),)), seed=0)
+    for step in range(5):
+        batch = corpus.conversations("train", step, 8, 2)
+        assert [each in corpus.files["train"] for each in batch] == [False] * 6 + [True] * 2
+        assert batch == corpus.conversations("train", step, 8, 2)
+    assert corpus.conversations("train", 0, 8, 2)[:6] != corpus.conversations("train", 1, 8, 2)[:6]
+
+
+def test_the_tokenizer_reads_what_the_run_reads(tmp_path: Path) -> None:
+    files = (write(tmp_path / "a.jsonl", 60),)
+    only_files = list(Corpus.load(DataConfig(0.0, files), seed=0).all_text(5))
+    assert len(only_files) == 58 * 4
+    mixed = list(Corpus.load(DataConfig(0.5, files), seed=0).all_text(5))
+    assert mixed[: len(only_files)] == only_files
+    assert len(mixed) > len(only_files)
+
+
+def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"interactions": [{"query": f"hello {name}", "answer": "b"}], "system": "be kind"} for name in range(2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = Corpus.load(DataConfig(0.0, (str(path),)), seed=0)
+    assert next(iter(corpus.all_text(0))) == "be kind"
+    with pytest.raises(UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"):
+        corpus.count_cut(template())
+
+
+def test_encoded_turns_are_in_order() -> None:
+    encoded = encode_conversation(conversation(3, 3), template())
+    assert len(encoded) == 3
+    assert all(any(turn.loss) for turn in encoded)
+
+
+def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    good = {"interactions": [{"query": "a", "answer": "b"}], "id": 7}
+    path.write_text(json.dumps(good) + "\nnonsense\n{}\n" + json.dumps(good) + "\n")
+    corpus = Corpus.load(DataConfig(0.0, (str(path),), (write(tmp_path / "b.jsonl", 1),), "skip"), seed=0)
+    skipped, ignored, short = corpus.warnings()
+    assert skipped.startswith(f"{path}: 2 bad records skipped, the first: {path}:2: not JSON")
+    assert ignored == f"{path}: the key id is not known; ignored in 2 records"
+    assert short == "2 training conversations have a single turn: they teach answering, not remembering"
+
+
+def test_one_conversation_is_too_little(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="one conversation is too little to train on: add more, or name --validation-data"):
+        Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
