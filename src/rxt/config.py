@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from rxt.errors import UserError
 
@@ -25,6 +25,7 @@ MemoryVariant = Literal["simple", "self", "interlayer", "self-interlayer", "grou
 GateKind = Literal["static", "elementwise", "linear", "ungated", "replace"]
 MemoryInit = Literal["standard", "normal", "uniform", "zeros", "ones"]
 TemplateName = Literal["alpha", "beta"]
+FeedForwardKind = Literal["dense", "moe"]
 
 STRICT = ConfigDict(extra="forbid")
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def _positive(owner: str, **values: int) -> None:
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """One attention block. The kinds of the family differ only in ``query_heads`` and ``kv_heads`` (architecture.md §3)."""
+    """One attention block. The kinds of the family differ only in ``query_heads`` and ``kv_heads``."""
 
     heads: int
     """H: the width is split for this many heads, so Hd = D / H."""
@@ -114,7 +115,7 @@ class FeedForwardConfig:
 
 @dataclass(frozen=True)
 class MoEConfig:
-    """A mixture of experts: K of E routed experts per token, plus shared ones that are always on (architecture.md §4)."""
+    """A mixture of experts: K of E routed experts per token, plus shared ones that are always on."""
 
     dim: int
     """F of one routed expert."""
@@ -141,7 +142,7 @@ class MoEConfig:
             _positive("feed_forward", shared_dim=self.shared_dim)
 
 
-FeedForward = FeedForwardConfig | MoEConfig
+FeedForward = Annotated[FeedForwardConfig | MoEConfig, Field(discriminator="kind")]
 
 
 def _check_stack(owner: str, vocab_size: int, width: int, layers: int, max_length: int, attentions: dict[str, AttentionConfig]) -> None:
@@ -204,7 +205,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class GateConfig:
-    """The residual gate ``gate(old, new)`` of the memory (architecture.md §5)."""
+    """The residual gate ``gate(old, new)`` of the memory."""
 
     kind: GateKind = "linear"
     """``ungated`` is old + new; ``replace`` is new alone."""
@@ -238,7 +239,7 @@ class MemoryNormConfig:
 
 @dataclass(frozen=True)
 class MemoryAttentionConfig:
-    """The network that writes memory: one of five variants (architecture.md §5)."""
+    """The network that writes memory: one of five variants."""
 
     width: int
     layers: int
@@ -266,6 +267,8 @@ class MemoryAttentionConfig:
                 _require(
                     self.width % attention.heads == 0, f"memory_attention.{name}.heads", f"{attention.heads} must divide width {self.width}"
                 )
+        head_size = self.width // self.attention.heads
+        _require(head_size % 2 == 0, "memory_attention.attention.heads", f"leave an odd head size, {head_size}; RoPE turns pairs")
         if self.variant == "grouped-self-interlayer":
             _require(self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer")
             _positive("memory_attention", groups=self.groups or 0)
@@ -276,7 +279,7 @@ class MemoryAttentionConfig:
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the tokens that structure an interaction (architecture.md §6); None where a template has no such part."""
+    """Ids of the tokens that structure an interaction; None where a template has no such part."""
 
     pad: int = 0
     bos: int = 1
@@ -395,6 +398,8 @@ def parse(adapter: TypeAdapter[T], values: Any, source: str) -> T:
         return adapter.validate_python(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
+        # The names of a union's kinds stand in pydantic's location, but are no keys of ours.
+        keys = [str(part) for part in problem["loc"] if part not in get_args(FeedForwardKind)]
+        where = f"{'.'.join(keys)}: " if keys else ""
         found = "" if problem["type"] == "missing" else f", found {problem['input']!r:.60}"
-        raise UserError(f"{source}: {where}: {problem['msg'].lower()}{found}") from None
+        raise UserError(f"{source}: {where}{problem['msg'].lower()}{found}") from None

@@ -104,7 +104,9 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(
         monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
     monkeypatch.setattr(MemoryPretrainStage, "loss", loss)
     subject = trainee()
-    with pytest.raises(UserError, match=r"^3-memory-pretrain: the loss or its gradient is not finite at step 6; the last checkpoint is kept"):
+    with pytest.raises(
+        UserError, match=r"^3-memory-pretrain: the loss or its gradient is not finite at step 6; the last checkpoint is kept"
+    ):
         run_stage(stage, subject, context(tmp_path, run))
     assert all(torch.equal(copies[5][name], tensor) for name, tensor in subject.weights().items())
     assert checkpoints(tmp_path / stage.name) == ["step-000002", "step-000004"]

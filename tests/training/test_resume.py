@@ -46,7 +46,11 @@ def losses(out: Path) -> list[dict[str, object]]:
 def weights(out: Path) -> dict[str, Tensor]:
     last = sorted((out / STAGES[-1]).glob("step-*"))[-1]
     model = load_file(out / "model" / "model.safetensors")
-    return {**load_file(last / "weights.safetensors"), **load_file(last / "optimizer.safetensors"), **{f"saved {name}": model[name] for name in model}}
+    return {
+        **load_file(last / "weights.safetensors"),
+        **load_file(last / "optimizer.safetensors"),
+        **{f"saved {name}": model[name] for name in model},
+    }
 
 
 def assert_same_end(out: Path, whole: Path) -> None:
@@ -83,9 +87,7 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
     def install(actions: dict[int, Callable[[], None]]) -> None:
         made = 0
 
-        def update(
-            stage: Stage, subject: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int
-        ) -> list[StageLoss]:
+        def update(stage: Stage, subject: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int) -> list[StageLoss]:
             nonlocal made
             made += 1
             found = original(stage, subject, optimizer, seed, step)
@@ -259,7 +261,9 @@ class TestCheckpoints:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"step-000002: the checkpoint cannot be written \(No space left on device\); the one before it is whole$"):
+        with pytest.raises(
+            UserError, match=r"step-000002: the checkpoint cannot be written \(No space left on device\); the one before it is whole$"
+        ):
             checkpoints.save(subject, optimizer, StageState(2))
         monkeypatch.setattr(os, "fsync", original)
         assert [path.name for path in tmp_path.iterdir()] == ["step-000001"], "what was begun makes room again"

@@ -117,7 +117,10 @@ def test_a_batch_is_its_conversations_alone(way: Way) -> None:
     slots = slots_for(model, batch.size)
     total = way(model, batch, slots).nll.sum()
     alone = torch.stack(
-        [way(model, collate_conversations([each], pad=0), slots[:, index : index + 1]).nll.sum() for index, each in enumerate(conversations)]
+        [
+            way(model, collate_conversations([each], pad=0), slots[:, index : index + 1]).nll.sum()
+            for index, each in enumerate(conversations)
+        ]
     ).sum()
     torch.testing.assert_close(total, alone, rtol=1e-12, atol=1e-12)
     assert_same_gradients(gradients(total, model), gradients(alone, model))
@@ -198,7 +201,9 @@ def test_a_window_changes_gradients_and_not_values(way: Way) -> None:
         if window >= max(TURNS) - 1:
             assert_same_gradients(found, everything)
         else:
-            assert not torch.allclose(found["encoder.layers.0.attention.v_proj.weight"], everything["encoder.layers.0.attention.v_proj.weight"])
+            assert not torch.allclose(
+                found["encoder.layers.0.attention.v_proj.weight"], everything["encoder.layers.0.attention.v_proj.weight"]
+            )
 
 
 @pytest.mark.parametrize("window", [None, 2])

@@ -82,7 +82,7 @@ def retention(options: RetentionOptions) -> int:
         check_writable(options.json)
     model, tokenizer = load_model(options.model or None)
     template = Template.of_model(model.config, tokenizer)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("asking", total=options.questions * len(distances))
         report: Callable[[int], None] = lambda done: progress.advance(task, done)  # noqa: E731
         result = measure_retention(model, template, options.split, distances, options.questions, options.seed, report)
@@ -93,6 +93,8 @@ def retention(options: RetentionOptions) -> int:
         table.add_column(name, justify="left" if not name else "right")
 
     def row(name: str, score: Score) -> None:
+        if not score.asked:
+            return
         low, high = interval(score)
         table.add_row(
             name, str(score.right), str(score.asked), f"{score.share:.3f}", f"{low:.3f}-{high:.3f}", "█" * round(BAR * score.share)
@@ -127,6 +129,12 @@ def retention(options: RetentionOptions) -> int:
     return 0
 
 
+def progress_bar() -> Progress:
+    """On a terminal; elsewhere nothing is drawn."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
 def share(score: Score) -> float | None:
     """For JSON, which has no NaN: None where nothing was asked."""
     return score.share if score.asked else None
@@ -144,13 +152,13 @@ def perplexity(options: PerplexityOptions) -> int:
     conversations = read_conversations(options.data)
     model, tokenizer = load_model(options.model or None)
     template = Template.of_model(model.config, tokenizer)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("reading", total=len(conversations))
         results = measure_perplexity(model, template, list(conversations), options.seed, lambda done: progress.advance(task, done))
     table = Table(title=f"answers of {len(conversations)} conversations, {results.kept.tokens:,} tokens")
     for name in ("memory", "nats per token", "perplexity", "accuracy", "after the first turn"):
         table.add_column(name, justify="left" if name == "memory" else "right")
-    rows = {"kept": results.kept, "reset every turn": results.reset, "another conversation's": results.shuffled}
+    rows = {"kept": results.kept, "reset every turn": results.reset, "another's": results.shuffled}
     for name, score in rows.items():
         table.add_row(name, f"{score.nats:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}", f"{score.later_perplexity:.2f}")
     Console().print(table)

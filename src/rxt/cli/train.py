@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
     try:
         device = torch.device(chosen)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError):
+    except (RuntimeError, AssertionError, ImportError):
         raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
     train(
         parse(TypeAdapter(RunConfig), configuration, "recipe"), options.out or Path("runs") / options.recipe, Console(stderr=True), device

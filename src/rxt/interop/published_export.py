@@ -35,7 +35,7 @@ from rxt.model.reactive import ReactiveTransformer
 
 def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names it."""
-    folder = make_folder(Path(folder))
+    folder = Path(folder)
     values = published_config(model.config)
     tensors: dict[str, Tensor] = {}
     for part in WHOLE:
@@ -45,6 +45,7 @@ def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     del tensors[alias]
     aliases = {alias: kept}
     _add_buffers(model.config, tensors, aliases)
+    make_folder(folder)
     write_atomically(folder / WEIGHTS, save(tensors, aliases))
     write_atomically(folder / CONFIG, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
 

@@ -48,9 +48,9 @@ class DecoderLayer(nn.Module):
         x: Tensor,
         memory: KeyValue | None,
         rotation: Rotation,
-        mask: Tensor | None = None,
-        cache: LayerCache | None = None,
-        cross_rotation: Rotation | None = None,
+        cross_rotation: Rotation,
+        mask: Tensor | None,
+        cache: LayerCache | None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds."""
         normed = self.norm1(x)
@@ -60,7 +60,7 @@ class DecoderLayer(nn.Module):
         else:
             x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible)
         if memory is not None:
-            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation or rotation)
+            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
         update, balance = self.feed_forward(self.norm3(x), mask)
         return x + update, balance
 
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         caches = [None] * len(stack) if cache is None else cache.at(positions)
         balances: list[Tensor] = []
         for layer, layer_memory, layer_cache in zip(stack, memories, caches, strict=True):
-            x, balance = layer(x, layer_memory, rotation, mask, layer_cache, cross_rotation)
+            x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, layer_cache)
             if balance is not None:
                 balances.append(balance)
         if self.head_norm is not None:
