@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxt.data.collate import collate_conversations, collate_rows
+from rxt.data.collate import Rows, collate_conversations, collate_rows
 from rxt.data.template import Encoded
 
 PAD = 0
@@ -16,7 +16,7 @@ INTERACTIONS = st.lists(st.integers(1, 99), min_size=1, max_size=7).map(lambda i
 CONVERSATIONS = st.lists(st.lists(INTERACTIONS, min_size=1, max_size=5), min_size=1, max_size=6)
 
 
-def rows_of(rows) -> list[Encoded]:  # noqa: ANN001
+def rows_of(rows: Rows) -> list[Encoded]:
     """The sequences that a batch holds, without their padding."""
     found = []
     for ids, mask, targets in zip(rows.ids, rows.mask, rows.targets, strict=True):

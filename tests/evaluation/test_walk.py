@@ -33,7 +33,7 @@ def test_a_walk_is_its_conversations_alone() -> None:
     seen = set()
     for row, index in enumerate(order):
         chat = Conversation(model, tokenizer(), max_new_tokens=12, memory=fresh.select(row))
-        answers = []
+        answers, before = [], chat.memory
         for query in CONVERSATIONS[index]:
             before = chat.memory
             answers.append(chat.ask(query))

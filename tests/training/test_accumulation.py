@@ -33,7 +33,7 @@ CALM = replace(
 
 
 def accumulating(run: RunConfig, parts: int) -> list[Stage]:
-    def with_parts(config):  # noqa: ANN001, ANN202 - any stage's
+    def with_parts(config):
         return replace(config, optim=replace(config.optim, accumulate=parts))
 
     names = ("joint", "interaction", "memory_pretrain", "memory_aware")

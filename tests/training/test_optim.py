@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert rates[8] == pytest.approx(0.8 * (0.25 + 0.75 * 0.5)), "half way down"
     assert rates[6] == pytest.approx(0.8 * (0.25 + 0.75 * 0.5 * (1 + math.cos(math.pi / 4))))
     assert rates[12] == pytest.approx(0.2), "the last step has the final share"
-    assert all(later < earlier for earlier, later in zip(rates[4:], rates[5:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[4:]))
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 5), (1, 1), (5, 5), (9, 5), (4, 6)])

@@ -213,7 +213,8 @@ def test_both_ways_have_the_same_gradients_balance_included(window: int | None) 
     first, second = (way(model, batch, slots, window) for way in WAYS.values())
     assert first.balance > 0.5
     torch.testing.assert_close(first.balance, second.balance)
-    assert_same_gradients(*(gradients(loss_of(scores, batch) + scores.balance, model) for scores in (first, second)))
+    found, expected = (gradients(loss_of(scores, batch) + scores.balance, model) for scores in (first, second))
+    assert_same_gradients(found, expected)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

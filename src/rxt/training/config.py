@@ -217,7 +217,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         running_norm = self.model.memory_attention.norm.kind == "ema-rms"
         recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
-        _require(not (running_norm and recomputes), "memory_aware", "cannot have window or checkpointing with ema-rms norms: they count every pass")
+        _require(
+            not (running_norm and recomputes),
+            "memory_aware",
+            "cannot have window or checkpointing with ema-rms norms: they count every pass",
+        )
         _require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")

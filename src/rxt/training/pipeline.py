@@ -79,9 +79,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device) ->
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt)
         for stage in stages:
-            write_json(
-                out / stage.name / "stage.json", {"parent": parent, "config": TypeAdapter(type(stage.config)).dump_python(stage.config)}
-            )  # type: ignore[attr-defined]
+            config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
+            write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
             run_stage(stage, trainee, context)
             parent = f"{stage.name}/step-{stage.steps:06d}"
     trainee.model.save_pretrained(out / MODEL)

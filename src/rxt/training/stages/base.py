@@ -50,6 +50,11 @@ class Stage(Protocol, Generic[Batch]):
     @property
     def optim(self) -> OptimConfig: ...
 
+    @property
+    def config(self) -> object:
+        """Its part of the run's configuration, recorded in the stage's folder."""
+        ...
+
     def batches(self, split: Split, step: int) -> list[Batch]:
         """Which data: the micro-batches of a step."""
         ...

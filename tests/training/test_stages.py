@@ -1,0 +1,122 @@
+"""Which data each stage takes, and what of it is learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from micro import MODEL, RUN, stages, template, tokenizer, trainee
+
+from rxt.config import MemoryNormConfig
+from rxt.data.collate import Conversations, Rows, collate_rows
+from rxt.data.template import Encoded
+from rxt.errors import UserError
+from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.stages.joint import choose, joint_loss, split_rows
+from rxt.training.stages.memory_aware import MemoryAwareStage
+
+
+def memory_aware(*phases: Phase, optim: OptimConfig = RUN.memory_aware.optim) -> MemoryAwareStage:
+    stage = stages(replace(RUN, memory_aware=MemoryAwareConfig(phases, optim)))[3]
+    assert isinstance(stage, MemoryAwareStage)
+    return stage
+
+
+def texts(rows: Rows) -> list[str]:
+    return [tokenizer().decode(ids[mask].tolist()) for ids, mask in zip(rows.ids, rows.mask, strict=True)]
+
+
+def test_phases_follow_one_another() -> None:
+    phases = Phase(3, 2, 4), Phase(0, 3, 4), Phase(2, 4, 4)
+    stage = memory_aware(*phases)
+    assert stage.steps == 5
+    assert [stage.phase(step).turns for step in range(7)] == [2, 2, 2, 4, 4, 4, 4]
+    assert [len(stage.batches("train", step)[0].alive) for step in (0, 2, 3)] == [2, 2, 4]
+    assert len(stage.batches("validation", 0)[0].alive) == 4, "as in the last phase"
+
+
+def test_a_phase_may_draw_the_length_of_each_batch() -> None:
+    stage = memory_aware(Phase(60, 6, 2, shortest=3))
+    lengths = [len(stage.batches("train", step)[0].alive) for step in range(30)]
+    assert set(lengths) == {3, 4, 5, 6}
+    assert lengths == [len(stage.batches("train", step)[0].alive) for step in range(30)]
+    assert {len(stage.batches("validation", step)[0].alive) for step in range(9)} == {6}
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_echo_says_every_interaction_again_word_by_word(parts: int) -> None:
+    stage = memory_aware(Phase(2, 2, 6, echo=True), optim=replace(RUN.memory_aware.optim, accumulate=parts))
+    batches = stage.batches("train", 0)
+    assert len(batches) == parts
+    for batch in batches:
+        assert batch.alive == (batch.size, batch.size)
+        first, second = (batch.rows[rows] for rows in batch.turns())
+        assert torch.equal(first.ids, second.ids)
+        assert torch.equal(second.targets[:, 1:], second.mask[:, 1:])
+        assert (first.targets.sum(1) < first.mask.sum(1) - 1).all(), "a query is not learned the first time"
+
+
+def test_interactions_are_learned_without_their_queries() -> None:
+    rows = [row for batch in stages()[1].batches("train", 0) for row in zip(batch.ids, batch.targets, batch.mask, strict=True)]
+    answer, end = template().tokens.answer, template().tokens.eos
+    for ids, targets, mask in rows:
+        start = ids.tolist().index(answer)
+        assert not targets[: start + 1].any()
+        assert torch.equal(targets[start + 1 :], mask[start + 1 :])
+        assert ids[mask][-1] == end
+
+
+def test_texts_are_learned_whole() -> None:
+    for batch in stages()[0].batches("train", 0):
+        assert not batch.targets[:, 0].any()
+        assert torch.equal(batch.targets[:, 1:], batch.mask[:, 1:])
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_splits_and_steps_differ_and_repeat(index: int) -> None:
+    stage = stages()[index]
+
+    def said(split: str, step: int) -> list[str]:
+        batches: list[Rows | Conversations] = stage.batches(split, step)  # type: ignore[arg-type]
+        return [text for batch in batches for text in texts(batch.rows if isinstance(batch, Conversations) else batch)]
+
+    assert said("train", 0) == said("train", 0)
+    assert said("train", 0) != said("train", 1)
+    assert said("train", 0) != said("validation", 0)
+
+
+def test_a_share_of_the_real_tokens_is_chosen() -> None:
+    mask = torch.rand(50, 60) < 0.7
+    chosen = choose(mask, 0.15, torch.Generator().manual_seed(1))
+    assert not (chosen & ~mask).any()
+    assert (chosen.sum() / mask.sum()).item() == pytest.approx(0.15, abs=0.02)
+    assert torch.equal(choose(mask, 1.0, torch.Generator()), mask)
+    assert not choose(mask, 0.0, torch.Generator()).any()
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4, 6, 50])
+def test_micro_batches_hold_every_row_once(parts: int) -> None:
+    rows = collate_rows([Encoded(list(range(1, 2 + index % 7)), [True] * (1 + index % 7)) for index in range(20)], 0)
+    split = split_rows(rows, parts)
+    assert sum(len(part) for part in split) == 20
+    assert sum(part.tokens for part in split) == rows.tokens
+    assert len(split) <= max(parts, 4)
+
+
+def test_the_decoder_of_stage_1_sends_no_gradient_into_the_encoder() -> None:
+    subject = trainee()
+    batches = stages()[0].batches("train", 0)
+    config = replace(RUN.joint, encoder_weight=0.0)
+    loss = joint_loss(subject, batches[0], batches, config, torch.Generator().manual_seed(0)).loss
+    loss.backward()
+    for name, parameter in subject.model.encoder.layers.named_parameters():
+        assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def test_running_norms_do_not_go_with_passes_that_are_computed_again() -> None:
+    model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, norm=MemoryNormConfig("ema-rms")))
+    assert replace(RUN, model=model).model == model
+    for config in (replace(RUN.memory_aware, window=2), replace(RUN.memory_aware, checkpointing=True)):
+        with pytest.raises(UserError, match="cannot have window or checkpointing with ema-rms norms"):
+            replace(RUN, model=model, memory_aware=config)
