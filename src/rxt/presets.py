@@ -159,7 +159,7 @@ def _small(width: int, layers: int, heads: int, slots: int, vocab_size: int, max
 
 def _pocket() -> RxTConfig:
     """The bundled model: at most 12 MB of weights, trained on two CPU cores in an hour."""
-    return _small(width=128, layers=3, heads=8, slots=32, vocab_size=5_120, max_length=128)
+    return _small(width=128, layers=3, heads=8, slots=24, vocab_size=4_096, max_length=128)
 
 
 def _smoke() -> RxTConfig:

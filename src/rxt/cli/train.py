@@ -35,6 +35,8 @@ class TrainOptions:
     """Change a field of the recipe, as in memory_aware.optim.learning_rate=1e-3; repeatable."""
     device: str | None = None
     """cpu, cuda, cuda:1 …; the first GPU when there is one."""
+    workers: int = 1
+    """Processes on this machine that share every update; each needs a micro-batch (the stages' optim.accumulate)."""
     show: bool = False
     """Print the resolved configuration as JSON and stop."""
 
@@ -53,6 +55,7 @@ def run(argv: list[str]) -> int:
     from rxt.config import parse
     from rxt.training.config import RunConfig
     from rxt.training.pipeline import train
+    from rxt.training.team import helped
 
     chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -60,9 +63,11 @@ def run(argv: list[str]) -> int:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError):
         raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
-    train(
-        parse(TypeAdapter(RunConfig), configuration, "recipe"), options.out or Path("runs") / options.recipe, Console(stderr=True), device
-    )
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: at least one process must train")
+    run_config = parse(TypeAdapter(RunConfig), configuration, "recipe")
+    with helped(options.workers, ["train", *argv]):
+        train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
     return 0
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rxt.data.everyday import EverydayConversation, Split, correct, generate, retention_conversation, values_of
+from rxt.data.everyday import EverydayConfig, EverydayConversation, Split, correct, generate, retention_conversation, values_of
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation.walk import answer_batch, even_batches, walk
@@ -82,7 +82,7 @@ def measure_retention(
             score += _count(cases, [answers[-1] for answers in result.answers])
             reset += _count(cases, _texts(template, answer_batch(model, template, prompts, model.init_memory(len(cases), seed))))
             shuffled += _count(cases, _texts(template, answer_batch(model, template, prompts, result.last_query_memory.rolled())))
-            chances += [1 / len(values_of(case.questions[-1].kind)) for case in cases]
+            chances += [1 / min(EverydayConfig().values, len(values_of(case.questions[-1].kind))) for case in cases]
             report(len(cases))
         by_distance[distance] = score
     changed, never_told = _mixed(model, template, split, questions, seed)

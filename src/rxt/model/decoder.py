@@ -50,9 +50,13 @@ class DecoderLayer(nn.Module):
         rotation: Rotation,
         cross_rotation: Rotation,
         mask: Tensor | None,
+        visible: Tensor | None,
         cache: LayerCache | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds."""
+        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds.
+
+        ``visible`` (B, 1, 1, S) is False where the memory is padding.
+        """
         normed = self.norm1(x)
         own = self.attention.keys_values(normed, rotation)
         if cache is None:
@@ -60,7 +64,7 @@ class DecoderLayer(nn.Module):
         else:
             x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible)
         if memory is not None:
-            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
+            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
         update, balance = self.feed_forward(self.norm3(x), mask)
         return x + update, balance
 
@@ -90,10 +94,14 @@ class Decoder(nn.Module):
         logits = self.head(self.hidden(ids, slots, mask).states)
         return logits if mask is None else logits * mask.unsqueeze(-1)
 
-    def hidden(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None) -> Hidden:
-        """The states (B, T, D) that the head reads, for losses that need logits at some positions only."""
+    def hidden(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None) -> Hidden:
+        """The states (B, T, D) that the head reads, for losses that need logits at some positions only.
+
+        ``memory_mask`` (B, S) is False where the memory is padding, as it may be when encoded texts stand in for slots.
+        """
         positions = torch.arange(ids.shape[1], device=ids.device)
-        return self._run(ids, positions, self.read_memory(slots), mask, None)
+        visible = None if memory_mask is None else memory_mask[:, None, None, :]
+        return self._run(ids, positions, self.read_memory(slots), mask, visible, None)
 
     def read_memory(self, slots: Tensor) -> list[KeyValue]:
         """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
@@ -108,12 +116,20 @@ class Decoder(nn.Module):
 
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
-        return self.head(self._run(ids, positions, memory, None, cache).states)
+        return self.head(self._run(ids, positions, memory, None, None, cache).states)
 
     def _memory_layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
-    def _run(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], mask: Tensor | None, cache: KVCache | None) -> Hidden:
+    def _run(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        memory: list[KeyValue],
+        mask: Tensor | None,
+        visible: Tensor | None,
+        cache: KVCache | None,
+    ) -> Hidden:
         x = self.embedding(ids)  # (B, T, D)
         own, cross = self.config.self_attention, self.config.cross_attention
         rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
@@ -124,7 +140,7 @@ class Decoder(nn.Module):
         caches = [None] * len(stack) if cache is None else cache.at(positions)
         balances: list[Tensor] = []
         for layer, layer_memory, layer_cache in zip(stack, memories, caches, strict=True):
-            x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, layer_cache)
+            x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, visible, layer_cache)
             if balance is not None:
                 balances.append(balance)
         if self.head_norm is not None:

@@ -70,13 +70,15 @@ class JointConfig:
     """β of the same."""
     noise: float = 0.2
     """Standard deviation of what is added to the encoder's outputs before the decoder reads them as its memory."""
-    zeroed_share: float = 0.2
-    """Of those outputs' positions, set to zero."""
+    zeroed_share: float = 0.5
+    """Of those outputs' positions, set to zero, on average: each text has its own share between 0 and twice this. Texts that
+    keep little teach self-attention to do its own work, texts that keep most teach reading."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         _require_size(self.steps, self.batch_size)
+        _require(self.zeroed_share <= 0.5, "joint.zeroed_share", f"is a mean, and must be at most 0.5, found {self.zeroed_share}")
         for name in ("masked_share", "zeroed_share"):
             _require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
         for name in ("decoder_weight", "encoder_weight", "noise"):

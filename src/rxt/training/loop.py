@@ -15,10 +15,13 @@ from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
-from rxt.training.metrics import Metrics, MetricsLog, StageProgress, say
+from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import learning_rate, make_optimizer
 from rxt.training.stages.base import Batch, Stage, StageLoss
+from rxt.training.team import Team
 from rxt.training.trainee import Trainee
+
+ALONE = Team()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class LoopContext:
     console: Console
     progress: Progress
     interrupt: Interrupt
+    team: Team = ALONE
 
 
 def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> None:
@@ -41,52 +45,60 @@ def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> No
     state = StageState(0) if last is None else checkpoints.load(last, trainee, optimizer)
     if state.step >= stage.steps > 0:
         return
-    log = MetricsLog(folder, state.step)
+    team = context.team
+    log = MetricsLog(folder, state.step) if team.leads else NoLog()
     bar = StageProgress(context.progress, stage.name, stage.steps, state.step)
     try:
         while state.step < stage.steps:
             step = state.step
-            losses = update(stage, trainee, optimizer, run.seed, step)
+            losses = update(stage, trainee, optimizer, run.seed, step, team)
             state = replace(state, step=step + 1)
             bar.advance(sum(loss.tokens for loss in losses))
             if state.step % run.log_every == 0 or state.step == stage.steps:
                 metrics = {"loss": _total(losses), **_metrics(losses), "learning_rate": optimizer.param_groups[0]["lr"]}
                 bar.show_loss(metrics["loss"])
                 log.write(state.step, "train", {**metrics, "tokens_per_second": bar.tokens_per_second()})
-            if state.step % run.validate_every == 0 or state.step == stage.steps:
+            if team.leads and (state.step % run.validate_every == 0 or state.step == stage.steps):
                 metrics = validate(stage, trainee, run.seed, run.validation_batches)
                 log.write(state.step, "validation", metrics)
                 _report(context.console, stage, state.step, metrics)
                 if state.best_loss is None or metrics["loss"] < state.best_loss:
                     state = replace(state, best_loss=metrics["loss"], best_step=state.step)
-            interrupted = context.interrupt.requested
+            interrupted = bool(team.sum(torch.tensor(float(context.interrupt.requested))))
             due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
-            if due or interrupted:
+            if team.leads and (due or interrupted):
                 checkpoints.save(trainee, optimizer, state)
             if interrupted:
                 say(context.console, f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there")
                 raise KeyboardInterrupt
-        if stage.steps == 0:
+        if stage.steps == 0 and team.leads:
             checkpoints.save(trainee, optimizer, state)
     finally:
         log.close()
 
 
-def update(stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int) -> list[StageLoss]:
-    """One optimiser step over all micro-batches of ``step``. A loss that is not finite stops before any weight moves."""
+def update(
+    stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int, team: Team = ALONE
+) -> list[StageLoss]:
+    """One optimiser step over all micro-batches of ``step``, of which a team's processes each take some.
+
+    A loss that is not finite stops before any weight moves.
+    """
     trainee.train()
     stage.unfreeze(trainee, step)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(stage.optim, step, stage.steps)
     optimizer.zero_grad(set_to_none=True)
     batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
-    generator = step_generator(seed, stage.name, "train", step)
     losses: list[StageLoss] = []
-    for batch in batches:
+    for index, batch in team.share(batches):
+        generator = step_generator(seed, stage.name, "train", step, index)
         with autocast(trainee.device):
             loss = stage.loss(trainee, batch, batches, generator)
         torch.autograd.backward(loss.loss)
         losses.append(replace(loss, loss=loss.loss.detach()))
+    team.sum_gradients(trainee.parameters())
+    losses = _over_team(losses, team)
     trained = [parameter for parameter in trainee.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.clip)
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
@@ -105,23 +117,35 @@ def validate(stage: Stage[Batch], trainee: Trainee, seed: int, batches: int) -> 
     sums: Metrics = {}
     for step in range(batches):
         parts = [part.to(trainee.device) for part in stage.batches("validation", step)]
-        generator = step_generator(seed, stage.name, "validation", step)
         with autocast(trainee.device):
-            losses = [stage.loss(trainee, part, parts, generator) for part in parts]
+            losses = [
+                stage.loss(trainee, part, parts, step_generator(seed, stage.name, "validation", step, index))
+                for index, part in enumerate(parts)
+            ]
         for name, value in {"loss": _total(losses), **_metrics(losses)}.items():
             sums[name] = sums.get(name, 0.0) + value / batches
     return sums
 
 
-def step_generator(seed: int, stage: str, split: str, step: int) -> torch.Generator:
-    """All randomness of a step, as a function of where it stands: nothing to save, nothing to restore."""
-    digest = hashlib.sha256(f"{seed} {stage} {split} {step}".encode()).digest()
+def step_generator(seed: int, stage: str, split: str, step: int, index: int) -> torch.Generator:
+    """All randomness of a micro-batch, as a function of where it stands: nothing to save, nothing to restore."""
+    digest = hashlib.sha256(f"{seed} {stage} {split} {step} {index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware has it, float32 elsewhere."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def _over_team(losses: list[StageLoss], team: Team) -> list[StageLoss]:
+    """One loss for the whole update where several processes have computed parts of it."""
+    if team.size == 1:
+        return losses
+    names = list(losses[0].metrics)
+    mine = torch.tensor([_total(losses), sum(loss.tokens for loss in losses), *_metrics(losses).values()], dtype=torch.float64)
+    total, tokens, *metrics = team.sum(mine)
+    return [StageLoss(total, dict(zip(names, metrics, strict=True)), int(tokens))]
 
 
 def _total(losses: list[StageLoss]) -> float:

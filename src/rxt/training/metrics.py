@@ -53,6 +53,16 @@ class MetricsLog:
         return [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
 
+class NoLog:
+    """What processes that do not lead a team write: nothing."""
+
+    def write(self, step: int, split: str, metrics: Metrics) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 class StageProgress:
     """The bar of one stage: loss, tokens a second, time left."""
 

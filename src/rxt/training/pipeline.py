@@ -40,6 +40,7 @@ from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.team import Team, joined_team
 from rxt.training.trainee import Trainee
 
 RUN, TOKENIZER, MODEL = "run.json", "tokenizer.json", "model"
@@ -47,25 +48,34 @@ RUN, TOKENIZER, MODEL = "run.json", "tokenizer.json", "model"
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
+    device = device or torch.device("cpu")
     try:
-        with locked(out):
-            return _train(run, out, console, device or torch.device("cpu"))
+        with joined_team(device) as team:
+            if not team.leads:
+                return _train(run, out, Console(quiet=True), device, team)
+            with locked(out):
+                return _train(run, out, console, device, team)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise UserError(f"{out}: {reason}; what was checkpointed is whole, and the same command goes on from there") from None
 
 
-def _train(run: RunConfig, out: Path, console: Console, device: torch.device) -> Path:
-    check_claim(out, run)
+def _train(run: RunConfig, out: Path, console: Console, device: torch.device, team: Team) -> Path:
+    if team.leads:
+        check_claim(out, run)
     corpus = Corpus.load(run.data, run.seed)
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
+    if not team.leads:
+        team.wait()
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
     template = Template.of_model(run.model, tokenizer)
     cut = corpus.count_cut(template)
     if cut:
         say(console, f"warning: {cut} interactions are longer than {template.max_length} tokens and are cut", "yellow")
-    claim(out, run, tokenizer)
+    if team.leads:
+        claim(out, run, tokenizer)
+        team.wait()
     run = replace(run, model=run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens))
     torch.manual_seed(run.seed)
     trainee = Trainee(ReactiveTransformer(run.model)).to(device)
@@ -77,12 +87,17 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device) ->
     ]
     parent = TOKENIZER
     with interruptible() as interrupt, progress_display(console) as progress:
-        context = LoopContext(run, out, console, progress, interrupt)
+        context = LoopContext(run, out, console, progress, interrupt, team)
         for stage in stages:
+            if stage.optim.accumulate < team.size:
+                raise UserError(f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage")
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
-            write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
+            if team.leads:
+                write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
             run_stage(stage, trainee, context)
             parent = f"{stage.name}/step-{stage.steps:06d}"
+    if not team.leads:
+        return out / MODEL
     trainee.model.save_pretrained(out / MODEL)
     tokenizer.save(out / MODEL / TOKENIZER)
     write_atomically(out / MODEL / "README.md", model_card(run, out, trainee.model).encode())

@@ -40,9 +40,10 @@ def conversation_scores(
 
 def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
-    rows, groups = batch.rows, batch.rows.by_length(LENGTH_GROUPS)
-    encoded = encode_by_length(model, rows, groups).split(batch.alive, dim=1)  # a turn's (L, alive, T, D) each
-    masks = rows.mask.split(batch.alive)
+    rows, earlier = batch.rows, batch.alive[:-1]
+    remembered = rows[: sum(earlier) or 1]  # what is said in the last turn, no later turn can remember
+    encoded = encode_by_length(model, remembered).split(earlier or [1], dim=1)  # a turn's (L, alive, T, D) each
+    masks = remembered.mask.split(earlier or [1])
 
     def update(slots: Tensor, turn: int) -> Tensor:
         conversations = slots.shape[1]
@@ -58,11 +59,12 @@ def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: T
         hidden = model.decoder.hidden(part.ids, before[:, group], part.mask)
         return answer_scores(hidden, model.decoder.head, part, turn_of_row[group])
 
-    return AnswerScores.join([score(group) for group in groups])
+    return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
 
 
-def encode_by_length(model: ReactiveTransformer, rows: Rows, groups: list[Tensor]) -> Tensor:
-    """The encoded rows (L, R, T, D), computed group by group; zeros at padding."""
+def encode_by_length(model: ReactiveTransformer, rows: Rows) -> Tensor:
+    """The encoded rows (L, R, T, D), computed in groups of like length; zeros at padding."""
+    groups = rows.by_length(LENGTH_GROUPS)
     parts = [rows[group] for group in groups]
     outputs = [F.pad(model.encoder(part.ids, part.mask), (0, 0, 0, rows.ids.shape[1] - part.ids.shape[1])) for part in parts]
     return torch.cat(outputs, dim=1)[:, torch.cat(groups).argsort()]

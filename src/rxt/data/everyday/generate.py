@@ -10,11 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from random import Random
 from typing import Literal
 
 from rxt.data.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
-from rxt.data.everyday.phrases import ALL_KINDS, THEIR_KINDS, kind_of
+from rxt.data.everyday.phrases import THEIR_KINDS, kind_of
 from rxt.data.everyday.splits import PairSplit, ValuePicker
 from rxt.data.everyday.values import FEMALE_NAMES, MALE_NAMES
 from rxt.data.everyday.wording import Fact, Wording
@@ -26,8 +27,12 @@ Move = Literal["tell", "ask", "small talk"]
 
 _FAMILY: dict[Split, PairSplit] = {"train": "train", "validation": "validation", "test": "test", "test-unseen-phrasings": "test"}
 _POPULAR = ("name", "name", "dog", "dog", "cat", "city", "city", "job", "job", "food", "colour", "hobby")
-_MY_KINDS = ALL_KINDS + tuple(kind_of(name) for name in _POPULAR)
-"""Every kind once, and what people tell first once or twice more."""
+"""What people tell first comes once or twice more than the other kinds."""
+USUAL_KINDS = (
+    *("name", "age", "city", "country", "job", "dog", "cat"),
+    *("hobby", "instrument", "food", "drink", "colour", "sport", "animal"),
+)
+FEWEST_VALUES = 40
 _KIND_TRIES = 8
 _MOST_BEFORE = 3
 """Turns before the fact of a retention conversation, at most."""
@@ -66,23 +71,27 @@ class EverydayConfig:
 
     question_rate: float = 0.4
     small_talk_rate: float = 0.2
-    multi_fact_rate: float = 0.15
+    multi_fact_rate: float = 0.1
     """Of the telling turns: two or three facts in one message."""
     change_rate: float = 0.15
     """Of the telling turns: a fact told before gets a new value."""
-    other_people_rate: float = 0.3
+    other_people_rate: float = 0.2
     """Of the facts: about a relative, friend or colleague."""
     never_told_rate: float = 0.12
     """Of the questions: about something that was not told."""
-    surface_rate: float = 0.25
+    surface_rate: float = 0.15
     """Of the user's messages: typed less carefully."""
     max_facts: int = 16
     """Facts alive at once; when reached, only changes, questions and small talk follow."""
     distance_evenness: float = 2.0
     """2 asks for facts so that all distances are about equally frequent; 0 picks evenly among the facts alive, which
     makes short distances more frequent (there are more of them in a conversation)."""
-    people: int = 3
+    people: int = 2
     """Different other people of one conversation, at most."""
+    kinds: tuple[str, ...] = USUAL_KINDS
+    """Kinds of facts spoken of; ``kinds()`` names them all."""
+    values: int = 48
+    """Values of each kind that occur, the best known first; ``values_of(kind)`` has them all."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -95,6 +104,10 @@ class EverydayConfig:
             raise UserError(f"everyday conversations: max_facts must be at least 1, found {self.max_facts}")
         if self.distance_evenness < 0:
             raise UserError(f"everyday conversations: distance_evenness cannot be negative, found {self.distance_evenness}")
+        if self.values < FEWEST_VALUES:
+            raise UserError(f"everyday conversations: values must be at least {FEWEST_VALUES}, found {self.values}")
+        if not _their_kinds(self.kinds):
+            raise UserError("everyday conversations: kinds must name at least one kind that other people have too")
         if not 0 <= self.people <= len(SUBJECTS):
             raise UserError(f"everyday conversations: people must be from 0 to {len(SUBJECTS)}, found {self.people}")
 
@@ -153,7 +166,7 @@ class _Writer:
             subject, kind = self._slot()
             if (subject, kind.name) in self.facts or (subject, kind.name) in self.reserved:
                 continue
-            value = self.picker.pick(kind.name, _values_for(kind, subject))
+            value = self.picker.pick(kind.name, _values_for(kind, subject, self.config.values))
             if value is not None:
                 fact = Fact(subject, kind.name, value, self.turn)
                 self._keep(fact)
@@ -188,13 +201,13 @@ class _Writer:
     def _slot(self) -> tuple[str, Kind]:
         """Whom and what the next fact could be about; half of other people's facts are of a kind already told."""
         if not self.people or self.rng.random() >= self.config.other_people_rate:
-            return "me", self.rng.choice(_MY_KINDS)
+            return "me", self.rng.choice(_my_kinds(self.config.kinds))
         subject = self.rng.choice(self.people)
         if self.facts and self.rng.random() < 0.5:
             kind = kind_of(self.rng.choice(list(self.facts))[1])
             if kind.theirs is not None:
                 return subject, kind
-        return subject, self.rng.choice(THEIR_KINDS)
+        return subject, self.rng.choice(_their_kinds(self.config.kinds))
 
     def _tell_or_change(self) -> bool:
         room = self.config.max_facts - len(self.facts)
@@ -213,7 +226,7 @@ class _Writer:
         if not old:
             return False
         fact = self.rng.choice(old)
-        value = self.picker.pick(fact.kind, _values_for(kind_of(fact.kind), fact.subject))
+        value = self.picker.pick(fact.kind, _values_for(kind_of(fact.kind), fact.subject, self.config.values))
         if value is None:
             return False
         changed = Fact(fact.subject, fact.kind, value, self.turn, changed=True)
@@ -239,10 +252,24 @@ class _Writer:
         return False
 
 
-def _values_for(kind: Kind, subject: str) -> tuple[str, ...]:
-    if kind.name == "name" and subject != "me":
-        return {"female": FEMALE_NAMES, "male": MALE_NAMES, "any": kind.values}[SUBJECT_OF[subject].names]
-    return kind.values
+@cache
+def _my_kinds(names: tuple[str, ...]) -> tuple[Kind, ...]:
+    return tuple(kind_of(name) for name in (*names, *_POPULAR) if name in names)
+
+
+@cache
+def _their_kinds(names: tuple[str, ...]) -> tuple[Kind, ...]:
+    return tuple(kind for kind in THEIR_KINDS if kind.name in names)
+
+
+@cache
+def _values_for(kind: Kind, subject: str, count: int) -> tuple[str, ...]:
+    """The first ``count`` values of a kind; of names, those that fit the person (female and male ones alternate)."""
+    values = kind.values[:count]
+    if kind.name != "name" or subject == "me":
+        return values
+    fitting = {"female": FEMALE_NAMES, "male": MALE_NAMES, "any": values}[SUBJECT_OF[subject].names]
+    return tuple(value for value in values if value in fitting)
 
 
 def generate(split: Split, turns: int, seed: int, index: int, config: EverydayConfig = EverydayConfig()) -> EverydayConversation:

@@ -25,7 +25,7 @@ MALE_NAMES = _words("""
     Luca Felix Hugo
 """)
 
-NAMES = FEMALE_NAMES + MALE_NAMES
+NAMES = tuple(name for pair in zip(FEMALE_NAMES, MALE_NAMES, strict=True) for name in pair)
 
 SURNAMES = _words("""
     Smith Johnson Brown Jones Miller Davis Garcia Wilson Anderson Taylor Moore Jackson Martin Lee Thompson Harris

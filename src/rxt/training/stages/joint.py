@@ -63,12 +63,12 @@ def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: Joint
     guesses = trainee.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
     masked = F.cross_entropy(at_least_float32(guesses), rows.ids[hidden_tokens], reduction="sum")
 
-    kept = ~choose(rows.mask, config.zeroed_share, generator)
+    row_share = 2 * config.zeroed_share * torch.rand(len(rows), 1, generator=generator)
+    kept = ~choose(rows.mask, row_share, generator)
     noise = torch.randn(encoded.shape, generator=generator).to(encoded) * config.noise
     memory = (encoded.detach() + noise) * kept[None, :, :, None]
-    scores = answer_scores(
-        model.decoder.hidden(rows.ids, memory, rows.mask), model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long)
-    )
+    hidden = model.decoder.hidden(rows.ids, memory, rows.mask, memory_mask=rows.mask)
+    scores = answer_scores(hidden, model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long))
 
     targets = sum(int(part.targets[:, 1:].sum()) for part in all_rows)
     real = sum(part.tokens for part in all_rows)
@@ -80,8 +80,8 @@ def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: Joint
     return StageLoss(loss, {"next_token": answer, "masked_token": masked, "accuracy": accuracy}, rows.tokens)
 
 
-def choose(mask: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """(B, T) a random share of the real tokens."""
+def choose(mask: Tensor, share: float | Tensor, generator: torch.Generator) -> Tensor:
+    """(B, T) a random share of the real tokens; ``share`` may be (B, 1), one for every row."""
     return (torch.rand(mask.shape, generator=generator).to(mask.device) < share) & mask
 
 

@@ -1,0 +1,114 @@
+"""Several processes that train one model: each takes some micro-batches of an update, and the gradients are summed.
+
+The sum over the team is the gradient of the whole update, as the same micro-batches in one process would give it. A team is
+what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of the first are in the environment), or what
+``rxt train --workers N`` starts: the process itself, and N − 1 helpers that run the same command line.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rxt.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of a run. A run of one process is a team of one, and nothing is exchanged."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process logs, validates and writes checkpoints."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[tuple[int, T]]:
+        """This process's items of an update's, with their indices."""
+        return [(index, item) for index, item in enumerate(items) if index % self.size == self.rank]
+
+    @torch.no_grad()
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum the gradients of everything that learns, in one exchange; a parameter that a process did not use counts as zero."""
+        if self.size == 1:
+            return
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in learning]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for parameter, part in zip(learning, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the team of a few numbers."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Until every process of the team is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def helped(workers: int, argv: list[str]) -> Iterator[None]:
+    """Inside the block this process leads a team of ``workers``; the others run ``rxt`` with the same arguments, silently."""
+    if workers == 1 or "WORLD_SIZE" in os.environ:
+        yield
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"WORLD_SIZE": str(workers), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    helpers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "rxt", *argv],
+            env={**os.environ, **place, "RANK": str(rank), "OMP_NUM_THREADS": threads},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(1, workers)
+    ]
+    torch.set_num_threads(int(threads))
+    os.environ.update(place, RANK="0")
+    try:
+        yield
+    finally:
+        for name in (*place, "RANK"):
+            del os.environ[name]
+        for helper in helpers:
+            helper.terminate()
+            helper.wait()
+
+
+@contextmanager
+def joined_team(device: torch.device) -> Iterator[Team]:
+    """The team that the environment describes (``RANK``, ``WORLD_SIZE``, as torchrun sets them), or a team of one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(dist.get_rank(), size)
+    except dist.DistError as error:
+        raise UserError(f"another process of this run has ended ({error}); the same command goes on from the last checkpoint") from None
+    finally:
+        dist.destroy_process_group()
