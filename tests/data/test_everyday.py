@@ -258,7 +258,7 @@ def test_conversations_are_a_pure_function_of_their_arguments() -> None:
     assert len({made.conversation for made in first}) == 20
     assert generate("train", 10, 2, 0) != first[0]
     assert generate("validation", 10, 1, 0) != first[0]
-    assert generate("train", 3, 1, 0).conversation.interactions[0].query == "I'd say my favourite flower is the magnolia."
+    assert generate("train", 3, 1, 0).conversation.interactions[0].query == "Good afternoon to you!"
 
 
 def test_knobs_do_what_they_say() -> None:
@@ -311,8 +311,24 @@ def test_training_never_shows_a_pair_that_validation_or_test_is_about() -> None:
 
 
 def test_every_single_value_occurs_in_training() -> None:
-    seen = {(fact.kind, fact.value) for index in range(12_000) for fact in generate("train", 16, 0, index).facts}
+    usual = EverydayConfig()
+    assert len(usual.kinds) >= 12
+    seen = {(fact.kind, fact.value) for index in range(3_000) for fact in generate("train", 16, 0, index).facts}
+    assert seen == {(kind, value) for kind in usual.kinds for value in values_of(kind)[: usual.values]}
+
+
+def test_all_kinds_and_values_can_be_asked_for() -> None:
+    everything = EverydayConfig(kinds=kinds(), values=1_000)
+    seen = {(fact.kind, fact.value) for index in range(12_000) for fact in generate("train", 16, 0, index, everything).facts}
     assert seen == {(kind, value) for kind in kinds() for value in values_of(kind)}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"), [({"values": 39}, "values must be at least 40"), ({"kinds": ("surname",)}, "kinds must name")]
+)
+def test_too_few_kinds_or_values_are_refused(knobs: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        EverydayConfig(**knobs)  # type: ignore[arg-type]
 
 
 def test_held_out_phrasings_occur_in_their_split_only() -> None:

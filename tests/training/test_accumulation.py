@@ -15,10 +15,8 @@ from micro import stages as make_stages
 from torch import Tensor
 
 from rxt.config import RxTConfig
-from rxt.data.collate import Rows, collate_rows
-from rxt.data.template import Encoded
 from rxt.training.config import RunConfig
-from rxt.training.stages import interaction, joint
+from rxt.training.stages import joint
 from rxt.training.stages.base import Stage
 from rxt.training.trainee import Trainee
 
@@ -52,19 +50,11 @@ def gradient_of(stage: Stage, subject: Trainee, step: int) -> tuple[float, dict[
     return sum(float(loss.loss.detach()) for loss in losses), gradients, metrics
 
 
-def of_one_length(sequences: list[Encoded], pad: int) -> Rows:
-    """Stages 1 and 2 alone: their decoder sees padding as zeroed memory positions, so rows of different lengths differ."""
-    length = min(len(sequence.ids) for sequence in sequences)
-    return collate_rows([Encoded(sequence.ids[:length], sequence.loss[:length]) for sequence in sequences], pad)
-
-
 @pytest.fixture
 def _not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens are hidden by where they are, not by chance; rows are not sorted into groups of their own accord."""
     monkeypatch.setattr(joint, "choose", lambda mask, share, generator: mask & (torch.arange(mask.shape[1]) % 5 == 2))
     monkeypatch.setattr(joint, "LENGTH_GROUPS", 1)
-    monkeypatch.setattr(joint, "collate_rows", of_one_length)
-    monkeypatch.setattr(interaction, "collate_rows", of_one_length)
 
 
 @pytest.mark.usefixtures("_not_drawn")

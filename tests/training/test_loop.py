@@ -135,14 +135,15 @@ def test_validation_data_is_no_training_data() -> None:
 
 def test_a_steps_randomness_is_a_function_of_where_it_stands() -> None:
     seeds = {
-        (seed, stage, split, step): step_generator(seed, stage, split, step).initial_seed()
+        (seed, stage, split, step, index): step_generator(seed, stage, split, step, index).initial_seed()
         for seed in (0, 1)
         for stage in ("a", "b")
         for split in ("train", "validation")
         for step in (0, 1, 11)
+        for index in (0, 1)
     }
     assert len(set(seeds.values())) == len(seeds)
-    assert step_generator(0, "a", "train", 1).initial_seed() == seeds[0, "a", "train", 1]
+    assert step_generator(0, "a", "train", 1, 0).initial_seed() == seeds[0, "a", "train", 1, 0]
 
 
 def test_the_same_steps_give_the_same_weights() -> None:

@@ -7,6 +7,7 @@
       tokenizer.json      stage 0
       1-joint/            checkpoints, metrics.jsonl, stage.json (its parent and configuration)
       2-interaction/      …
+      curves.png          every stage's curves, where matplotlib is installed
       model/              the result: config.json, model.safetensors, tokenizer.json, README.md
 """
 
@@ -32,6 +33,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
+from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
@@ -43,7 +45,7 @@ from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 from rxt.training.team import Team, joined_team
 from rxt.training.trainee import Trainee
 
-RUN, TOKENIZER, MODEL = "run.json", "tokenizer.json", "model"
+RUN, TOKENIZER, MODEL, CURVES = "run.json", "tokenizer.json", "model", "curves.png"
 
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
@@ -101,6 +103,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     trainee.model.save_pretrained(out / MODEL)
     tokenizer.save(out / MODEL / TOKENIZER)
     write_atomically(out / MODEL / "README.md", model_card(run, out, trainee.model).encode())
+    plot_curves(out, out / CURVES)
     say(console, f"The model is in {out / MODEL}: talk to it with  rxt chat {out / MODEL}")
     return out / MODEL
 

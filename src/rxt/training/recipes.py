@@ -68,15 +68,16 @@ def dialogue() -> RunConfig:
     return replace(
         base,
         name="dialogue",
-        joint=replace(base.joint, steps=400),
-        memory_pretrain=replace(base.memory_pretrain, steps=100),
+        joint=replace(base.joint, steps=250),
+        interaction=replace(base.interaction, steps=300),
+        memory_pretrain=replace(base.memory_pretrain, steps=60),
         memory_aware=MemoryAwareConfig(
             phases=(
                 Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder",)),
-                Phase(steps=40, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=60, turns=2, batch_size=64, echo=True),
-                Phase(steps=300, turns=4, batch_size=24),
-                Phase(steps=600, turns=10, batch_size=10),
+                Phase(steps=30, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
+                Phase(steps=50, turns=2, batch_size=64, echo=True),
+                Phase(steps=200, turns=4, batch_size=24),
+                Phase(steps=400, turns=10, batch_size=10),
             ),
             optim=replace(optim, learning_rate=1e-3),
         ),
