@@ -26,6 +26,7 @@ from rxt.training.interrupt import Interrupt, interruptible
 from rxt.training.optim import make_optimizer
 from rxt.training.pipeline import train
 from rxt.training.stages.base import Stage, StageLoss
+from rxt.training.team import Team
 from rxt.training.trainee import Trainee
 
 STAGES = [stage.name for stage in stages()]
@@ -87,10 +88,10 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
     def install(actions: dict[int, Callable[[], None]]) -> None:
         made = 0
 
-        def update(stage: Stage, subject: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int) -> list[StageLoss]:
+        def update(stage: Stage, subject: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step)
+            found = original(stage, subject, optimizer, seed, step, team)
             actions.get(made, lambda: None)()
             return found
 
@@ -104,7 +105,7 @@ def ctrl_c() -> None:
 
 
 def test_the_whole_run_has_all_its_files(whole: Path) -> None:
-    assert {child.name for child in whole.iterdir()} == {".lock", "run.json", "tokenizer.json", "model", *STAGES}
+    assert {child.name for child in whole.iterdir()} - {"curves.png"} == {".lock", "run.json", "tokenizer.json", "model", *STAGES}
     parents = [json.loads((whole / stage / "stage.json").read_text())["parent"] for stage in STAGES]
     assert parents == ["tokenizer.json", "1-joint/step-000006", "2-interaction/step-000006", "3-memory-pretrain/step-000006"]
     assert json.loads((whole / STAGES[3] / "stage.json").read_text())["config"]["phases"][2]["turns"] == 4
