@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ REFERENCE = Path(__file__).parent / "fixtures" / "reference"
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)  # tiny models: threads cost more than they give
+    hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -35,25 +35,25 @@ def recipe(name: str) -> RunConfig:
 
 
 def pocket() -> RunConfig:
-    """The bundled model: at most 12 MB of weights, all stages in less than an hour on two CPU cores (``--workers 2``)."""
+    """The bundled model: at most 12 MB of weights, all stages in about an hour on two CPU cores (``--workers 2``)."""
     optim = OptimConfig(learning_rate=2e-3, warmup=40, accumulate=2)
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
-        tokenizer=TokenizerConfig(vocab_size=4_096),
+        tokenizer=TokenizerConfig(vocab_size=5_120),
         joint=JointConfig(steps=150, batch_size=12, optim=optim),
-        interaction=JointConfig(steps=300, batch_size=64, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=20, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-4)),
+        interaction=JointConfig(steps=400, batch_size=64, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=200, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
         memory_aware=MemoryAwareConfig(
             phases=(
                 Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder",)),
-                Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=60, turns=2, batch_size=64, echo=True),
-                Phase(steps=150, turns=2, batch_size=64),
-                Phase(steps=300, turns=4, batch_size=32),
-                Phase(steps=900, turns=8, batch_size=16),
+                Phase(steps=40, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
+                Phase(steps=100, turns=2, batch_size=64, echo=True),
+                Phase(steps=300, turns=2, batch_size=64),
+                Phase(steps=700, turns=4, batch_size=32),
+                Phase(steps=1_000, turns=8, batch_size=16),
                 Phase(steps=1_200, turns=16, batch_size=12),
-                Phase(steps=300, turns=24, batch_size=10),
+                Phase(steps=900, turns=24, batch_size=10),
             ),
             optim=optim,
         ),
