@@ -6,7 +6,6 @@ configuration value that is not known, is an error that names it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from rxt.config import read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
 from rxt.interop.key_map import WHOLE, Part, has_listed_experts, is_buffer, tags_of, views
@@ -39,7 +39,7 @@ def is_published(values: Mapping[str, Any]) -> bool:
 def load_published(folder: str | Path) -> ReactiveTransformer:
     """A whole model, ready for inference, from a folder or a repository of the Hugging Face Hub."""
     folder = model_folder(folder)
-    values = _read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG)
     if not is_published(values):
         raise UserError(f"{folder / CONFIG}: no decoder_config; this is not a whole model, load it with rxt.load_component")
     with _Stored(folder / WEIGHTS) as stored:
@@ -67,7 +67,7 @@ def load_published_component(folder: str | Path) -> nn.Module:
     ``folder`` may be a repository of the Hugging Face Hub.
     """
     folder = model_folder(folder)
-    values = _read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG)
     if is_published(values):
         raise UserError(f"{folder / CONFIG}: this is a whole model; load it with rxt.ReactiveTransformer.from_pretrained")
     with _Stored(folder / WEIGHTS) as stored:
@@ -150,15 +150,3 @@ class _Stored:
                 if not tensor.is_floating_point():
                     raise UserError(f"{self.path}: tensor {name} has type {tensor.dtype}, expected floating point")
                 place.copy_(tensor)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a model folder holds a config.json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected an object with keys, found {values!r:.60}")
-    return values
