@@ -216,8 +216,17 @@ class GateConfig:
     """How a slot's status is read from old + new: the mean over D, or a learned Linear(D, 1)."""
     init: float = 0.0
     """Start of the static or elementwise weight, and of the linear gate's bias."""
+    longest: float | None = None
+    """In turns: the linear gate's biases start spread, so that slots keep what they hold for 1 … ``longest`` turns
+    (chrono initialisation, Tallec and Ollivier 2018). ``init`` is not used then."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        if self.longest is not None:
+            where = "memory_attention.gate.longest"
+            _require(self.longest >= 1, where, f"must be at least one turn, found {self.longest}")
+            _require(self.kind == "linear" and self.activation == "sigmoid", where, "is for linear sigmoid gates, so leave it out")
 
 
 @dataclass(frozen=True)

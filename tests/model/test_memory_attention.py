@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import naive_twins
 import pytest
@@ -13,6 +14,8 @@ from tiny_reactive import assert_near
 from torch import Tensor
 
 from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, MemoryNormConfig
+from rxt.errors import UserError
+from rxt.model.attention import Attention
 from rxt.model.memory_attention import MemoryAttention, MemoryNorm, ResidualGate
 
 LAYERS, SLOTS, WIDTH, LENGTH = 2, 3, 8, 3
@@ -133,6 +136,40 @@ def test_gates_start_where_the_configuration_says(activation: str, expected: flo
     torch.testing.assert_close(module(old, new), torch.full_like(new, expected))
     torch.testing.assert_close(module(new, old), torch.full_like(new, 1 - expected if activation == "sigmoid" else 1.5))
     assert ResidualGate(GateConfig("linear", init=1), WIDTH, SLOTS).linear.bias.tolist() == [1.0] * SLOTS
+
+
+def test_spread_gates_start_with_a_time_of_their_own() -> None:
+    """Of S = 3 slots and at most 5 turns: shares 1/2, 1/4 and 1/6 of the new, which last about 1, 3 and 5 turns."""
+    bias = ResidualGate(GateConfig("linear", longest=5), WIDTH, SLOTS).linear.bias
+    torch.testing.assert_close(torch.sigmoid(bias.detach()), torch.tensor([1 / 2, 1 / 4, 1 / 6]))
+    assert ResidualGate(GateConfig("linear", per_slot=False, longest=5), WIDTH, SLOTS).linear.bias.shape == (1,)
+
+
+@pytest.mark.parametrize(("config", "reason"), [({"longest": 0.5}, "at least one turn"), ({"longest": 4.0, "kind": "static"}, "linear")])
+def test_spread_gates_are_linear_sigmoid_ones(config: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        GateConfig(**config)
+
+
+HEADS = {
+    "mha": AttentionConfig.mha(2),
+    "gqa": AttentionConfig.gqa(4, 2),
+    "mqa": AttentionConfig.mqa(4),
+    "sqa": AttentionConfig.sqa(4),
+    "reversed sqa": AttentionConfig.sqa(4, 1, 2),
+}
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_an_untrained_write_copies_what_its_slot_looks_at(heads: str) -> None:
+    """Of a single token nothing is lost but the dimensions that its value heads do not span."""
+    layer = MemoryAttention(replace(VARIANTS["simple"], attention=HEADS[heads])).layers[0]
+    write = layer.get_submodule("attention")
+    assert isinstance(write, Attention)
+    token, slots = torch.randn(2, 1, WIDTH), torch.randn(2, SLOTS, WIDTH)
+    spanned = HEADS[heads].kv_heads * WIDTH // HEADS[heads].heads
+    kept = torch.where(torch.arange(WIDTH) < spanned, token, 0.0)
+    torch.testing.assert_close(write(slots, write.keys_values(token)), kept.expand(2, SLOTS, WIDTH))
     assert ResidualGate(GateConfig("static", init=1), WIDTH, SLOTS).weight.dtype == torch.float32
 
 

@@ -48,7 +48,7 @@ def test_a_stage_logs_validates_and_keeps_what_it_says(tmp_path: Path) -> None:
     lines = metrics(tmp_path / stage.name)
     assert [line["step"] for line in lines if line["split"] == "train"] == [2, 4, 6, 8, 10, 11]
     assert [line["step"] for line in lines if line["split"] == "validation"] == [4, 8, 11]
-    assert {"step", "split", "loss", "cosine", "learning_rate", "tokens_per_second"} == set(lines[0])
+    assert {"step", "split", "loss", "cosine", "learning_rate", "tokens_per_second", "seconds"} == set(lines[0])
     best = min((line for line in lines if line["split"] == "validation"), key=lambda line: line["loss"])["step"]
     expected = sorted({9, 11, best})
     assert checkpoints(tmp_path / stage.name) == [f"step-{step:06d}" for step in expected]

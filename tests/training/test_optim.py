@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -43,14 +44,47 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert len({id(parameter) for parameter in every}) == len(every) == len(list(subject.parameters()))
 
 
-def test_the_state_comes_back_bit_for_bit() -> None:
-    stage = stages()[3]
+def test_muon_moves_inner_matrices_and_adamw_the_rest() -> None:
+    subject = trainee()
+    names = {parameter: name for name, parameter in subject.unique_parameters()}
+    optimizer = make_optimizer(subject, OptimConfig(kind="muon", weight_decay=0.1))
+    adamw, muon = optimizer.parts
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert isinstance(muon, torch.optim.Muon)
+    by_muon = {names[parameter] for group in muon.param_groups for parameter in group["params"]}
+    by_adamw = {names[parameter] for group in adamw.param_groups for parameter in group["params"]}
+    assert by_muon | by_adamw == set(names.values())
+    assert not by_muon & by_adamw
+    assert any(name.endswith("memory_attention.layers.0.attention.q_proj.weight") for name in by_muon)
+    assert {name for name in by_adamw if "embedding" in name or ".head." in name}, "as large as the vocabulary"
+    assert not any("norm" in name or name.endswith("bias") or "embedding" in name for name in by_muon)
+
+
+def test_a_step_of_muon_is_an_orthogonal_one() -> None:
+    """With match_rms_adamw a step of a matrix (A, B) is 0.2·sqrt(max(A, B))·lr times a nearly orthogonal matrix."""
+    subject = trainee()
+    config = OptimConfig(kind="muon", learning_rate=0.5, weight_decay=0.0)
+    optimizer = make_optimizer(subject, config)
+    matrix = subject.model.memory_attention.layers[0].get_submodule("attention.q_proj").weight
+    before = matrix.detach().clone()
+    matrix.grad = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    step = (before - matrix.detach()) / (0.2 * max(matrix.shape) ** 0.5 * config.learning_rate)
+    values = torch.linalg.svdvals(step)
+    assert 0.5 < float(values.min()) <= float(values.max()) < 1.5
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_the_state_comes_back_bit_for_bit(kind: Literal["adamw", "muon"]) -> None:
+    stage = stages(replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, kind=kind))))[3]
     first = trainee()
     optimizer = make_optimizer(first, stage.optim)
     for step in range(3):
         update(stage, first, optimizer, RUN.seed, step)
     tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(first, optimizer).items()}
-    assert {name.rpartition("/")[2] for name in tensors} == {"step", "exp_avg", "exp_avg_sq"}
+    assert {name.rpartition("/")[2] for name in tensors} == {"step", "exp_avg", "exp_avg_sq"} | (
+        {"momentum_buffer"} if kind == "muon" else set()
+    )
     assert not any(name.startswith(("model.encoder.", "mlm_head")) for name in tensors), "frozen so far"
     assert float(tensors["model.decoder.head.weight/step"]) == 3
     assert float(tensors["model.memory_attention.mean_norm.weight/step"]) == 1, "it learns from step 2 on"

@@ -23,7 +23,7 @@ import rxt.training.loop as loop
 from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.interrupt import Interrupt, interruptible
-from rxt.training.optim import make_optimizer
+from rxt.training.optim import Optimizer, make_optimizer
 from rxt.training.pipeline import train
 from rxt.training.stages.base import Stage, StageLoss
 from rxt.training.team import Team
@@ -40,6 +40,7 @@ def losses(out: Path) -> list[dict[str, object]]:
         for line in (out / stage / "metrics.jsonl").read_text().splitlines():
             values = json.loads(line)
             values.pop("tokens_per_second", None)
+            values.pop("seconds", None)
             found.append({"stage": stage, **values})
     return found
 
@@ -88,7 +89,7 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
     def install(actions: dict[int, Callable[[], None]]) -> None:
         made = 0
 
-        def update(stage: Stage, subject: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
+        def update(stage: Stage, subject: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
             nonlocal made
             made += 1
             found = original(stage, subject, optimizer, seed, step, team)
@@ -228,7 +229,7 @@ def test_metrics_cut_by_a_crash_are_mended(whole: Path, tmp_path: Path, after_up
 
 class TestCheckpoints:
     @staticmethod
-    def make(folder: Path, keep: int = 2) -> tuple[Checkpoints, Trainee, torch.optim.Optimizer]:
+    def make(folder: Path, keep: int = 2) -> tuple[Checkpoints, Trainee, Optimizer]:
         subject = trainee()
         return Checkpoints(folder, keep), subject, make_optimizer(subject, RUN.joint.optim)
 

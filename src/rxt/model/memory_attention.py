@@ -28,6 +28,9 @@ class ResidualGate(nn.Module):
         if config.kind == "linear":
             self.linear = nn.Linear(slots, gates)
             nn.init.constant_(self.linear.bias, config.init)
+            if config.longest is not None:  # sigmoid(-log u) = 1 / (1 + u): half of the old is gone after about u turns
+                with torch.no_grad():
+                    self.linear.bias.copy_(-torch.linspace(1, config.longest, gates).log())
         if config.kind in ("elementwise", "linear") and config.status == "linear":
             self.status = nn.Linear(width, 1)
 
@@ -88,6 +91,24 @@ class MemoryNorm(nn.Module):
         return share * normed + (1 - share) * x
 
 
+@torch.no_grad()
+def start_as_copy(attention: Attention) -> None:
+    """Let an untrained write copy what its slot looks at, so that the decoder can read slots as it reads encoded tokens.
+
+    out(v(x)) becomes x itself where the value heads span the width, else x on the dimensions that they span. Queries and
+    keys that are normed start four times as long, so that a slot looks at few tokens and every slot at others.
+    """
+    config, (width, merged) = attention.config, attention.out_proj.weight.shape
+    nn.init.eye_(attention.v_proj.weight)  # (Hkv·Hd, D)
+    copies = config.output_heads // config.kv_heads
+    back = attention.v_proj.weight.unflatten(0, (config.kv_heads, -1)).repeat_interleave(copies, 0) / copies
+    attention.out_proj.weight.copy_(back.reshape(merged, width).T)
+    if config.output_bias:
+        nn.init.zeros_(attention.out_proj.bias)
+    if attention.q_norm is not None:
+        nn.init.constant_(attention.q_norm.weight, 4.0)
+
+
 class MemoryAttentionLayer(nn.Module):
     """Consolidate one layer's memory, then write the interaction into it."""
 
@@ -99,6 +120,7 @@ class MemoryAttentionLayer(nn.Module):
             return ResidualGate(kind, config.width, config.slots)
 
         self.attention = Attention(config.width, config.attention)
+        start_as_copy(self.attention)
         self.norm = MemoryNorm(config.norm, config.width)
         self.input_norm = MemoryNorm(config.norm, config.width)
         self.gate = gate(config.gate)

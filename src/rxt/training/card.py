@@ -34,6 +34,7 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
         f"- data: {'; '.join(sources)}",
         f"- recipe: {run.name}, seed {run.seed}",
+        f"- time: {training_minutes(folder):.1f} minutes of training",
         f"- fingerprint of the weights: {model.fingerprint()}",
         "",
         "| stage | updates | last validation |",
@@ -43,6 +44,12 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
         step, numbers = last_validation(folder / stage / "metrics.jsonl")
         lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
     return "\n".join(lines) + "\n"
+
+
+def training_minutes(folder: Path) -> float:
+    """Of all stages together, validation included, without what was lost to crashes."""
+    lines = [line for stage in STAGES for line in (folder / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return sum(json.loads(line).get("seconds", 0.0) for line in lines) / 60
 
 
 def last_validation(path: Path) -> tuple[int, dict[str, float]]:

@@ -26,7 +26,7 @@ def _require_size(steps: int, batch_size: int) -> None:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a cosine to ``final_share`` of the peak."""
+    """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``final_share`` of the peak."""
 
     learning_rate: float = 1e-3
     warmup: int = 50
@@ -39,7 +39,11 @@ class OptimConfig:
     clip: float = 1.0
     """Largest norm of all gradients together."""
     accumulate: int = 1
-    """Micro-batches that an update's batch is split into; the gradient is that of the whole batch."""
+    """Micro-batches that an update's batch is split into; the gradient is that of the whole batch. What is drawn at
+    random (masks, noise, fresh memories) is drawn for each micro-batch, so it differs with their number."""
+    kind: Literal["adamw", "muon"] = "adamw"
+    """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
+    embedding nor head; AdamW for the rest."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -16,7 +16,7 @@ from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
-from rxt.training.optim import learning_rate, make_optimizer
+from rxt.training.optim import Optimizer, learning_rate, make_optimizer
 from rxt.training.stages.base import Batch, Stage, StageLoss
 from rxt.training.team import Team
 from rxt.training.trainee import Trainee
@@ -57,7 +57,7 @@ def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> No
             if state.step % run.log_every == 0 or state.step == stage.steps:
                 metrics = {"loss": _total(losses), **_metrics(losses), "learning_rate": optimizer.param_groups[0]["lr"]}
                 bar.show_loss(metrics["loss"])
-                log.write(state.step, "train", {**metrics, "tokens_per_second": bar.tokens_per_second()})
+                log.write(state.step, "train", {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()})
             if team.leads and (state.step % run.validate_every == 0 or state.step == stage.steps):
                 metrics = validate(stage, trainee, run.seed, run.validation_batches)
                 log.write(state.step, "validation", metrics)
@@ -77,9 +77,7 @@ def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> No
         log.close()
 
 
-def update(
-    stage: Stage[Batch], trainee: Trainee, optimizer: torch.optim.Optimizer, seed: int, step: int, team: Team = ALONE
-) -> list[StageLoss]:
+def update(stage: Stage[Batch], trainee: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE) -> list[StageLoss]:
     """One optimiser step over all micro-batches of ``step``, of which a team's processes each take some.
 
     A loss that is not finite stops before any weight moves.
@@ -88,7 +86,7 @@ def update(
     stage.unfreeze(trainee, step)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(stage.optim, step, stage.steps)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []
     for index, batch in team.share(batches):

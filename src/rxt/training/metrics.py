@@ -70,12 +70,18 @@ class StageProgress:
         self._progress = progress
         self._task = progress.add_task(name, total=steps, completed=done, loss="", speed="")
         self._tokens, self._since = 0, time.monotonic()
+        self._lap = self._since
 
     def advance(self, tokens: int) -> None:
         """One more update, of so many tokens."""
         self._tokens += tokens
         speed = self._tokens / max(1e-9, time.monotonic() - self._since)
         self._progress.update(self._task, advance=1, speed=f"{speed:,.0f} tokens/s")
+
+    def lap(self) -> float:
+        """Seconds since the last lap, or since the bar began."""
+        before, self._lap = self._lap, time.monotonic()
+        return self._lap - before
 
     def show_loss(self, loss: float) -> None:
         self._progress.update(self._task, loss=f"loss {loss:.3f}")

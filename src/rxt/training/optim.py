@@ -1,19 +1,58 @@
-"""AdamW, its schedule, and its state as plain tensors."""
+"""The optimiser, its schedule, and its state as plain tensors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.training.config import OptimConfig
 from rxt.training.trainee import Trainee
 
 
-def make_optimizer(trainee: Trainee, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over every parameter; those that a stage freezes get no gradient and do not move."""
+class Optimizer:
+    """One or two of PyTorch's optimisers, each with its own parameters, that step as one."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = tuple(parts)
+        self._part_of = {parameter: part for part in parts for group in part.param_groups for parameter in group["params"]}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all parts; a value set in one is used by the next step."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """What is kept of one parameter, by name; it may be written to."""
+        return self._part_of[parameter].state[parameter]
+
+
+def make_optimizer(trainee: Trainee, config: OptimConfig) -> Optimizer:
+    """The optimiser of every parameter; those that a stage freezes get no gradient and do not move."""
     parameters = [parameter for _, parameter in trainee.unique_parameters()]
+    if config.kind == "adamw":
+        return Optimizer([_adamw(parameters, config)])
+    vocab_size = trainee.model.config.decoder.vocab_size
+    matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
+    inner = [matrix for matrix in matrices if vocab_size not in matrix.shape]
+    chosen = set(inner)
+    muon = torch.optim.Muon(inner, config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return Optimizer([_adamw([parameter for parameter in parameters if parameter not in chosen], config), muon])
+
+
+def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
+    parameters = list(parameters)
     groups = [
         {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
@@ -30,18 +69,16 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return config.learning_rate * (config.final_share + (1 - config.final_share) * cosine)
 
 
-def optimizer_tensors(trainee: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(trainee: Trainee, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments and counts, by parameter name."""
     return {
-        f"{name}/{key}": value
-        for name, parameter in trainee.unique_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        f"{name}/{key}": value for name, parameter in trainee.unique_parameters() for key, value in optimizer.state_of(parameter).items()
     }
 
 
-def load_optimizer_tensors(trainee: Trainee, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(trainee: Trainee, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what :func:`optimizer_tensors` gave."""
     parameters = dict(trainee.unique_parameters())
     for key, tensor in tensors.items():
         name, _, field = key.rpartition("/")
-        optimizer.state[parameters[name]][field] = tensor.to(parameters[name].device)
+        optimizer.state_of(parameters[name])[field] = tensor.to(parameters[name].device)

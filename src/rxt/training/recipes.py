@@ -35,52 +35,52 @@ def recipe(name: str) -> RunConfig:
 
 
 def pocket() -> RunConfig:
-    """The bundled model: at most 12 MB of weights, all stages in about an hour on two CPU cores (``--workers 2``)."""
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, accumulate=2)
+    """The bundled model: at most 12 MB of weights, all stages within an hour on two CPU cores (``--workers 2``)."""
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, accumulate=2, kind="muon")
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
-        tokenizer=TokenizerConfig(vocab_size=5_120),
-        joint=JointConfig(steps=150, batch_size=12, optim=optim),
-        interaction=JointConfig(steps=400, batch_size=64, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=200, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+        tokenizer=TokenizerConfig(vocab_size=4_096),
+        joint=JointConfig(steps=80, batch_size=12, optim=optim),
+        interaction=JointConfig(steps=250, batch_size=64, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
         memory_aware=MemoryAwareConfig(
             phases=(
-                Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder",)),
-                Phase(steps=40, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=100, turns=2, batch_size=64, echo=True),
-                Phase(steps=300, turns=2, batch_size=64),
-                Phase(steps=700, turns=4, batch_size=32),
-                Phase(steps=1_000, turns=8, batch_size=16),
-                Phase(steps=1_200, turns=16, batch_size=12),
-                Phase(steps=900, turns=24, batch_size=10),
+                Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
+                Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
+                Phase(steps=70, turns=2, batch_size=32, echo=True),
+                Phase(steps=100, turns=2, batch_size=32),
+                Phase(steps=800, turns=4, batch_size=20),
+                Phase(steps=3_400, turns=8, batch_size=12),
+                Phase(steps=3_400, turns=16, batch_size=8),
+                Phase(steps=1_200, turns=24, batch_size=6),
             ),
             optim=optim,
         ),
-        checkpoint_every=200,
+        validate_every=400,
+        checkpoint_every=400,
     )
 
 
 def dialogue() -> RunConfig:
     """The pocket size on chats of your own (``--data``), of ten turns or so: more language, shorter memory."""
     base = pocket()
-    optim = base.memory_aware.optim
     return replace(
         base,
         name="dialogue",
-        joint=replace(base.joint, steps=250),
-        interaction=replace(base.interaction, steps=300),
-        memory_pretrain=replace(base.memory_pretrain, steps=60),
+        joint=replace(base.joint, steps=300),
+        interaction=replace(base.interaction, steps=400),
         memory_aware=MemoryAwareConfig(
             phases=(
-                Phase(steps=20, turns=2, batch_size=64, echo=True, trains=("decoder",)),
-                Phase(steps=30, turns=2, batch_size=64, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=50, turns=2, batch_size=64, echo=True),
-                Phase(steps=200, turns=4, batch_size=24),
-                Phase(steps=400, turns=10, batch_size=10),
+                Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
+                Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
+                Phase(steps=120, turns=2, batch_size=32, echo=True),
+                Phase(steps=250, turns=4, batch_size=24),
+                Phase(steps=900, turns=10, batch_size=12),
             ),
-            optim=replace(optim, learning_rate=1e-3),
+            optim=base.memory_aware.optim,
         ),
+        validate_every=200,
     )
 
 
