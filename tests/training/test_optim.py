@@ -65,7 +65,7 @@ def test_a_step_of_muon_is_an_orthogonal_one() -> None:
     subject = trainee()
     config = OptimConfig(kind="muon", learning_rate=0.5, weight_decay=0.0)
     optimizer = make_optimizer(subject, config)
-    matrix = subject.model.memory_attention.layers[0].get_submodule("attention.q_proj").weight
+    matrix = dict(subject.unique_parameters())["model.memory_attention.layers.0.attention.q_proj.weight"]
     before = matrix.detach().clone()
     matrix.grad = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(0))
     optimizer.step()
