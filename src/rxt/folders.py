@@ -47,12 +47,13 @@ def _fetch(hub_id: str, weights: bool, revision: str | None, cache_dir: str | Pa
     from huggingface_hub import HfApi, snapshot_download
 
     wanted = [*FILES, *WEIGHTS] if weights else [*FILES]
-    with hub_errors(hub_id, revision):
+    with hub_errors(hub_id, revision, "no such folder here or in the cache, and "):
         folder = Path(snapshot_download(hub_id, revision=revision, cache_dir=cache_dir, allow_patterns=wanted, ignore_patterns=["*/*"]))
     if weights and not any(folder.glob("*.safetensors")):
+        names: list[str] = []
         with suppress(UserError), hub_errors(hub_id, revision):
             names = HfApi().list_repo_files(hub_id, revision=revision)
-            _refuse_pickles(hub_id, names)
+        _refuse_pickles(hub_id, names)
     if not folder.is_dir():
         raise UserError(f"{hub_id}: this repository holds no model: no {FILES[0]}, no {WEIGHTS[0]}")
     return folder
@@ -70,40 +71,46 @@ def _refuse_pickles(where: str, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def hub_errors(hub_id: str, revision: str | None = None) -> Iterator[None]:
-    """Say in one line what is wrong when the Hugging Face Hub refuses or cannot be reached: a ``UserError``."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def hub_errors(hub_id: str, revision: str | None = None, sought: str = "") -> Iterator[None]:
+    """Say in one line what is wrong when the Hugging Face Hub refuses or cannot be reached: a ``UserError``.
 
-    # HfHubHTTPError derives from the HTTP library's own error, and so do connections that break.
-    problems: tuple[type[Exception], ...] = (HFValidationError, HfHubHTTPError.__bases__[0], OSError)
+    ``sought``: what has been looked for in vain before the Hub was asked.
+    """
     try:
         yield
-    except problems as error:
-        raise UserError(f"{hub_id}: {_reason(error, hub_id, revision)}") from None
+    except _problems() as error:
+        raise UserError(f"{hub_id}: {_reason(error, hub_id, revision, sought)}") from None
 
 
-def _reason(error: Exception, hub_id: str, revision: str | None) -> str:
+def _problems() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The first base of HfHubHTTPError is the HTTP library's own error, which a broken connection is too.
+    return (HFValidationError, HfHubHTTPError.__bases__[0], OSError)
+
+
+def _reason(error: Exception, hub_id: str, revision: str | None, sought: str) -> str:
     from huggingface_hub import errors
 
     cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
     match cause:
         case errors.OfflineModeIsEnabled():
-            return "no such folder, and not in the cache; HF_HUB_OFFLINE forbids to fetch it: go online once (HF_HUB_OFFLINE=0)"
+            return f"{sought}HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; go online once, with HF_HUB_OFFLINE=0"
         case errors.GatedRepoError():
             return f"this model is gated: accept its conditions at https://huggingface.co/{hub_id} and {LOG_IN}"
         case errors.RepositoryNotFoundError():
-            return f"no such folder, and the Hugging Face Hub has no such model, or it is private: then {LOG_IN}"
+            return f"{sought}the Hugging Face Hub has no such model, or it is private: then {LOG_IN}"
         case errors.RevisionNotFoundError():
             return f"the Hugging Face Hub has this model, but no revision {revision!r} of it; name a branch, a tag or a commit"
         case errors.HFValidationError():
-            return "no such folder, and not a valid name on the Hugging Face Hub; write owner/name"
+            return f"{sought}this is no valid name on the Hugging Face Hub; write owner/name"
+        case errors.LocalTokenNotFoundError():
+            return LOG_IN
         case errors.HfHubHTTPError():
             status = getattr(cause.response, "status_code", 0)
             if status in (401, 403):
                 return f"the Hugging Face Hub does not allow this (status {status}): {LOG_IN}, with a token that may do it"
             return f"the Hugging Face Hub answered with an error (status {status}); try again later"
-        case errors.LocalEntryNotFoundError():
-            return "no such folder, not in the cache, and the Hugging Face Hub cannot be reached"
-        case OSError(filename=str(path)):
+        case OSError(filename=str(path)) if not isinstance(cause, errors.LocalEntryNotFoundError):
             return f"{path}: cannot be read or written ({cause.strerror or cause})"
-    return f"no such folder in reach, and the Hugging Face Hub cannot be reached ({type(cause).__name__})"
+    return f"{sought}the Hugging Face Hub cannot be reached ({type(cause).__name__})"

@@ -129,7 +129,7 @@ def test_what_no_part_holds_is_taken_from_a_configuration() -> None:
         ReactiveTransformer.from_components(first, second, MemoryAttention(MEMORY), "decoder", outside)
 
 
-def as_parts(folder: Path, out: Path) -> dict[str, Path]:
+def as_parts(folder: Path, out: Path) -> dict[str, Any]:
     """A whole published checkpoint as three folders, each with its own copy of the embedding."""
     values, stored = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
     stored["encoder.model.embedding.weight"] = stored["decoder.model.embedding.weight"].clone()

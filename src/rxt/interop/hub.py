@@ -47,15 +47,17 @@ def push(
         if card is not None:
             _copy(card, folder / CARD)
         api = HfApi()
-        with hub_errors(hub_id, revision):
-            address = api.create_repo(hub_id, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(hub_id, branch=revision, exist_ok=True)
-            if card is None and not api.file_exists(hub_id, CARD, revision=revision):
-                write_atomically(folder / CARD, short_card(model, hub_id, layout, (folder / TOKENIZER).is_file()).encode())
-            api.upload_folder(
-                repo_id=hub_id, folder_path=folder, revision=revision, commit_message="Upload a Reactive Transformer", delete_patterns=STALE
-            )
+        try:
+            with hub_errors(hub_id, revision):
+                address = api.create_repo(hub_id, private=private, exist_ok=True)
+                if revision is not None:
+                    api.create_branch(hub_id, branch=revision, exist_ok=True)
+                if card is None and not api.file_exists(hub_id, CARD, revision=revision):
+                    write_atomically(folder / CARD, short_card(model, hub_id, layout, (folder / TOKENIZER).is_file()).encode())
+                message = "Upload a Reactive Transformer"
+                api.upload_folder(repo_id=hub_id, folder_path=folder, revision=revision, commit_message=message, delete_patterns=STALE)
+        except ValueError as error:  # the Hub reads the lines between --- at the top of a card
+            raise UserError(f"{card or CARD}: the Hugging Face Hub does not take this card ({' '.join(str(error).split())})") from None
     return str(address)
 
 
