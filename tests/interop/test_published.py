@@ -279,7 +279,7 @@ def test_the_wrong_kind_of_folder_is_explained(reference: Path, tmp_path: Path) 
     with pytest.raises(UserError, match=r"not a whole model's configuration.*rxt\.load_component"):
         ReactiveTransformer.from_pretrained(reference / "encoder")
     ReactiveTransformer.from_pretrained(reference / "beta").save_pretrained(tmp_path / "ours")
-    with pytest.raises(UserError, match="this is a whole model.*from_pretrained"):
+    with pytest.raises(UserError, match=r"this is a whole model.*from_pretrained"):
         load_published_component(tmp_path / "ours")
     with pytest.raises(UserError, match="no such file"):
         load_published(tmp_path)
