@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rxt.errors import UserError
@@ -10,33 +12,105 @@ from rxt.errors import UserError
 BUNDLED = Path(__file__).parent / "bundled"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = ("config.json", "tokenizer.json")
-WEIGHTS = "*.safetensors"
+WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
-def model_folder(source: str | Path | None, weights: bool = True) -> Path:
+def model_folder(source: str | Path | None, weights: bool = True, revision: str | None = None, cache_dir: str | Path | None = None) -> Path:
     """The folder of a model: ``None`` is the bundled one, ``owner/name`` is fetched from the Hub if it is no folder here.
 
-    Without ``weights`` only the small files are fetched.
-    Raises ``UserError`` where there is no such folder, and where the Hub has no such model or cannot be reached.
+    Args:
+        weights: without them only the small files are fetched.
+        revision: of the Hub's repository: a branch, tag or commit; its main branch by default.
+        cache_dir: where fetched files are kept; the Hub's own cache by default.
+
+    Raises:
+        UserError: there is no such folder; the Hub has no such model or revision, does not give it to you, or cannot be
+            reached; the weights are pickles only.
     """
     folder = BUNDLED if source is None else Path(source).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UserError(f"{source or 'the bundled model'}: a folder has no revision {revision!r}; leave it out")
+        if weights:
+            _refuse_pickles(str(folder), (path.name for path in folder.iterdir()))
         return folder
     if source is None:
         raise UserError("this installation has no bundled model; name a model folder")
     if not HUB_ID.fullmatch(str(source)):
         raise UserError(f"{source}: no such folder; name a folder with a config.json, or a model of the Hugging Face Hub as owner/name")
-    return _fetch(str(source), [*FILES, WEIGHTS] if weights else [*FILES])
+    return _fetch(str(source), weights, revision, cache_dir)
 
 
-def _fetch(hub_id: str, files: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _fetch(hub_id: str, weights: bool, revision: str | None, cache_dir: str | Path | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
 
+    wanted = [*FILES, *WEIGHTS] if weights else [*FILES]
+    with hub_errors(hub_id, revision, "no such folder here or in the cache, and "):
+        folder = Path(snapshot_download(hub_id, revision=revision, cache_dir=cache_dir, allow_patterns=wanted, ignore_patterns=["*/*"]))
+    if weights and not any(folder.glob("*.safetensors")):
+        names: list[str] = []
+        with suppress(UserError), hub_errors(hub_id, revision):
+            names = HfApi().list_repo_files(hub_id, revision=revision)
+        _refuse_pickles(hub_id, names)
+    if not folder.is_dir():
+        raise UserError(f"{hub_id}: this repository holds no model: no {FILES[0]}, no {WEIGHTS[0]}")
+    return folder
+
+
+def _refuse_pickles(where: str, names: Iterable[str]) -> None:
+    """Say why nothing is loaded where weights are there, but none of them as safetensors."""
+    names = sorted(names)
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        raise UserError(
+            f"{where}: its weights are a pickle ({pickles[0]}), and loading a pickle can run any code, so only safetensors are read; "
+            "if you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+        )
+
+
+@contextmanager
+def hub_errors(hub_id: str, revision: str | None = None, sought: str = "") -> Iterator[None]:
+    """Say in one line what is wrong when the Hugging Face Hub refuses or cannot be reached: a ``UserError``.
+
+    ``sought``: what has been looked for in vain before the Hub was asked.
+    """
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=files))
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "no answer")
-        raise UserError(f"{hub_id}: no such folder, and the Hugging Face Hub has no such model (status {status})") from None
-    except (HFValidationError, LocalEntryNotFoundError, OSError):
-        raise UserError(f"{hub_id}: no such folder, and the Hugging Face Hub cannot be reached") from None
+        yield
+    except _problems() as error:
+        raise UserError(f"{hub_id}: {_reason(error, hub_id, revision, sought)}") from None
+
+
+def _problems() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The first base of HfHubHTTPError is the HTTP library's own error, which a broken connection is too.
+    return (HFValidationError, HfHubHTTPError.__bases__[0], OSError)
+
+
+def _reason(error: Exception, hub_id: str, revision: str | None, sought: str) -> str:
+    from huggingface_hub import errors
+
+    cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
+    match cause:
+        case errors.OfflineModeIsEnabled():
+            return f"{sought}HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; go online once, with HF_HUB_OFFLINE=0"
+        case errors.GatedRepoError():
+            return f"this model is gated: accept its conditions at https://huggingface.co/{hub_id} and {LOG_IN}"
+        case errors.RepositoryNotFoundError():
+            return f"{sought}the Hugging Face Hub has no such model, or it is private: then {LOG_IN}"
+        case errors.RevisionNotFoundError():
+            return f"the Hugging Face Hub has this model, but no revision {revision!r} of it; name a branch, a tag or a commit"
+        case errors.HFValidationError():
+            return f"{sought}this is no valid name on the Hugging Face Hub; write owner/name"
+        case errors.LocalTokenNotFoundError():
+            return LOG_IN
+        case errors.HfHubHTTPError():
+            status = getattr(cause.response, "status_code", 0)
+            if status in (401, 403):
+                return f"the Hugging Face Hub does not allow this (status {status}): {LOG_IN}, with a token that may do it"
+            return f"the Hugging Face Hub answered with an error (status {status}); try again later"
+        case OSError(filename=str(path)) if not isinstance(cause, errors.LocalEntryNotFoundError):
+            return f"{path}: cannot be read or written ({cause.strerror or cause})"
+    return f"{sought}the Hugging Face Hub cannot be reached ({type(cause).__name__})"

@@ -19,6 +19,7 @@ from rxt.errors import UserError
 from rxt.interop.published import load_published, load_published_component
 from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
+from rxt.model.reactive import ReactiveTransformer
 
 Edit = Callable[[dict[str, Any], dict[str, Tensor]], object]
 EMBEDDING = "model.embedding.weight"
@@ -275,6 +276,11 @@ def test_the_wrong_kind_of_folder_is_explained(reference: Path, tmp_path: Path) 
         load_published(reference / "encoder")
     with pytest.raises(UserError, match="from_pretrained"):
         load_published_component(reference / "beta")
+    with pytest.raises(UserError, match=r"not a whole model's configuration.*rxt\.load_component"):
+        ReactiveTransformer.from_pretrained(reference / "encoder")
+    ReactiveTransformer.from_pretrained(reference / "beta").save_pretrained(tmp_path / "ours")
+    with pytest.raises(UserError, match=r"this is a whole model.*from_pretrained"):
+        load_published_component(tmp_path / "ours")
     with pytest.raises(UserError, match="no such file"):
         load_published(tmp_path)
     shutil.copy(reference / "beta" / "config.json", tmp_path)

@@ -23,6 +23,7 @@ VERBS = {
     "chat": Verb("talk to a model; it remembers", "rxt.cli.chat:run"),
     "train": Verb("train a model by a recipe", "rxt.cli.train:run"),
     "info": Verb("the sizes by name, or one model's parts", "rxt.cli.info:run"),
+    "convert": Verb("write a model in the other layout, or assemble one from parts", "rxt.cli.convert:run"),
     "eval": Verb("measure a model: retention, latency, perplexity", "rxt.cli.eval:run"),
 }
 USER_MISTAKE = 2

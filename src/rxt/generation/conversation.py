@@ -328,14 +328,21 @@ def load_chat(
     sampling: Sampling = GREEDY,
     system: str | None = None,
     max_new_tokens: int | None = None,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
 ) -> Conversation:
-    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled one."""
-    model, tokenizer = load_model(source)
+    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled one.
+
+    ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub.
+    """
+    model, tokenizer = load_model(source, revision, cache_dir)
     return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
 
 
-def load_model(source: str | Path | None = None) -> tuple[ReactiveTransformer, ChatTokenizer]:
+def load_model(
+    source: str | Path | None = None, revision: str | None = None, cache_dir: str | Path | None = None
+) -> tuple[ReactiveTransformer, ChatTokenizer]:
     """A model and its tokenizer, from where :func:`load_chat` takes them."""
-    folder = model_folder(source)
+    folder = model_folder(source, revision=revision, cache_dir=cache_dir)
     model = ReactiveTransformer.from_pretrained(folder)
     return model, ChatTokenizer.load(folder, model.config.tokens)

@@ -1,7 +1,7 @@
 """Load models stored in the published layout: whole ones, and single decoders, encoders, memory attentions, MLM heads.
 
-A folder holds ``config.json`` and ``model.safetensors``; nothing is ever unpickled. A tensor that is missing or unexpected, or a
-configuration value that is not known, is an error that names it.
+A folder holds ``config.json`` and ``model.safetensors``, or several such files with an index; nothing is ever unpickled. A tensor
+that is missing or unexpected, or a configuration value that is not known, is an error that names it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rxt.config import read_json
@@ -24,9 +23,9 @@ from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer
+from rxt.model.weights import Weights
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 EMBEDDINGS = ("decoder.model.embedding.weight", "encoder.model.embedding.weight")
 """Two names of one tensor: a whole model stores it under either."""
 
@@ -42,7 +41,7 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
     values = read_json(folder / CONFIG)
     if not is_published(values):
         raise UserError(f"{folder / CONFIG}: no decoder_config; this is not a whole model, load it with rxt.load_component")
-    with _Stored(folder / WEIGHTS) as stored:
+    with Weights(folder, is_buffer) as stored:
         shapes = {part: stored.part(f"{part}.") for part in WHOLE}
         model = ReactiveTransformer(read_model(values, shapes, str(folder / CONFIG)))
         expected: dict[str, Tensor] = {}
@@ -61,16 +60,16 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
     return model.eval()
 
 
-def load_published_component(folder: str | Path) -> nn.Module:
+def load_published_component(folder: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> nn.Module:
     """A decoder, encoder, memory attention or MLM head of its own, told apart by its tensors; ready for inference.
 
-    ``folder`` may be a repository of the Hugging Face Hub.
+    ``folder`` may be a repository of the Hugging Face Hub; ``revision`` and ``cache_dir`` are for those.
     """
-    folder = model_folder(folder)
+    folder = model_folder(folder, revision=revision, cache_dir=cache_dir)
     values = read_json(folder / CONFIG)
-    if is_published(values):
+    if is_published(values) or "decoder" in values:
         raise UserError(f"{folder / CONFIG}: this is a whole model; load it with rxt.ReactiveTransformer.from_pretrained")
-    with _Stored(folder / WEIGHTS) as stored:
+    with Weights(folder, is_buffer) as stored:
         part = _part(stored.shapes)
         module = _make(part, values, stored.part(""), str(folder / CONFIG))
         stored.fill(views(part, module, tags_of(module, has_listed_experts(stored.shapes))))
@@ -100,53 +99,3 @@ def _make(part: Part, values: dict[str, Any], shapes: Shapes, source: str) -> nn
         return Decoder(decoder, nn.Embedding(decoder.vocab_size, decoder.width))
     encoder = read_encoder(values, shapes, source)
     return Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width))
-
-
-class _Stored:
-    """The tensors of a safetensors file that are parameters, by published name, read one at a time.
-
-    A tensor with several names is stored under one; the file's metadata holds the others as ``{name: stored name}``.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file = safe_open(str(path), framework="pt").__enter__()
-            stored, metadata = set(self._file.keys()), self._file.metadata() or {}
-            self._aliases = {name: kept for name, kept in metadata.items() if kept in stored and name not in stored}
-            names = [name for name in sorted(stored | self._aliases.keys()) if not is_buffer(name)]
-            self.shapes = {name: tuple(self._file.get_slice(self._aliases.get(name, name)).get_shape()) for name in names}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a whole safetensors file ({error})") from None
-
-    def __enter__(self) -> _Stored:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.__exit__(None, None, None)
-
-    def part(self, prefix: str) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors under ``prefix``, by the rest of their names."""
-        return {name.removeprefix(prefix): shape for name, shape in self.shapes.items() if name.startswith(prefix)}
-
-    def tensor(self, name: str) -> Tensor:
-        return self._file.get_tensor(self._aliases.get(name, name))
-
-    def fill(self, expected: Mapping[str, Tensor]) -> None:
-        """Copy every stored tensor into its place; all must be there, in these shapes, and no other."""
-        for name, place in expected.items():
-            if name not in self.shapes:
-                raise UserError(f"{self.path}: tensor {name} is missing (expected shape {tuple(place.shape)})")
-        for name, shape in self.shapes.items():
-            if name not in expected:
-                raise UserError(f"{self.path}: unexpected tensor {name} of shape {shape}")
-            if shape != expected[name].shape:
-                raise UserError(f"{self.path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
-        with torch.no_grad():
-            for name, place in expected.items():
-                tensor = self.tensor(name)
-                if not tensor.is_floating_point():
-                    raise UserError(f"{self.path}: tensor {name} has type {tensor.dtype}, expected floating point")
-                place.copy_(tensor)

@@ -27,10 +27,11 @@ from rxt.config import (
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.interop.key_map import WHOLE, tags_of, views
-from rxt.interop.published import CONFIG, EMBEDDINGS, WEIGHTS
+from rxt.interop.published import CONFIG, EMBEDDINGS
 from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
 from rxt.model.memory import initial_slots
 from rxt.model.reactive import ReactiveTransformer
+from rxt.model.weights import WEIGHTS
 
 
 def save_published(model: ReactiveTransformer, folder: str | Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory, initial_slots
 from rxt.model.memory_attention import MemoryAttention
+
+if TYPE_CHECKING:
+    from rxt.interop.hub import Saves
 
 
 class ReactiveTransformer(nn.Module):
@@ -130,23 +133,66 @@ class ReactiveTransformer(nn.Module):
             case _:
                 raise UserError(f"there is no layout {layout!r}: write 'rxt' or 'published'")
 
+    def push_to_hub(
+        self,
+        hub_id: str,
+        tokenizer: Saves | str | Path | None = None,
+        card: str | Path | None = None,
+        revision: str | None = None,
+        private: bool = False,
+        layout: Literal["rxt", "published"] = "rxt",
+    ) -> str:
+        """Upload the model to the Hugging Face Hub as one commit, and return its address there.
+
+        Args:
+            hub_id: ``owner/name``; made where there is no such repository yet.
+            tokenizer: a ``ChatTokenizer``, a ``tokenizer.json``, or the model's folder, which holds one.
+            card: a README.md to show there. By default the one beside ``tokenizer``; else the one that the repository
+                has already stays; else a short one with the model's sizes is written.
+            revision: a branch, made where it is missing; the main branch by default.
+            private: whether a new repository is private.
+
+        Raises:
+            UserError: you are not logged in, may not write there, or the Hub cannot be reached.
+        """
+        from rxt.interop.hub import push
+
+        return push(self, hub_id, tokenizer, card, revision, private, layout)
+
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> ReactiveTransformer:
+    def from_pretrained(cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> ReactiveTransformer:
         """Load a folder, or a hub id ``owner/name``, in either layout: its ``config.json`` tells which.
 
-        Every tensor must be there, and no other. The model comes ready for inference.
+        Every tensor must be there, and no other. The model comes ready for inference. ``revision`` (a branch, tag or commit)
+        and ``cache_dir`` are for models of the Hub.
         """
         from rxt.folders import model_folder
         from rxt.interop.published import is_published, load_published
         from rxt.model.checkpoint import CONFIG, load_model
 
-        folder = model_folder(source)
+        folder = model_folder(source, revision=revision, cache_dir=cache_dir)
         return load_published(folder) if is_published(read_json(folder / CONFIG)) else load_model(folder)
 
     @classmethod
-    def from_components(cls, decoder: Decoder, encoder: Encoder, memory_attention: MemoryAttention) -> ReactiveTransformer:
-        """Put trained parts together; they must fit. Where their embeddings differ, the decoder's is used by both."""
-        model = cls(RxTConfig(decoder.config, encoder.config, memory_attention.config))
-        encoder.embedding = decoder.embedding
-        model.decoder, model.encoder, model.memory_attention = decoder, encoder, memory_attention
-        return model.eval()
+    def from_components(
+        cls,
+        decoder: Decoder | str | Path,
+        encoder: Encoder | str | Path,
+        memory_attention: MemoryAttention | str | Path,
+        embedding: Literal["decoder", "encoder"] | None = None,
+        like: RxTConfig | None = None,
+    ) -> ReactiveTransformer:
+        """Put trained parts together, each a module or where ``rxt.load_component`` finds one. Modules are copied, never changed.
+
+        Args:
+            embedding: whose table both use; needed where decoder and encoder bring different ones.
+            like: special tokens, template, title of system prompts and fresh memory as in this configuration, which no part
+                holds; by default those of ``RxTConfig``. Its own parts do not matter.
+
+        Raises:
+            UserError: widths, layers or vocabularies do not agree, embeddings differ and none is chosen, or a part is of
+                another kind. Lengths may differ: the shorter one is the model's.
+        """
+        from rxt.interop.assemble import assemble
+
+        return assemble(decoder, encoder, memory_attention, embedding, like)

@@ -1,0 +1,128 @@
+"""The tensors of a model folder, read one at a time: one safetensors file, or several behind an index. Never a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from rxt.config import read_json
+from rxt.errors import UserError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""``{"metadata": {…}, "weight_map": {tensor: file}}``, for weights in several files; read where there is no ``WEIGHTS``."""
+
+
+class Weights:
+    """The tensors of a folder's ``model.safetensors``, or of the files that ``model.safetensors.index.json`` names.
+
+    A tensor with several names is stored under one; the metadata holds the others as ``{name: stored name}``.
+    """
+
+    def __init__(self, folder: Path, ignore: Callable[[str], bool] = lambda name: False) -> None:
+        """Open all files. ``ignore(name)``: leave such tensors out.
+
+        Raises:
+            UserError: no weights there, a file is damaged, or index and files do not agree.
+        """
+        whole, index = folder / WEIGHTS, folder / INDEX
+        self.path = index if index.is_file() and not whole.is_file() else whole
+        """What stands for the weights in messages."""
+        self._files: dict[str, tuple[Path, Any]] = {}  # by name of the stored tensor
+        self._metadata: dict[str, str] = {}
+        with ExitStack() as opened:
+            if self.path == whole:
+                for name in self._open(whole, opened):
+                    self._files[name] = (whole, self._last)
+            else:
+                self._open_shards(folder, opened)
+            self._aliases = {name: kept for name, kept in self._metadata.items() if kept in self._files and name not in self._files}
+            names = [name for name in sorted(self._files.keys() | self._aliases.keys()) if not ignore(name)]
+            self.shapes: dict[str, tuple[int, ...]] = {}
+            for name in names:
+                kept = self._aliases.get(name, name)
+                self.shapes[name] = tuple(self._files[kept][1].get_slice(kept).get_shape())
+            self._opened = opened.pop_all()
+
+    def _open(self, path: Path, opened: ExitStack) -> list[str]:
+        """Open one file, kept as ``_last``; the names of its tensors."""
+        try:
+            self._last: Any = opened.enter_context(safe_open(str(path), framework="pt"))
+            names = list(self._last.keys())
+            self._metadata |= self._last.metadata() or {}
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+        return names
+
+    def _open_shards(self, folder: Path, opened: ExitStack) -> None:
+        places = read_index(self.path)
+        for shard in sorted(set(places.values())):
+            path = folder / shard
+            if not path.is_file():
+                raise UserError(f"{path}: no such file, but {INDEX} names it; fetch or copy it too")
+            for name in self._open(path, opened):
+                if places.get(name) != shard:
+                    said = f"has it in {places[name]}" if name in places else "does not name it"
+                    raise UserError(f"{path}: unexpected tensor {name}; {INDEX} {said}")
+                self._files[name] = (path, self._last)
+        for name, shard in places.items():
+            if name not in self._files and self._metadata.get(name) not in self._files:
+                raise UserError(f"{folder / shard}: tensor {name} is missing, but {INDEX} has it there")
+
+    def __enter__(self) -> Weights:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def part(self, prefix: str) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors under ``prefix``, by the rest of their names."""
+        return {name.removeprefix(prefix): shape for name, shape in self.shapes.items() if name.startswith(prefix)}
+
+    def tensor(self, name: str) -> Tensor:
+        kept = self._aliases.get(name, name)
+        return self._files[kept][1].get_tensor(kept)
+
+    def fill(self, expected: Mapping[str, Tensor]) -> None:
+        """Copy every stored tensor into its place; all must be there, in these shapes, as floating point, and no other."""
+        for name, place in expected.items():
+            if name not in self.shapes:
+                raise UserError(f"{self.path}: tensor {name} is missing (expected shape {tuple(place.shape)})")
+        for name, shape in self.shapes.items():
+            path = self._files[self._aliases.get(name, name)][0]
+            if name not in expected:
+                raise UserError(f"{path}: unexpected tensor {name} of shape {shape}")
+            if shape != expected[name].shape:
+                raise UserError(f"{path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
+        with torch.no_grad():
+            for name, place in expected.items():
+                tensor = self.tensor(name)
+                if not tensor.is_floating_point():
+                    path = self._files[self._aliases.get(name, name)][0]
+                    raise UserError(f"{path}: tensor {name} has type {tensor.dtype}, expected floating point")
+                place.copy_(tensor)
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Which file of the same folder holds each tensor: the ``weight_map`` of an index.
+
+    Raises:
+        UserError: not JSON, no ``weight_map`` from names to names, or a file that is not a safetensors file of this folder.
+    """
+    places = read_json(path).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise UserError(f"{path}: weight_map must be an object that names every tensor's file, found {places!r:.60}")
+    for name, shard in places.items():
+        if not isinstance(shard, str):
+            raise UserError(f"{path}: weight_map.{name} must be a file name, found {shard!r:.60}")
+        if PurePosixPath(shard).name != shard or "\\" in shard or ":" in shard or not shard.endswith(".safetensors"):
+            raise UserError(f"{path}: weight_map.{name} must be the name of a .safetensors file in this folder, found {shard!r:.80}")
+    return places
