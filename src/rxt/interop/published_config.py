@@ -112,15 +112,17 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
     token_ids = Reader(top.take("tokenizer_config", {}), f"{source}: tokenizer_config")
     given = {name: token_ids.take_optional(token_key(name), 0) for name in vars(SpecialTokens())}
     tokens = SpecialTokens(**{name: token for name, token in given.items() if token is not None})
+    memory_attention = read_memory_attention(
+        top.take("memory_attention_config", {}),
+        shapes["memory_attention"],
+        f"{source}: memory_attention_config",
+        top.choose("memory_attention_variant", VARIANTS, "") if top.has("memory_attention_variant") else None,
+    )
+    gate = replace(memory_attention.gate, longest=own.take_optional("gate_longest", 0.0))
     config = RxTConfig(
         read_decoder(top.take("decoder_config", {}), shapes["decoder"], f"{source}: decoder_config"),
         read_encoder(top.take("encoder_config", {}), shapes["encoder"], f"{source}: encoder_config"),
-        read_memory_attention(
-            top.take("memory_attention_config", {}),
-            shapes["memory_attention"],
-            f"{source}: memory_attention_config",
-            top.choose("memory_attention_variant", VARIANTS, "") if top.has("memory_attention_variant") else None,
-        ),
+        replace(memory_attention, gate=gate),
         tokens=tokens,
         template="alpha" if tokens.think is None else "beta",
         system_prompt_title=top.take("system_prompt_title", "SYSTEM INSTRUCTIONS"),
