@@ -41,7 +41,8 @@ def published_tokenizer(names: tuple[str, ...] = BETA, space: bool = True, decod
 
 
 def ids_of(tokenizer: Tokenizer) -> SpecialTokens:
-    return SpecialTokens(**{name: tokenizer.token_to_id(text) for name, text in TOKEN_TEXTS.items() if tokenizer.token_to_id(text)})
+    found = {name: tokenizer.token_to_id(text) for name, text in TOKEN_TEXTS.items()}
+    return SpecialTokens(**{name: token for name, token in found.items() if token is not None})
 
 
 def published(folder: Path, names: tuple[str, ...] = BETA, vocab_size: int = 320) -> Path:
@@ -84,7 +85,7 @@ def test_a_beta_chat_has_a_system_prompt(tmp_path: Path) -> None:
 TOKENIZERS = {f"space={space}, decoder={decoder}": (space, decoder) for space in (True, False) for decoder in (True, False)}
 
 
-@pytest.fixture(scope="module", params=TOKENIZERS.values(), ids=TOKENIZERS)
+@pytest.fixture(scope="module", params=TOKENIZERS.values(), ids=list(TOKENIZERS))
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     theirs = published_tokenizer(BETA, *request.param)

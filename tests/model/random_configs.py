@@ -25,6 +25,7 @@ from rxt.config import (
     Norm,
     RxTConfig,
     SpecialTokens,
+    TemplateName,
 )
 
 VOCABULARY, WIDTH, LAYERS = 13, 16, 2
@@ -137,7 +138,7 @@ def wholes(
     encoder: st.SearchStrategy[EncoderConfig] = encoders,
     memory: st.SearchStrategy[MemoryAttentionConfig] = any_memory_attention,
 ) -> RxTConfig:
-    template = draw(one_of(["alpha", "beta"]))
+    template = draw(one_of(get_args(TemplateName)))
     ids = draw(st.permutations(range(VOCABULARY)))
     mask = draw(st.none() | st.just(ids[9]))
     tokens = SpecialTokens(*ids[:5], mask=mask) if template == "alpha" else SpecialTokens(*ids[:9], mask=mask)
