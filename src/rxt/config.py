@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from rxt.errors import UserError
+from rxt.errors import CONFIGURATION, UserError, in_file
 
 Activation = Literal["silu", "relu", "gelu", "sigmoid", "linear"]
 GateActivation = Literal["sigmoid", "tanh"]
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 def _require(condition: bool, field_name: str, problem: str) -> None:
     if not condition:
-        raise UserError(f"configuration: {field_name} {problem}")
+        raise UserError(f"{CONFIGURATION}{field_name} {problem}")
 
 
 def _positive(owner: str, **values: int) -> None:
@@ -404,7 +404,8 @@ def _adapter() -> TypeAdapter[RxTConfig]:
 def parse(adapter: TypeAdapter[T], values: Any, source: str) -> T:
     """Validate plain values against a typed dataclass; the first problem becomes one line that names the field."""
     try:
-        return adapter.validate_python(values)
+        with in_file(source):
+            return adapter.validate_python(values)
     except ValidationError as error:
         problem = error.errors()[0]
         # The names of a union's kinds stand in pydantic's location, but are no keys of ours.

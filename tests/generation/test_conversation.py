@@ -357,9 +357,9 @@ def test_thinking_and_tool_calls_are_memorized_but_not_shown(monkeypatch: pytest
 
 
 def test_tokenizer_and_model_must_belong_together(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> None:
-    with pytest.raises(UserError, match=r"tokens\.query is 9 in the model, 3 in the tokenizer"):
+    with pytest.raises(UserError, match=r"tokens\.query is 3, but 9 in the model"):
         Conversation(make_model(tokens=SpecialTokens(query=9)), tokenizer)
-    with pytest.raises(UserError, match="the model only 100"):
+    with pytest.raises(UserError, match=r"its vocabulary has \d+ tokens, the model's embedding only 100"):
         Conversation(make_model(vocab_size=100), tokenizer)
     with pytest.raises(UserError, match="max_new_tokens"):
         Conversation(model, tokenizer, max_new_tokens=0)

@@ -256,7 +256,8 @@ def gate(module: ResidualGate, old: Tensor, new: Tensor) -> Tensor:
         status: list[Tensor] = []
         for s in range(slots):
             total = old[b, s] + new[b, s]
-            status.append(total.mean() if config.status == "mean" else torch.dot(module.status.weight[0], total) + module.status.bias[0])
+            learned = config.status == "linear" and config.kind != "static"
+            status.append(torch.dot(module.status.weight[0], total) + module.status.bias[0] if learned else total.mean())
         updated = []
         for s in range(slots):
             which = s if config.per_slot else 0

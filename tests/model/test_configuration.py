@@ -6,30 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from random_configs import configs
 from tiny_reactive import DECODER, ENCODER, MEMORY, MOE, REACTIVE
 
 from rxt.config import (
-    Activation,
     AttentionConfig,
-    BiasMode,
-    DecoderConfig,
-    EncoderConfig,
     FeedForwardConfig,
-    GateActivation,
-    GateConfig,
-    GateKind,
-    MemoryAttentionConfig,
-    MemoryInit,
     MemoryNormConfig,
-    MemoryVariant,
     MoEConfig,
-    Norm,
     RxTConfig,
     SpecialTokens,
 )
@@ -178,89 +167,6 @@ def test_what_a_whole_configuration_tells() -> None:
     assert (larger.decoder.vocab_size, larger.encoder.vocab_size, larger.tokens.mask) == (20, 20, 19)
     with pytest.raises(FrozenInstanceError):
         config.memory_seed = 1  # type: ignore[misc]
-
-
-one_of = st.sampled_from
-attentions = st.builds(
-    AttentionConfig,
-    heads=st.just(4),
-    query_heads=one_of([1, 2, 4]),
-    kv_heads=one_of([1, 2, 4]),
-    gated=st.booleans(),
-    gate_activation=one_of(get_args(Activation)),
-    qk_norm=st.booleans(),
-    output_bias=st.booleans(),
-    rope_base=st.floats(2, 1e6),
-)
-dense = st.builds(FeedForwardConfig, dim=st.integers(1, 6), activation=one_of(get_args(Activation)), gated=st.booleans())
-routed = st.builds(
-    MoEConfig,
-    dim=st.integers(1, 6),
-    experts=st.integers(3, 5),
-    top_k=st.integers(1, 3),
-    bias=one_of(get_args(BiasMode)),
-    shared_experts=st.integers(0, 2),
-    shared_dim=st.none() | st.integers(1, 5),
-    shared_bias=one_of(get_args(BiasMode)),
-    weighted_shared=st.booleans(),
-)
-feed_forwards = dense | routed
-several = st.lists(feed_forwards, max_size=2).map(tuple)
-norms = one_of(get_args(Norm))
-sizes = {"vocab_size": st.just(13), "width": st.just(16), "layers": st.just(2), "max_length": st.integers(1, 9)}
-decoders = st.builds(
-    DecoderConfig,
-    **sizes,
-    self_attention=attentions,
-    cross_attention=attentions,
-    feed_forward=feed_forwards,
-    stateless=several,
-    final_stateless=several,
-    norm=norms,
-    head_norm=st.none() | norms,
-)
-encoders = st.builds(
-    EncoderConfig, **sizes, self_attention=attentions, feed_forward=feed_forwards, cross_attention=st.none() | attentions, norm=norms
-)
-gates = st.builds(
-    GateConfig,
-    kind=one_of(get_args(GateKind)),
-    activation=one_of(get_args(GateActivation)),
-    per_slot=st.booleans(),
-    status=one_of(["mean", "linear"]),
-    init=st.floats(-3, 3),
-)
-
-
-@st.composite
-def memory_attentions(draw: st.DrawFn) -> MemoryAttentionConfig:
-    variant = draw(one_of(get_args(MemoryVariant)))
-    return MemoryAttentionConfig(
-        width=16,
-        layers=2,
-        slots=draw(st.integers(1, 4)),
-        attention=draw(attentions),
-        variant=variant,
-        consolidation=draw(st.none() | attentions),
-        groups=draw(st.integers(1, 2)) if variant == "grouped-self-interlayer" else None,
-        gate=draw(gates),
-        self_gate=draw(st.booleans()),
-        norm=MemoryNormConfig(
-            draw(one_of(["rms", "layer", "ema-rms"])), draw(st.booleans()), draw(st.floats(-3, 3)), draw(st.floats(0, 0.99))
-        ),
-    )
-
-
-configs = st.builds(
-    RxTConfig,
-    decoder=decoders,
-    encoder=encoders,
-    memory_attention=memory_attentions(),
-    tokens=st.builds(SpecialTokens, think=st.none() | st.integers(5, 12)),
-    system_prompt_title=st.text(max_size=8),
-    memory_init=one_of(get_args(MemoryInit)),
-    memory_seed=st.none() | st.integers(0, 2**31),
-)
 
 
 @given(configs)

@@ -172,6 +172,31 @@ def test_a_configuration_of_another_size_does_not_fit_the_weights(folder: Path) 
     assert_refused(folder, r"tensor decoder\..*feed_forward.* has shape \(5, .*\), expected \(6, ")
 
 
+def in_every_part(**values: int) -> Callable[[dict[str, Any]], object]:
+    return lambda c: [c[part].update(values) for part in ("decoder", "encoder", "memory_attention")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (in_every_part(layers=4), r"model.safetensors: tensor decoder\.layers\.2\.\S+ is missing \(expected shape"),
+        (in_every_part(width=32), r"model.safetensors: tensor \S+ has shape \(\d.*\), expected \(\d"),
+        (lambda c: c["memory_attention"].update(slots=4), r"model.safetensors: tensor \S+gate\S* has shape \(3, 1\), expected \(4, 1\)"),
+        (
+            lambda c: c["decoder"]["self_attention"].update(query_heads=2),
+            r"tensor \S+_proj.weight has shape \(16, 16\), expected \((8, 16|16, 8)\)",
+        ),
+        (lambda c: c["decoder"].update(layers=4), "config.json: layers must agree: decoder 4, encoder 2, memory_attention 2"),
+        (lambda c: c["decoder"]["feed_forward"].update(activation="mystery"), "config.json: decoder.feed_forward.activation: .*'mystery'"),
+        (lambda c: c["decoder"].update(head_norm=None), r"unexpected tensor decoder.head_norm.weight of shape \(16,\)"),
+        (lambda c: c["tokens"].update(eos=13), "config.json: tokens.eos 13 is outside the vocabulary of 13"),
+    ],
+)
+def test_a_configuration_that_contradicts_the_tensors(folder: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
+    change_config(folder, change)
+    assert_refused(folder, message)
+
+
 @pytest.mark.parametrize("failing", ["os.replace", "os.fsync"])
 def test_a_failed_save_leaves_the_old_model_and_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

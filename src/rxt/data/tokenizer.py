@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -40,12 +41,13 @@ class ChatTokenizer:
     says: a query that contains ``[A]`` stays text. Only ``Template`` puts special tokens into a sequence.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer") -> None:
+    def __init__(self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer", prefix: str = "") -> None:
         """
         Args:
             tokenizer: used as it is, except that special tokens in text, padding and truncation are turned off.
             tokens: the special tokens' ids in it.
             source: its name in messages, such as the file it came from.
+            prefix: stands before every text that is encoded, and is taken off again when ids are decoded.
 
         Raises:
             UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special token.
@@ -54,6 +56,8 @@ class ChatTokenizer:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
+        self._prefix = prefix
+        self.source = source
         self.tokens = tokens
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         """V: one more than the largest id."""
@@ -117,8 +121,12 @@ class ChatTokenizer:
         Args:
             tokens: the special tokens' ids in a file of another make; by default they are found by their texts (``[Q]`` …).
 
+        A byte-level tokenizer that puts a space before a text does so here too, but always exactly one, and it is taken
+        off again: no text comes back with a space that it had not. One that names no decoder gets the byte-level one.
+
         Raises:
-            UserError: no such file, it is no tokenizer, or it has not the special tokens; the message names the file.
+            UserError: no such file, it is no tokenizer, it has not the special tokens, or other ids than ``tokens`` for them;
+                the message names the file.
         """
         path = Path(path)
         path = path / "tokenizer.json" if path.is_dir() else path
@@ -135,14 +143,27 @@ class ChatTokenizer:
         ids = set(vars(tokens).values())
         for added in values.get("added_tokens") or ():
             added["special"] = added["special"] or added["id"] in ids
-        return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path))
+            for name, text in TOKEN_TEXTS.items():
+                expected = getattr(tokens, name)
+                if added["content"] == text and expected not in (None, added["id"]):
+                    raise UserError(f"{path}: {text} has the id {added['id']}, but the configuration's tokens.{name} is {expected}")
+        byte_levels = list(_byte_levels(values.get("pre_tokenizer")))
+        prefix = " " if any(step.get("add_prefix_space", True) for step in byte_levels) else ""
+        for step in byte_levels:
+            step["add_prefix_space"] = False
+        if byte_levels and values.get("decoder") is None:
+            values["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+        return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path), prefix)
 
     def save(self, path: str | Path) -> Path:
         """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns the file."""
         path = Path(path)
         path = path if path.suffix == ".json" else path / "tokenizer.json"
+        values = json.loads(self._tokenizer.to_str())
+        for step in _byte_levels(values["pre_tokenizer"]):
+            step["add_prefix_space"] = bool(self._prefix)
         make_folder(path.parent)
-        write_atomically(path, (self._tokenizer.to_str(pretty=True) + "\n").encode())
+        write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
         return path
 
     def encode(self, text: str) -> list[int]:
@@ -151,11 +172,25 @@ class ChatTokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise UserError("the text holds half of a surrogate pair, which is not Unicode; remove it") from None
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._tokenizer.encode(self._prefix + text, add_special_tokens=False).ids if text else []
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens left out. Half of a character becomes U+FFFD."""
-        return self._tokenizer.decode([index for index in ids if index not in self.special_ids], skip_special_tokens=True)
+    def decode(self, ids: Iterable[int], begins: bool = True) -> str:
+        """The text of ids, special tokens left out. Half of a character becomes U+FFFD.
+
+        ``begins``: the text begins with them; otherwise they go on with one.
+        """
+        text = self._tokenizer.decode([index for index in ids if index not in self.special_ids], skip_special_tokens=True)
+        return text.removeprefix(self._prefix) if begins else text
+
+
+def _byte_levels(step: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The byte-level steps of a ``pre_tokenizer``, which may be a sequence of several."""
+    if step is None:
+        return
+    if step["type"] == "ByteLevel":
+        yield step
+    for inner in step.get("pretokenizers") or ():
+        yield from _byte_levels(inner)
 
 
 def _find_tokens(tokenizer: Tokenizer, path: Path) -> SpecialTokens:

@@ -20,26 +20,31 @@ class TextStream:
         self._tokenizer = tokenizer
         self._held: list[int] = []
         """Ids that nothing has been shown of; the first one begins at the border of two characters."""
+        self._begins = True
+        """Nothing has been shown yet: what is held is the beginning of the text."""
 
     def push(self, token: int) -> str:
         """The text that is certain with this token, often its own, sometimes none."""
         if token not in self._tokenizer.special_ids:
             self._held.append(token)
-        decoded = self._tokenizer.decode(self._held)
+        decoded = self._tokenizer.decode(self._held, begins=False)
         if not decoded.endswith(REPLACEMENT):
-            self._held = []
-            return decoded
+            return self._show(len(self._held))
         # The end may be a broken character, or one that is not complete. Everything before a border is certain,
         # and a place is a border when cutting there does not change the text.
         for border in range(len(self._held) - 1, max(0, len(self._held) - HALF - 1), -1):
-            text = self._tokenizer.decode(self._held[:border])
-            if text + self._tokenizer.decode(self._held[border:]) == decoded:
-                self._held = self._held[border:]
-                return text
+            parts = (self._held[:border], self._held[border:])
+            if "".join(self._tokenizer.decode(part, begins=False) for part in parts) == decoded:
+                return self._show(border)
         return ""
 
     def finish(self) -> str:
         """What was held back, for no more ids come: an incomplete character is shown as U+FFFD."""
-        decoded = self._tokenizer.decode(self._held)
-        self._held = []
-        return decoded
+        return self._show(len(self._held))
+
+    def _show(self, count: int) -> str:
+        """The text of the first ``count`` ids held, which are held no longer."""
+        ids, self._held = self._held[:count], self._held[count:]
+        text = self._tokenizer.decode(ids, self._begins)
+        self._begins = self._begins and not self._tokenizer.decode(ids, begins=False)
+        return text

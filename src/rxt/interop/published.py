@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rxt.config import read_json
-from rxt.errors import UserError
+from rxt.errors import UserError, in_file
 from rxt.folders import model_folder
 from rxt.interop.key_map import WHOLE, Part, has_listed_experts, is_buffer, tags_of, views
 from rxt.interop.published_config import Shapes, read_decoder, read_encoder, read_memory_attention, read_model
@@ -43,7 +43,9 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
         raise UserError(f"{folder / CONFIG}: no decoder_config; this is not a whole model, load it with rxt.load_component")
     with Weights(folder, is_buffer) as stored:
         shapes = {part: stored.part(f"{part}.") for part in WHOLE}
-        model = ReactiveTransformer(read_model(values, shapes, str(folder / CONFIG)))
+        with in_file(str(folder / CONFIG)):
+            config = read_model(values, shapes, str(folder / CONFIG))
+        model = ReactiveTransformer(config)
         expected: dict[str, Tensor] = {}
         for part in WHOLE:
             module = model.get_submodule(part)
@@ -71,7 +73,8 @@ def load_published_component(folder: str | Path, revision: str | None = None, ca
         raise UserError(f"{folder / CONFIG}: this is a whole model; load it with rxt.ReactiveTransformer.from_pretrained")
     with Weights(folder, is_buffer) as stored:
         part = _part(stored.shapes)
-        module = _make(part, values, stored.part(""), str(folder / CONFIG))
+        with in_file(str(folder / CONFIG)):
+            module = _make(part, values, stored.part(""), str(folder / CONFIG))
         stored.fill(views(part, module, tags_of(module, has_listed_experts(stored.shapes))))
     return module.eval()
 

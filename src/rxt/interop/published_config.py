@@ -110,17 +110,24 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
     top = Reader(values, source)
     own = Reader(top.take(OWN, {}), f"{source}: {OWN}")
     token_ids = Reader(top.take("tokenizer_config", {}), f"{source}: tokenizer_config")
-    given = {name: token_ids.take_optional(token_key(name), 0) for name in vars(SpecialTokens())}
-    tokens = SpecialTokens(**{name: token for name, token in given.items() if token is not None})
+    stated = {name: token_ids.take_optional(token_key(name), 0) for name in vars(SpecialTokens())}
+    tokens = SpecialTokens(**{name: token for name, token in stated.items() if token is not None})
+    decoder, encoder = (top.take(f"{part}_config", {}) for part in ("decoder", "encoder"))
+    memory_attention = read_memory_attention(
+        top.take("memory_attention_config", {}),
+        shapes["memory_attention"],
+        f"{source}: memory_attention_config",
+        top.choose("memory_attention_variant", VARIANTS, "") if top.has("memory_attention_variant") else None,
+    )
+    for part, given in (("decoder", decoder), ("encoder", encoder)):
+        slots = given.get("stm_size", memory_attention.slots)
+        if slots != memory_attention.slots:
+            raise UserError(f"{source}: {part}_config: stm_size is {slots!r:.60}, but {memory_attention.slots} in memory_attention_config")
+    gate = replace(memory_attention.gate, longest=own.take_optional("gate_longest", 0.0))
     config = RxTConfig(
-        read_decoder(top.take("decoder_config", {}), shapes["decoder"], f"{source}: decoder_config"),
-        read_encoder(top.take("encoder_config", {}), shapes["encoder"], f"{source}: encoder_config"),
-        read_memory_attention(
-            top.take("memory_attention_config", {}),
-            shapes["memory_attention"],
-            f"{source}: memory_attention_config",
-            top.choose("memory_attention_variant", VARIANTS, "") if top.has("memory_attention_variant") else None,
-        ),
+        read_decoder(decoder, shapes["decoder"], f"{source}: decoder_config"),
+        read_encoder(encoder, shapes["encoder"], f"{source}: encoder_config"),
+        replace(memory_attention, gate=gate),
         tokens=tokens,
         template="alpha" if tokens.think is None else "beta",
         system_prompt_title=top.take("system_prompt_title", "SYSTEM INSTRUCTIONS"),
@@ -324,6 +331,11 @@ def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str
     reader = Reader(values, source)
     stated = reader.choose("memory_attention_variant", VARIANTS, "") if reader.has("memory_attention_variant") else None
     variant = variant or stated or _stored_variant(shapes, reader)
+    for layers, needed in (("self_attention_layers", variant == "self"), ("mean_attention_layers", variant not in ("simple", "self"))):
+        if needed != any(f".{layers}." in name for name in shapes):
+            raise UserError(
+                f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"
+            )
     width, heads, slots = reader.take("embed_dim", 512), reader.take("att_heads", 16), reader.take("stm_size", 1_024)
     groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)
     options = _Options(gated=False, output_bias=True, rope_base=reader.take("rope_base", 10_000.0))

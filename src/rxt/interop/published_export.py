@@ -65,8 +65,8 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer_config": given,
         "system_prompt_title": config.system_prompt_title,
     }
-    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed}
-    if own != {"memory_init": "standard", "memory_seed": None}:
+    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed, "gate_longest": config.memory_attention.gate.longest}
+    if own != {"memory_init": "standard", "memory_seed": None, "gate_longest": None}:
         values[OWN] = own
     return values
 
