@@ -281,6 +281,17 @@ def test_knobs_do_what_they_say() -> None:
         generate("dev", 4, 0, 0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def test_novelty_asks_for_other_facts_rather_than_again() -> None:
+    def asked_again(novelty: float) -> float:
+        made = [generate("train", 16, 0, index, EverydayConfig(novelty=novelty)) for index in range(200)]
+        asked = [[(q.subject, q.kind, q.told_turn) for q in each.questions if q.value is not None] for each in made]
+        return 1 - sum(len(set(each)) for each in asked) / sum(map(len, asked))
+
+    assert asked_again(4) < 0.75 * asked_again(0)
+    with pytest.raises(UserError, match="novelty cannot be negative"):
+        EverydayConfig(novelty=-1)
+
+
 # --- splits ------------------------------------------------------------------------------------------------------
 
 

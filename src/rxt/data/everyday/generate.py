@@ -86,6 +86,9 @@ class EverydayConfig:
     distance_evenness: float = 2.0
     """2 asks for facts so that all distances are about equally frequent; 0 picks evenly among the facts alive, which
     makes short distances more frequent (there are more of them in a conversation)."""
+    novelty: float = 1.0
+    """How much rather facts are asked for that were not asked for yet: a fact asked for n times weighs (1 + n) ** -novelty.
+    An answer brings its fact back to mind, so the first question about a fact is the one that asks for memory."""
     people: int = 2
     """Different other people of one conversation, at most."""
     kinds: tuple[str, ...] = USUAL_KINDS
@@ -100,6 +103,8 @@ class EverydayConfig:
                 raise UserError(f"everyday conversations: {field.name} must be from 0 to 1, found {found}")
         if self.question_rate + self.small_talk_rate >= 1:
             raise UserError("everyday conversations: question_rate and small_talk_rate must leave room for telling, so lower one of them")
+        if self.novelty < 0:
+            raise UserError(f"everyday conversations: novelty cannot be negative, found {self.novelty}")
         if self.max_facts < 1:
             raise UserError(f"everyday conversations: max_facts must be at least 1, found {self.max_facts}")
         if self.distance_evenness < 0:
@@ -176,11 +181,11 @@ class _Writer:
     def one_of(self, facts: list[Fact]) -> Fact:
         """A fact to ask for.
 
-        Only turns - d pairs of turns lie a distance d apart, so long distances weigh more. So do facts that were asked
-        seldom, since an answer brings a fact back to mind.
+        Only turns - d pairs of turns lie a distance d apart, so long distances weigh more. So do facts that were asked for
+        seldom.
         """
-        evenness = self.config.distance_evenness
-        weights = [max(self.turns - (self.turn - fact.turn), 1) ** -evenness / (1 + self.times_asked[fact]) for fact in facts]
+        evenness, novelty = self.config.distance_evenness, self.config.novelty
+        weights = [max(self.turns - (self.turn - fact.turn), 1) ** -evenness * (1 + self.times_asked[fact]) ** -novelty for fact in facts]
         return self.rng.choices(facts, weights)[0]
 
     def tell(self, facts: list[Fact]) -> None:
