@@ -67,6 +67,18 @@ def assert_writes(config: MemoryAttentionConfig, padded: bool = False) -> None:
     assert_twins(module(slots, encoded, padding), expected, [slots, encoded, *module.parameters()], ROTATED)
 
 
+def test_interactions_read_together_are_written_as_if_alone() -> None:
+    module = make(BASE)
+    slots, encoded = values(4)
+    padding = torch.tensor([[True] * 3, [True, False, False], [True, True, False], [True, False, False]])
+    source = module.read(encoded, padding)
+    for rows, longest in ((slice(0, 2), 3), (slice(1, 2), 1), (slice(2, 4), 2)):
+        alone = module(slots[:, rows], encoded[:, rows, :longest], padding[rows, :longest])
+        assert source[rows].keys.shape[-2] == longest
+        assert_twins(module.write(slots[:, rows], source[rows]), alone, [slots, encoded, *module.parameters()], EXACT)
+    assert_twins(module.write(slots, module.read(encoded)), module(slots, encoded), [slots, encoded, *module.parameters()], EXACT)
+
+
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_with_every_gate(variant: str, gate: str) -> None:

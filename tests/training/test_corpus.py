@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from micro import template
 
+from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -116,3 +117,11 @@ def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
 def test_one_conversation_is_too_little(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one conversation is too little to train on: add more, or name --validation-data"):
         Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
+
+
+def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
+    mix = EverydayConfig(small_talk_rate=0.0, question_rate=0.9)
+    usual, mixed = Corpus.load(DataConfig(), seed=0), Corpus.load(DataConfig(everyday=mix), seed=0)
+    assert mixed.conversations("train", 3, 2, 6) == [generate("train", 6, 0, index, mix).conversation for index in (6, 7)]
+    assert mixed.conversations("train", 3, 2, 6) != usual.conversations("train", 3, 2, 6)
+    assert mixed.conversations("validation", 3, 2, 6) == usual.conversations("validation", 3, 2, 6)

@@ -8,12 +8,34 @@ For every layer, with m its memory and e the encoded interaction::
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from rxt.config import GateConfig, MemoryAttentionConfig, MemoryNormConfig
-from rxt.model.attention import Attention
+from rxt.model.attention import Attention, KeyValue
 from rxt.model.layers import Rotation, rotation_at
+
+
+@dataclass(frozen=True)
+class Source:
+    """What encoded interactions offer to the write. It does not depend on the memory: many turns can be read at once."""
+
+    keys: Tensor
+    """(L, B, Hkv, T, Hd)"""
+    values: Tensor
+    """(L, B, Hkv, T, Hd)"""
+    mask: Tensor | None = None
+    """(B, T), False at padding."""
+
+    def __getitem__(self, rows: slice) -> Source:
+        """Some of the interactions, cut to the longest among them."""
+        if self.mask is None:
+            return Source(self.keys[:, rows], self.values[:, rows])
+        mask = self.mask[rows]
+        length = int(mask.sum(1).max())
+        return Source(self.keys[:, rows, :, :length], self.values[:, rows, :, :length], mask[:, :length])
 
 
 class ResidualGate(nn.Module):
@@ -131,10 +153,13 @@ class MemoryAttentionLayer(nn.Module):
         if config.variant in ("self-interlayer", "grouped-self-interlayer"):
             self.mean_gate = gate(config.gate)
 
-    def forward(self, memory: Tensor, mean: Tensor | None, encoded: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
-        """The new memory (B, S, D) from the old one, the normed mean over layers, and the encoded interaction (B, T, D)."""
+    def read(self, encoded: Tensor, rotation: Rotation) -> KeyValue:
+        """Keys and values of the encoded interaction (B, T, D)."""
+        return self.attention.keys_values(self.input_norm(encoded), rotation)
+
+    def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
+        """The new memory (B, S, D) from the old one, the normed mean over layers, and the interaction that was read."""
         updated = self.consolidate(memory, mean)
-        source = self.attention.keys_values(self.input_norm(encoded), rotation)
         written = self.attention(self.norm(updated), source, mask=mask)
         return self.gate(updated, written)
 
@@ -163,12 +188,24 @@ class MemoryAttention(nn.Module):
 
     def forward(self, slots: Tensor, encoded: Tensor, mask: Tensor | None = None) -> Tensor:
         """New slots (L, B, S, D) from ``slots`` and ``encoded`` (L, B, T, D); ``mask`` (B, T) is False at padding."""
+        return self.write(slots, self.read(encoded, mask))
+
+    def read(self, encoded: Tensor, mask: Tensor | None = None) -> Source:
+        """Project encoded interactions (L, B, T, D), whatever memory they will be written into."""
         positions = torch.arange(encoded.shape[2], device=encoded.device)
         write = self.config.attention
         rotation = rotation_at(positions, self.config.width // write.heads, write.rope_base)
-        visible = None if mask is None else mask[:, None, None, :]
-        parts = zip(self.layers, slots.unbind(), self._means(slots), encoded.unbind(), strict=True)
-        return torch.stack([layer(memory, mean, source, rotation, visible) for layer, memory, mean, source in parts])
+        keys, values = zip(*[layer.read(source, rotation) for layer, source in zip(self._layers(), encoded, strict=True)], strict=True)
+        return Source(torch.stack(keys), torch.stack(values), mask)
+
+    def write(self, slots: Tensor, source: Source) -> Tensor:
+        """New slots (L, B, S, D) from ``slots`` and the interactions that were read."""
+        mask = None if source.mask is None else source.mask[:, None, None, :]
+        parts = zip(self._layers(), slots.unbind(), self._means(slots), source.keys.unbind(), source.values.unbind(), strict=True)
+        return torch.stack([layer(memory, mean, KeyValue(keys, values), mask) for layer, memory, mean, keys, values in parts])
+
+    def _layers(self) -> list[MemoryAttentionLayer]:
+        return [layer for layer in self.layers if isinstance(layer, MemoryAttentionLayer)]
 
     def _means(self, slots: Tensor) -> list[Tensor | None]:
         """For each layer, the normed mean (B, S, D) of the old memory over all layers, or over its group of them."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from rxt.config import STRICT, RxTConfig
+from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 
 Part = Literal["decoder", "encoder", "memory_attention"]
@@ -177,6 +178,8 @@ class DataConfig:
     """When ``files`` are given without these, one conversation in 50 is held out of them."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a bad record stops the run or is counted and skipped."""
+    everyday: EverydayConfig = field(default_factory=EverydayConfig)
+    """How the generated conversations that are trained on are mixed; validation has the usual mix."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

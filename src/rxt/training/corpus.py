@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from rxt.data.everyday import generate
+from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import Conversation, Records, read_conversations
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
@@ -29,6 +29,8 @@ class Corpus:
     files: dict[Split, tuple[Conversation, ...]]
     everyday_share: float
     seed: int
+    everyday: EverydayConfig = field(default_factory=EverydayConfig)
+    """The mix of the generated conversations that are trained on."""
     sources: tuple[Records[Conversation], ...] = ()
     """What was read, and what was skipped or ignored in it."""
     _pieces_by_turns: dict[tuple[Split, int], list[Conversation]] = field(default_factory=dict, init=False, repr=False)
@@ -44,7 +46,7 @@ class Corpus:
             train = [conversation for index, conversation in enumerate(train) if index % HELD_OUT_EVERY]
             if not train:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
-        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, tuple(read.values()))
+        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, config.everyday, tuple(read.values()))
 
     def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
         """``size`` conversations of at most ``turns`` turns for a step."""
@@ -98,7 +100,8 @@ class Corpus:
         return self._pieces_by_turns[split, turns]
 
     def _everyday(self, split: Split, index: int, turns: int) -> Conversation:
-        return generate(split, turns, self.seed, index).conversation
+        mix = self.everyday if split == "train" else EverydayConfig()
+        return generate(split, turns, self.seed, index, mix).conversation
 
 
 def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rxt.data.collate import Conversations, Rows
+from rxt.model.memory_attention import Source
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import AnswerScores, answer_scores
 
-LENGTH_GROUPS = 4
+LENGTH_GROUPS = 2
 """Parts that rows are sorted into by length."""
 Update = Callable[[Tensor, int], Tensor]
 """(slots (L, b, S, D), turn) -> the slots after that turn's interactions of the first b conversations."""
@@ -33,23 +34,21 @@ def conversation_scores(
     ``window``: how many memory updates back a turn's loss sends its gradient; None lets it run through the whole
     conversation. ``checkpointing`` keeps one turn's activations at a time and computes them again going backward.
     """
-    if checkpointing or model.encoder.reads_memory:
+    in_order = model.encoder.reads_memory or model.memory_attention.config.norm.kind == "ema-rms"  # each turn moves the mean
+    if checkpointing or in_order:
         return turn_by_turn(model, batch, slots, window, checkpointing)
     return all_turns_at_once(model, batch, slots, window)
 
 
 def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
-    rows, earlier = batch.rows, batch.alive[:-1]
-    remembered = rows[: sum(earlier) or 1]  # what is said in the last turn, no later turn can remember
-    encoded = encode_by_length(model, remembered).split(earlier or [1], dim=1)  # a turn's (L, alive, T, D) each
-    masks = remembered.mask.split(earlier or [1])
+    rows = batch.rows
+    remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
+    source, turns = read_by_length(model, remembered), list(batch.turns())
 
     def update(slots: Tensor, turn: int) -> Tensor:
-        conversations = slots.shape[1]
-        mask = masks[turn][:conversations]
-        length = int(mask.sum(1).max())
-        return model.memory_attention(slots, encoded[turn][:, :conversations, :length], mask[:, :length])
+        start = turns[turn].start
+        return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
 
     before = torch.cat(memories_before(update, batch, slots, window), dim=1)  # (L, R, S, D)
     turn_of_row = batch.turn_of_row().to(rows.ids.device)
@@ -62,12 +61,16 @@ def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: T
     return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
 
 
-def encode_by_length(model: ReactiveTransformer, rows: Rows) -> Tensor:
-    """The encoded rows (L, R, T, D), computed in groups of like length; zeros at padding."""
+def read_by_length(model: ReactiveTransformer, rows: Rows) -> Source:
+    """What rows (R, T) offer to the write, encoded in groups of like length; zeros at padding."""
     groups = rows.by_length(LENGTH_GROUPS)
-    parts = [rows[group] for group in groups]
-    outputs = [F.pad(model.encoder(part.ids, part.mask), (0, 0, 0, rows.ids.shape[1] - part.ids.shape[1])) for part in parts]
-    return torch.cat(outputs, dim=1)[:, torch.cat(groups).argsort()]
+    parts = [model.memory_attention.read(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)]
+    back, longest = torch.cat(groups).argsort(), rows.ids.shape[1]
+
+    def whole(parts: list[Tensor]) -> Tensor:
+        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1)[:, back]
+
+    return Source(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
 
 
 def turn_by_turn(

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
+from pydantic import ConfigDict
+
+from rxt.config import STRICT
 from rxt.data.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
 from rxt.data.everyday.phrases import THEIR_KINDS, kind_of
 from rxt.data.everyday.splits import PairSplit, ValuePicker
@@ -95,6 +98,8 @@ class EverydayConfig:
     """Kinds of facts spoken of; ``kinds()`` names them all."""
     values: int = 48
     """Values of each kind that occur, the best known first; ``values_of(kind)`` has them all."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         for field in fields(self):
