@@ -219,6 +219,8 @@ class GateConfig:
     longest: float | None = None
     """In turns: the linear gate's biases start spread, so that slots keep what they hold for 1 … ``longest`` turns
     (chrono initialisation, Tallec and Ollivier 2018). ``init`` is not used then."""
+    own_status: float | None = None
+    """The linear gate starts as so many times the identity: a slot's gate looks at that slot's own status alone."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -227,6 +229,9 @@ class GateConfig:
             where = "memory_attention.gate.longest"
             _require(self.longest >= 1, where, f"must be at least one turn, found {self.longest}")
             _require(self.kind == "linear" and self.activation == "sigmoid", where, "is for linear sigmoid gates, so leave it out")
+        if self.own_status is not None:
+            where = "memory_attention.gate.own_status"
+            _require(self.kind == "linear" and self.per_slot, where, "is for linear gates that each slot has, so leave it out")
 
 
 @dataclass(frozen=True)

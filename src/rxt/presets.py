@@ -160,19 +160,19 @@ def _small(width: int, layers: int, heads: int, slots: int, vocab_size: int, max
 def _pocket() -> RxTConfig:
     """The bundled model: at most 12 MB of weights, trained on two CPU cores within an hour.
 
-    Its memory is the plainest that works: slots only write, each with a time scale of its own, and all conversations
-    begin with the same, almost empty memory. ``docs/log.md`` compares it with others.
+    Its memory is the plainest that works: slots only write, each through a gate that starts with a time scale of its own
+    and with its own slot alone, and all conversations begin with the same, almost empty memory. ``docs/log.md`` compares it with others.
     """
     attention = AttentionConfig.sqa(4)
     cross_attention = replace(AttentionConfig.mha(2), qk_norm=True)
     write = replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False)
-    gate = GateConfig("linear", status="linear", longest=64.0)
+    gate = GateConfig("linear", status="linear", longest=16.0, own_status=2.0)
     vocab_size, width, layers, max_length = 4_096, 64, 3, 128
     feed_forward = FeedForwardConfig(dim=3 * width)
     return RxTConfig(
         DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
         EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
-        MemoryAttentionConfig(width, layers, slots=32, attention=write, variant="simple", gate=gate),
+        MemoryAttentionConfig(width, layers, slots=64, attention=write, variant="simple", gate=gate),
         memory_init="normal",
         memory_seed=7,
     )

@@ -115,7 +115,7 @@ ROUND_TRIPS = {
     "grouped memory": tiny(memory=replace(MEMORY, variant="grouped-self-interlayer", groups=2, gate=GateConfig("elementwise", "tanh"))),
     "ungated memory": tiny(memory=replace(MEMORY, gate=GateConfig("ungated"))),
     "one gate a layer": tiny(memory=replace(MEMORY, gate=GateConfig("linear", per_slot=False, status="linear", init=-1.0))),
-    "gates that started spread": tiny(memory=replace(MEMORY, gate=GateConfig("linear", longest=16.0))),
+    "gates that started spread and apart": tiny(memory=replace(MEMORY, gate=GateConfig("linear", longest=16.0, own_status=2.0))),
     "own start of memory": replace(tiny(), memory_init="zeros", memory_seed=7, system_prompt_title="RULES"),
 }
 

@@ -92,13 +92,15 @@ encoders = st.builds(
 def gates(draw: st.DrawFn) -> GateConfig:
     kind, activation = draw(one_of(get_args(GateKind))), draw(one_of(get_args(GateActivation)))
     spread = kind == "linear" and activation == "sigmoid"
+    per_slot = draw(st.booleans())
     return GateConfig(
         kind,
         activation,
-        per_slot=draw(st.booleans()),
+        per_slot=per_slot,
         status=draw(one_of(["mean", "linear"])),
         init=draw(st.floats(-3, 3)),
         longest=draw(st.none() | st.floats(1, 99)) if spread else None,
+        own_status=draw(st.none() | st.floats(-3, 3)) if kind == "linear" and per_slot else None,
     )
 
 

@@ -157,8 +157,26 @@ def test_spread_gates_start_with_a_time_of_their_own() -> None:
     assert ResidualGate(GateConfig("linear", per_slot=False, longest=5), WIDTH, SLOTS).linear.bias.shape == (1,)
 
 
-@pytest.mark.parametrize(("config", "reason"), [({"longest": 0.5}, "at least one turn"), ({"longest": 4.0, "kind": "static"}, "linear")])
-def test_spread_gates_are_linear_sigmoid_ones(config: dict[str, Any], reason: str) -> None:
+def test_a_gate_may_start_with_its_own_slot_alone() -> None:
+    """Only the slot whose old and new content change sees its gate change."""
+    gate = ResidualGate(GateConfig("linear", own_status=2.0), WIDTH, SLOTS)
+    assert torch.equal(gate.linear.weight, 2 * torch.eye(SLOTS))
+    old, new = torch.zeros(1, SLOTS, WIDTH), torch.zeros(1, SLOTS, WIDTH)
+    new[:, 1] = 3.0
+    shares = gate._gate(old + new).squeeze(-1)
+    assert shares.flatten().tolist() == [0, 6, 0]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"longest": 0.5}, "at least one turn"),
+        ({"longest": 4.0, "kind": "static"}, "linear"),
+        ({"own_status": 1.0, "kind": "static"}, "linear"),
+        ({"own_status": 1.0, "per_slot": False}, "each slot"),
+    ],
+)
+def test_starts_of_a_gate_need_a_gate_that_has_them(config: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         GateConfig(**config)
 

@@ -65,8 +65,10 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer_config": given,
         "system_prompt_title": config.system_prompt_title,
     }
-    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed, "gate_longest": config.memory_attention.gate.longest}
-    if own != {"memory_init": "standard", "memory_seed": None, "gate_longest": None}:
+    gate = config.memory_attention.gate
+    started = {"gate_longest": gate.longest, "gate_own_status": gate.own_status}
+    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed, **started}
+    if own != {"memory_init": "standard", "memory_seed": None, "gate_longest": None, "gate_own_status": None}:
         values[OWN] = own
     return values
 

@@ -50,6 +50,9 @@ class ResidualGate(nn.Module):
         if config.kind == "linear":
             self.linear = nn.Linear(slots, gates)
             nn.init.constant_(self.linear.bias, config.init)
+            if config.own_status is not None:
+                with torch.no_grad():
+                    self.linear.weight.copy_(torch.eye(slots) * config.own_status)
             if config.longest is not None:  # sigmoid(-log u) = 1 / (1 + u): half of the old is gone after about u turns
                 with torch.no_grad():
                     self.linear.bias.copy_(-torch.linspace(1, config.longest, gates).log())

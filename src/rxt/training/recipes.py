@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
+from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.presets import preset
 from rxt.training.config import (
@@ -36,7 +37,8 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on two CPU cores (``--workers 2``)."""
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, accumulate=2, kind="muon")
+    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, accumulate=2, kind="muon")
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
@@ -50,13 +52,14 @@ def pocket() -> RunConfig:
                 Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
                 Phase(steps=70, turns=2, batch_size=32, echo=True),
                 Phase(steps=100, turns=2, batch_size=32),
-                Phase(steps=800, turns=4, batch_size=20),
-                Phase(steps=3_400, turns=8, batch_size=12),
-                Phase(steps=3_400, turns=16, batch_size=8),
-                Phase(steps=1_200, turns=24, batch_size=6),
+                Phase(steps=1_200, turns=4, batch_size=20),
+                Phase(steps=4_500, turns=8, batch_size=12),
+                Phase(steps=5_800, turns=16, batch_size=8),
+                Phase(steps=2_800, turns=24, batch_size=6),
             ),
             optim=optim,
         ),
+        data=DataConfig(everyday=mix),
         validate_every=400,
         checkpoint_every=400,
     )
