@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation, load_chat
     from rxt.generation.sampling import Sampling
     from rxt.interop.published import load_published_component as load_component
+    from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.memory import Memory
     from rxt.model.reactive import ReactiveTransformer
     from rxt.presets import preset_names
@@ -33,6 +34,7 @@ __all__ = [
     "load_chat",
     "load_component",
     "preset_names",
+    "save_component",
 ]
 
 _WHERE = {
@@ -46,6 +48,7 @@ _WHERE = {
     "load_chat": "rxt.generation.conversation:load_chat",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",
+    "save_component": "rxt.interop.published_export:save_published_component",
 }
 
 

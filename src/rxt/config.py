@@ -28,6 +28,7 @@ TemplateName = Literal["alpha", "beta"]
 FeedForwardKind = Literal["dense", "moe"]
 
 STRICT = ConfigDict(extra="forbid")
+SYSTEM_PROMPT_TITLE = "SYSTEM INSTRUCTIONS"
 T = TypeVar("T")
 
 
@@ -319,7 +320,7 @@ class RxTConfig:
     memory_attention: MemoryAttentionConfig
     tokens: SpecialTokens = field(default_factory=SpecialTokens)
     template: TemplateName = "alpha"
-    system_prompt_title: str = "SYSTEM INSTRUCTIONS"
+    system_prompt_title: str = SYSTEM_PROMPT_TITLE
     memory_init: MemoryInit = "standard"
     memory_seed: int | None = None
     """When given, every conversation starts from this one draw, so that slots can learn to have roles of their own."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from rxt.config import RxTConfig, TemplateName
+from rxt.config import SYSTEM_PROMPT_TITLE, RxTConfig, TemplateName
 from rxt.data.records import Interaction
 from rxt.data.tokenizer import BETA_TOKENS, ChatTokenizer
 from rxt.errors import UserError
@@ -68,7 +68,7 @@ class Template:
         tokenizer: ChatTokenizer,
         name: TemplateName,
         max_length: int,
-        system_title: str = "SYSTEM INSTRUCTIONS",
+        system_title: str = SYSTEM_PROMPT_TITLE,
         reserve: int | None = None,
     ) -> None:
         """

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 from torch import Tensor, nn
 
-from rxt.config import DecoderConfig, EncoderConfig, MemoryAttentionConfig
+from rxt.config import DecoderConfig, EncoderConfig, MemoryAttentionConfig, MoEConfig
 from rxt.errors import UserError
 
-Tag = Literal["list", "stacked", "gated", "ungated", "self", "interlayer"]
+Tag = Literal["list", "stacked", "one shared", "gated", "ungated", "self", "interlayer"]
 """What a rule may depend on: how experts are stored, whether feed-forwards are gated, what memory consolidates with."""
 
 Part = Literal["decoder", "encoder", "memory_attention", "mlm_head"]
@@ -30,29 +30,30 @@ class Rule:
     """Where one of our tensors stands in the published layout.
 
     In both patterns ``{i}`` is a layer's number and ``{rest}`` whatever follows. ``{e}``, in the published pattern only, is
-    an expert's number: our tensor holds all experts, stacked along its first dimension.
+    an expert's number: our tensor holds all experts, stacked along its first dimension. The first rule that applies counts.
     """
 
     published: str
     ours: str
-    when: Tag | None = None
-    also: Tag | None = None
+    when: tuple[Tag, ...] = ()
+    experts: Literal["together", "apart", "only"] = "together"
+    """``apart``: one published tensor for each expert; ``only``: one, because there is a single expert."""
     transposed: bool = False
     """A published expert's matrix is (out, in), as ``torch.nn.Linear`` has it; ours (in, out)."""
 
     def applies(self, tags: frozenset[Tag]) -> bool:
-        return all(tag is None or tag in tags for tag in (self.when, self.also))
+        return tags.issuperset(self.when)
 
 
-def _experts(published: str, ours: str) -> tuple[Rule, ...]:
-    """One feed-forward of a list of experts; ``fc1`` holds its matrix one level deeper when it is gated."""
+def _experts(published: str, ours: str, experts: Literal["apart", "only"], *when: Tag) -> tuple[Rule, ...]:
+    """Experts stored as feed-forwards; ``fc1`` holds its matrix one level deeper when it is gated."""
     return (
-        Rule(f"{published}.{{e}}.fc1.linear.weight", f"{ours}w1", "list", "gated", transposed=True),
-        Rule(f"{published}.{{e}}.fc1.linear.bias", f"{ours}b1", "list", "gated"),
-        Rule(f"{published}.{{e}}.fc1.weight", f"{ours}w1", "list", "ungated", transposed=True),
-        Rule(f"{published}.{{e}}.fc1.bias", f"{ours}b1", "list", "ungated"),
-        Rule(f"{published}.{{e}}.fc2.weight", f"{ours}w2", "list", transposed=True),
-        Rule(f"{published}.{{e}}.fc2.bias", f"{ours}b2", "list"),
+        Rule(f"{published}.fc1.linear.weight", f"{ours}w1", (*when, "gated"), experts, transposed=True),
+        Rule(f"{published}.fc1.linear.bias", f"{ours}b1", (*when, "gated"), experts),
+        Rule(f"{published}.fc1.weight", f"{ours}w1", (*when, "ungated"), experts, transposed=True),
+        Rule(f"{published}.fc1.bias", f"{ours}b1", (*when, "ungated"), experts),
+        Rule(f"{published}.fc2.weight", f"{ours}w2", when, experts, transposed=True),
+        Rule(f"{published}.fc2.bias", f"{ours}b2", when, experts),
     )
 
 
@@ -63,33 +64,34 @@ _LAYER = (
     Rule("norm2.{rest}", "norm2.{rest}"),
     Rule("norm3.{rest}", "norm3.{rest}"),
     Rule("stm_norm.{rest}", "stm_norm.{rest}"),
-    Rule("ff.fc1.linear.{rest}", "feed_forward.fc1.{rest}", "gated"),
-    Rule("ff.fc1.{rest}", "feed_forward.fc1.{rest}", "ungated"),
+    Rule("ff.fc1.linear.{rest}", "feed_forward.fc1.{rest}", ("gated",)),
+    Rule("ff.fc1.{rest}", "feed_forward.fc1.{rest}", ("ungated",)),
     Rule("ff.fc2.{rest}", "feed_forward.fc2.{rest}"),
     Rule("ff.router.gate.weight", "feed_forward.router.weight"),
     Rule("ff.shared_expert_gate.weight", "feed_forward.shared_gate.weight"),
     Rule("ff.global_bias", "feed_forward.global_bias"),
-    Rule("ff.shared_global_bias", "feed_forward.shared_global_bias"),
-    *_experts("ff.experts", "feed_forward."),
-    *_experts("ff.shared_experts", "feed_forward.shared_"),
-    *(Rule(f"ff.{name}", f"feed_forward.{name}", "stacked") for name in ("w1", "w2", "b1", "b2")),
-    *(Rule(f"ff.shared_{name}", f"feed_forward.shared_{name}", "stacked") for name in ("w1", "w2", "b1", "b2")),
+    Rule("ff.shared_experts_bias", "feed_forward.shared_global_bias"),
+    *_experts("ff.experts.{e}", "feed_forward.", "apart", "list"),
+    *_experts("ff.shared_experts.{e}", "feed_forward.shared_", "apart", "list"),
+    *_experts("ff.shared_expert", "feed_forward.shared_", "only", "stacked", "one shared"),
+    *(Rule(f"ff.{name}", f"feed_forward.{name}", ("stacked",)) for name in ("w1", "w2", "b1", "b2")),
+    *(Rule(f"ff.shared_{name}", f"feed_forward.shared_{name}", ("stacked",)) for name in ("w1", "w2", "b1", "b2")),
 )
 
 
 def _under(published: str, ours: str, rules: Iterable[Rule]) -> Iterator[Rule]:
     for rule in rules:
-        yield Rule(f"{published}.{rule.published}", f"{ours}.{rule.ours}", rule.when, rule.also, rule.transposed)
+        yield replace(rule, published=f"{published}.{rule.published}", ours=f"{ours}.{rule.ours}")
 
 
-def _gate(published: str, ours: str, when: Tag | None = None) -> Iterator[Rule]:
+def _gate(published: str, ours: str, *when: Tag) -> Iterator[Rule]:
     """A residual gate of every layer: a bare weight (static, elementwise) or a Linear, and a learned status."""
     yield Rule(f"model.{published}.{{i}}.gate", f"layers.{{i}}.{ours}.weight", when)
     yield Rule(f"model.{published}.{{i}}.gate.{{rest}}", f"layers.{{i}}.{ours}.linear.{{rest}}", when)
     yield Rule(f"model.{published}.{{i}}.slot_status.{{rest}}", f"layers.{{i}}.{ours}.status.{{rest}}", when)
 
 
-def _per_layer(published: str, ours: str, when: Tag | None = None) -> Rule:
+def _per_layer(published: str, ours: str, *when: Tag) -> Rule:
     return Rule(f"model.{published}.{{i}}.{{rest}}", f"layers.{{i}}.{ours}.{{rest}}", when)
 
 
@@ -146,8 +148,15 @@ def tags_of(module: nn.Module, listed: bool) -> frozenset[Tag]:
         case MemoryAttentionConfig(variant=variant):
             return frozenset(("self" if variant == "self" else "interlayer",))
         case DecoderConfig() | EncoderConfig() as config:
-            return frozenset(("gated" if config.feed_forward.gated else "ungated", "list" if listed else "stacked"))
+            stored: tuple[Tag, ...] = ("gated" if config.feed_forward.gated else "ungated", "list" if listed else "stacked")
+            return frozenset((*stored, "one shared") if any(mixture.shared_experts == 1 for mixture in mixtures_of(config)) else stored)
     return frozenset()
+
+
+def mixtures_of(config: DecoderConfig | EncoderConfig) -> list[MoEConfig]:
+    """The mixtures of experts in a stack of layers, in its stateless layers too."""
+    stateless = (*config.stateless, *config.final_stateless) if isinstance(config, DecoderConfig) else ()
+    return [each for each in (config.feed_forward, *stateless) if isinstance(each, MoEConfig)]
 
 
 def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tensor]:
@@ -165,10 +174,10 @@ def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tens
 
 
 def _apply(rule: Rule, parts: dict[str, str], tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    if "{e}" not in rule.published:
+    if rule.experts == "together":
         yield rule.published.format(**parts), tensor
         return
-    for expert, own in enumerate(tensor):
+    for expert, own in enumerate(tensor):  # a published name without {e} is for one expert alone
         yield rule.published.format(**parts, e=expert), own.T if rule.transposed else own
 
 

@@ -6,18 +6,19 @@ that is missing or unexpected, or a configuration value that is not known, is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rxt.config import read_json
+from rxt.config import MemoryAttentionConfig, read_json
 from rxt.errors import UserError, in_file
 from rxt.folders import model_folder
 from rxt.interop.key_map import WHOLE, Part, has_listed_experts, is_buffer, tags_of, views
-from rxt.interop.published_config import Shapes, read_decoder, read_encoder, read_memory_attention, read_model
+from rxt.interop.published_config import read_decoder, read_encoder, read_memory_attention, read_model
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
@@ -45,21 +46,23 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
         shapes = {part: stored.part(f"{part}.") for part in WHOLE}
         with in_file(str(folder / CONFIG)):
             config = read_model(values, shapes, str(folder / CONFIG))
-        model = ReactiveTransformer(config)
-        expected: dict[str, Tensor] = {}
-        for part in WHOLE:
-            module = model.get_submodule(part)
-            expected |= {
-                f"{part}.{name}": view for name, view in views(part, module, tags_of(module, has_listed_experts(shapes[part]))).items()
-            }
+        _leave_out_unused(stored, config.memory_attention)
         first, second = EMBEDDINGS
-        if first in stored.shapes and second in stored.shapes:
-            if not torch.equal(stored.tensor(first), stored.tensor(second)):
-                raise UserError(f"{stored.path}: {first} and {second} differ, but decoder and encoder share one embedding")
-        else:
-            del expected[first if second in stored.shapes else second]
-        stored.fill(expected)
-    return model.eval()
+        twice = first in stored.shapes and second in stored.shapes
+        if twice and not torch.equal(stored.tensor(first), stored.tensor(second)):
+            raise UserError(f"{stored.path}: {first} and {second} differ, but decoder and encoder share one embedding")
+
+        def places(model: ReactiveTransformer) -> dict[str, Tensor]:
+            found: dict[str, Tensor] = {}
+            for part in WHOLE:
+                module = model.get_submodule(part)
+                tags = tags_of(module, has_listed_experts(shapes[part]))
+                found |= {f"{part}.{name}": view for name, view in views(part, module, tags).items()}
+            if not twice:
+                del found[first if second in stored.shapes else second]
+            return found
+
+        return stored.make(lambda: ReactiveTransformer(config), places)
 
 
 def load_published_component(folder: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> nn.Module:
@@ -74,9 +77,8 @@ def load_published_component(folder: str | Path, revision: str | None = None, ca
     with Weights(folder, is_buffer) as stored:
         part = _part(stored.shapes)
         with in_file(str(folder / CONFIG)):
-            module = _make(part, values, stored.part(""), str(folder / CONFIG))
-        stored.fill(views(part, module, tags_of(module, has_listed_experts(stored.shapes))))
-    return module.eval()
+            build = _builder(part, values, stored, str(folder / CONFIG))
+        return stored.make(build, lambda module: views(part, module, tags_of(module, has_listed_experts(stored.shapes))))
 
 
 def _part(shapes: Iterable[str]) -> Part:
@@ -88,17 +90,29 @@ def _part(shapes: Iterable[str]) -> Part:
     return "decoder" if "head" in stored else "encoder"
 
 
-def _make(part: Part, values: dict[str, Any], shapes: Shapes, source: str) -> nn.Module:
-    if part == "mlm_head":
-        sizes = values | {"embed_dim": values.get("embed_dim", 512), "vocab_size": values.get("vocab_size", 20_000)}
-        for key, value in sizes.items():
-            if key not in ("embed_dim", "vocab_size") or type(value) is not int:
-                raise UserError(f"{source}: {key} (found {value!r:.60}) is not a known key and value of an MLM head")
-        return MLMHead(sizes["embed_dim"], sizes["vocab_size"])
-    if part == "memory_attention":
-        return MemoryAttention(read_memory_attention(values, shapes, source, None))
-    if part == "decoder":
-        decoder = read_decoder(values, shapes, source)
-        return Decoder(decoder, nn.Embedding(decoder.vocab_size, decoder.width))
-    encoder = read_encoder(values, shapes, source)
-    return Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width))
+def _builder(part: Part, values: dict[str, Any], stored: Weights, source: str) -> Callable[[], nn.Module]:
+    """What makes the untrained part, once its configuration has been read and found right."""
+    shapes = stored.part("")
+    match part:
+        case "mlm_head":
+            sizes = values | {"embed_dim": values.get("embed_dim", 512), "vocab_size": values.get("vocab_size", 20_000)}
+            for key, value in sizes.items():
+                if key not in ("embed_dim", "vocab_size") or type(value) is not int:
+                    raise UserError(f"{source}: {key} (found {value!r:.60}) is not a known key and value of an MLM head")
+            return partial(MLMHead, sizes["embed_dim"], sizes["vocab_size"])
+        case "memory_attention":
+            memory_attention = read_memory_attention(values, shapes, source, None)
+            _leave_out_unused(stored, memory_attention)
+            return partial(MemoryAttention, memory_attention)
+        case "decoder":
+            decoder = read_decoder(values, shapes, source)
+            return lambda: Decoder(decoder, nn.Embedding(decoder.vocab_size, decoder.width))
+        case "encoder":
+            encoder = read_encoder(values, shapes, source)
+            return lambda: Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width))
+
+
+def _leave_out_unused(stored: Weights, config: MemoryAttentionConfig) -> None:
+    """Static gates may come with the learned status of other gates, which they never look at."""
+    if config.gate.kind == "static":
+        stored.leave_out(r"\.slot_status\.(weight|bias)$")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
 
 from rxt.config import (
+    SYSTEM_PROMPT_TITLE,
     Activation,
     AttentionConfig,
     BiasMode,
@@ -108,8 +109,8 @@ class Reader:
 def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: str) -> RxTConfig:
     """A whole model's configuration; ``shapes`` are those of its parts ``decoder``, ``encoder`` and ``memory_attention``."""
     top = Reader(values, source)
-    own = Reader(top.take(OWN, {}), f"{source}: {OWN}")
     token_ids = Reader(top.take("tokenizer_config", {}), f"{source}: tokenizer_config")
+    own = Reader(token_ids.take(OWN, {}), f"{source}: tokenizer_config: {OWN}")
     stated = {name: token_ids.take_optional(token_key(name), 0) for name in vars(SpecialTokens())}
     tokens = SpecialTokens(**{name: token for name, token in stated.items() if token is not None})
     decoder, encoder = (top.take(f"{part}_config", {}) for part in ("decoder", "encoder"))
@@ -131,7 +132,7 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
         replace(memory_attention, gate=gate),
         tokens=tokens,
         template="alpha" if tokens.think is None else "beta",
-        system_prompt_title=top.take("system_prompt_title", "SYSTEM INSTRUCTIONS"),
+        system_prompt_title=top.take("system_prompt_title", own.take("system_prompt_title", SYSTEM_PROMPT_TITLE)),
         memory_init=own.choose("memory_init", _same(MemoryInit), "standard"),
         memory_seed=own.take_optional("memory_seed", 0),
     )
@@ -165,13 +166,12 @@ def read_decoder(values: Mapping[str, Any], shapes: Shapes, source: str) -> Deco
     stack = _read_stack(reader, shapes)
 
     def stateless(key: str) -> tuple[FeedForward, ...]:
-        kinds: dict[str, FeedForward | None] = {"dense": stack.dense, "moe": stack.moe}
+        kinds: dict[str, FeedForward] = {"dense": stack.dense, "moe": stack.moe or stack.feed_forward}
         layers: list[FeedForward] = []
         for name in reader.take(key, []):
             feed_forward = kinds.get(name) if isinstance(name, str) else None
             if feed_forward is None:
-                known = " or ".join(kind for kind, config in kinds.items() if config)
-                raise UserError(f"{source}: {key} holds {name!r:.60}, which is not known here; expected {known}")
+                raise UserError(f"{source}: {key} holds {name!r:.60}, which is not known; expected {' or '.join(kinds)}")
             layers.append(feed_forward)
         return tuple(layers)
 
@@ -229,9 +229,14 @@ def _read_stack(reader: Reader, shapes: Shapes) -> _Stack:
         reader.take("cross_att_groups", groups),
         reader.take_optional("cross_att_query_groups", 0) or query_groups,
     )
+    gated_attention = reader.take("use_gated_attention", False)
     options = _Options(
-        reader.take("use_gated_attention", False), reader.take("use_attention_output_bias", True), reader.take("rope_base", 10_000.0)
+        gated=gated_attention,
+        gate_activation=reader.choose("gated_attention_activation", ACTIVATIONS, "sigmoid"),
+        output_bias=reader.take("use_attention_output_bias", True),
+        rope_base=reader.take("rope_base", 10_000.0),
     )
+    cross_options = replace(options, gated=reader.take("use_gated_cross_attention", gated_attention))
     dense = FeedForwardConfig(dim, activation, gated)
     experts, top_k = reader.take("num_experts", 1), reader.take("moe_top_k", 1)
     use_moe = reader.take("use_moe", experts > 1) or any(_MEMORY_ROUTER.search(name) for name in shapes)
@@ -244,9 +249,9 @@ def _read_stack(reader: Reader, shapes: Shapes) -> _Stack:
         max_length=reader.take("seq_len", 1_024),
         norm="rms" if reader.take("use_rms_norm", True) else "layer",
         self_attention=own.config(width, options, shapes, ".attention."),
-        cross_attention=cross.config(width, options, shapes, ".memory_cross_attention."),
+        cross_attention=cross.config(width, cross_options, shapes, ".memory_cross_attention."),
         feed_forward=moe if moe is not None and use_moe else dense,
-        dense=replace(dense, dim=reader.take("dense_layer_dim", dim)),
+        dense=replace(dense, dim=reader.take("dense_layer_dim", 1_536)),
         moe=moe,
     )
     reader.ignore("stm_size", "att_dropout", "ff_dropout", "use_flash_attention", *_MOE_KEYS)
@@ -258,6 +263,7 @@ class _Options:
     """What every attention of one part has in common."""
 
     gated: bool
+    gate_activation: Activation
     output_bias: bool
     rope_base: float
 
@@ -284,6 +290,7 @@ class _Heads:
             query_heads,
             kv_heads,
             gated=options.gated,
+            gate_activation=options.gate_activation,
             qk_norm=any(name.endswith("q_norm.weight") for name in shapes if where in name),
             output_bias=options.output_bias,
             rope_base=options.rope_base,
@@ -306,18 +313,19 @@ def _read_moe(reader: Reader, shapes: Shapes, routed: MoEConfig) -> MoEConfig:
     """Complete ``routed``: how many shared experts there are, how wide, and all biases are read off the tensors."""
     for key in ("moe_bias_mode", "moe_shared_experts_bias_mode"):
         reader.choose(key, _same(BiasMode), "local")
-    shared = [shapes[name] for name in shapes if name.endswith(".ff.shared_w2")]  # (n, F, D)
+    stacked = [shapes[name] for name in shapes if name.endswith(".ff.shared_w2")]  # (n, F, D)
+    alone = [shapes[name] for name in shapes if name.endswith(".ff.shared_expert.fc2.weight")]  # (D, F)
     listed = {match[1] for name in shapes if (match := re.search(r"\.ff\.shared_experts\.(\d+)\.", name))}
     listed_dims = [shape[1] for name, shape in shapes.items() if re.search(r"\.ff\.shared_experts\.\d+\.fc2\.weight$", name)]  # (D, F)
     stated_dim = reader.take_optional("shared_expert_dim", 0)
-    dims = [shape[1] for shape in shared] or listed_dims
+    dims = [shape[1] for shape in stacked or alone] or listed_dims
     return replace(
         routed,
         bias=_stored_bias(shapes, r"b[12]|experts\.\d+\.fc\d\..*bias", "global_bias"),
-        shared_experts=shared[0][0] if shared else len(listed),
+        shared_experts=stacked[0][0] if stacked else len(alone[:1]) or len(listed),
         shared_dim=dims[0] if dims else stated_dim,
-        shared_bias=_stored_bias(shapes, r"shared_b[12]|shared_experts\.\d+\.fc\d\..*bias", "shared_global_bias"),
-        weighted_shared=reader.take("moe_use_weighted_shared_experts", False),
+        shared_bias=_stored_bias(shapes, r"shared_b[12]|shared_expert(s\.\d+)?\.fc\d\..*bias", "shared_experts_bias"),
+        weighted_shared=reader.take("moe_use_weighted_shared_experts", False) and not listed,  # a list is never weighted
     )
 
 
@@ -332,6 +340,8 @@ def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str
     reader = Reader(values, source)
     stated = reader.choose("memory_attention_variant", VARIANTS, "") if reader.has("memory_attention_variant") else None
     variant = variant or stated or _stored_variant(shapes, reader)
+    if variant == "interlayer" and any(".interlayer_gate_layers." in name for name in shapes):
+        variant = "self-interlayer"  # the published Alpha models are, whatever is stated
     for layers, needed in (("self_attention_layers", variant == "self"), ("mean_attention_layers", variant not in ("simple", "self"))):
         if needed != any(f".{layers}." in name for name in shapes):
             raise UserError(
@@ -339,7 +349,7 @@ def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str
             )
     width, heads, slots = reader.take("embed_dim", 512), reader.take("att_heads", 16), reader.take("stm_size", 1_024)
     groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)
-    options = _Options(gated=False, output_bias=True, rope_base=reader.take("rope_base", 10_000.0))
+    options = _Options(gated=False, gate_activation="sigmoid", output_bias=True, rope_base=reader.take("rope_base", 10_000.0))
     write = _Heads(reader.choose("att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
     prefix, stored = ("self", ".self_attention_layers.") if variant == "self" else ("interlayer", ".mean_attention_layers.")
     consolidation = _Heads(
@@ -393,12 +403,12 @@ def _read_gate(reader: Reader, shapes: Shapes) -> GateConfig:
     kind = reader.choose("residual_gate_type", GATES, "linear" if any(name.endswith("gate.weight") for name in stored) else "static")
     gate = GateConfig(
         kind,
-        activation="tanh" if reader.take("use_tanh_residual_gate", False) else "sigmoid",
+        activation="tanh" if reader.take("use_tanh_residual_gate", True) else "sigmoid",
         per_slot=reader.take("residual_per_slot_gate", True),
         status=reader.choose("residual_gate_slot_status_type", {"mean": "mean", "linear": "linear"}, "mean"),
         init=reader.take("residual_gate_init", 0.0),
     )
-    use_gate, disabled = reader.take("use_gated_residual", True), reader.take("disable_residual", False)
+    use_gate, disabled = reader.take("use_gated_residual", bool(stored)), reader.take("disable_residual", False)
     if disabled:
         return replace(gate, kind="replace")
     return gate if use_gate else replace(gate, kind="ungated")

@@ -1,4 +1,4 @@
-"""Write a whole model in the published layout, so that whoever reads that layout can read ours.
+"""Write whole models and single parts in the published layout, so that whoever reads that layout can read ours.
 
 Experts with biases of their own are written as a list, as the first published models have them; all others stacked. The tables of
 RoPE and a fresh memory, which the published modules hold as buffers, are written too.
@@ -7,14 +7,16 @@ RoPE and a fresh memory, which the published modules hold as buffers, are writte
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.config import (
+    SYSTEM_PROMPT_TITLE,
     AttentionConfig,
     DecoderConfig,
     EncoderConfig,
@@ -26,50 +28,114 @@ from rxt.config import (
 )
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
-from rxt.interop.key_map import WHOLE, tags_of, views
+from rxt.interop.key_map import WHOLE, mixtures_of, tags_of, views
 from rxt.interop.published import CONFIG, EMBEDDINGS
 from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
+from rxt.model.decoder import Decoder
+from rxt.model.encoder import Encoder
+from rxt.model.heads import MLMHead
 from rxt.model.memory import initial_slots
+from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import WEIGHTS
+
+logger = logging.getLogger(__name__)
 
 
 def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names it."""
     folder = Path(folder)
     values = published_config(model.config)
+    for name in unread_elsewhere(model.config):
+        logger.warning("%s: the published framework does not read %s; rxt does", folder, name)
     tensors: dict[str, Tensor] = {}
     for part in WHOLE:
-        named = views(part, model.get_submodule(part), tags_of(model.get_submodule(part), listed=_listed(model.config)))
+        named = views(part, model.get_submodule(part), tags_of(model.get_submodule(part), listed=_listed(model.config.decoder)))
         tensors |= {f"{part}.{name}": view.detach().cpu().contiguous() for name, view in named.items()}
-    kept, alias = EMBEDDINGS
-    del tensors[alias]
-    aliases = {alias: kept}
+    first, second = EMBEDDINGS
+    tensors[second] = tensors[first].clone()  # the published loader finds it under both names, or draws one at random
+    aliases: dict[str, str] = {}
     _add_buffers(model.config, tensors, aliases)
+    _write(folder, values, tensors, aliases)
+
+
+def save_published_component(module: nn.Module, folder: str | Path, slots: int = 1_024, max_length: int = 1_024) -> None:
+    """Write a decoder, encoder, memory attention or MLM head of its own, for whoever loads such parts.
+
+    Args:
+        slots: what a decoder's or encoder's file says of the memory it goes with, S; a memory attention knows its own.
+        max_length: the longest interaction that a memory attention's file speaks of; decoder and encoder know their own.
+
+    Raises:
+        UserError: the layout cannot say what the part is.
+        TypeError: the module is no such part.
+    """
+    match module:
+        case Decoder():
+            part, listed = "decoder", _listed(module.config)
+            values = _decoder(module.config, slots, listed)
+        case Encoder():
+            part, listed, values = "encoder", False, _encoder(module.config, slots)
+        case MemoryAttention():
+            part, listed, values = "memory_attention", False, _memory_attention(module.config, max_length)
+            if module.config.variant not in ("simple", "self") and module.config.gate.kind in ("ungated", "replace"):
+                values["memory_attention_variant"] = module.config.variant  # the tensors do not tell
+        case MLMHead():
+            part, listed, values = "mlm_head", False, {"embed_dim": module.dense.in_features, "vocab_size": module.head.out_features}
+        case _:
+            raise TypeError(f"a {type(module).__name__} is no decoder, encoder, memory attention or MLM head")
+    named = views(part, module, tags_of(module, listed))
+    _write(Path(folder), values, {name: view.detach().cpu().contiguous() for name, view in named.items()}, {})
+
+
+def _write(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
     make_folder(folder)
     write_atomically(folder / WEIGHTS, save(tensors, aliases))
     write_atomically(folder / CONFIG, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
 
 
+def unread_elsewhere(config: RxTConfig) -> list[str]:
+    """What of a model the published framework (0.3.78) cannot read back as it is, although its layout has a place for it."""
+    decoder, encoder, memory = config.decoder, config.encoder, config.memory_attention
+    attentions = (decoder.self_attention, decoder.cross_attention, encoder.self_attention, memory.attention, memory.consolidation)
+    found = {
+        "norms on queries and keys": any(attention is not None and attention.qk_norm for attention in attentions),
+        f"{memory.variant} memory in a whole model": memory.variant in ("simple", "self", "interlayer"),
+        "memory that keeps nothing of the old": memory.gate.kind == "replace",
+        "consolidation without gates beside gates": not memory.self_gate and memory.gate.kind != "ungated",
+        "routed stateless layers beside dense ones": bool(mixtures_of(decoder)) and not isinstance(decoder.feed_forward, MoEConfig),
+        "an encoder that reads memory": encoder.cross_attention is not None,
+    }
+    return [name for name, there in found.items() if there]
+
+
 def published_config(config: RxTConfig) -> dict[str, Any]:
     """The published ``config.json`` of a model, as plain JSON values."""
     slots, variant = config.memory_attention.slots, config.memory_attention.variant
-    given = {token_key(name): token for name, token in vars(config.tokens).items() if token is not None}
+    given: dict[str, Any] = {token_key(name): token for name, token in vars(config.tokens).items() if token is not None}
     _require((config.tokens.think is None) == (config.template == "alpha"), f"template {config.template!r} with these tokens")
     values: dict[str, Any] = {
-        "decoder_config": _decoder(config.decoder, slots),
+        "decoder_config": _decoder(config.decoder, slots, _listed(config.decoder)),
         "encoder_config": _encoder(config.encoder, slots),
         "memory_attention_config": _memory_attention(config.memory_attention, config.decoder.max_length),
         "memory_attention_variant": variant,
         "tokenizer": None,
         "tokenizer_config": given,
-        "system_prompt_title": config.system_prompt_title,
     }
-    gate = config.memory_attention.gate
-    started = {"gate_longest": gate.longest, "gate_own_status": gate.own_status}
-    own = {"memory_init": config.memory_init, "memory_seed": config.memory_seed, **started}
-    if own != {"memory_init": "standard", "memory_seed": None, "gate_longest": None, "gate_own_status": None}:
-        values[OWN] = own
+    gate, title = config.memory_attention.gate, config.system_prompt_title
+    own: dict[str, Any] = {
+        "memory_init": config.memory_init,
+        "memory_seed": config.memory_seed,
+        "gate_longest": gate.longest,
+        "gate_own_status": gate.own_status,
+    }
+    plain = {"memory_init": "standard", "memory_seed": None, "gate_longest": None, "gate_own_status": None}
+    if config.template == "beta":
+        values["system_prompt_title"] = title
+    elif title != SYSTEM_PROMPT_TITLE:  # Alpha models know no such key, and their loader takes no unknown one
+        own["system_prompt_title"] = title
+    if own != plain:
+        given[OWN] = own
     return values
 
 
@@ -78,10 +144,14 @@ def _require(condition: bool, what: str) -> None:
         raise UserError(f"the published layout cannot say: {what}; save with layout='rxt'")
 
 
-def _listed(config: RxTConfig) -> bool:
-    """Whether experts are written as a list: when every one of them, shared or not, has its own biases."""
-    mixtures = [mixture for mixture in _feed_forwards(config.decoder) if isinstance(mixture, MoEConfig)]
-    return all(mixture.bias == "local" and (not mixture.shared_experts or mixture.shared_bias == "local") for mixture in mixtures)
+def _listed(config: DecoderConfig) -> bool:
+    """Whether experts are written as a list, which knows only experts of one size with biases of their own, never weighted."""
+
+    def plain(mixture: MoEConfig) -> bool:
+        shared = mixture.shared_bias == "local" and mixture.shared_dim in (None, mixture.dim) and not mixture.weighted_shared
+        return mixture.bias == "local" and (not mixture.shared_experts or shared)
+
+    return all(plain(mixture) for mixture in mixtures_of(config))
 
 
 def _feed_forwards(config: DecoderConfig | EncoderConfig) -> list[FeedForward]:
@@ -98,16 +168,15 @@ def _attention_words(config: AttentionConfig, prefix: str) -> dict[str, Any]:
     return {f"{prefix}_type": kind, f"{groups}_groups": config.kv_heads, f"{groups}_query_groups": config.query_heads}
 
 
-def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict[str, Any]:
+def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed: bool = False) -> dict[str, Any]:
     """The keys that decoder and encoder have in common."""
     own = config.self_attention
     cross = config.cross_attention or own
-    for name in ("heads", "gated", "output_bias", "rope_base"):
+    for name in ("heads", "output_bias", "rope_base", "gate_activation"):
         _require(getattr(own, name) == getattr(cross, name), f"{part} self- and cross-attention with different {name}")
-    _require(own.gate_activation == cross.gate_activation == "sigmoid", f"{part} attention gated by another activation than sigmoid")
     feed_forwards = _feed_forwards(config)
     first, mixtures = feed_forwards[0], {mixture for mixture in feed_forwards if isinstance(mixture, MoEConfig)}
-    dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig)}
+    dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig) and not _is_usual(dense, config)}
     _require(len({(each.activation, each.gated) for each in feed_forwards}) == 1, f"{part} feed-forwards with different activations")
     _require(len(mixtures) <= 1, f"{part} layers with different mixtures of experts")
     _require(len(dense_dims) <= 1, f"{part} dense stateless layers of different sizes")
@@ -132,6 +201,8 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict
     }
     for key, value, default in (
         ("use_gated_attention", own.gated, False),
+        ("use_gated_cross_attention", cross.gated, own.gated),
+        ("gated_attention_activation", own.gate_activation, "sigmoid"),
         ("use_attention_output_bias", own.output_bias, True),
         ("rope_base", own.rope_base, 10_000.0),
     ):
@@ -140,15 +211,19 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict
     if dense_dims:
         values["dense_layer_dim"] = dense_dims.pop()
     if mixtures:
-        values |= _mixture(mixtures.pop())
+        values |= _mixture(mixtures.pop(), listed)
     values["use_moe"] = isinstance(first, MoEConfig)
     return values
 
 
-def _mixture(config: MoEConfig) -> dict[str, Any]:
+def _is_usual(layer: FeedForward, config: DecoderConfig | EncoderConfig) -> bool:
+    """Whether a stateless layer is as the memory layers are, which the published word "moe" means where nothing is routed."""
+    return layer == config.feed_forward and not mixtures_of(config)
+
+
+def _mixture(config: MoEConfig, listed: bool) -> dict[str, Any]:
     values: dict[str, Any] = {"num_experts": config.experts, "moe_top_k": config.top_k, "num_shared_experts": config.shared_experts}
-    if config.bias != "local":
-        values["moe_bias_mode"] = config.bias
+    values |= {"use_vectorized_moe": not listed, "moe_bias_mode": config.bias}
     if config.shared_experts:
         values["shared_expert_dim"] = config.shared_dim or config.dim
         values["moe_shared_experts_bias_mode"] = config.shared_bias
@@ -156,11 +231,11 @@ def _mixture(config: MoEConfig) -> dict[str, Any]:
     return values
 
 
-def _decoder(config: DecoderConfig, slots: int) -> dict[str, Any]:
-    values = _stack(config, slots, "decoder")
+def _decoder(config: DecoderConfig, slots: int, listed: bool) -> dict[str, Any]:
+    values = _stack(config, slots, "decoder", listed)
     for key, layers in (("stateless_layers_config", config.stateless), ("final_stateless_layers_config", config.final_stateless)):
         if layers:
-            values[key] = [layer.kind for layer in layers]
+            values[key] = ["moe" if _is_usual(layer, config) else layer.kind for layer in layers]
     if config.head_norm is not None:
         words = {ours: published for published, ours in HEAD_NORMS.items()}
         values |= {"use_head_norm": True, "head_norm_type": words[config.head_norm]}
@@ -212,7 +287,7 @@ def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[st
 
 
 def _add_buffers(config: RxTConfig, tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
-    """Add what published modules hold as buffers, once for each part; every other place of it becomes an alias."""
+    """Add what published modules hold as buffers: a fresh memory for each part, and RoPE tables once, with aliases."""
     decoder, encoder, memory = config.decoder, config.encoder, config.memory_attention
     stateless = [f"stateless_layers.{i}" for i in range(len(decoder.stateless))]
     final = [f"final_stateless_layers.{i}" for i in range(len(decoder.final_stateless))]
@@ -236,8 +311,6 @@ def _add_buffers(config: RxTConfig, tensors: dict[str, Tensor], aliases: dict[st
             first, *others = (f"{part}.model.{place}.rope.{name}" for place in places[part])
             tensors[first] = buffer
             aliases |= dict.fromkeys(others, first)
-    stm = "decoder.model.stm.memory"
-    tensors[stm] = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed or 0)
-    aliases["memory_attention.model.stm.memory"] = stm
-    if encoder.cross_attention is not None:
-        aliases["encoder.model.stm.memory"] = stm
+    fresh = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed or 0)
+    for part in ("decoder", "memory_attention", *(("encoder",) if encoder.cross_attention else ())):
+        tensors[f"{part}.model.stm.memory"] = fresh.clone()

@@ -22,7 +22,7 @@ STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
 def save_model(model: ReactiveTransformer, folder: Path) -> None:
     """Write the model's folder; weights first, so that a folder with a configuration is complete."""
     make_folder(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name != SHARED}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}
     write_atomically(folder / WEIGHTS, save(tensors, {"format": "rxt"}))
     write_atomically(folder / CONFIG, model.config.to_json().encode())
 
@@ -32,12 +32,16 @@ def load_model(folder: Path) -> ReactiveTransformer:
     values = read_json(folder / CONFIG)
     if values.keys().isdisjoint(("decoder", "encoder", "memory_attention")):
         raise UserError(f"{folder / CONFIG}: not a whole model's configuration; a single published part is loaded with rxt.load_component")
-    model = ReactiveTransformer(RxTConfig.from_dict(values, str(folder / CONFIG)))
+    config = RxTConfig.from_dict(values, str(folder / CONFIG))
     with Weights(folder) as weights:
         if SHARED in weights.shapes:
             raise UserError(f"{weights.path}: unexpected tensor {SHARED}; the shared table is stored once, as {STORED}")
-        weights.fill({name: tensor for name, tensor in model.state_dict().items() if name != SHARED})
-    return model.eval()
+        return weights.make(lambda: ReactiveTransformer(config), stored_tensors)
+
+
+def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
+    """The model's tensors, each under the one name it is stored by."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name != SHARED}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -74,15 +74,15 @@ class MixtureOfExperts(nn.Module):
         probabilities = self.router(tokens).softmax(-1)  # (N, E)
         weights, chosen = probabilities.topk(self.config.top_k, dim=-1)  # (N, K)
         weights = weights / weights.sum(-1, keepdim=True)
-        routed = self._routed(tokens, weights, chosen)
-        if self.global_bias is not None:
-            routed = routed + self.global_bias
+        output = self._routed(tokens, weights, chosen)
         if self.config.shared_experts:
             shared, count, top_k = self._shared(tokens), self.config.shared_experts, self.config.top_k
             if self.config.weighted_shared:
-                routed, shared = routed * (top_k / (top_k + count)), shared * (count / (top_k + count))
-            routed = routed + shared
-        return routed.view_as(x), self._balance(probabilities, chosen, mask)
+                output, shared = output * (top_k / (top_k + count)), shared * (count / (top_k + count))
+            output = output + shared
+        if self.global_bias is not None:
+            output = output + self.global_bias  # never weighted
+        return output.view_as(x), self._balance(probabilities, chosen, mask)
 
     def _routed(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Sort the N·K selections by expert, then run each active expert once over its own tokens."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.config import read_json
 from rxt.errors import UserError
+
+M = TypeVar("M", bound=nn.Module)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -91,8 +94,24 @@ class Weights:
         kept = self._aliases.get(name, name)
         return self._files[kept][1].get_tensor(kept)
 
-    def fill(self, expected: Mapping[str, Tensor]) -> None:
-        """Copy every stored tensor into its place; all must be there, in these shapes, as floating point, and no other."""
+    def leave_out(self, pattern: str) -> None:
+        """Forget the tensors in whose names the regular expression occurs."""
+        self.shapes = {name: shape for name, shape in self.shapes.items() if re.search(pattern, name) is None}
+
+    def make(self, build: Callable[[], M], places: Callable[[M], Mapping[str, Tensor]]) -> M:
+        """A module filled from here, ready for inference. Nothing of its size is allocated before all shapes are checked.
+
+        ``places(module)`` are its tensors under their stored names; all must be there, and no other.
+        """
+        with torch.device("meta"):
+            module = build()
+        self.check(places(module))
+        module.to_empty(device="cpu")
+        self.fill(places(module))
+        return module.eval()
+
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Every expected tensor must be stored, in its shape, and no other."""
         for name, place in expected.items():
             if name not in self.shapes:
                 raise UserError(f"{self.path}: tensor {name} is missing (expected shape {tuple(place.shape)})")
@@ -102,6 +121,10 @@ class Weights:
                 raise UserError(f"{path}: unexpected tensor {name} of shape {shape}")
             if shape != expected[name].shape:
                 raise UserError(f"{path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
+
+    def fill(self, expected: Mapping[str, Tensor]) -> None:
+        """Copy every stored tensor into its place; they must fit, and be floating point."""
+        self.check(expected)
         with torch.no_grad():
             for name, place in expected.items():
                 tensor = self.tensor(name)
