@@ -174,9 +174,6 @@ def moe(module: MixtureOfExperts, x: Tensor) -> Tensor:
         routed = torch.zeros_like(token)
         for e in chosen:
             routed = routed + probabilities[e] / total * expert(token, module.w1[e], at(module.b1, e), module.w2[e], at(module.b2, e))
-        if config.bias == "global":
-            assert module.global_bias is not None
-            routed = routed + module.global_bias
         count = config.shared_experts
         if count:
             assert module.shared_w1 is not None
@@ -196,6 +193,9 @@ def moe(module: MixtureOfExperts, x: Tensor) -> Tensor:
             if config.weighted_shared:
                 routed, shared = config.top_k / (config.top_k + count) * routed, count / (config.top_k + count) * shared
             routed = routed + shared
+        if config.bias == "global":
+            assert module.global_bias is not None
+            routed = routed + module.global_bias
         outputs.append(routed)
     return torch.stack(outputs).view_as(x)
 

@@ -172,8 +172,10 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed:
     """The keys that decoder and encoder have in common."""
     own = config.self_attention
     cross = config.cross_attention or own
-    for name in ("heads", "output_bias", "rope_base", "gate_activation"):
+    for name in ("heads", "output_bias", "rope_base"):
         _require(getattr(own, name) == getattr(cross, name), f"{part} self- and cross-attention with different {name}")
+    gates = {attention.gate_activation for attention in (own, cross) if attention.gated} or {"sigmoid"}
+    _require(len(gates) == 1, f"{part} self- and cross-attention gated by different activations")
     feed_forwards = _feed_forwards(config)
     first, mixtures = feed_forwards[0], {mixture for mixture in feed_forwards if isinstance(mixture, MoEConfig)}
     dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig) and not _is_usual(dense, config)}
@@ -202,7 +204,7 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed:
     for key, value, default in (
         ("use_gated_attention", own.gated, False),
         ("use_gated_cross_attention", cross.gated, own.gated),
-        ("gated_attention_activation", own.gate_activation, "sigmoid"),
+        ("gated_attention_activation", gates.pop(), "sigmoid"),
         ("use_attention_output_bias", own.output_bias, True),
         ("rope_base", own.rope_base, 10_000.0),
     ):
