@@ -225,9 +225,6 @@ def test_parts_of_their_own_round_trip(reference: Path, tmp_path: Path, name: st
     tensors = again.state_dict()
     assert tensors.keys() == part.state_dict().keys()
     assert all(torch.equal(tensors[key], tensor) for key, tensor in part.state_dict().items())
-    said, stated = (json.loads((folder / "config.json").read_text()) for folder in (reference / name, tmp_path))
-    unused = {"att_query_groups", "cross_att_query_groups"}  # by heads that are not SQA
-    assert all(said[key] == value for key, value in stated.items() if said.get(key) is not None and key not in unused)
 
 
 def test_ungated_parts_say_their_variant(tmp_path: Path) -> None:
