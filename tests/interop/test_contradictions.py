@@ -96,6 +96,11 @@ def test_all_parts_configurations(folder: Path, values: dict[str, Any], message:
     assert_refused(folder, message)
 
 
+def test_nothing_is_allocated_before_all_shapes_fit(folder: Path) -> None:
+    set_values(folder, {"vocab_size": 10**12}, "decoder_config", "encoder_config")
+    assert_refused(folder, r"has shape \(48(, 32)?,?\), expected \(1000000000000")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

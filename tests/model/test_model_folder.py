@@ -180,6 +180,7 @@ def in_every_part(**values: int) -> Callable[[dict[str, Any]], object]:
     ("change", "message"),
     [
         (in_every_part(layers=4), r"model.safetensors: tensor decoder\.layers\.2\.\S+ is missing \(expected shape"),
+        (in_every_part(width=2**24), r"model.safetensors: tensor \S+ has shape \(\d.*\), expected \(\d"),
         (in_every_part(width=32), r"model.safetensors: tensor \S+ has shape \(\d.*\), expected \(\d"),
         (lambda c: c["memory_attention"].update(slots=4), r"model.safetensors: tensor \S+gate\S* has shape \(3, 1\), expected \(4, 1\)"),
         (

@@ -36,9 +36,9 @@ def recipe(name: str) -> RunConfig:
 
 
 def pocket() -> RunConfig:
-    """The bundled model: at most 12 MB of weights, all stages within an hour on two CPU cores (``--workers 2``)."""
+    """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
     mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, accumulate=2, kind="muon")
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
@@ -52,12 +52,12 @@ def pocket() -> RunConfig:
                 Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
                 Phase(steps=70, turns=2, batch_size=32, echo=True),
                 Phase(steps=100, turns=2, batch_size=32),
-                Phase(steps=1_200, turns=4, batch_size=20),
-                Phase(steps=4_500, turns=8, batch_size=12),
-                Phase(steps=5_800, turns=16, batch_size=8),
-                Phase(steps=2_800, turns=24, batch_size=6),
+                Phase(steps=900, turns=4, batch_size=16),
+                Phase(steps=2_200, turns=8, batch_size=8),
+                Phase(steps=2_400, turns=16, batch_size=6),
+                Phase(steps=1_200, turns=24, batch_size=5),
             ),
-            optim=optim,
+            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
         ),
         data=DataConfig(everyday=mix),
         validate_every=400,
@@ -68,11 +68,13 @@ def pocket() -> RunConfig:
 def dialogue() -> RunConfig:
     """The pocket size on chats of your own (``--data``), of ten turns or so: more language, shorter memory."""
     base = pocket()
+    optim = replace(base.joint.optim, accumulate=2)  # for two workers
     return replace(
         base,
         name="dialogue",
-        joint=replace(base.joint, steps=300),
-        interaction=replace(base.interaction, steps=400),
+        joint=replace(base.joint, steps=300, optim=optim),
+        interaction=replace(base.interaction, steps=400, optim=optim),
+        memory_pretrain=replace(base.memory_pretrain, optim=replace(optim, learning_rate=1e-3)),
         memory_aware=MemoryAwareConfig(
             phases=(
                 Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
@@ -81,7 +83,7 @@ def dialogue() -> RunConfig:
                 Phase(steps=250, turns=4, batch_size=24),
                 Phase(steps=900, turns=10, batch_size=12),
             ),
-            optim=base.memory_aware.optim,
+            optim=optim,
         ),
         validate_every=200,
     )
