@@ -275,6 +275,7 @@ def test_show_prints_the_resolved_recipe_and_trains_nothing(tmp_path: Path, caps
     assert train(tmp_path / "run", "--seed", "3", "--data", "mine.jsonl", "--show") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["seed"] == 3
+    assert shown["data"].pop("everyday")["novelty"] == 1.0
     assert shown["data"] == {"everyday_share": 0.5, "files": ["mine.jsonl"], "validation_files": [], "on_bad": "stop"}
     assert shown["joint"]["steps"] == 2
     assert not (tmp_path / "run").exists()

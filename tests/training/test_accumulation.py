@@ -78,8 +78,8 @@ def test_the_gradient_is_that_of_the_whole_batch(index: int, model: RxTConfig) -
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["joint", "interaction"])
-def test_up_to_four_parts_are_the_very_same_computation(index: int) -> None:
+def test_up_to_two_parts_are_the_very_same_computation(index: int) -> None:
     """Rows go through in LENGTH_GROUPS groups anyway, so accumulating in as many parts changes not a bit."""
     subject = trainee()
-    losses = {gradient_of(accumulating(RUN, parts)[index], subject, 1)[0] for parts in (1, 2, 4)}
+    losses = {gradient_of(accumulating(RUN, parts)[index], subject, 1)[0] for parts in (1, 2)}
     assert len(losses) == 1
