@@ -17,6 +17,7 @@ from torch import nn
 
 from rxt.errors import UserError
 from rxt.interop.published import load_published_component
+from rxt.model import weights
 from rxt.model.reactive import ReactiveTransformer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -55,6 +56,26 @@ def test_several_files_are_the_same_model(tmp_path: Path, layout: Any) -> None:
     model.save_pretrained(tmp_path, layout)
     split(tmp_path)
     assert same_weights(ReactiveTransformer.from_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize("layout", ["rxt", "published"])
+def test_large_weights_are_written_in_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
+    """And one file, several, fewer again over each other leave nothing of the ones before."""
+    for number, file_bytes in enumerate((2**30, 4_096, 8_192, 4_096, 2**30)):
+        monkeypatch.setattr(weights.write_weights, "__defaults__", (file_bytes,))
+        torch.manual_seed(number)
+        model = make(REACTIVE["plain"], double=False)
+        model.save_pretrained(tmp_path, layout)
+        files = {path.name for path in tmp_path.glob("*.safetensors*")}
+        if file_bytes == 2**30:
+            assert files == {WEIGHTS}
+        else:
+            places = json.loads((tmp_path / INDEX).read_text())["weight_map"]
+            assert files == {*places.values(), INDEX}
+            assert len(files) > 2
+            sizes = [sum(tensor.nbytes for tensor in load_file(tmp_path / file).values()) for file in files - {INDEX}]
+            assert max(sizes) <= file_bytes
+        assert same_weights(ReactiveTransformer.from_pretrained(tmp_path), model)
 
 
 @pytest.mark.parametrize("name", ["alpha_legacy_moe", "beta"])

@@ -11,13 +11,13 @@ from rxt.errors import UserError
 from rxt.files import write_atomically
 from rxt.folders import HUB_ID, hub_errors
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.weights import INDEX
+from rxt.model.weights import INDEX, WEIGHTS
 from rxt.parameters import parameter_counts
 
 TOKENIZER = "tokenizer.json"
 CARD = "README.md"
-STALE = [INDEX, "model-*-of-*.safetensors"]
-"""Weights in several files that an earlier commit may have left: ``model.safetensors`` takes their place."""
+STALE = [WEIGHTS, INDEX, "model-*-of-*.safetensors"]
+"""Weights that an earlier commit may have left, in one file or several: those that are uploaded take their place."""
 
 
 class Saves(Protocol):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from rxt.config import (
@@ -37,7 +36,7 @@ from rxt.model.heads import MLMHead
 from rxt.model.memory import initial_slots
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.weights import WEIGHTS
+from rxt.model.weights import write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def save_published_component(module: nn.Module, folder: str | Path, slots: int =
 
 def _write(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
     make_folder(folder)
-    write_atomically(folder / WEIGHTS, save(tensors, aliases))
+    write_weights(folder, tensors, aliases)
     write_atomically(folder / CONFIG, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from rxt.config import RxTConfig, read_json
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.weights import WEIGHTS, Weights
+from rxt.model.weights import Weights, write_weights
 
 CONFIG = "config.json"
 STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
@@ -23,7 +23,7 @@ def save_model(model: ReactiveTransformer, folder: Path) -> None:
     """Write the model's folder; weights first, so that a folder with a configuration is complete."""
     make_folder(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}
-    write_atomically(folder / WEIGHTS, save(tensors, {"format": "rxt"}))
+    write_weights(folder, tensors, {"format": "rxt"})
     write_atomically(folder / CONFIG, model.config.to_json().encode())
 
 

@@ -1,7 +1,8 @@
-"""The tensors of a model folder, read one at a time: one safetensors file, or several behind an index. Never a pickle."""
+"""The tensors of a model folder: one safetensors file, or several behind an index. Never a pickle."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,14 +11,18 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from rxt.config import read_json
 from rxt.errors import UserError
+from rxt.files import write_atomically
 
 M = TypeVar("M", bound=nn.Module)
 
 WEIGHTS = "model.safetensors"
+FILE_BYTES = 5 * 2**30
+"""The largest weights file that is written; more than one tensor in it, that is."""
 INDEX = "model.safetensors.index.json"
 """``{"metadata": {…}, "weight_map": {tensor: file}}``, for weights in several files; read where there is no ``WEIGHTS``."""
 
@@ -132,6 +137,43 @@ class Weights:
                     path = self._files[self._aliases.get(name, name)][0]
                     raise UserError(f"{path}: tensor {name} has type {tensor.dtype}, expected floating point")
                 place.copy_(tensor)
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str], file_bytes: int = FILE_BYTES) -> None:
+    """Write the tensors as one file; as several, of at most ``file_bytes`` or one tensor each, and an index if they are more.
+
+    Whatever weights the folder held before are gone after that. A writing in several files that is cut short leaves none.
+    """
+    index, parts = folder / INDEX, _parts(tensors, file_bytes)
+    before = set(read_index(index).values()) if index.is_file() else set()
+    if len(parts) == 1:
+        write_atomically(folder / WEIGHTS, save(parts[0], metadata))
+        index.unlink(missing_ok=True)
+        names: list[str] = []
+    else:
+        for old in (index, folder / WEIGHTS):
+            old.unlink(missing_ok=True)
+        names = [f"model-{number:05d}-of-{len(parts):05d}.safetensors" for number in range(1, len(parts) + 1)]
+        for name, part in zip(names, parts, strict=True):
+            write_atomically(folder / name, save(part, metadata if name == names[0] else None))
+        places = {key: name for name, part in zip(names, parts, strict=True) for key in part}
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        content = {"metadata": {"total_size": size}, "weight_map": places}
+        write_atomically(index, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    for name in before.difference(names):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _parts(tensors: Mapping[str, Tensor], file_bytes: int) -> list[dict[str, Tensor]]:
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > file_bytes:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
 
 
 def read_index(path: Path) -> dict[str, str]:
