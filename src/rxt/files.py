@@ -24,6 +24,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
+def read_bytes(path: Path) -> bytes:
+    """The whole file; one that cannot be read is an error that says why."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder, and those above it, where they are missing."""
     try:

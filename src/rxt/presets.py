@@ -158,7 +158,7 @@ def _small(width: int, layers: int, heads: int, slots: int, vocab_size: int, max
 
 
 def _pocket() -> RxTConfig:
-    """The bundled model: at most 12 MB of weights, trained on two CPU cores within an hour.
+    """The bundled model: at most 12 MB of weights, trained on one CPU core within an hour.
 
     Its memory is the plainest that works: slots only write, each through a gate that starts with a time scale of its own
     and with its own slot alone, and all conversations begin with the same, almost empty memory. ``docs/log.md`` compares it with others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from hypothesis import given, settings
@@ -43,13 +44,17 @@ def assert_same(found: ReactiveTransformer, expected: ReactiveTransformer) -> No
     assert torch.equal(found.decode(ids, Memory(after.slots)), expected.decode(ids, after))
 
 
+def saved_and_loaded(model: ReactiveTransformer, layout: Literal["rxt", "published"]) -> ReactiveTransformer:
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder, layout)
+        return ReactiveTransformer.from_pretrained(folder)
+
+
 @given(configs)
 @STEADY
 def test_own_layout(config: RxTConfig) -> None:
     model = drawn(config)
-    with TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        again = ReactiveTransformer.from_pretrained(folder)
+    again = saved_and_loaded(model, "rxt")
     assert again.config == config
     assert_same(again, model)
 
@@ -58,9 +63,7 @@ def test_own_layout(config: RxTConfig) -> None:
 @STEADY
 def test_published_layout(config: RxTConfig) -> None:
     model = drawn(config)
-    with TemporaryDirectory() as folder:
-        model.save_pretrained(folder, layout="published")
-        again = ReactiveTransformer.from_pretrained(folder)
+    again = saved_and_loaded(model, "published")
     assert spelled_out(again.config) == spelled_out(config)
     assert_same(again, model)
 

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
-from rxt.files import make_folder, write_atomically
+from rxt.files import make_folder, read_bytes, write_atomically
 from rxt.folders import model_folder
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def convert(options: Options, folders: list[Path], out: Path) -> str:
         tokenizer = tokenizer / TOKENIZER if tokenizer.is_dir() else tokenizer
     else:
         tokenizer = next((folder / TOKENIZER for folder in folders if (folder / TOKENIZER).is_file()), None)
-    content = None if tokenizer is None else read(tokenizer)
+    content = None if tokenizer is None else read_bytes(tokenizer)
     if len(folders) == 1:
         other = "rxt" if is_published(read_json(folders[0] / CONFIG)) else "published"
         model = ReactiveTransformer.from_pretrained(folders[0])
@@ -124,10 +124,3 @@ def put_together(folders: list[Path], embedding: Literal["decoder", "encoder"] |
         tokens = ChatTokenizer.load(tokenizer).tokens
         model.config = replace(model.config, tokens=tokens, template="alpha" if tokens.think is None else "beta")
     return model
-
-
-def read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

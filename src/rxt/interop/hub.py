@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import read_bytes, write_atomically
 from rxt.folders import HUB_ID, hub_errors
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import INDEX, WEIGHTS
@@ -45,7 +44,7 @@ def push(
         model.save_pretrained(folder, layout)
         card = _add_tokenizer(folder, tokenizer) if card is None else Path(card).expanduser()
         if card is not None:
-            _copy(card, folder / CARD)
+            write_atomically(folder / CARD, read_bytes(card))
         api = HfApi()
         try:
             with hub_errors(hub_id, revision):
@@ -70,16 +69,9 @@ def _add_tokenizer(folder: Path, tokenizer: Saves | str | Path | None) -> Path |
         return None
     path = Path(tokenizer).expanduser()
     path = path / TOKENIZER if path.is_dir() else path
-    _copy(path, folder / TOKENIZER)
+    write_atomically(folder / TOKENIZER, read_bytes(path))
     card = path.with_name(CARD)
     return card if card.is_file() else None
-
-
-def _copy(path: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(path, target)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def short_card(model: ReactiveTransformer, hub_id: str, layout: str, has_tokenizer: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from rxt.config import DecoderConfig, EncoderConfig, MemoryAttentionConfig, MoEConfig
+from rxt.config import DecoderConfig, EncoderConfig, FeedForward, MemoryAttentionConfig, MoEConfig
 from rxt.errors import UserError
 
 Tag = Literal["list", "stacked", "one shared", "gated", "ungated", "self", "interlayer"]
@@ -36,8 +36,8 @@ class Rule:
     published: str
     ours: str
     when: tuple[Tag, ...] = ()
-    experts: Literal["together", "apart", "only"] = "together"
-    """``apart``: one published tensor for each expert; ``only``: one, because there is a single expert."""
+    per_expert: bool = False
+    """One published tensor for each expert: numbered by ``{e}``, or without a number where there is a single expert."""
     transposed: bool = False
     """A published expert's matrix is (out, in), as ``torch.nn.Linear`` has it; ours (in, out)."""
 
@@ -45,15 +45,15 @@ class Rule:
         return tags.issuperset(self.when)
 
 
-def _experts(published: str, ours: str, experts: Literal["apart", "only"], *when: Tag) -> tuple[Rule, ...]:
+def _experts(published: str, ours: str, *when: Tag) -> tuple[Rule, ...]:
     """Experts stored as feed-forwards; ``fc1`` holds its matrix one level deeper when it is gated."""
     return (
-        Rule(f"{published}.fc1.linear.weight", f"{ours}w1", (*when, "gated"), experts, transposed=True),
-        Rule(f"{published}.fc1.linear.bias", f"{ours}b1", (*when, "gated"), experts),
-        Rule(f"{published}.fc1.weight", f"{ours}w1", (*when, "ungated"), experts, transposed=True),
-        Rule(f"{published}.fc1.bias", f"{ours}b1", (*when, "ungated"), experts),
-        Rule(f"{published}.fc2.weight", f"{ours}w2", when, experts, transposed=True),
-        Rule(f"{published}.fc2.bias", f"{ours}b2", when, experts),
+        Rule(f"{published}.fc1.linear.weight", f"{ours}w1", (*when, "gated"), per_expert=True, transposed=True),
+        Rule(f"{published}.fc1.linear.bias", f"{ours}b1", (*when, "gated"), per_expert=True),
+        Rule(f"{published}.fc1.weight", f"{ours}w1", (*when, "ungated"), per_expert=True, transposed=True),
+        Rule(f"{published}.fc1.bias", f"{ours}b1", (*when, "ungated"), per_expert=True),
+        Rule(f"{published}.fc2.weight", f"{ours}w2", when, per_expert=True, transposed=True),
+        Rule(f"{published}.fc2.bias", f"{ours}b2", when, per_expert=True),
     )
 
 
@@ -71,9 +71,9 @@ _LAYER = (
     Rule("ff.shared_expert_gate.weight", "feed_forward.shared_gate.weight"),
     Rule("ff.global_bias", "feed_forward.global_bias"),
     Rule("ff.shared_experts_bias", "feed_forward.shared_global_bias"),
-    *_experts("ff.experts.{e}", "feed_forward.", "apart", "list"),
-    *_experts("ff.shared_experts.{e}", "feed_forward.shared_", "apart", "list"),
-    *_experts("ff.shared_expert", "feed_forward.shared_", "only", "stacked", "one shared"),
+    *_experts("ff.experts.{e}", "feed_forward.", "list"),
+    *_experts("ff.shared_experts.{e}", "feed_forward.shared_", "list"),
+    *_experts("ff.shared_expert", "feed_forward.shared_", "stacked", "one shared"),
     *(Rule(f"ff.{name}", f"feed_forward.{name}", ("stacked",)) for name in ("w1", "w2", "b1", "b2")),
     *(Rule(f"ff.shared_{name}", f"feed_forward.shared_{name}", ("stacked",)) for name in ("w1", "w2", "b1", "b2")),
 )
@@ -153,10 +153,15 @@ def tags_of(module: nn.Module, listed: bool) -> frozenset[Tag]:
     return frozenset()
 
 
-def mixtures_of(config: DecoderConfig | EncoderConfig) -> list[MoEConfig]:
-    """The mixtures of experts in a stack of layers, in its stateless layers too."""
+def feed_forwards_of(config: DecoderConfig | EncoderConfig) -> list[FeedForward]:
+    """The feed-forward of the layers of a stack, then those of its stateless layers."""
     stateless = (*config.stateless, *config.final_stateless) if isinstance(config, DecoderConfig) else ()
-    return [each for each in (config.feed_forward, *stateless) if isinstance(each, MoEConfig)]
+    return [config.feed_forward, *stateless]
+
+
+def mixtures_of(config: DecoderConfig | EncoderConfig) -> list[MoEConfig]:
+    """Those of them that are mixtures of experts."""
+    return [each for each in feed_forwards_of(config) if isinstance(each, MoEConfig)]
 
 
 def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tensor]:
@@ -174,10 +179,10 @@ def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tens
 
 
 def _apply(rule: Rule, parts: dict[str, str], tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    if rule.experts == "together":
+    if not rule.per_expert:
         yield rule.published.format(**parts), tensor
         return
-    for expert, own in enumerate(tensor):  # a published name without {e} is for one expert alone
+    for expert, own in enumerate(tensor):
         yield rule.published.format(**parts, e=expert), own.T if rule.transposed else own
 
 

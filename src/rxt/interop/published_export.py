@@ -27,7 +27,7 @@ from rxt.config import (
 )
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
-from rxt.interop.key_map import WHOLE, mixtures_of, tags_of, views
+from rxt.interop.key_map import WHOLE, Part, feed_forwards_of, mixtures_of, tags_of, views
 from rxt.interop.published import CONFIG, EMBEDDINGS
 from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
 from rxt.model.decoder import Decoder
@@ -49,8 +49,7 @@ def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
         logger.warning("%s: the published framework does not read %s; rxt does", folder, name)
     tensors: dict[str, Tensor] = {}
     for part in WHOLE:
-        named = views(part, model.get_submodule(part), tags_of(model.get_submodule(part), listed=_listed(model.config.decoder)))
-        tensors |= {f"{part}.{name}": view.detach().cpu().contiguous() for name, view in named.items()}
+        tensors |= {f"{part}.{name}": tensor for name, tensor in _tensors(part, model.get_submodule(part)).items()}
     first, second = EMBEDDINGS
     tensors[second] = tensors[first].clone()  # the published loader finds it under both names, or draws one at random
     aliases: dict[str, str] = {}
@@ -71,20 +70,25 @@ def save_published_component(module: nn.Module, folder: str | Path, slots: int =
     """
     match module:
         case Decoder():
-            part, listed = "decoder", _listed(module.config)
-            values = _decoder(module.config, slots, listed)
+            part, values = "decoder", _decoder(module.config, slots)
         case Encoder():
-            part, listed, values = "encoder", False, _encoder(module.config, slots)
+            part, values = "encoder", _encoder(module.config, slots)
         case MemoryAttention():
-            part, listed, values = "memory_attention", False, _memory_attention(module.config, max_length)
+            part, values = "memory_attention", _memory_attention(module.config, max_length)
             if module.config.variant not in ("simple", "self") and module.config.gate.kind in ("ungated", "replace"):
                 values["memory_attention_variant"] = module.config.variant  # the tensors do not tell
         case MLMHead():
-            part, listed, values = "mlm_head", False, {"embed_dim": module.dense.in_features, "vocab_size": module.head.out_features}
+            part, values = "mlm_head", {"embed_dim": module.dense.in_features, "vocab_size": module.head.out_features}
         case _:
             raise TypeError(f"a {type(module).__name__} is no decoder, encoder, memory attention or MLM head")
+    _write(Path(folder), values, _tensors(part, module), {})
+
+
+def _tensors(part: Part, module: nn.Module) -> dict[str, Tensor]:
+    """A part's tensors under their published names."""
+    listed = isinstance(module, Decoder | Encoder) and _listed(module.config)
     named = views(part, module, tags_of(module, listed))
-    _write(Path(folder), values, {name: view.detach().cpu().contiguous() for name, view in named.items()}, {})
+    return {name: view.detach().cpu().contiguous() for name, view in named.items()}
 
 
 def _write(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor], aliases: dict[str, str]) -> None:
@@ -114,7 +118,7 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
     given: dict[str, Any] = {token_key(name): token for name, token in vars(config.tokens).items() if token is not None}
     _require((config.tokens.think is None) == (config.template == "alpha"), f"template {config.template!r} with these tokens")
     values: dict[str, Any] = {
-        "decoder_config": _decoder(config.decoder, slots, _listed(config.decoder)),
+        "decoder_config": _decoder(config.decoder, slots),
         "encoder_config": _encoder(config.encoder, slots),
         "memory_attention_config": _memory_attention(config.memory_attention, config.decoder.max_length),
         "memory_attention_variant": variant,
@@ -122,18 +126,15 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer_config": given,
     }
     gate, title = config.memory_attention.gate, config.system_prompt_title
-    own: dict[str, Any] = {
-        "memory_init": config.memory_init,
-        "memory_seed": config.memory_seed,
-        "gate_longest": gate.longest,
-        "gate_own_status": gate.own_status,
-    }
-    plain = {"memory_init": "standard", "memory_seed": None, "gate_longest": None, "gate_own_status": None}
+    own: dict[str, Any] = {"memory_seed": config.memory_seed, "gate_longest": gate.longest, "gate_own_status": gate.own_status}
+    own = {key: value for key, value in own.items() if value is not None}
+    if config.memory_init != "standard":
+        own["memory_init"] = config.memory_init
     if config.template == "beta":
         values["system_prompt_title"] = title
     elif title != SYSTEM_PROMPT_TITLE:  # Alpha models know no such key, and their loader takes no unknown one
         own["system_prompt_title"] = title
-    if own != plain:
+    if own:
         given[OWN] = own
     return values
 
@@ -143,7 +144,7 @@ def _require(condition: bool, what: str) -> None:
         raise UserError(f"the published layout cannot say: {what}; save with layout='rxt'")
 
 
-def _listed(config: DecoderConfig) -> bool:
+def _listed(config: DecoderConfig | EncoderConfig) -> bool:
     """Whether experts are written as a list, which knows only experts of one size with biases of their own, never weighted."""
 
     def plain(mixture: MoEConfig) -> bool:
@@ -151,11 +152,6 @@ def _listed(config: DecoderConfig) -> bool:
         return mixture.bias == "local" and (not mixture.shared_experts or shared)
 
     return all(plain(mixture) for mixture in mixtures_of(config))
-
-
-def _feed_forwards(config: DecoderConfig | EncoderConfig) -> list[FeedForward]:
-    stateless = (*config.stateless, *config.final_stateless) if isinstance(config, DecoderConfig) else ()
-    return [config.feed_forward, *stateless]
 
 
 def _attention_words(config: AttentionConfig, prefix: str) -> dict[str, Any]:
@@ -167,7 +163,7 @@ def _attention_words(config: AttentionConfig, prefix: str) -> dict[str, Any]:
     return {f"{prefix}_type": kind, f"{groups}_groups": config.kv_heads, f"{groups}_query_groups": config.query_heads}
 
 
-def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed: bool = False) -> dict[str, Any]:
+def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict[str, Any]:
     """The keys that decoder and encoder have in common."""
     own = config.self_attention
     cross = config.cross_attention or own
@@ -175,8 +171,7 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed:
         _require(getattr(own, name) == getattr(cross, name), f"{part} self- and cross-attention with different {name}")
     gates = {attention.gate_activation for attention in (own, cross) if attention.gated} or {"sigmoid"}
     _require(len(gates) == 1, f"{part} self- and cross-attention gated by different activations")
-    feed_forwards = _feed_forwards(config)
-    first, mixtures = feed_forwards[0], {mixture for mixture in feed_forwards if isinstance(mixture, MoEConfig)}
+    first, feed_forwards, mixtures = config.feed_forward, feed_forwards_of(config), set(mixtures_of(config))
     dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig) and not _is_usual(dense, config)}
     _require(len({(each.activation, each.gated) for each in feed_forwards}) == 1, f"{part} feed-forwards with different activations")
     _require(len(mixtures) <= 1, f"{part} layers with different mixtures of experts")
@@ -212,7 +207,7 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str, listed:
     if dense_dims:
         values["dense_layer_dim"] = dense_dims.pop()
     if mixtures:
-        values |= _mixture(mixtures.pop(), listed)
+        values |= _mixture(mixtures.pop(), _listed(config))
     values["use_moe"] = isinstance(first, MoEConfig)
     return values
 
@@ -232,8 +227,8 @@ def _mixture(config: MoEConfig, listed: bool) -> dict[str, Any]:
     return values
 
 
-def _decoder(config: DecoderConfig, slots: int, listed: bool) -> dict[str, Any]:
-    values = _stack(config, slots, "decoder", listed)
+def _decoder(config: DecoderConfig, slots: int) -> dict[str, Any]:
+    values = _stack(config, slots, "decoder")
     for key, layers in (("stateless_layers_config", config.stateless), ("final_stateless_layers_config", config.final_stateless)):
         if layers:
             values[key] = ["moe" if _is_usual(layer, config) else layer.kind for layer in layers]

@@ -46,8 +46,8 @@ class Weights:
         self._metadata: dict[str, str] = {}
         with ExitStack() as opened:
             if self.path == whole:
-                for name in self._open(whole, opened):
-                    self._files[name] = (whole, self._last)
+                file = self._open(whole, opened)
+                self._files = {name: (whole, file) for name in file.keys()}  # noqa: SIM118
             else:
                 self._open_shards(folder, opened)
             self._aliases = {name: kept for name, kept in self._metadata.items() if kept in self._files and name not in self._files}
@@ -58,17 +58,16 @@ class Weights:
                 self.shapes[name] = tuple(self._files[kept][1].get_slice(kept).get_shape())
             self._opened = opened.pop_all()
 
-    def _open(self, path: Path, opened: ExitStack) -> list[str]:
-        """Open one file, kept as ``_last``; the names of its tensors."""
+    def _open(self, path: Path, opened: ExitStack) -> Any:
+        """Open one file and take in its metadata."""
         try:
-            self._last: Any = opened.enter_context(safe_open(str(path), framework="pt"))
-            names = list(self._last.keys())
-            self._metadata |= self._last.metadata() or {}
+            file: Any = opened.enter_context(safe_open(str(path), framework="pt"))
+            self._metadata |= file.metadata() or {}
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: not a whole safetensors file ({error})") from None
-        return names
+        return file
 
     def _open_shards(self, folder: Path, opened: ExitStack) -> None:
         places = read_index(self.path)
@@ -76,11 +75,12 @@ class Weights:
             path = folder / shard
             if not path.is_file():
                 raise UserError(f"{path}: no such file, but {INDEX} names it; fetch or copy it too")
-            for name in self._open(path, opened):
+            file = self._open(path, opened)
+            for name in file.keys():  # noqa: SIM118
                 if places.get(name) != shard:
                     said = f"has it in {places[name]}" if name in places else "does not name it"
                     raise UserError(f"{path}: unexpected tensor {name}; {INDEX} {said}")
-                self._files[name] = (path, self._last)
+                self._files[name] = (path, file)
         for name, shard in places.items():
             if name not in self._files and self._metadata.get(name) not in self._files:
                 raise UserError(f"{folder / shard}: tensor {name} is missing, but {INDEX} has it there")
@@ -110,12 +110,12 @@ class Weights:
         """
         with torch.device("meta"):
             module = build()
-        self.check(places(module))
+        self._check(places(module))
         module.to_empty(device="cpu")
-        self.fill(places(module))
+        self._fill(places(module))
         return module.eval()
 
-    def check(self, expected: Mapping[str, Tensor]) -> None:
+    def _check(self, expected: Mapping[str, Tensor]) -> None:
         """Every expected tensor must be stored, in its shape, and no other."""
         for name, place in expected.items():
             if name not in self.shapes:
@@ -127,9 +127,8 @@ class Weights:
             if shape != expected[name].shape:
                 raise UserError(f"{path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
 
-    def fill(self, expected: Mapping[str, Tensor]) -> None:
-        """Copy every stored tensor into its place; they must fit, and be floating point."""
-        self.check(expected)
+    def _fill(self, expected: Mapping[str, Tensor]) -> None:
+        """Copy every stored tensor into its place, which it fits; it must be floating point."""
         with torch.no_grad():
             for name, place in expected.items():
                 tensor = self.tensor(name)
