@@ -324,6 +324,8 @@ class RxTConfig:
     memory_init: MemoryInit = "standard"
     memory_seed: int | None = None
     """When given, every conversation starts from this one draw, so that slots can learn to have roles of their own."""
+    trained_turns: int | None = None
+    """Interactions of the longest conversations it was trained on; None when not known."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

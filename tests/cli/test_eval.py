@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rxt.cli.eval import parse_distances
+from rxt.cli.eval import SUITES
 from rxt.cli.main import main
+from rxt.cli.suites.retention import parse_distances
 from rxt.errors import UserError
 from rxt.evaluation.perplexity import AnswerScore, Perplexity
 from rxt.evaluation.retention import Retention, Score
@@ -31,7 +32,7 @@ def test_retention_is_told_and_written(
     asked = []
 
     def measure(*arguments: object) -> Retention:
-        asked.append(arguments[2:6])
+        asked.append(arguments[1:5])
         return RETENTION
 
     monkeypatch.setattr("rxt.evaluation.retention.measure_retention", measure)
@@ -142,4 +143,5 @@ def test_distances_are_ranges_and_lists() -> None:
 def test_the_help_names_the_suites(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in ([], ["--help"]):
         assert main(["eval", *argv]) == 0
-        assert "retention|perplexity" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert all(f"  {name} " in told for name in SUITES)

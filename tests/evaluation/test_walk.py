@@ -9,7 +9,8 @@ import torch
 from small_model import MODEL, small_model, tokenizer
 
 from rxt.data.template import Template
-from rxt.evaluation.walk import answer_batch, as_rows, even_batches, walk
+from rxt.evaluation.subject import Reactive, as_rows
+from rxt.evaluation.walk import even_batches, walk
 from rxt.generation.conversation import Conversation
 from rxt.model.memory import Memory
 
@@ -27,7 +28,7 @@ def template() -> Template:
 
 def test_a_walk_is_its_conversations_alone() -> None:
     model = small_model()
-    found = walk(model, template(), CONVERSATIONS, seed=4, max_new_tokens=12)
+    found = walk(Reactive(model, template()), CONVERSATIONS, seed=4, max_new_tokens=12)
     order = sorted(range(4), key=lambda index: -len(CONVERSATIONS[index]))
     fresh = model.init_memory(4, 4)
     seen = set()
@@ -38,7 +39,7 @@ def test_a_walk_is_its_conversations_alone() -> None:
             before = chat.memory
             answers.append(chat.ask(query))
         assert found.answers[index] == tuple(answers)
-        last = found.last_query_memory.select(index)
+        last = found.before_last_query.select(index)
         torch.testing.assert_close(last.slots, before.slots, rtol=1e-4, atol=1e-5)
         assert last.turns == before.turns == (len(CONVERSATIONS[index]) - 1,)
         seen |= set(answers)
@@ -47,13 +48,14 @@ def test_a_walk_is_its_conversations_alone() -> None:
 
 def test_answers_of_a_batch_are_those_alone_and_depend_on_the_memory() -> None:
     model, chat = small_model(), template()
+    subject = Reactive(model, chat)
     prompts = [chat.prompt(query) for query in ("hello", "who am I, and where do I live?", "hi")]
     memory = model.init_memory(3, 1)
-    together = answer_batch(model, chat, prompts, memory, 10)
-    alone = [answer_batch(model, chat, [prompt], memory.select(row), 10)[0] for row, prompt in enumerate(prompts)]
+    together = subject.answer(prompts, memory, 10)
+    alone = [subject.answer([prompt], memory.select(row), 10)[0] for row, prompt in enumerate(prompts)]
     assert together == alone
     assert all(len(answer) <= 10 for answer in together)
-    assert answer_batch(model, chat, prompts, memory.rolled(), 10) != together
+    assert subject.answer(prompts, memory.rolled(), 10) != together
 
 
 def test_rows_are_padded_on_the_right() -> None:
@@ -70,6 +72,6 @@ def test_batches_are_even(count: int, most: int, sizes: Sequence[int]) -> None:
 
 
 def test_the_last_memories_are_in_the_order_of_the_conversations() -> None:
-    found = walk(small_model(), template(), CONVERSATIONS, seed=4, max_new_tokens=4)
-    assert isinstance(found.last_query_memory, Memory)
-    assert found.last_query_memory.turns == (2, 0, 4, 1)
+    found = walk(Reactive(small_model(), template()), CONVERSATIONS, seed=4, max_new_tokens=4)
+    assert isinstance(found.before_last_query, Memory)
+    assert found.before_last_query.turns == (2, 0, 4, 1)

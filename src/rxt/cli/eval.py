@@ -1,192 +1,36 @@
-"""``rxt eval SUITE``: measure a model and say it as a table, or as JSON."""
+"""``rxt eval SUITE …``: one table, from a suite to the function that measures it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from importlib import import_module
+from typing import NamedTuple
 
-import tyro
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-
-from rxt.cli.arguments import parse_arguments
-from rxt.cli.chat import check_writable
 from rxt.errors import UserError
-from rxt.files import write_atomically
-
-if TYPE_CHECKING:
-    from rxt.evaluation.retention import Score
-
-BAR = 40
 
 
-@dataclass(frozen=True)
-class RetentionOptions:
-    """Recall by distance: how often a fact is recalled, by how many turns ago it was told."""
+class Suite(NamedTuple):
+    """What ``rxt eval --help`` says of a suite, and the module in ``rxt.cli.suites`` whose ``run(argv)`` does it."""
 
-    model: tyro.conf.Positional[str] = ""
-    """A model folder or hub id; the bundled model when not given."""
-    split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
-    """Of the generator. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
-    distances: str = "1-16"
-    """In turns: a range as in 1-16, or a list as in 1,2,4,8."""
-    questions: int = 64
-    """At every distance."""
-    seed: int = 1
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the numbers there too."""
+    summary: str
+    module: str
 
 
-@dataclass(frozen=True)
-class PerplexityOptions:
-    """Perplexity of the answers in a conversation file, with three memories: kept, reset every turn, another conversation's."""
-
-    data: tyro.conf.Positional[str]
-    """Conversations (JSON Lines, .gz, Parquet or a hub dataset id)."""
-    model: tyro.conf.Positional[str] = ""
-    """A model folder or hub id; the bundled model when not given."""
-    seed: int = 1
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the numbers there too."""
+SUITES = {
+    "retention": Suite("how often a fact is recalled, by how many turns ago it was told", "retention"),
+    "perplexity": Suite("how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"),
+}
 
 
 def run(argv: list[str]) -> int:
     """Entry of the verb."""
     match argv:
-        case ["retention", *rest]:
-            return retention(parse_arguments(RetentionOptions, "rxt eval retention", rest))
-        case ["perplexity", *rest]:
-            return perplexity(parse_arguments(PerplexityOptions, "rxt eval perplexity", rest))
         case [] | ["-h" | "--help", *_]:
-            print("usage: rxt eval retention|perplexity [options]\n\nrxt eval SUITE --help tells more.")
+            width = max(map(len, SUITES))
+            lines = "\n".join(f"  {name:<{width}}  {suite.summary}" for name, suite in SUITES.items())
+            print(f"usage: rxt eval SUITE [options]\n\n{lines}\n\nrxt eval SUITE --help tells more.")
             return 0
+        case [word, *rest] if word in SUITES:
+            return import_module(f"rxt.cli.suites.{SUITES[word].module}").run(rest)
         case [word, *_]:
-            raise UserError(f"there is no suite {word!r}: the suites are retention and perplexity (rxt eval --help)")
+            raise UserError(f"there is no suite {word!r}: the suites are {', '.join(SUITES)} (rxt eval --help)")
     raise AssertionError(argv)
-
-
-def retention(options: RetentionOptions) -> int:
-    """The curve, its controls, and how far the model was trained."""
-    from rxt.data.template import Template
-    from rxt.evaluation.retention import interval, measure_retention
-    from rxt.generation.conversation import load_model
-
-    distances = parse_distances(options.distances)
-    if options.questions < 2:
-        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
-    if options.json:
-        check_writable(options.json)
-    model, tokenizer = load_model(options.model or None)
-    template = Template.of_model(model.config, tokenizer)
-    with progress_bar() as progress:
-        task = progress.add_task("asking", total=options.questions * len(distances))
-        report: Callable[[int], None] = lambda done: progress.advance(task, done)  # noqa: E731
-        result = measure_retention(model, template, options.split, distances, options.questions, options.seed, report)
-
-    console = Console()
-    table = Table(title=f"recall by distance, split {options.split}, seed {options.seed}")
-    for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
-        table.add_column(name, justify="left" if not name else "right")
-
-    def row(name: str, score: Score) -> None:
-        if not score.asked:
-            return
-        low, high = interval(score)
-        table.add_row(
-            name, str(score.right), str(score.asked), f"{score.share:.3f}", f"{low:.3f}-{high:.3f}", "█" * round(BAR * score.share)
-        )
-
-    for distance, score in result.by_distance.items():
-        row(str(distance), score)
-    table.add_section()
-    groups = [(first, last) for first, last in ((1, 8), (9, 16), (17, 32), (33, 64)) if result.between(first, last).asked]
-    for first, last in groups:
-        row(f"{first}-{last}", result.between(first, last))
-    row("changed facts", result.changed)
-    row("never told", result.never_told)
-    table.add_section()
-    row("memory reset", result.reset)
-    row("other memory", result.shuffled)
-    table.add_row("chance", "", "", f"{result.chance:.3f}", "", "")
-    console.print(table)
-    if options.json:
-        numbers = {
-            "model": options.model or "bundled",
-            "split": options.split,
-            "seed": options.seed,
-            "recall_by_distance": {str(distance): share(score) for distance, score in result.by_distance.items()},
-            "questions_by_distance": {str(distance): score.asked for distance, score in result.by_distance.items()},
-            "recall_by_group": {f"{first}-{last}": share(result.between(first, last)) for first, last in groups},
-            "changed": share(result.changed),
-            "never_told": share(result.never_told),
-            "controls": {"reset": share(result.reset), "shuffled": share(result.shuffled), "chance": result.chance},
-        }
-        write_atomically(options.json, (json.dumps(numbers, indent=2) + "\n").encode())
-    return 0
-
-
-def progress_bar() -> Progress:
-    """On a terminal; elsewhere nothing is drawn."""
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)
-
-
-def share(score: Score) -> float | None:
-    """For JSON, which has no NaN: None where nothing was asked."""
-    return score.share if score.asked else None
-
-
-def perplexity(options: PerplexityOptions) -> int:
-    """What the memory is worth on real conversations."""
-    from rxt.data.records import read_conversations
-    from rxt.data.template import Template
-    from rxt.evaluation.perplexity import measure_perplexity
-    from rxt.generation.conversation import load_model
-
-    if options.json:
-        check_writable(options.json)
-    conversations = read_conversations(options.data)
-    model, tokenizer = load_model(options.model or None)
-    template = Template.of_model(model.config, tokenizer)
-    with progress_bar() as progress:
-        task = progress.add_task("reading", total=len(conversations))
-        results = measure_perplexity(model, template, list(conversations), options.seed, lambda done: progress.advance(task, done))
-    table = Table(title=f"answers of {len(conversations)} conversations, {results.kept.tokens:,} tokens")
-    for name in ("memory", "nats per token", "perplexity", "accuracy", "after the first turn"):
-        table.add_column(name, justify="left" if name == "memory" else "right")
-    rows = {"kept": results.kept, "reset every turn": results.reset, "another's": results.shuffled}
-    for name, score in rows.items():
-        table.add_row(name, f"{score.nats:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}", f"{score.later_perplexity:.2f}")
-    Console().print(table)
-    if options.json:
-        numbers = {
-            key: {
-                "nats": score.nats,
-                "perplexity": score.perplexity,
-                "accuracy": score.accuracy,
-                "later_perplexity": score.later_perplexity,
-            }
-            for key, score in (("kept", results.kept), ("reset", results.reset), ("shuffled", results.shuffled))
-        }
-        write_atomically(
-            options.json, (json.dumps({"data": options.data, "tokens": results.kept.tokens, **numbers}, indent=2) + "\n").encode()
-        )
-    return 0
-
-
-def parse_distances(text: str) -> list[int]:
-    """``1-4`` or ``1,2,8`` -> the distances, rising."""
-    try:
-        distances: set[int] = set()
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            distances |= set(range(int(first), int(last or first) + 1))
-    except ValueError:
-        distances = set()
-    if not distances or min(distances) < 1:
-        raise UserError(f"--distances {text}: write a range as in 1-16 or a list as in 1,2,4,8; distances are at least 1")
-    return sorted(distances)

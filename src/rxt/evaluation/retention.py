@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rxt.data.everyday import EverydayConfig, EverydayConversation, Split, correct, generate, retention_conversation, values_of
-from rxt.data.template import Template
 from rxt.errors import UserError
-from rxt.evaluation.walk import answer_batch, even_batches, walk
-from rxt.model.reactive import ReactiveTransformer
+from rxt.evaluation.subject import State, Subject
+from rxt.evaluation.walk import even_batches, walk
 
 BATCH = 64
 MIXED_TURNS = 16
@@ -59,8 +58,7 @@ class Retention:
 
 
 def measure_retention(
-    model: ReactiveTransformer,
-    template: Template,
+    subject: Subject[State],
     split: Split,
     distances: Sequence[int],
     questions: int,
@@ -77,15 +75,15 @@ def measure_retention(
         score = Score(0, 0)
         for part in even_batches(questions, BATCH):
             cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index) for index in part]
-            result = walk(model, template, [queries(case) for case in cases], seed)
-            prompts = [template.prompt(queries(case)[-1]) for case in cases]
+            result = walk(subject, [queries(case) for case in cases], seed)
             score += _count(cases, [answers[-1] for answers in result.answers])
-            reset += _count(cases, _texts(template, answer_batch(model, template, prompts, model.init_memory(len(cases), seed))))
-            shuffled += _count(cases, _texts(template, answer_batch(model, template, prompts, result.last_query_memory.rolled())))
+            reset += _count(cases, _last_answers(subject, cases, subject.start(len(cases), seed)))
+            others = subject.take(result.before_last_query, [row - 1 for row in range(len(cases))])
+            shuffled += _count(cases, _last_answers(subject, cases, others))
             chances += [1 / min(EverydayConfig().values, len(values_of(case.questions[-1].kind))) for case in cases]
             report(len(cases))
         by_distance[distance] = score
-    changed, never_told = _mixed(model, template, split, questions, seed)
+    changed, never_told = _mixed(subject, split, questions, seed)
     return Retention(by_distance, reset, shuffled, sum(chances) / len(chances), changed, never_told)
 
 
@@ -103,12 +101,12 @@ def queries(case: EverydayConversation) -> list[str]:
     return [interaction.query for interaction in case.conversation.interactions]
 
 
-def _mixed(model: ReactiveTransformer, template: Template, split: Split, conversations: int, seed: int) -> tuple[Score, Score]:
+def _mixed(subject: Subject[State], split: Split, conversations: int, seed: int) -> tuple[Score, Score]:
     """Changed facts and facts never told, in ordinary conversations."""
     changed = never_told = Score(0, 0)
     for part in even_batches(conversations, BATCH):
         cases = [generate(split, MIXED_TURNS, seed, index) for index in part]
-        result = walk(model, template, [queries(case) for case in cases], seed)
+        result = walk(subject, [queries(case) for case in cases], seed)
         for case, answers in zip(cases, result.answers, strict=True):
             for question in case.questions:
                 point = Score(int(correct(question, answers[question.turn])), 1)
@@ -117,8 +115,10 @@ def _mixed(model: ReactiveTransformer, template: Template, split: Split, convers
     return changed, never_told
 
 
-def _texts(template: Template, continuations: Sequence[list[int]]) -> list[str]:
-    return [template.answer_text(ids) for ids in continuations]
+def _last_answers(subject: Subject[State], cases: Sequence[EverydayConversation], state: State) -> list[str]:
+    """What each conversation's last question is answered out of a state."""
+    prompts = [subject.template.prompt(queries(case)[-1]) for case in cases]
+    return [subject.template.answer_text(ids) for ids in subject.answer(prompts, state)]
 
 
 def _count(cases: Sequence[EverydayConversation], answers: Sequence[str]) -> Score:

@@ -1,29 +1,23 @@
-"""Many conversations at once, each from its own memory, the model answering for itself as it does in a chat."""
+"""Many conversations at once, each with its own state, the model answering for itself as it does in a chat."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Generic
 
-import torch
-from torch import Tensor
-
-from rxt.data.collate import collate_rows
-from rxt.data.template import Encoded, Template
-from rxt.generation.generate import generate
-from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.evaluation.subject import State, Subject
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(Generic[State]):
     """What B conversations of any lengths said and remembered."""
 
     answers: tuple[tuple[str, ...], ...]
     """The model's answers, by conversation and turn."""
-    last_query_memory: Memory
-    """The memory that each conversation's last query was answered from; B conversations, in order."""
+    before_last_query: State
+    """The state that each conversation's last query was answered from; B conversations, in order."""
 
 
 def even_batches(count: int, most: int) -> list[range]:
@@ -36,41 +30,21 @@ def even_batches(count: int, most: int) -> list[range]:
     return [range(start, end) for start, end in pairwise(bounds)]
 
 
-@torch.no_grad()
-def walk(
-    model: ReactiveTransformer, template: Template, conversations: Sequence[Sequence[str]], seed: int, max_new_tokens: int = 48
-) -> Walk:
-    """Ask every query of every conversation in turn; memorize what was asked and what the model said."""
-    order = sorted(range(len(conversations)), key=lambda index: -len(conversations[index]))
+def walk(subject: Subject[State], conversations: Sequence[Sequence[str]], seed: int, max_new_tokens: int = 48) -> Walk[State]:
+    """Ask every query of every conversation in turn; remember what was asked and what the model said."""
+    template = subject.template
+    active = sorted(range(len(conversations)), key=lambda index: -len(conversations[index]))
     answers: list[list[str]] = [[] for _ in conversations]
-    last: list[Memory | None] = [None] * len(conversations)
-    memory = model.init_memory(len(conversations), seed)
-    for turn in range(max(map(len, conversations))):
-        active = [index for index in order if turn < len(conversations[index])]
-        memory = memory.first(len(active))
+    last: dict[int, State] = {}
+    state = subject.start(len(conversations), seed)
+    for turn in range(len(conversations[active[0]])):
+        active = [index for index in active if turn < len(conversations[index])]
+        state = subject.take(state, range(len(active)))
         prompts = [template.prompt(conversations[index][turn]) for index in active]
-        continuations = answer_batch(model, template, prompts, memory, max_new_tokens)
+        continuations = subject.answer(prompts, state, max_new_tokens)
         for row, index in enumerate(active):
             answers[index].append(template.answer_text(continuations[row]))
             if turn == len(conversations[index]) - 1:
-                last[index] = memory.select(row)
-        rows = as_rows([template.complete(prompt, new) for prompt, new in zip(prompts, continuations, strict=True)], template)
-        memory = model.memorize(memory, *rows)
-    return Walk(tuple(map(tuple, answers)), Memory.stack([memory for memory in last if memory is not None]))
-
-
-@torch.no_grad()
-def answer_batch(
-    model: ReactiveTransformer, template: Template, prompts: Sequence[list[int]], memory: Memory, max_new_tokens: int = 48
-) -> list[list[int]]:
-    """Greedy continuations of prompts of different lengths, each from its own memory of the batch."""
-    ids, mask = as_rows(prompts, template)
-    whole = generate(model, ids, memory, max_new_tokens, mask=mask).tolist()
-    pad = template.tokens.pad
-    return [[token for token in row[len(prompt) :] if token != pad] for row, prompt in zip(whole, prompts, strict=True)]
-
-
-def as_rows(sequences: Sequence[list[int]], template: Template) -> tuple[Tensor, Tensor]:
-    """Sequences as padded ids (B, T) and their mask (B, T)."""
-    rows = collate_rows([Encoded(ids, [False] * len(ids)) for ids in sequences], template.tokens.pad)
-    return rows.ids, rows.mask
+                last[index] = subject.take(state, [row])
+        state = subject.remember(state, [template.complete(*said) for said in zip(prompts, continuations, strict=True)])
+    return Walk(tuple(map(tuple, answers)), subject.join([last[index] for index in range(len(conversations))]))

@@ -69,9 +69,13 @@ class Memory:
         """The memory of the first conversations of the batch."""
         return Memory(self.slots[:, :conversations], self.turns[:conversations], self.fingerprint)
 
+    def take(self, conversations: Sequence[int]) -> Memory:
+        """The memories of some conversations of the batch, in this order."""
+        return Memory(self.slots[:, list(conversations)], tuple(self.turns[index] for index in conversations), self.fingerprint)
+
     def rolled(self) -> Memory:
         """Every conversation with the memory of the one before it in the batch: a control for experiments."""
-        return Memory(self.slots.roll(1, dims=1), self.turns[-1:] + self.turns[:-1], self.fingerprint)
+        return self.take([index - 1 for index in range(self.batch_size)])
 
     @staticmethod
     def stack(memories: Sequence[Memory]) -> Memory:

@@ -165,6 +165,11 @@ class MemoryAwareConfig:
         """Updates of all phases."""
         return sum(phase.steps for phase in self.phases)
 
+    @property
+    def longest(self) -> int:
+        """Turns of the longest conversations."""
+        return max(phase.turns for phase in self.phases)
+
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -78,7 +78,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     if team.leads:
         claim(out, run, tokenizer)
         team.wait()
-    run = replace(run, model=run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens))
+    model = replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.memory_aware.longest)
+    run = replace(run, model=model)
     torch.manual_seed(run.seed)
     trainee = Trainee(ReactiveTransformer(run.model)).to(device)
     stages: list[Stage] = [
