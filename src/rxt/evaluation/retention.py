@@ -1,24 +1,41 @@
 """How often a fact is recalled, by how many turns ago it was told.
 
-Every question gets its own generated conversation: a fact is told, other turns follow, and exactly ``distance`` turns
-later it is asked. The model's own answers are memorized on the way, as in a chat. Three controls answer the same
-questions: from a fresh memory, from another conversation's memory, and by chance.
+Every question gets its own generated conversation, and the model's own answers are remembered on the way, as in a chat.
+The questions of the curve are asked three times more under controls: out of a fresh state, out of another conversation's
+state, and by chance.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from rxt.data.everyday import EverydayConfig, EverydayConversation, Split, correct, generate, retention_conversation, values_of
+from rxt.data.everyday import (
+    EverydayConfig,
+    EverydayConversation,
+    Split,
+    capacity_conversation,
+    changed_conversation,
+    correct,
+    never_told_conversation,
+    retention_conversation,
+    values_of,
+)
 from rxt.errors import UserError
 from rxt.evaluation.subject import State, Subject
 from rxt.evaluation.walk import even_batches, walk
 
 BATCH = 64
-MIXED_TURNS = 16
-"""Turns of the conversations in which changed facts and facts never told are asked."""
+CHANGED_WITHIN = 16
+"""Changed facts are asked for up to so many turns after the change."""
+NEVER_TOLD_TURNS = 16
+"""Turns before the questions about what was never told, at most."""
+SPECIAL_QUESTIONS = 4
+"""Changed facts and facts never told: so many times the questions of one distance."""
+
+Control = Literal["reset", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -36,55 +53,105 @@ class Score:
         return Score(self.right + other.right, self.asked + other.asked)
 
 
+NOTHING = Score(0, 0)
+
+
 @dataclass(frozen=True)
 class Retention:
-    """The curve and its controls."""
+    """The curve, its controls, and harder questions."""
 
     by_distance: dict[int, Score]
-    reset: Score
-    """The memory is a fresh one when the question is asked."""
-    shuffled: Score
-    """The memory is that of another conversation."""
+    reset: dict[int, Score]
+    """The same questions out of a fresh state."""
+    shuffled: dict[int, Score]
+    """The same questions out of another conversation's state."""
     chance: float
     """Expected of a random value of the kind asked for."""
+    distracted: Score
+    """Those questions of the curve where a fact of the same kind was told of somebody else too."""
     changed: Score
-    """Facts that had another value before, in conversations of ``MIXED_TURNS`` turns."""
+    """Facts that had another value before, asked for within ``CHANGED_WITHIN`` turns: the newest counts."""
     never_told: Score
     """Facts that were never told, recognised as such."""
+    capacity: dict[tuple[int, int], Score]
+    """By (facts told in all, distance)."""
 
     def between(self, first: int, last: int) -> Score:
         """All questions at distances ``first`` … ``last`` together."""
-        return sum((score for distance, score in self.by_distance.items() if first <= distance <= last), Score(0, 0))
+        return total(score for distance, score in self.by_distance.items() if first <= distance <= last)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked."""
+
+    distances: tuple[int, ...]
+    questions: int
+    """At every distance of the curve, and in every cell of the capacity table."""
+    facts: tuple[int, ...] = ()
+    """Numbers of facts told in one conversation; none leaves the capacity table out."""
+    capacity_distances: tuple[int, ...] = (1, 4, 16, 64)
+
+    def __post_init__(self) -> None:
+        if self.questions < 2:
+            raise UserError(f"ask at least two questions, found {self.questions}: each one's control is the state of another")
+        if not self.distances or min(self.distances) < 1:
+            raise UserError("retention needs distances, of one turn at least")
+
+    @property
+    def total(self) -> int:
+        """Questions in all, without the controls."""
+        return self.questions * (len(self.distances) + 2 * SPECIAL_QUESTIONS + len(self.facts) * len(self.capacity_distances))
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """All questions together."""
+    return sum(scores, NOTHING)
 
 
 def measure_retention(
-    subject: Subject[State],
-    split: Split,
-    distances: Sequence[int],
-    questions: int,
-    seed: int,
-    report: Callable[[int], None] = lambda done: None,
+    subject: Subject[State], split: Split, plan: Plan, seed: int, report: Callable[[int], None] = lambda done: None
 ) -> Retention:
-    """Ask ``questions`` questions, two at least, at every distance; ``report`` hears how many were asked."""
-    if questions < 2:
-        raise UserError(f"ask at least two questions, found {questions}: each one's control is the memory of another")
+    """Ask what the plan says; ``report`` hears how many questions were asked."""
     by_distance: dict[int, Score] = {}
-    reset = shuffled = Score(0, 0)
+    controls: dict[Control, dict[int, Score]] = {"reset": {}, "shuffled": {}}
+    distracted = NOTHING
     chances: list[float] = []
-    for distance in distances:
-        score = Score(0, 0)
-        for part in even_batches(questions, BATCH):
+    for distance in plan.distances:
+        by_distance[distance] = NOTHING
+        controls["reset"][distance] = controls["shuffled"][distance] = NOTHING
+        for part in even_batches(plan.questions, BATCH):
             cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index) for index in part]
             result = walk(subject, [queries(case) for case in cases], seed)
-            score += _count(cases, [answers[-1] for answers in result.answers])
-            reset += _count(cases, _last_answers(subject, cases, subject.start(len(cases), seed)))
+            right = _right(cases, [answers[-1] for answers in result.answers])
+            by_distance[distance] += _score(right)
+            distracted += _score([was for was, case in zip(right, cases, strict=True) if has_distractor(case)])
             others = subject.take(result.before_last_query, [row - 1 for row in range(len(cases))])
-            shuffled += _count(cases, _last_answers(subject, cases, others))
+            fresh = subject.start(len(cases), seed)
+            controls["reset"][distance] += _score(_right(cases, _last_answers(subject, cases, fresh)))
+            controls["shuffled"][distance] += _score(_right(cases, _last_answers(subject, cases, others)))
             chances += [1 / min(EverydayConfig().values, len(values_of(case.questions[-1].kind))) for case in cases]
             report(len(cases))
-        by_distance[distance] = score
-    changed, never_told = _mixed(subject, split, questions, seed)
-    return Retention(by_distance, reset, shuffled, sum(chances) / len(chances), changed, never_told)
+
+    def ask(make: Callable[[int], EverydayConversation], questions: int) -> Score:
+        score = NOTHING
+        for part in even_batches(questions, BATCH):
+            cases = [make(index) for index in part]
+            answers = walk(subject, [queries(case) for case in cases], seed).answers
+            score += _score(_right(cases, [said[-1] for said in answers]))
+            report(len(cases))
+        return score
+
+    special = SPECIAL_QUESTIONS * plan.questions
+    changed = ask(lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index), special)
+    never_told = ask(lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index), special)
+    capacity = {
+        (facts, distance): ask(lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index), plan.questions)
+        for facts in plan.facts
+        for distance in plan.capacity_distances
+    }
+    chance = sum(chances) / len(chances)
+    return Retention(by_distance, controls["reset"], controls["shuffled"], chance, distracted, changed, never_told, capacity)
 
 
 def interval(score: Score, seed: int = 0, samples: int = 1_000) -> tuple[float, float]:
@@ -101,18 +168,10 @@ def queries(case: EverydayConversation) -> list[str]:
     return [interaction.query for interaction in case.conversation.interactions]
 
 
-def _mixed(subject: Subject[State], split: Split, conversations: int, seed: int) -> tuple[Score, Score]:
-    """Changed facts and facts never told, in ordinary conversations."""
-    changed = never_told = Score(0, 0)
-    for part in even_batches(conversations, BATCH):
-        cases = [generate(split, MIXED_TURNS, seed, index) for index in part]
-        result = walk(subject, [queries(case) for case in cases], seed)
-        for case, answers in zip(cases, result.answers, strict=True):
-            for question in case.questions:
-                point = Score(int(correct(question, answers[question.turn])), 1)
-                changed += point if question.changed else Score(0, 0)
-                never_told += point if question.value is None else Score(0, 0)
-    return changed, never_told
+def has_distractor(case: EverydayConversation) -> bool:
+    """Whether somebody else's fact of the kind asked for was told too."""
+    asked = case.questions[-1]
+    return any(fact.kind == asked.kind and fact.subject != asked.subject for fact in case.facts)
 
 
 def _last_answers(subject: Subject[State], cases: Sequence[EverydayConversation], state: State) -> list[str]:
@@ -121,6 +180,9 @@ def _last_answers(subject: Subject[State], cases: Sequence[EverydayConversation]
     return [subject.template.answer_text(ids) for ids in subject.answer(prompts, state)]
 
 
-def _count(cases: Sequence[EverydayConversation], answers: Sequence[str]) -> Score:
-    right = sum(correct(case.questions[-1], answer) for case, answer in zip(cases, answers, strict=True))
-    return Score(right, len(cases))
+def _right(cases: Sequence[EverydayConversation], answers: Sequence[str]) -> list[bool]:
+    return [correct(case.questions[-1], answer) for case, answer in zip(cases, answers, strict=True)]
+
+
+def _score(right: Sequence[bool]) -> Score:
+    return Score(sum(right), len(right))

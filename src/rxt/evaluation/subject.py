@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from rxt.data.collate import collate_rows
 from rxt.data.template import Encoded, Template
+from rxt.generation.conversation import load_model
 from rxt.generation.generate import generate
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -83,6 +85,12 @@ class Reactive(Subject[Memory]):
 
     def state_bytes(self, state: Memory) -> int:
         return state.nbytes
+
+
+def load_subject(source: str | Path | None = None) -> Reactive:
+    """A model folder or hub id, ready to be measured; the bundled model when not given."""
+    model, tokenizer = load_model(source)
+    return Reactive(model, Template.of_model(model.config, tokenizer))
 
 
 def as_rows(sequences: Sequence[list[int]], template: Template) -> tuple[Tensor, Tensor]:

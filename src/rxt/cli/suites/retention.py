@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,23 +17,26 @@ from rxt.cli.suites.common import progress_bar, write_numbers
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
-    from rxt.evaluation.retention import Score
+    from rxt.evaluation.retention import Retention, Score
 
-BAR = 40
+BAR = 30
+GROUPS = ((1, 4), (5, 16), (17, 32), (33, 64), (65, 128), (129, 256))
 
 
 @dataclass(frozen=True)
 class RetentionOptions:
-    """Recall by distance: how often a fact is recalled, by how many turns ago it was told."""
+    """How often a fact is recalled, by how many turns ago it was told; with the memory reset, with another's, and by chance."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
     """Of the generator. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
-    distances: str = "1-16"
-    """In turns: a range as in 1-16, or a list as in 1,2,4,8."""
+    distances: str = "1-16,20,24,28,32,40,48,56,64"
+    """In turns: ranges as in 1-16 and single ones as in 64, with commas between."""
     questions: int = 64
-    """At every distance."""
+    """At every distance, and in every cell of the capacity table."""
+    facts: str = "1,2,4,8,16"
+    """Rows of the capacity table: facts told in one conversation, as distances are written; none leaves the table out."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -46,79 +49,114 @@ def run(argv: list[str]) -> int:
 
 def retention(options: RetentionOptions) -> int:
     """The curve, its controls, and how far the model was trained."""
-    from rxt.data.template import Template
-    from rxt.evaluation.retention import interval, measure_retention
-    from rxt.evaluation.subject import Reactive
-    from rxt.generation.conversation import load_model
+    from rxt.evaluation.retention import Plan, measure_retention
+    from rxt.evaluation.subject import load_subject
 
-    distances = parse_distances(options.distances)
-    if options.questions < 2:
-        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
+    facts = () if options.facts == "none" else tuple(parse_numbers("--facts", options.facts))
+    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts)
     if options.json:
         check_writable(options.json)
-    model, tokenizer = load_model(options.model or None)
-    subject = Reactive(model, Template.of_model(model.config, tokenizer))
+    subject = load_subject(options.model or None)
     with progress_bar() as progress:
-        task = progress.add_task("asking", total=options.questions * len(distances))
-        report: Callable[[int], None] = lambda done: progress.advance(task, done)  # noqa: E731
-        result = measure_retention(subject, options.split, distances, options.questions, options.seed, report)
-
+        task = progress.add_task("asking", total=plan.total)
+        result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(task, done))
     console = Console()
-    table = Table(title=f"recall by distance, split {options.split}, seed {options.seed}")
+    console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
+    if result.capacity:
+        console.print(_capacity(result, plan.facts, plan.capacity_distances))
+    trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
+    console.print(f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before")
+    if options.json:
+        write_numbers(options.json, numbers_of(result, options, subject.trained_turns))
+    return 0
+
+
+def _curve(result: Retention, title: str) -> Table:
+    from rxt.evaluation.retention import interval, total
+
+    table = Table(title=title)
     for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
         table.add_column(name, justify="left" if not name else "right")
 
     def row(name: str, score: Score) -> None:
-        if not score.asked:
-            return
-        low, high = interval(score)
-        table.add_row(
-            name, str(score.right), str(score.asked), f"{score.share:.3f}", f"{low:.3f}-{high:.3f}", "█" * round(BAR * score.share)
-        )
+        if score.asked:
+            low, high = interval(score)
+            bar = "█" * round(BAR * score.share)
+            table.add_row(name, str(score.right), str(score.asked), f"{score.share:.3f}", f"{low:.3f}-{high:.3f}", bar)
 
     for distance, score in result.by_distance.items():
         row(str(distance), score)
     table.add_section()
-    groups = [(first, last) for first, last in ((1, 8), (9, 16), (17, 32), (33, 64)) if result.between(first, last).asked]
-    for first, last in groups:
+    for first, last in GROUPS:
         row(f"{first}-{last}", result.between(first, last))
-    row("changed facts", result.changed)
-    row("never told", result.never_told)
     table.add_section()
-    row("memory reset", result.reset)
-    row("other memory", result.shuffled)
+    row("of these, same kind told of others", result.distracted)
+    row("changed: the newest value", result.changed)
+    row("never told: says so", result.never_told)
+    table.add_section()
+    row("memory reset", total(result.reset.values()))
+    row("another's memory", total(result.shuffled.values()))
     table.add_row("chance", "", "", f"{result.chance:.3f}", "", "")
-    console.print(table)
-    if options.json:
-        numbers = {
-            "model": options.model or "bundled",
-            "split": options.split,
-            "seed": options.seed,
-            "recall_by_distance": {str(distance): share(score) for distance, score in result.by_distance.items()},
-            "questions_by_distance": {str(distance): score.asked for distance, score in result.by_distance.items()},
-            "recall_by_group": {f"{first}-{last}": share(result.between(first, last)) for first, last in groups},
-            "changed": share(result.changed),
-            "never_told": share(result.never_told),
-            "controls": {"reset": share(result.reset), "shuffled": share(result.shuffled), "chance": result.chance},
-        }
-        write_numbers(options.json, numbers)
-    return 0
+    return table
 
 
-def share(score: Score) -> float | None:
-    """For JSON, which has no NaN: None where nothing was asked."""
-    return score.share if score.asked else None
+def _capacity(result: Retention, facts: Sequence[int], distances: Sequence[int]) -> Table:
+    table = Table(title="recall by facts told in the conversation, one a turn, and distance")
+    table.add_column("facts", justify="right")
+    for distance in distances:
+        table.add_column(f"{distance} turns ago", justify="right")
+    for count in facts:
+        table.add_row(str(count), *(f"{result.capacity[count, distance].share:.3f}" for distance in distances))
+    return table
 
 
-def parse_distances(text: str) -> list[int]:
-    """``1-4`` or ``1,2,8`` -> the distances, rising."""
+def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int | None) -> dict[str, object]:
+    """The JSON of a measurement; recall is None where nothing was asked."""
+    from rxt.evaluation.retention import interval, total
+
+    def share(score: Score) -> float | None:
+        return score.share if score.asked else None
+
+    groups = {f"{first}-{last}": result.between(first, last) for first, last in GROUPS}
+    curve = result.by_distance
+    return {
+        "model": options.model or "bundled",
+        "split": options.split,
+        "seed": options.seed,
+        "trained_turns": trained_turns,
+        "tested_turns": max(curve),
+        "recall_by_distance": {str(distance): share(score) for distance, score in curve.items()},
+        "intervals_by_distance": {str(distance): interval(score) for distance, score in curve.items()},
+        "questions_by_distance": {str(distance): score.asked for distance, score in curve.items()},
+        "recall_by_group": {name: share(score) for name, score in groups.items() if score.asked},
+        "distracted": share(result.distracted),
+        "changed": share(result.changed),
+        "never_told": share(result.never_told),
+        "capacity": {
+            str(facts): {str(distance): share(score) for (of, distance), score in result.capacity.items() if of == facts}
+            for facts, _ in result.capacity
+        },
+        "controls": {
+            "reset": share(total(result.reset.values())),
+            "shuffled": share(total(result.shuffled.values())),
+            "chance": result.chance,
+        },
+        "controls_by_distance": {
+            "reset": {str(distance): share(score) for distance, score in result.reset.items()},
+            "shuffled": {str(distance): share(score) for distance, score in result.shuffled.items()},
+        },
+    }
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """``1-4`` or ``1,2,8`` -> the numbers, rising."""
     try:
-        distances: set[int] = set()
+        numbers: set[int] = set()
         for part in text.split(","):
             first, _, last = part.partition("-")
-            distances |= set(range(int(first), int(last or first) + 1))
+            numbers |= set(range(int(first), int(last or first) + 1))
     except ValueError:
-        distances = set()
-    if not distances or min(distances) < 1:
-        raise UserError(f"--distances {text}: write a range as in 1-16 or a list as in 1,2,4,8; distances are at least 1")
-    return sorted(distances)
+        numbers = set()
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"{option} {text}: write ranges as in 1-16 and single ones as in 64, with commas between; 1 is the least")
+    return sorted(numbers)

@@ -12,9 +12,14 @@ from rxt.data.everyday.generate import (
     Split,
     corpus_lines,
     generate,
-    retention_conversation,
 )
 from rxt.data.everyday.phrases import kinds, values_of
+from rxt.data.everyday.probes import (
+    capacity_conversation,
+    changed_conversation,
+    never_told_conversation,
+    retention_conversation,
+)
 from rxt.data.everyday.scoring import correct
 from rxt.data.everyday.wording import Fact
 
@@ -24,10 +29,13 @@ __all__ = [
     "Fact",
     "Question",
     "Split",
+    "capacity_conversation",
+    "changed_conversation",
     "corpus_lines",
     "correct",
     "generate",
     "kinds",
+    "never_told_conversation",
     "retention_conversation",
     "values_of",
 ]

@@ -37,8 +37,6 @@ USUAL_KINDS = (
 )
 FEWEST_VALUES = 40
 _KIND_TRIES = 8
-_MOST_BEFORE = 3
-"""Turns before the fact of a retention conversation, at most."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class EverydayConfig:
     """Different other people of one conversation, at most."""
     kinds: tuple[str, ...] = USUAL_KINDS
     """Kinds of facts spoken of; ``kinds()`` names them all."""
-    values: int = 48
+    values: int = 56
     """Values of each kind that occur, the best known first; ``values_of(kind)`` has them all."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -127,7 +125,7 @@ def _random(*parts: object) -> Random:
     return Random(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big"))
 
 
-class _Writer:
+class Writer:
     """Writes one conversation turn by turn."""
 
     def __init__(self, split: Split, purpose: str, turns: int, seed: int, index: int, config: EverydayConfig) -> None:
@@ -170,11 +168,13 @@ class _Writer:
             return "ask"
         return "small talk" if at < self.config.question_rate + self.config.small_talk_rate else "tell"
 
-    def new_fact(self) -> Fact | None:
-        """A fact not told before, or None when no value was found that fits."""
+    def new_fact(self, changeable: bool = False) -> Fact | None:
+        """A fact not told before, perhaps one that may change, or None when no value was found that fits."""
         for _ in range(_KIND_TRIES):
             subject, kind = self._slot()
             if (subject, kind.name) in self.facts or (subject, kind.name) in self.reserved:
+                continue
+            if changeable and not kind.phrases(subject).changeable:
                 continue
             value = self.picker.pick(kind.name, _values_for(kind, subject, self.config.values))
             if value is not None:
@@ -221,7 +221,7 @@ class _Writer:
 
     def _tell_or_change(self) -> bool:
         room = self.config.max_facts - len(self.facts)
-        if self.facts and self.rng.random() < self.config.change_rate and self._change():
+        if self.facts and self.rng.random() < self.config.change_rate and self._change_any():
             return True
         count = 1
         if self.rng.random() < self.config.multi_fact_rate:
@@ -231,28 +231,30 @@ class _Writer:
             self.tell(facts)
         return bool(facts)
 
-    def _change(self) -> bool:
+    def _change_any(self) -> bool:
         old = [f for f in self.facts.values() if f.phrases.changeable and (f.subject, f.kind) not in self.reserved and f.turn < self.turn]
-        if not old:
-            return False
-        fact = self.rng.choice(old)
+        return bool(old) and self.change(self.rng.choice(old)) is not None
+
+    def change(self, fact: Fact) -> Fact | None:
+        """Tell a new value of a fact, or do nothing when none was found that fits."""
         value = self.picker.pick(fact.kind, _values_for(kind_of(fact.kind), fact.subject, self.config.values))
         if value is None:
-            return False
+            return None
         changed = Fact(fact.subject, fact.kind, value, self.turn, changed=True)
         self._keep(changed)
         self._say(self.words.change(changed))
-        return True
+        return changed
 
     def _ask(self) -> bool:
         known = [fact for key, fact in self.facts.items() if key not in self.reserved]
-        if self.rng.random() < self.config.never_told_rate and self._ask_never_told():
+        if self.rng.random() < self.config.never_told_rate and self.ask_never_told():
             return True
         if known:
             self.ask(self.one_of(known))
         return bool(known)
 
-    def _ask_never_told(self) -> bool:
+    def ask_never_told(self) -> bool:
+        """Ask for something that was not told; False when nothing was found."""
         for _ in range(_KIND_TRIES):
             subject, kind = self._slot()
             if (subject, kind.name) not in self.facts and (subject, kind.name) not in self.reserved:
@@ -289,7 +291,7 @@ def generate(split: Split, turns: int, seed: int, index: int, config: EverydayCo
     """
     if turns < 2:
         raise UserError(f"everyday conversations: turns must be at least 2 (one to tell, one to ask), found {turns}")
-    writer = _Writer(split, "conversation", turns, seed, index, config)
+    writer = Writer(split, "conversation", turns, seed, index, config)
     for turn in range(turns - 1):
         if turns == 2 or (turn == turns - 2 and not writer.facts):
             writer.move("tell")
@@ -298,38 +300,6 @@ def generate(split: Split, turns: int, seed: int, index: int, config: EverydayCo
         else:
             writer.move(writer.random_move())
     writer.ask(writer.one_of(list(writer.facts.values())))
-    return writer.finish()
-
-
-def retention_conversation(
-    split: Split,
-    distance: int,
-    seed: int,
-    index: int,
-    config: EverydayConfig = EverydayConfig(),
-) -> EverydayConversation:
-    """A conversation whose last turn asks for a fact told exactly ``distance`` turns earlier, and not spoken of since.
-
-    The last of ``questions`` is that question. One to three turns come before the telling, of which the first tells
-    another fact, so that in test conversations the fact is part of a combination that training never shows. Between
-    telling and asking: other facts, small talk and other questions. Raises UserError for a distance below 1.
-    """
-    if distance < 1:
-        raise UserError(f"everyday conversations: distance must be at least 1, found {distance}")
-    writer = _Writer(split, "retention", distance + _MOST_BEFORE + 1, seed, index, config)
-    before = writer.rng.randint(1, _MOST_BEFORE)
-    writer.move("tell")
-    while writer.turn < before:
-        writer.move(writer.random_move())
-    writer.reserved = {(question.subject, question.kind) for question in writer.questions}
-    target = None
-    while target is None:
-        target = writer.new_fact()
-    writer.reserved = {(target.subject, target.kind)}
-    writer.tell([target])
-    while writer.turn < before + distance:
-        writer.move(writer.random_move())
-    writer.ask(target)
     return writer.finish()
 
 
