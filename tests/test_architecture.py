@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "training": BASE | {"model", "data", "generation"},
     "server": BASE | {"model", "data", "generation"},
     "evaluation": BASE | {"model", "data", "generation"},
+    "baselines": BASE | {"model", "data", "generation", "training", "evaluation"},
     "cli": None,  # on top of everything
     "__init__": None,  # the public names, loaded when they are asked for
     "__main__": None,

@@ -44,6 +44,15 @@ class KVCache:
         shape = (layers, batch_size, heads, length, head_dim)
         return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
 
+    def first(self, length: int) -> KVCache:
+        """The first ``length`` entries in the same storage: a step looks at the whole cache that it is given, so give it no more."""
+        return KVCache(self.keys[:, :, :, :length], self.values[:, :, :, :length])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all entries."""
+        return self.keys.nbytes + self.values.nbytes
+
     def at(self, positions: Tensor) -> list[LayerCache]:
         """The caches of all layers, ready to take tokens at ``positions`` (B, T)."""
         steps = torch.arange(self.keys.shape[3], device=positions.device)
