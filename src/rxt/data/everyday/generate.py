@@ -82,6 +82,8 @@ class EverydayConfig:
     """Of the questions: about something that was not told."""
     surface_rate: float = 0.15
     """Of the user's messages: typed less carefully."""
+    paraphrase_rate: float = 0.0
+    """Of the user's messages about one fact: said in one of the many ways of ``paraphrases``, for training."""
     max_facts: int = 16
     """Facts alive at once; when reached, only changes, questions and small talk follow."""
     distance_evenness: float = 2.0
@@ -134,7 +136,8 @@ class Writer:
             raise UserError(f"there is no split {split!r}; choose one of {', '.join(_FAMILY)}")
         family = _FAMILY[split]
         self.rng = _random("plan", purpose, family, seed, index, turns)
-        self.words = Wording(_random("words", purpose, family, seed, index, turns), split == "test-unseen-phrasings", config.surface_rate)
+        words = _random("words", purpose, family, seed, index, turns)
+        self.words = Wording(words, split == "test-unseen-phrasings", config.surface_rate, config.paraphrase_rate)
         self.config = config
         self.turns = turns
         self.picker = ValuePicker(family, self.rng)

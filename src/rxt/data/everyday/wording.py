@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
+from rxt.data.everyday.paraphrases import Paraphrases, frames, paraphrases
 from rxt.data.everyday.phrase_types import (
     CHANGE_ACKS,
     NEVER_TOLD,
@@ -72,40 +73,43 @@ class Wording:
     """All words of one conversation, drawn from ``rng``.
 
     ``unseen`` uses held-out phrasings only, for telling, changing and asking; ``surface_rate`` is the share of the
-    user's messages that are typed less carefully (lower case, no full stop, contracted, with a lead-in).
+    user's messages that are typed less carefully (lower case, no full stop, contracted, with a lead-in);
+    ``paraphrase_rate`` the share of those about one fact that are said in one of the many ways of ``paraphrases``.
     """
 
-    def __init__(self, rng: Random, unseen: bool, surface_rate: float) -> None:
+    def __init__(self, rng: Random, unseen: bool, surface_rate: float, paraphrase_rate: float = 0.0) -> None:
         self._rng = rng
         self._unseen = unseen
         self._surface_rate = 0.0 if unseen else surface_rate
+        self._paraphrase_rate = 0.0 if unseen else paraphrase_rate
 
     def tell(self, facts: list[Fact]) -> tuple[str, str]:
         """A message that tells the facts, and the answer that takes note of them."""
         if len(facts) > 1:
             return self._tell_several(facts)
         (fact,) = facts
-        template = self._typed(self._rng.choice(self._tell_templates(fact)), _TELL_STARTS)
+        template = self._paraphrased_tell(fact) or self._typed(self._rng.choice(self._tell_templates(fact)), _TELL_STARTS)
         return _upper_unless_typed(template, fact), self._ack(fact)
 
     def change(self, fact: Fact) -> tuple[str, str]:
         """A message that tells the fact's new value, and the answer that takes note of it."""
         phrases = fact.phrases
         template = self._rng.choice(phrases.change_held_out if self._unseen else phrases.change)
+        template = self._paraphrased_change(fact) or self._typed(template, ())
         acks = CHANGE_ACKS if self._rng.random() < 0.5 else phrases.ack
         answer = _upper_first(_fill(self._rng.choice(acks), fact.subject, fact.value))
-        return _upper_unless_typed(self._typed(template, ()), fact), answer
+        return _upper_unless_typed(template, fact), answer
 
     def ask(self, fact: Fact) -> tuple[str, str]:
         """A question about the fact and its right answer."""
         answer = _upper_first(_fill(self._rng.choice(fact.phrases.answer), fact.subject, fact.value))
-        return self._question(fact.phrases, fact.subject), answer
+        return self._question(fact.kind, fact.subject), answer
 
     def ask_never_told(self, subject: str, kind: str) -> tuple[str, str]:
         """A question about something never told, and the answer that says so."""
         phrases = kind_of(kind).phrases(subject)
         answer = self._rng.choice(NEVER_TOLD).format(topic=_fill(phrases.topic, subject))
-        return self._question(phrases, subject), answer
+        return self._question(kind, subject), answer
 
     def small_talk(self, greeting: bool = False) -> tuple[str, str]:
         """A message that tells and asks no fact, and an answer to it."""
@@ -139,9 +143,49 @@ class Wording:
         acks = shared if self._rng.random() < 0.3 else fact.phrases.ack
         return _upper_first(_fill(self._rng.choice(acks), fact.subject, fact.value))
 
-    def _question(self, phrases: Phrases, subject: str) -> str:
-        template = self._rng.choice(phrases.ask_held_out if self._unseen else phrases.ask)
-        return _fill(self._typed(template, _ASK_STARTS), subject)
+    def _question(self, kind: str, subject: str) -> str:
+        phrases = kind_of(kind).phrases(subject)
+        template = self._paraphrased_question(kind, subject)
+        if template is None:
+            template = self._typed(self._rng.choice(phrases.ask_held_out if self._unseen else phrases.ask), _ASK_STARTS)
+        return _fill(template, subject)
+
+    def _paraphrased_tell(self, fact: Fact) -> str | None:
+        """A way to tell the fact out of ``paraphrases``, now and then."""
+        clauses = self._paraphrases(fact.kind, fact.subject).tell
+        return self._framed(clauses, frames().tell) if clauses else None
+
+    def _paraphrased_change(self, fact: Fact) -> str | None:
+        clauses = self._paraphrases(fact.kind, fact.subject).change
+        return self._framed(clauses, frames().change) if clauses else None
+
+    def _paraphrased_question(self, kind: str, subject: str) -> str | None:
+        ways = self._paraphrases(kind, subject)
+        if not ways.ask:
+            return None
+        way = self._rng.random()
+        if way < 0.5:
+            template = self._rng.choice(ways.ask)
+        elif way < 0.75:
+            template = self._rng.choice(frames().indirect).replace("{c}", self._rng.choice(ways.indirect))
+        else:
+            template = self._rng.choice(frames().noun).replace("{n}", self._rng.choice(ways.noun))
+        return self._typed(_upper_first(template), _ASK_STARTS if way < 0.5 else ())
+
+    def _paraphrases(self, kind: str, subject: str) -> Paraphrases:
+        """Ways to speak of a kind, or none when it is not the turn of a paraphrase."""
+        if not self._paraphrase_rate or self._rng.random() >= self._paraphrase_rate:
+            return Paraphrases()
+        return paraphrases(kind, subject == "me")
+
+    def _framed(self, clauses: tuple[str, ...], around: tuple[str, ...]) -> str:
+        """A clause as a sentence: half of the time in a frame."""
+        clause = self._rng.choice(clauses)
+        if self._rng.random() < 0.5:
+            return self._typed(_upper_first(clause) + ".", _TELL_STARTS)
+        frame = self._rng.choice(around)
+        framed = _upper_first(frame.replace("{c}", _upper_first(clause) if frame.startswith("{c}") else clause))
+        return self._typed(framed if framed[-1] in ".!?" else framed + ".", ())
 
     def _typed(self, template: str, starts: tuple[str, ...]) -> str:
         """``template`` as typed in a hurry, now and then. Values are filled in later, so they keep their spelling."""
