@@ -70,7 +70,8 @@ def paraphrases(kind: str, mine: bool) -> Paraphrases:
     if kind in PETS:
         return own + blocks[f"pet {whose}"].filled(("PET", kind))
     if kind in FAVOURITES:
-        return own + blocks[f"favourite {whose}"].filled(("PLURAL", f"{kind}s"), ("NOUN", kind))
+        value = "the {v}" if kind == "animal" else "{v}"
+        return own + blocks[f"favourite {whose}"].filled(("PLURAL", f"{kind}s"), ("NOUN", kind), ("{v}", value))
     return own
 
 
