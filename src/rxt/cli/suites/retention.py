@@ -14,6 +14,7 @@ from rich.table import Table
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
+from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class RetentionOptions:
     """At every distance, and in every cell of the capacity table."""
     facts: str = "1,2,4,8,16"
     """Rows of the capacity table: facts told in one conversation, as distances are written; none leaves the table out."""
+    kinds: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KIND"), tyro.conf.UseAppendAction] = ()
+    """A kind of fact to ask for, when not the usual ones; repeatable."""
+    values: int = EverydayConfig().values
+    """Values of each kind that occur."""
+    history_tokens: int | None = None
+    """Of a model that reads its history again (rxt train --baseline history): it reads the last so many tokens only."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -49,14 +56,15 @@ def run(argv: list[str]) -> int:
 
 def retention(options: RetentionOptions) -> int:
     """The curve, its controls, and how far the model was trained."""
+    from rxt.baselines.subjects import load_any
     from rxt.evaluation.retention import Plan, measure_retention
-    from rxt.evaluation.subject import load_subject
 
     facts = () if options.facts == "none" else tuple(parse_numbers("--facts", options.facts))
-    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts)
+    everyday = EverydayConfig(kinds=options.kinds or EverydayConfig().kinds, values=options.values)
+    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, everyday=everyday)
     if options.json:
         check_writable(options.json)
-    subject = load_subject(options.model or None)
+    subject = load_any(options.model or None, options.history_tokens)
     with progress_bar() as progress:
         task = progress.add_task("asking", total=plan.total)
         result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(task, done))
