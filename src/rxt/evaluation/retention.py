@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rxt.data.everyday import (
@@ -91,7 +91,7 @@ class Plan:
     facts: tuple[int, ...] = ()
     """Numbers of facts told in one conversation; none leaves the capacity table out."""
     capacity_distances: tuple[int, ...] = (1, 4, 16, 64)
-    everyday: EverydayConfig = EverydayConfig()
+    everyday: EverydayConfig = field(default_factory=EverydayConfig)
     """The kinds of facts and how many values of each."""
 
     def __post_init__(self) -> None:
