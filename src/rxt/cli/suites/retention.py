@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -59,6 +58,8 @@ def retention(options: RetentionOptions) -> int:
     from rxt.baselines.subjects import load_any
     from rxt.evaluation.retention import Plan, measure_retention
 
+    if options.questions < 2:
+        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
     facts = () if options.facts == "none" else tuple(parse_numbers("--facts", options.facts))
     everyday = EverydayConfig(kinds=options.kinds or EverydayConfig().kinds, values=options.values)
     plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, everyday=everyday)
@@ -71,7 +72,7 @@ def retention(options: RetentionOptions) -> int:
     console = Console()
     console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
     if result.capacity:
-        console.print(_capacity(result, plan.facts, plan.capacity_distances))
+        console.print(_capacity(result))
     trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
     console.print(f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before")
     if options.json:
@@ -82,7 +83,8 @@ def retention(options: RetentionOptions) -> int:
 def _curve(result: Retention, title: str) -> Table:
     from rxt.evaluation.retention import interval, total
 
-    table = Table(title=title)
+    caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"
+    table = Table(title=title, caption=caption)
     for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
         table.add_column(name, justify="left" if not name else "right")
 
@@ -98,9 +100,9 @@ def _curve(result: Retention, title: str) -> Table:
     for first, last in GROUPS:
         row(f"{first}-{last}", result.between(first, last))
     table.add_section()
-    row("of these, same kind told of others", result.distracted)
-    row("changed: the newest value", result.changed)
-    row("never told: says so", result.never_told)
+    row("distracted", result.distracted)
+    row("changed", result.changed)
+    row("never told", result.never_told)
     table.add_section()
     row("memory reset", total(result.reset.values()))
     row("another's memory", total(result.shuffled.values()))
@@ -108,7 +110,8 @@ def _curve(result: Retention, title: str) -> Table:
     return table
 
 
-def _capacity(result: Retention, facts: Sequence[int], distances: Sequence[int]) -> Table:
+def _capacity(result: Retention) -> Table:
+    facts, distances = (sorted(set(numbers)) for numbers in zip(*result.capacity, strict=True))
     table = Table(title="recall by facts told in the conversation, one a turn, and distance")
     table.add_column("facts", justify="right")
     for distance in distances:
