@@ -304,9 +304,7 @@ def test_the_smoke_recipe_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_baseline_is_trained_by_the_same_loop_and_measured(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert train(out, "--baseline", kind) == 0
-    assert f"measure it with  rxt eval retention {out}/model" in " ".join(capsys.readouterr().err.split()).replace(
-        "retention ", "retention "
-    )
+    assert "measure it with rxt eval retention" in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in sorted(out.glob("[0-9]-*"))] == ["1-joint", "2-interaction", "4-memory-aware"]
     assert json.loads((out / "model" / "config.json").read_text())["baseline"] == kind
     assert json.loads((out / "model" / "config.json").read_text())["trained_turns"] == 2
