@@ -24,10 +24,10 @@ MAY_IMPORT = {
     "data": BASE,
     "interop": BASE | {"model"},
     "generation": BASE | {"model", "data"},
-    "training": BASE | {"model", "data", "generation"},
+    "training": BASE | {"model", "data", "generation", "evaluation", "baselines"},
     "server": BASE | {"model", "data", "generation"},
     "evaluation": BASE | {"model", "data", "generation"},
-    "baselines": BASE | {"model", "data", "generation", "training", "evaluation"},
+    "baselines": BASE | {"model", "data", "generation", "evaluation"},
     "cli": None,  # on top of everything
     "__init__": None,  # the public names, loaded when they are asked for
     "__main__": None,

@@ -9,13 +9,30 @@ import pytest
 
 from rxt.cli.eval import SUITES
 from rxt.cli.main import main
-from rxt.cli.suites.retention import parse_distances
+from rxt.cli.suites.retention import parse_numbers
 from rxt.errors import UserError
-from rxt.evaluation.perplexity import AnswerScore, Perplexity
-from rxt.evaluation.retention import Retention, Score
+from rxt.evaluation.bootstrap import Estimate
+from rxt.evaluation.perplexity import AnswerScore, Perplexity, TurnScore
+from rxt.evaluation.retention import NOTHING, Plan, Retention, Score
 
-RETENTION = Retention({1: Score(3, 4), 2: Score(1, 4), 9: Score(0, 4)}, Score(1, 12), Score(2, 12), 0.05, Score(1, 1), Score(0, 0))
-PERPLEXITY = Perplexity(AnswerScore(7, 1.0, 0.5, 2.0), AnswerScore(7, 2.0, 0.25, 3.0), AnswerScore(7, 2.5, 0.125, 3.5))
+RETENTION = Retention(
+    by_distance={1: Score(3, 4), 2: Score(1, 4), 9: Score(0, 4)},
+    reset={1: Score(1, 4), 2: NOTHING, 9: Score(0, 4)},
+    shuffled={1: Score(1, 4), 2: Score(1, 4), 9: Score(0, 4)},
+    chance=0.05,
+    distracted=Score(1, 2),
+    changed=Score(1, 1),
+    never_told=NOTHING,
+    capacity={(1, 1): Score(4, 4), (1, 4): Score(2, 4), (1, 16): Score(1, 4), (1, 64): Score(0, 4)},
+)
+PERPLEXITY = Perplexity(
+    kept=AnswerScore(7, 1.0, 0.5, 2.0),
+    reset=AnswerScore(7, 2.0, 0.25, 3.0),
+    shuffled=AnswerScore(7, 2.5, 0.125, 3.5),
+    by_turn={turn: TurnScore(7, 1.0, 2.0, 3.0) for turn in range(1, 19)},
+    worth=Estimate(1.0, 0.5, 1.5),
+    later_worth=Estimate(float("nan"), float("nan"), float("nan")),
+)
 GOOD = {"interactions": [{"query": "my name is Ann", "answer": "hello Ann"}, {"query": "who am I?", "answer": "you are Ann"}]}
 
 
@@ -32,31 +49,38 @@ def test_retention_is_told_and_written(
     asked = []
 
     def measure(*arguments: object) -> Retention:
-        asked.append(arguments[1:5])
+        asked.append(arguments[1:4])
         return RETENTION
 
     monkeypatch.setattr("rxt.evaluation.retention.measure_retention", measure)
     out = tmp_path / "numbers.json"
-    options = ["--split", "validation", "--distances", "1,2,9", "--questions", "4", "--seed", "3", "--json", str(out)]
+    options = ["--split", "validation", "--distances", "1,2,9", "--questions", "4", "--facts", "1", "--seed", "3", "--json", str(out)]
     assert main(["eval", "retention", str(folder), *options]) == 0
-    assert asked == [("validation", [1, 2, 9], 4, 3)]
-    assert json.loads(out.read_text()) == {
+    assert asked == [("validation", Plan((1, 2, 9), 4, (1,)), 3)]
+    numbers = json.loads(out.read_text())
+    assert numbers.pop("intervals_by_distance").keys() == {"1", "2", "9"}
+    assert numbers == {
         "model": str(folder),
         "split": "validation",
         "seed": 3,
+        "trained_turns": None,
+        "tested_turns": 9,
         "recall_by_distance": {"1": 0.75, "2": 0.25, "9": 0.0},
         "questions_by_distance": {"1": 4, "2": 4, "9": 4},
-        "recall_by_group": {"1-8": 0.5, "9-16": 0.0},
+        "recall_by_group": {"1-4": 0.5, "5-16": 0.0},
+        "distracted": 0.5,
         "changed": 1.0,
         "never_told": None,
-        "controls": {"reset": 1 / 12, "shuffled": 2 / 12, "chance": 0.05},
+        "capacity": {"1": {"1": 1.0, "4": 0.5, "16": 0.25, "64": 0.0}},
+        "controls": {"reset": 1 / 8, "shuffled": 2 / 12, "chance": 0.05},
+        "controls_by_distance": {"reset": {"1": 0.25, "2": None, "9": 0.0}, "shuffled": {"1": 0.25, "2": 0.25, "9": 0.0}},
     }
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.json"]
     table = capsys.readouterr().out
-    for name in ("1-8", "9-16", "changed facts", "memory reset", "other memory", "chance"):
+    for name in ("1-4", "5-16", "distracted", "changed", "memory reset", "another's", "chance", "16 turns ago", "in training not known"):
         assert name in table
     assert "0.750" in table
-    assert "never told" not in table, "nothing was asked"
+    assert "│ never told" not in table.replace("  ", ""), "nothing was asked"
 
 
 def test_perplexity_is_told_and_written(
@@ -78,7 +102,13 @@ def test_perplexity_is_told_and_written(
         "accuracy": 0.5,
         "later_perplexity": pytest.approx(7.38906),
     }
-    assert set(written) == {"data", "tokens", "kept", "reset", "shuffled"}
+    assert (written["model"], written["seed"], written["conversations"]) == (str(folder), 1, 2)
+    assert written["by_turn"]["18"] == {"tokens": 7, "kept": 1.0, "reset": 2.0, "shuffled": 3.0}
+    assert written["worth"] == {"all": {"value": 1.0, "low": 0.5, "high": 1.5}, "later": None}
+    told = capsys.readouterr().out
+    assert "in all: 1.0000 nats a token (95 % interval 0.5000 to" in told
+    assert "2 more turns stand in the JSON" in told
+    assert "nan" not in told, "there was no later turn"
 
 
 def test_an_unfinished_file_leaves_the_old_one(
@@ -104,10 +134,10 @@ def test_an_unfinished_file_leaves_the_old_one(
         (["speed"], "there is no suite 'speed'"),
         (["retention", "--splitt", "test"], "unrecognized options: --splitt"),
         (["retention", "--split", "tests"], ""),
-        (["retention", "--distances", "0-3"], "--distances 0-3: write a range as in 1-16"),
-        (["retention", "--distances", "5-2"], "--distances 5-2: write a range"),
-        (["retention", "--distances", "1,x"], "--distances 1,x: write a range"),
-        (["retention", "--distances", ""], "--distances : write a range"),
+        (["retention", "--distances", "0-3"], "--distances 0-3: write ranges as in 1-16"),
+        (["retention", "--distances", "5-2"], "--distances 5-2: write ranges"),
+        (["retention", "--distances", "1,x"], "--distances 1,x: write ranges"),
+        (["retention", "--distances", ""], "--distances : write ranges"),
         (["retention", "--questions", "1"], "--questions 1: ask at least two"),
         (["retention", "nowhere"], "nowhere: no such folder"),
         (["retention", "nowhere", "--json", "no/such/folder/x.json"], "no/such/folder/x.json: there is no folder no/such/folder"),
@@ -133,11 +163,11 @@ def test_one_conversation_is_one_line(folder: Path, tmp_path: Path, capsys: pyte
 
 
 def test_distances_are_ranges_and_lists() -> None:
-    assert parse_distances("1-4") == [1, 2, 3, 4]
-    assert parse_distances("8,1,2,2") == [1, 2, 8]
-    assert parse_distances("1-3,16") == [1, 2, 3, 16]
+    assert parse_numbers("--distances", "1-4") == [1, 2, 3, 4]
+    assert parse_numbers("--distances", "8,1,2,2") == [1, 2, 8]
+    assert parse_numbers("--distances", "1-3,16") == [1, 2, 3, 16]
     with pytest.raises(UserError, match="--distances -1"):
-        parse_distances("-1")
+        parse_numbers("--distances", "-1")
 
 
 def test_the_help_names_the_suites(capsys: pytest.CaptureFixture[str]) -> None:

@@ -298,3 +298,20 @@ def test_the_smoke_recipe_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     chat = load_chat(out / "model")
     chat.ask("hello")
     assert chat.turns == 1
+
+
+@pytest.mark.parametrize("kind", ["history", "no-memory", "recurrent"])
+def test_a_baseline_is_trained_by_the_same_loop_and_measured(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    longer = ["--set", "model.decoder.max_length=128", "--set", "model.encoder.max_length=128"]  # every question fits
+    assert train(out, *longer, "--baseline", kind) == 0
+    assert "measure it with rxt eval retention" in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in sorted(out.glob("[0-9]-*"))] == ["1-joint", "2-interaction", "4-memory-aware"]
+    assert json.loads((out / "model" / "config.json").read_text())["baseline"] == kind
+    assert json.loads((out / "model" / "config.json").read_text())["trained_turns"] == 2
+    assert train(out, *longer) == 2, "another run is in this folder"
+    assert f"baseline was '{kind}'" in capsys.readouterr().err
+    numbers = tmp_path / "numbers.json"
+    asked = ["--distances", "1", "--questions", "2", "--facts", "none", "--json", str(numbers)]
+    assert main(["eval", "retention", str(out / "model"), *asked]) == 0
+    assert json.loads(numbers.read_text())["trained_turns"] == 2

@@ -3,137 +3,164 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 from small_model import MODEL, small_model, tokenizer
-from torch import Tensor
 
-from rxt.data.everyday import correct, retention_conversation
+from rxt.data.everyday import EverydayConfig, EverydayConversation, capacity_conversation, retention_conversation
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention
-from rxt.evaluation.retention import Score, interval, measure_retention
-from rxt.evaluation.walk import Walk
-from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.evaluation.retention import NOTHING, Plan, Score, has_distractor, interval, measure_retention, queries
+from rxt.evaluation.subject import Reactive, Subject
+
+Heard = tuple[tuple[str, ...], ...]
+"""What the person said in B conversations so far."""
+NEVER = "You haven't told me that yet."
 
 
 def template() -> Template:
     return Template(tokenizer(), "alpha", 4 * MODEL.max_length)  # so that no query is too long
 
 
-def model() -> ReactiveTransformer:
-    made = small_model()
-    longer = replace(MODEL.decoder, max_length=4 * MODEL.max_length)
-    made.config = replace(made.config, decoder=replace(longer, vocab_size=tokenizer().vocab_size))
-    object.__setattr__(made.config, "encoder", replace(made.config.encoder, max_length=4 * MODEL.max_length))
-    return made
+class Scripted(Subject[Heard]):
+    """Answers a conversation's last question rightly when its state is that conversation, and ``knows`` says so."""
+
+    def __init__(self, cases: Sequence[EverydayConversation], knows: Callable[[EverydayConversation], bool] = lambda case: True) -> None:
+        super().__init__(template(), trained_turns=5)
+        self.right = {tuple(queries(case)): case.questions[-1].value or NEVER for case in cases if knows(case)}
+        self.batches: list[int] = []
+
+    def start(self, batch_size: int, seed: int) -> Heard:
+        return ((),) * batch_size
+
+    def answer(self, prompts: Sequence[list[int]], state: Heard, max_new_tokens: int = 48) -> list[list[int]]:
+        self.batches.append(len(prompts))
+        asked = [tokenizer().decode(prompt[2:-1]) for prompt in prompts]  # between [Q] and [A]
+        said = [self.right.get((*heard, query), "?") for heard, query in zip(state, asked, strict=True)]
+        return [tokenizer().encode(answer) for answer in said]
+
+    def remember(self, state: Heard, interactions: Sequence[list[int]]) -> Heard:
+        queries = [tokenizer().decode(ids[2 : ids.index(tokenizer().tokens.answer)]) for ids in interactions]
+        return tuple((*heard, query) for heard, query in zip(state, queries, strict=True))
+
+    def take(self, state: Heard, rows: Sequence[int]) -> Heard:
+        return tuple(state[row] for row in rows)
+
+    def join(self, states: Sequence[Heard]) -> Heard:
+        return tuple(heard for state in states for heard in state)
+
+    def state_bytes(self, state: Heard) -> int:
+        return 0
 
 
-class Rigged:
-    """Answers the last query of a walk rightly for chosen cases, and from other memories only where told so."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, right: set[int], reset: bool = False, shuffled: bool = False) -> None:
-        self.right, self.reset, self.shuffled = right, reset, shuffled
-        self.walks: list[int] = []
-        self.asked: list[tuple[int, Memory]] = []
-        self.memory: Memory | None = None
-        monkeypatch.setattr(retention, "walk", self.walk)
-        monkeypatch.setattr(retention, "answer_batch", self.answer_batch)
-
-    def walk(self, model: ReactiveTransformer, template: Template, conversations: Sequence[Sequence[str]], seed: int) -> Walk:
-        self.walks.append(len(conversations))
-        self.conversations = conversations
-        self.memory = model.init_memory(len(conversations), 77)
-        answers = tuple(
-            tuple(self.answer(queries) if index in self.right else "?" for _ in queries) for index, queries in enumerate(conversations)
-        )
-        return Walk(answers, self.memory)
-
-    def answer_batch(self, model: ReactiveTransformer, template: Template, prompts: Sequence[list[int]], memory: Memory) -> list[list[int]]:
-        self.asked.append((len(prompts), memory))
-        wanted = self.reset if len(self.asked) % 2 else self.shuffled
-        return [tokenizer().encode(self.answer(queries) if wanted else "?") for queries in self.conversations]
-
-    @staticmethod
-    def answer(queries: Sequence[str]) -> str:
-        return ANSWERS[tuple(queries)]
+def curve_cases(distances: Sequence[int], questions: int, seed: int) -> list[EverydayConversation]:
+    return [retention_conversation("test", d, seed, d * 1_000_000 + index) for d in distances for index in range(questions)]
 
 
-ANSWERS: dict[tuple[str, ...], str] = {}
+@pytest.fixture
+def no_specials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "SPECIAL_QUESTIONS", 0)
 
 
-def learn(distances: Sequence[int], questions: int, seed: int) -> None:
-    """Write down the right answers."""
-    for distance in distances:
-        for index in range(questions):
-            case = retention_conversation("test", distance, seed, distance * 1_000_000 + index)
-            ANSWERS[tuple(retention.queries(case))] = str(case.questions[-1].value)
-
-
-@pytest.fixture(autouse=True)
-def _no_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "_mixed", lambda *_: (Score(1, 2), Score(3, 4)))
-
-
+@pytest.mark.usefixtures("no_specials")
 def test_right_answers_are_counted_by_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 4)
-    learn([1, 3], 5, 9)
-    rigged = Rigged(monkeypatch, right={0, 2}, reset=True)
+    cases = curve_cases([1, 3], 5, 9)
+    known = cases[:2] + cases[5:9]  # 2 of the 5 at distance 1, 4 of the 5 at distance 3
+    subject = Scripted(known)
     done: list[int] = []
-    found = measure_retention(model(), template(), "test", [1, 3], 5, 9, done.append)
-    assert rigged.walks == [2, 3, 2, 3]
-    assert sum(done) == 10
-    assert found.by_distance == {1: Score(3, 5), 3: Score(3, 5)}  # index 0 of both batches, index 2 of the second
-    assert found.reset == Score(10, 10)
-    assert found.shuffled == Score(0, 10)
-    assert (found.changed, found.never_told) == (Score(1, 2), Score(3, 4))
-    assert found.between(1, 2) == Score(3, 5)
+    found = measure_retention(subject, "test", Plan((1, 3), 5), 9, done.append)
+    assert done == [2, 3, 2, 3]
+    assert max(subject.batches) == 3
+    assert found.by_distance == {1: Score(2, 5), 3: Score(4, 5)}
+    assert found.between(1, 2) == Score(2, 5)
     assert found.between(1, 9) == Score(6, 10)
-    assert found.between(4, 9) == Score(0, 0)
+    assert found.between(4, 9) == NOTHING
     assert math.isnan(found.between(4, 9).share)
-    assert 0 < found.chance < 0.2
+    distracted = [case for case in cases if has_distractor(case)]
+    assert found.distracted == Score(sum(case in known for case in distracted), len(distracted))
+    assert found.chance == pytest.approx(sum(1 / value_count(case) for case in cases) / 10)
+    assert found.capacity == {}
 
 
-def test_the_controls_use_a_fresh_memory_and_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    learn([2], 3, 9)
-    rigged = Rigged(monkeypatch, right=set(), shuffled=True)
-    subject = model()
-    found = measure_retention(subject, template(), "test", [2], 3, 9)
-    assert (found.reset, found.shuffled) == (Score(0, 3), Score(3, 3))
-    (_, reset), (_, shuffled) = rigged.asked
-    assert rigged.memory is not None
-
-    def same(first: Tensor, second: Tensor) -> bool:
-        return bool((first == second).all())
-
-    assert same(reset.slots, subject.init_memory(3, 9).slots)
-    assert [same(shuffled.select(row).slots, rigged.memory.select((row - 1) % 3).slots) for row in range(3)] == [True] * 3
-    assert not any(same(shuffled.select(row).slots, rigged.memory.select(row).slots) for row in range(3)), "nobody has its own"
+def value_count(case: EverydayConversation) -> int:
+    return min(EverydayConfig().values, len(retention.values_of(case.questions[-1].kind)))
 
 
-def test_every_question_is_asked_at_its_distance() -> None:
-    for distance in (1, 4):
-        for index in range(5):
-            case = retention_conversation("test", distance, 9, distance * 1_000_000 + index)
-            question = case.questions[-1]
-            assert question.turn == len(case.conversation.interactions) - 1
-            assert question.told_turn == question.turn - distance
-            assert correct(question, str(question.value))
+@pytest.mark.usefixtures("no_specials")
+def test_the_controls_see_a_fresh_state_and_anothers() -> None:
+    """Who remembers everything answers nothing under the controls; who guesses right without a state answers under both."""
+    cases = curve_cases([2], 6, 9)
+    found = measure_retention(Scripted(cases), "test", Plan((2,), 6), 9)
+    assert (found.by_distance[2], found.reset[2], found.shuffled[2]) == (Score(6, 6), Score(0, 6), Score(0, 6))
+
+    class Guesser(Scripted):
+        def answer(self, prompts: Sequence[list[int]], state: Heard, max_new_tokens: int = 48) -> list[list[int]]:
+            right = {said[-1]: answer for said, answer in self.right.items()}
+            asked = [tokenizer().decode(prompt[2:-1]) for prompt in prompts]
+            return [tokenizer().encode(right.get(query, "?")) for query in asked]
+
+    guessed = measure_retention(Guesser(cases), "test", Plan((2,), 6), 9)
+    assert guessed.reset[2] == guessed.shuffled[2] == guessed.by_distance[2]
+    assert guessed.reset[2].right >= 5, "questions in the same words get the answer of one of them"
 
 
-def test_a_real_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(retention, "MIXED_TURNS", 3)
-    found = measure_retention(model(), template(), "validation", [1], 2, 0)
-    assert found.by_distance[1].asked == found.reset.asked == found.shuffled.asked == 2
+def test_every_control_is_anothers_state() -> None:
+    states: list[Heard] = []
+
+    class Noting(Scripted):
+        def answer(self, prompts: Sequence[list[int]], state: Heard, max_new_tokens: int = 48) -> list[list[int]]:
+            states.append(state)
+            return super().answer(prompts, state, max_new_tokens)
+
+    cases = curve_cases([1], 3, 4)
+    measure_retention(Noting([]), "test", Plan((1,), 3), 4)
+    heard = tuple(tuple(queries(case)[:-1]) for case in cases)
+    longest = max(map(len, heard))
+    fresh, others = states[longest + 1], states[longest + 2]
+    assert fresh == ((),) * 3
+    assert others == (heard[2], heard[0], heard[1])
 
 
-def test_one_question_has_no_control() -> None:
-    with pytest.raises(UserError, match="ask at least two questions, found 1"):
-        measure_retention(model(), template(), "test", [1], 1, 0)
+def test_changes_what_was_never_told_and_capacity_are_asked() -> None:
+    plan = Plan((1,), 4, facts=(1, 3), capacity_distances=(1, 2))
+    nobody = measure_retention(Scripted([]), "validation", plan, 2)
+    assert nobody.changed == nobody.never_told == Score(0, 16)
+    assert nobody.capacity == {(facts, distance): Score(0, 4) for facts in (1, 3) for distance in (1, 2)}
+    cases = [capacity_conversation("validation", 3, 2, 2, index) for index in range(4)]
+    assert measure_retention(Scripted(cases), "validation", plan, 2).capacity[3, 2] == Score(4, 4)
+    seen: list[int] = []
+    measure_retention(Scripted([]), "validation", plan, 2, seen.append)
+    assert sum(seen) == plan.total == 4 + 16 + 16 + 16
+
+
+def test_a_real_model_is_measured() -> None:
+    model = small_model()
+    longer = replace(model.config.decoder, max_length=4 * MODEL.max_length)
+    encoder = replace(model.config.encoder, max_length=4 * MODEL.max_length)
+    model.config = replace(model.config, decoder=longer, encoder=encoder, trained_turns=7)
+    subject = Reactive(model, template())
+    found = measure_retention(subject, "validation", Plan((1,), 2), 0)
+    assert found.by_distance[1].asked == found.reset[1].asked == found.shuffled[1].asked == 2
+    assert subject.trained_turns == 7
+
+
+def test_a_distractor_is_the_same_kind_told_of_another_person() -> None:
+    found = [has_distractor(case) for case in curve_cases([6], 40, 3)]
+    assert 0 < sum(found) < 40
+    for case, has in zip(curve_cases([6], 40, 3), found, strict=True):
+        asked = case.questions[-1]
+        others = [fact.subject for fact in case.facts if fact.kind == asked.kind and fact.subject != asked.subject]
+        assert has == bool(others)
+
+
+@pytest.mark.parametrize(("distances", "questions", "problem"), [((1,), 1, "at least two questions, found 1"), ((), 4, "needs distances")])
+def test_a_plan_that_cannot_be_measured_is_refused(distances: tuple[int, ...], questions: int, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        Plan(distances, questions)
 
 
 def test_the_interval_holds_the_share() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter
 
-from rxt.config import STRICT, AttentionConfig, DecoderConfig, FeedForward, Norm, RxTConfig, SpecialTokens
+from rxt.config import STRICT, AttentionConfig, DecoderConfig, FeedForward, Norm, RxTConfig, SpecialTokens, TemplateName, parse
+from rxt.errors import UserError
+
+BaselineKind = Literal["history", "no-memory", "recurrent"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +52,39 @@ class DecoderOnlyConfig:
             decoder.head_norm or decoder.norm,
             config.tokens,
         )
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """A decoder-only chat model and what it knows of earlier turns."""
+
+    baseline: BaselineKind
+    """``history`` reads the whole conversation again, ``no-memory`` the newest message alone, ``recurrent`` carries memory tokens."""
+    decoder: DecoderOnlyConfig
+    interaction_length: int
+    """The longest interaction, in tokens."""
+    template: TemplateName = "alpha"
+    memory_tokens: int = 0
+    """Of the recurrent one: M, carried from turn to turn."""
+    trained_turns: int | None = None
+    """Interactions of the longest conversations it was trained on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        if (self.memory_tokens > 0) != (self.baseline == "recurrent"):
+            raise UserError(f"baseline: memory_tokens go with the recurrent one, found {self.memory_tokens} for {self.baseline}")
+
+    def to_json(self) -> str:
+        """As ``config.json`` holds it; ``from_dict`` reads it back."""
+        return json.dumps(_adapter().dump_python(self, mode="json"), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str) -> BaselineConfig:
+        """Read ``to_json``'s values; an unknown, missing or ill-typed key is an error that names it."""
+        return parse(_adapter(), values, source)
+
+
+@cache
+def _adapter() -> TypeAdapter[BaselineConfig]:
+    return TypeAdapter(BaselineConfig)

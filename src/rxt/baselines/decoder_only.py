@@ -38,7 +38,7 @@ class DecoderOnly(nn.Module):
 
     def hidden(self, ids: Tensor, mask: Tensor | None = None) -> Hidden:
         """The states (B, T, D) that the head reads, for losses that need logits at some positions only."""
-        return self._run(ids, torch.arange(ids.shape[1], device=ids.device), mask, None)
+        return self.run(self.embedding(ids), torch.arange(ids.shape[1], device=ids.device), mask)
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty cache for ``length`` tokens of ``batch_size`` conversations."""
@@ -49,21 +49,24 @@ class DecoderOnly(nn.Module):
     def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
         positions = torch.arange(ids.shape[1], device=ids.device)
-        return self._run(ids, positions, None, cache.first(ids.shape[1]).filled()).states
+        return self._run(self.embedding(ids), positions, None, cache.first(ids.shape[1]).filled()).states
 
     def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds; the cache is written in place.
 
         Only what the caller passes to ``head`` costs a look at the vocabulary: of a history that is the last state.
         """
-        return self._run(ids, positions, None, cache.at(positions)).states
+        return self.run(self.embedding(ids), positions, cache=cache).states
 
     def step(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
         return self.head(self.read(ids, positions, cache))
 
-    def _run(self, ids: Tensor, positions: Tensor, mask: Tensor | None, caches: list[LayerCache] | None) -> Hidden:
-        x = self.embedding(ids)  # (B, T, D)
+    def run(self, x: Tensor, positions: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Hidden:
+        """All layers on embedded tokens, or on anything else that stands in their place, (B, T, D) at ``positions``."""
+        return self._run(x, positions, mask, None if cache is None else cache.at(positions))
+
+    def _run(self, x: Tensor, positions: Tensor, mask: Tensor | None, caches: list[LayerCache] | None) -> Hidden:
         attention = self.config.attention
         rotation = rotation_at(positions, self.config.width // attention.heads, attention.rope_base)
         balances: list[Tensor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -29,6 +29,9 @@ class TrainOptions:
     """Share of generated everyday conversations in every batch: 1 without --data, 0.5 with it."""
     skip_bad_records: bool = False
     """Count and skip bad records instead of stopping at the first."""
+    baseline: Literal["history", "no-memory", "recurrent"] | None = None
+    """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that reads the
+    whole history again, one that knows the newest message alone, or one that carries memory tokens from turn to turn."""
     seed: int = 0
     """Of weights, data order and noise: the same seed gives the same model."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE"), tyro.conf.UseAppendAction] = ()
@@ -91,7 +94,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
         on_bad="skip" if options.skip_bad_records else "stop",
     )
     adapter = TypeAdapter(RunConfig)
-    values = adapter.dump_python(replace(base, data=data, seed=options.seed), mode="json")
+    values = adapter.dump_python(replace(base, data=data, seed=options.seed, baseline=options.baseline), mode="json")
     for assignment in options.set:
         assign(values, assignment)
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rxt.data.everyday import (
@@ -91,6 +91,8 @@ class Plan:
     facts: tuple[int, ...] = ()
     """Numbers of facts told in one conversation; none leaves the capacity table out."""
     capacity_distances: tuple[int, ...] = (1, 4, 16, 64)
+    everyday: EverydayConfig = field(default_factory=EverydayConfig)
+    """The kinds of facts and how many values of each."""
 
     def __post_init__(self) -> None:
         if self.questions < 2:
@@ -121,7 +123,7 @@ def measure_retention(
         by_distance[distance] = NOTHING
         controls["reset"][distance] = controls["shuffled"][distance] = NOTHING
         for part in even_batches(plan.questions, BATCH):
-            cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index) for index in part]
+            cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index, plan.everyday) for index in part]
             result = walk(subject, [queries(case) for case in cases], seed)
             right = _right(cases, [answers[-1] for answers in result.answers])
             by_distance[distance] += _score(right)
@@ -130,7 +132,7 @@ def measure_retention(
             fresh = subject.start(len(cases), seed)
             controls["reset"][distance] += _score(_right(cases, _last_answers(subject, cases, fresh)))
             controls["shuffled"][distance] += _score(_right(cases, _last_answers(subject, cases, others)))
-            chances += [1 / min(EverydayConfig().values, len(values_of(case.questions[-1].kind))) for case in cases]
+            chances += [1 / min(plan.everyday.values, len(values_of(case.questions[-1].kind))) for case in cases]
             report(len(cases))
 
     def ask(make: Callable[[int], EverydayConversation], questions: int) -> Score:
@@ -143,10 +145,12 @@ def measure_retention(
         return score
 
     special = SPECIAL_QUESTIONS * plan.questions
-    changed = ask(lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index), special)
-    never_told = ask(lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index), special)
+    changed = ask(lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, plan.everyday), special)
+    never_told = ask(lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, plan.everyday), special)
     capacity = {
-        (facts, distance): ask(lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index), plan.questions)
+        (facts, distance): ask(
+            lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index, plan.everyday), plan.questions
+        )
         for facts in plan.facts
         for distance in plan.capacity_distances
     }

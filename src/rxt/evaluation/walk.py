@@ -26,7 +26,7 @@ def even_batches(count: int, most: int) -> list[range]:
     So no batch holds one conversation alone, which would be its own control where memories are exchanged.
     """
     batches = -(-count // most)
-    bounds = [count * index // batches for index in range(batches + 1)]
+    bounds = [count * index // batches for index in range(batches + 1)] if count else []
     return [range(start, end) for start, end in pairwise(bounds)]
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from rxt.errors import UserError
 from rxt.model.checkpoint import read_tensors
 from rxt.training.optim import Optimizer, load_optimizer_tensors, optimizer_tensors
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import Learner
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
@@ -36,7 +36,7 @@ class Checkpoints:
     folder: Path
     keep: int
 
-    def save(self, trainee: Trainee, optimizer: Optimizer, state: StageState) -> None:
+    def save(self, trainee: Learner, optimizer: Optimizer, state: StageState) -> None:
         """Write a checkpoint whole, then forget those that are too many."""
         final = self._path(state.step)
         temporary = final.with_name(f".{final.name}.tmp")
@@ -61,7 +61,7 @@ class Checkpoints:
         steps = self._steps()
         return steps[-1] if steps else None
 
-    def load(self, step: int, trainee: Trainee, optimizer: Optimizer | None = None) -> StageState:
+    def load(self, step: int, trainee: Learner, optimizer: Optimizer | None = None) -> StageState:
         """Put weights, and the optimiser's state where one is given, back as they were after ``step`` updates."""
         folder = self._path(step)
         trainee.load_weights(read_tensors(folder / WEIGHTS))

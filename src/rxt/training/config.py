@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
@@ -217,6 +218,8 @@ class RunConfig:
     interaction: JointConfig
     memory_pretrain: MemoryPretrainConfig
     memory_aware: MemoryAwareConfig
+    baseline: BaselineKind | None = None
+    """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
     log_every: int = 10

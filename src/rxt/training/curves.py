@@ -19,8 +19,9 @@ def plot_curves(run: Path, picture: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
+    plotted = {stage: name for stage, name in PLOTTED.items() if (run / stage).is_dir()}
     figure = Figure(figsize=(12, 3), layout="constrained")
-    for axes, (stage, name) in zip(figure.subplots(1, len(PLOTTED)), PLOTTED.items(), strict=True):
+    for axes, (stage, name) in zip(figure.subplots(1, len(plotted)), plotted.items(), strict=True):
         for split, style in (("train", {"alpha": 0.5}), ("validation", {"marker": "o", "markersize": 3})):
             steps, values = series(run / stage / "metrics.jsonl", split, name)
             axes.plot(steps, values, label=split, **style)

@@ -17,9 +17,8 @@ from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer
-from rxt.training.stages.base import Batch, Stage, StageLoss
+from rxt.training.stages.base import Batch, Pupil, Stage, StageLoss
 from rxt.training.team import Team
-from rxt.training.trainee import Trainee
 
 ALONE = Team()
 
@@ -36,7 +35,7 @@ class LoopContext:
     team: Team = ALONE
 
 
-def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> None:
+def run_stage(stage: Stage[Pupil, Batch], trainee: Pupil, context: LoopContext) -> None:
     """Train a stage to its end, from its last checkpoint where there is one. The same steps give the same weights."""
     run, folder = context.run, context.folder / stage.name
     checkpoints = Checkpoints(folder, run.keep_checkpoints)
@@ -77,7 +76,7 @@ def run_stage(stage: Stage[Batch], trainee: Trainee, context: LoopContext) -> No
         log.close()
 
 
-def update(stage: Stage[Batch], trainee: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE) -> list[StageLoss]:
+def update(stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE) -> list[StageLoss]:
     """One optimiser step over all micro-batches of ``step``, of which a team's processes each take some.
 
     A loss that is not finite stops before any weight moves.
@@ -109,7 +108,7 @@ def update(stage: Stage[Batch], trainee: Trainee, optimizer: Optimizer, seed: in
 
 
 @torch.no_grad()
-def validate(stage: Stage[Batch], trainee: Trainee, seed: int, batches: int) -> Metrics:
+def validate(stage: Stage[Pupil, Batch], trainee: Pupil, seed: int, batches: int) -> Metrics:
     """Mean loss and metrics over the first validation batches, always the same ones."""
     trainee.eval()
     sums: Metrics = {}
@@ -154,6 +153,6 @@ def _metrics(losses: list[StageLoss]) -> Metrics:
     return {name: float(sum(loss.metrics[name].detach() for loss in losses)) for name in losses[0].metrics}
 
 
-def _report(console: Console, stage: Stage[Batch], step: int, metrics: Metrics) -> None:
+def _report(console: Console, stage: Stage[Pupil, Batch], step: int, metrics: Metrics) -> None:
     numbers = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     say(console, f"{stage.name}  step {step}/{stage.steps}  validation {numbers}")

@@ -56,16 +56,17 @@ class AnswerScores:
         return self.correct.float().mean()
 
 
-def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turn_of_row: Tensor) -> AnswerScores:
+def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) -> AnswerScores:
     """Score the target tokens of rows (R, T); logits are computed only where a target is.
 
-    The state at position t predicts the token at t + 1, so the first token of a row is never a target.
+    The state at position t predicts the token at t + 1, so the first token of a row is never a target. ``turns`` are the turns
+    of the conversation that rows (R,) belong to, or every token (R, T).
     """
     scored = rows.targets[:, 1:]  # (R, T − 1)
     targets = rows.ids[:, 1:][scored]  # (N,)
     logits = at_least_float32(head(hidden.states[:, :-1][scored]))  # (N, V)
     nll = F.cross_entropy(logits, targets, reduction="none")
-    turn = turn_of_row.to(scored.device).unsqueeze(1).expand_as(scored)[scored]
+    turn = (turns[:, 1:] if turns.dim() == 2 else turns.unsqueeze(1)).to(scored.device).expand_as(scored)[scored]
     return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance, rows.mask.sum())
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rxt.training.config import OptimConfig
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import Learner
 
 
 class Optimizer:
@@ -38,14 +38,13 @@ class Optimizer:
         return self._part_of[parameter].state[parameter]
 
 
-def make_optimizer(trainee: Trainee, config: OptimConfig) -> Optimizer:
+def make_optimizer(trainee: Learner, config: OptimConfig) -> Optimizer:
     """The optimiser of every parameter; those that a stage freezes get no gradient and do not move."""
     parameters = [parameter for _, parameter in trainee.unique_parameters()]
     if config.kind == "adamw":
         return Optimizer([_adamw(parameters, config)])
-    vocab_size = trainee.model.config.decoder.vocab_size
     matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
-    inner = [matrix for matrix in matrices if vocab_size not in matrix.shape]
+    inner = [matrix for matrix in matrices if trainee.vocab_size not in matrix.shape]
     chosen = set(inner)
     muon = torch.optim.Muon(inner, config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
     return Optimizer([_adamw([parameter for parameter in parameters if parameter not in chosen], config), muon])
@@ -69,14 +68,14 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return config.learning_rate * (config.final_share + (1 - config.final_share) * cosine)
 
 
-def optimizer_tensors(trainee: Trainee, optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(trainee: Learner, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments and counts, by parameter name."""
     return {
         f"{name}/{key}": value for name, parameter in trainee.unique_parameters() for key, value in optimizer.state_of(parameter).items()
     }
 
 
-def load_optimizer_tensors(trainee: Trainee, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(trainee: Learner, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what :func:`optimizer_tensors` gave."""
     parameters = dict(trainee.unique_parameters())
     for key, tensor in tensors.items():

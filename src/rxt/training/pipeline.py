@@ -16,15 +16,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from rxt.baselines.config import BaselineKind
+from rxt.baselines.model import Baseline, baseline_like
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -38,12 +40,13 @@ from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.stages.base import Stage
+from rxt.training.stages.baseline import BaselineConversationStage, BaselineTextStage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 from rxt.training.team import Team, joined_team
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import BaselineLearner, Learner, Trainee
 
 RUN, TOKENIZER, MODEL, CURVES = "run.json", "tokenizer.json", "model", "curves.png"
 
@@ -81,17 +84,12 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     model = replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.memory_aware.longest)
     run = replace(run, model=model)
     torch.manual_seed(run.seed)
-    trainee = Trainee(ReactiveTransformer(run.model)).to(device)
-    stages: list[Stage] = [
-        JointStage(corpus, template, run.joint),
-        InteractionStage(corpus, template, run.interaction),
-        MemoryPretrainStage(corpus, template, run.memory_pretrain),
-        MemoryAwareStage(corpus, template, run.memory_aware),
-    ]
+    work = reactive_work(run, corpus, template) if run.baseline is None else baseline_work(run, run.baseline, corpus, template)
+    trainee = work.learner.to(device)
     parent = TOKENIZER
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt, team)
-        for stage in stages:
+        for stage in work.stages:
             if stage.optim.accumulate < team.size:
                 raise UserError(f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage")
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
@@ -101,12 +99,49 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
             parent = f"{stage.name}/step-{stage.steps:06d}"
     if not team.leads:
         return out / MODEL
-    trainee.model.save_pretrained(out / MODEL)
+    work.save(out / MODEL)
     tokenizer.save(out / MODEL / TOKENIZER)
-    write_atomically(out / MODEL / "README.md", model_card(run, out, trainee.model).encode())
     plot_curves(out, out / CURVES)
-    say(console, f"The model is in {out / MODEL}: talk to it with  rxt chat {out / MODEL}")
+    next_step = f"talk to it with  rxt chat {out / MODEL}" if run.baseline is None else f"measure it with  rxt eval retention {out / MODEL}"
+    say(console, f"The model is in {out / MODEL}: {next_step}")
     return out / MODEL
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run trains: by which stages, and how the result is written into a folder."""
+
+    learner: Learner
+    stages: list[Stage]
+    save: Callable[[Path], None]
+
+
+def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
+    """A Reactive Transformer by its whole curriculum."""
+    trainee = Trainee(ReactiveTransformer(run.model))
+
+    def save(folder: Path) -> None:
+        trainee.model.save_pretrained(folder)
+        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model).encode())
+
+    stages: list[Stage] = [
+        JointStage(corpus, template, run.joint),
+        InteractionStage(corpus, template, run.interaction),
+        MemoryPretrainStage(corpus, template, run.memory_pretrain),
+        MemoryAwareStage(corpus, template, run.memory_aware),
+    ]
+    return Work(trainee, stages, save)
+
+
+def baseline_work(run: RunConfig, kind: BaselineKind, corpus: Corpus, template: Template) -> Work:
+    """A baseline of the run's model's size, on the same data in the same order; it has no stage 3."""
+    learner = BaselineLearner(Baseline(baseline_like(run.model, kind, run.memory_aware.longest)))
+    stages: list[Stage] = [
+        BaselineTextStage(JointStage(corpus, template, run.joint)),
+        BaselineTextStage(InteractionStage(corpus, template, run.interaction)),
+        BaselineConversationStage(MemoryAwareStage(corpus, template, run.memory_aware)),
+    ]
+    return Work(learner, stages, learner.model.save_pretrained)
 
 
 def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console) -> ChatTokenizer:

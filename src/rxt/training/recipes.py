@@ -37,9 +37,7 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
-    mix = EverydayConfig(
-        novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.6
-    )
+    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.6)
     optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
     return RunConfig(
         name="pocket",
@@ -87,6 +85,27 @@ def dialogue() -> RunConfig:
             ),
             optim=optim,
         ),
+        validate_every=200,
+    )
+
+
+def study() -> RunConfig:
+    """The pocket model on seven kinds of facts, conversations of eight turns at most, in a few minutes: for comparisons."""
+    base = pocket()
+    kinds = ("name", "city", "job", "dog", "hobby", "colour", "drink")
+    return replace(
+        base,
+        name="study",
+        interaction=replace(base.interaction, steps=150),
+        memory_aware=replace(
+            base.memory_aware,
+            phases=(
+                *base.memory_aware.phases[:4],
+                Phase(steps=500, turns=4, batch_size=16),
+                Phase(steps=700, turns=8, batch_size=8),
+            ),
+        ),
+        data=DataConfig(everyday=replace(base.data.everyday, kinds=kinds, values=40, paraphrase_rate=0.0)),
         validate_every=200,
     )
 
@@ -153,6 +172,7 @@ _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha"
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "dialogue": dialogue,
+    "study": study,
     "smoke": smoke,
     **{name: partial(published, name) for name in _PUBLISHED},
 }

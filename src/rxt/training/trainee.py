@@ -1,4 +1,4 @@
-"""What training changes: the model and, beside it, the head that only training needs."""
+"""What training changes: a model and, beside it, what only training needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from rxt.baselines.model import Baseline
 from rxt.model.heads import MLMHead
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import Part
@@ -14,28 +15,17 @@ from rxt.training.config import Part
 ALL_PARTS: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
 
 
-class Trainee(nn.Module):
-    """A model and its masked-language-model head."""
+class Learner(nn.Module):
+    """Anything that the loop can train."""
 
-    def __init__(self, model: ReactiveTransformer) -> None:
+    def __init__(self, vocab_size: int) -> None:
         super().__init__()
-        self.model = model
-        self.mlm_head = MLMHead(model.config.decoder.width, model.config.decoder.vocab_size)
-        with torch.no_grad():
-            self.mlm_head.head.weight.copy_(model.decoder.embedding.weight)
+        self.vocab_size = vocab_size
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.decoder.head.weight.device
-
-    def train_parts(self, parts: tuple[Part, ...], mlm_head: bool = False) -> None:
-        """Let only these parts learn. The shared embedding learns where both parts that read it do."""
-        self.requires_grad_(False)
-        for part in parts:
-            getattr(self.model, part).requires_grad_(True)
-        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
-        self.mlm_head.requires_grad_(mlm_head)
+        return next(self.parameters()).device
 
     def unique_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Every parameter once, by its first name."""
@@ -51,3 +41,31 @@ class Trainee(nn.Module):
         with torch.no_grad():
             for name, tensor in self.weights().items():
                 tensor.copy_(tensors[name])
+
+
+class Trainee(Learner):
+    """A Reactive Transformer and its masked-language-model head."""
+
+    def __init__(self, model: ReactiveTransformer) -> None:
+        vocab_size = model.config.decoder.vocab_size
+        super().__init__(vocab_size)
+        self.model = model
+        self.mlm_head = MLMHead(model.config.decoder.width, vocab_size)
+        with torch.no_grad():
+            self.mlm_head.head.weight.copy_(model.decoder.embedding.weight)
+
+    def train_parts(self, parts: tuple[Part, ...], mlm_head: bool = False) -> None:
+        """Let only these parts learn. The shared embedding learns where both parts that read it do."""
+        self.requires_grad_(False)
+        for part in parts:
+            getattr(self.model, part).requires_grad_(True)
+        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
+        self.mlm_head.requires_grad_(mlm_head)
+
+
+class BaselineLearner(Learner):
+    """A baseline; all of it learns in every stage."""
+
+    def __init__(self, model: Baseline) -> None:
+        super().__init__(model.config.decoder.vocab_size)
+        self.model = model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +13,7 @@ from rich.table import Table
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
+from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class RetentionOptions:
     """At every distance, and in every cell of the capacity table."""
     facts: str = "1,2,4,8,16"
     """Rows of the capacity table: facts told in one conversation, as distances are written; none leaves the table out."""
+    kinds: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KIND"), tyro.conf.UseAppendAction] = ()
+    """A kind of fact to ask for, when not the usual ones; repeatable."""
+    values: int = EverydayConfig().values
+    """Values of each kind that occur."""
+    history_tokens: int | None = None
+    """Of a model that reads its history again (rxt train --baseline history): it reads the last so many tokens only."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -49,21 +55,24 @@ def run(argv: list[str]) -> int:
 
 def retention(options: RetentionOptions) -> int:
     """The curve, its controls, and how far the model was trained."""
+    from rxt.baselines.subjects import load_any
     from rxt.evaluation.retention import Plan, measure_retention
-    from rxt.evaluation.subject import load_subject
 
+    if options.questions < 2:
+        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
     facts = () if options.facts == "none" else tuple(parse_numbers("--facts", options.facts))
-    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts)
+    everyday = EverydayConfig(kinds=options.kinds or EverydayConfig().kinds, values=options.values)
+    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, everyday=everyday)
     if options.json:
         check_writable(options.json)
-    subject = load_subject(options.model or None)
+    subject = load_any(options.model or None, options.history_tokens)
     with progress_bar() as progress:
         task = progress.add_task("asking", total=plan.total)
         result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(task, done))
     console = Console()
     console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
     if result.capacity:
-        console.print(_capacity(result, plan.facts, plan.capacity_distances))
+        console.print(_capacity(result))
     trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
     console.print(f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before")
     if options.json:
@@ -74,7 +83,8 @@ def retention(options: RetentionOptions) -> int:
 def _curve(result: Retention, title: str) -> Table:
     from rxt.evaluation.retention import interval, total
 
-    table = Table(title=title)
+    caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"
+    table = Table(title=title, caption=caption)
     for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
         table.add_column(name, justify="left" if not name else "right")
 
@@ -90,9 +100,9 @@ def _curve(result: Retention, title: str) -> Table:
     for first, last in GROUPS:
         row(f"{first}-{last}", result.between(first, last))
     table.add_section()
-    row("of these, same kind told of others", result.distracted)
-    row("changed: the newest value", result.changed)
-    row("never told: says so", result.never_told)
+    row("distracted", result.distracted)
+    row("changed", result.changed)
+    row("never told", result.never_told)
     table.add_section()
     row("memory reset", total(result.reset.values()))
     row("another's memory", total(result.shuffled.values()))
@@ -100,7 +110,8 @@ def _curve(result: Retention, title: str) -> Table:
     return table
 
 
-def _capacity(result: Retention, facts: Sequence[int], distances: Sequence[int]) -> Table:
+def _capacity(result: Retention) -> Table:
+    facts, distances = (sorted(set(numbers)) for numbers in zip(*result.capacity, strict=True))
     table = Table(title="recall by facts told in the conversation, one a turn, and distance")
     table.add_column("facts", justify="right")
     for distance in distances:

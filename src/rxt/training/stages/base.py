@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import Learner
 
 
 class OnDevice(Protocol):
@@ -20,6 +20,8 @@ class OnDevice(Protocol):
 
 
 Batch = TypeVar("Batch", bound=OnDevice)
+Pupil = TypeVar("Pupil", bound=Learner, contravariant=True)
+"""What a stage trains."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class StageLoss:
     """Real tokens read."""
 
 
-class Stage(Protocol, Generic[Batch]):
+class Stage(Protocol, Generic[Pupil, Batch]):
     """One stage of the curriculum. Everything is a function of the step, so a resumed stage needs nothing restored."""
 
     @property
@@ -59,10 +61,10 @@ class Stage(Protocol, Generic[Batch]):
         """Which data: the micro-batches of a step."""
         ...
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
+    def unfreeze(self, trainee: Pupil, step: int) -> None:
         """Which parameters learn at a step."""
         ...
 
-    def loss(self, trainee: Trainee, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
+    def loss(self, trainee: Pupil, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
         """Which loss and which metrics. ``all_batches`` are the step's, for normalising over the whole update."""
         ...

@@ -14,6 +14,7 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
+from rxt.training.losses import AnswerScores
 from rxt.training.stages.base import StageLoss
 from rxt.training.stages.interaction import TURNS
 from rxt.training.stages.joint import BALANCE_WEIGHT
@@ -62,13 +63,18 @@ class MemoryAwareStage:
     def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
         slots = fresh_slots(trainee, batch.size, generator)
         scores = conversation_scores(trainee.model, batch, slots, self.config.window, self.config.checkpointing)
-        turns = max(len(part.alive) for part in all_batches)
-        counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
-        total = int(counts.sum())
-        answer = scores.loss_over_turns(counts.to(scores.nll.device))
-        share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
-        metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
-        return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
+        return conversation_loss(scores, batch, all_batches)
+
+
+def conversation_loss(scores: AnswerScores, batch: Conversations, all_batches: list[Conversations]) -> StageLoss:
+    """The mean over the answer tokens of a turn, summed over turns, as a part of the whole update."""
+    turns = max(len(part.alive) for part in all_batches)
+    counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
+    total = int(counts.sum())
+    answer = scores.loss_over_turns(counts.to(scores.nll.device))
+    share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
+    metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
+    return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
 
 
 def echo_batches(corpus: Corpus, template: Template, split: Split, step: int, size: int, accumulate: int) -> list[Conversations]:

@@ -1,0 +1,134 @@
+"""The stages of a baseline: the same texts and conversations, step by step, as the Reactive Transformer's stages have.
+
+Stages 1 and 2 predict the next token; there is no memory attention, so no stage 3; stage 4 answers every turn of a
+conversation from what the baseline knows of the turns before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rxt.baselines.model import Baseline
+from rxt.data.collate import Conversations, Rows
+from rxt.training.config import JointConfig, MemoryAwareConfig, OptimConfig
+from rxt.training.corpus import Split
+from rxt.training.losses import AnswerScores, answer_scores
+from rxt.training.stages.base import StageLoss
+from rxt.training.stages.interaction import InteractionStage
+from rxt.training.stages.joint import BALANCE_WEIGHT, JointStage
+from rxt.training.stages.memory_aware import MemoryAwareStage, conversation_loss
+from rxt.training.trainee import BaselineLearner
+
+
+@dataclass(frozen=True)
+class BaselineTextStage:
+    """Stage 1 or 2. Data: that stage's. Trains: everything. Loss: the next token."""
+
+    like: JointStage | InteractionStage
+
+    @property
+    def name(self) -> str:
+        return self.like.name
+
+    @property
+    def steps(self) -> int:
+        return self.like.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.like.optim
+
+    @property
+    def config(self) -> JointConfig:
+        return self.like.config
+
+    def batches(self, split: Split, step: int) -> list[Rows]:
+        return self.like.batches(split, step)
+
+    def unfreeze(self, trainee: BaselineLearner, step: int) -> None:
+        trainee.requires_grad_(True)
+
+    def loss(self, trainee: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
+        decoder = trainee.model.decoder
+        scores = answer_scores(decoder.hidden(batch.ids, batch.mask), decoder.head, batch, torch.zeros(len(batch), dtype=torch.long))
+        targets = max(1, sum(int(part.targets[:, 1:].sum()) for part in all_batches))
+        share = batch.tokens / sum(part.tokens for part in all_batches)
+        answer = scores.nll.sum() / targets
+        metrics = {"next_token": answer, "accuracy": scores.correct.sum() / targets}
+        return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.tokens)
+
+
+@dataclass(frozen=True)
+class BaselineConversationStage:
+    """Stage 4. Data: its phases'. Trains: everything. Loss: the mean over a turn's answer tokens, summed over turns."""
+
+    like: MemoryAwareStage
+
+    @property
+    def name(self) -> str:
+        return self.like.name
+
+    @property
+    def steps(self) -> int:
+        return self.like.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.like.optim
+
+    @property
+    def config(self) -> MemoryAwareConfig:
+        return self.like.config
+
+    def batches(self, split: Split, step: int) -> list[Conversations]:
+        return self.like.batches(split, step)
+
+    def unfreeze(self, trainee: BaselineLearner, step: int) -> None:
+        trainee.requires_grad_(True)
+
+    def loss(
+        self, trainee: BaselineLearner, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+    ) -> StageLoss:
+        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches)
+
+
+def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:
+    """Score every answer token of B conversations that begin."""
+    decoder = model.decoder
+    match model.config.baseline:
+        case "no-memory":
+            return answer_scores(decoder.hidden(batch.rows.ids, batch.rows.mask), decoder.head, batch.rows, batch.turn_of_row())
+        case "history":
+            rows, turns = one_row_each(batch)
+            return answer_scores(decoder.hidden(rows.ids, rows.mask), decoder.head, rows, turns)
+        case "recurrent":
+            scores: list[AnswerScores] = []
+            memory = model.start(batch.size)
+            for turn, where in enumerate(batch.turns()):
+                rows = batch.rows[where]
+                hidden, memory = model.turn(rows, memory[: len(rows)])
+                scores.append(answer_scores(hidden, decoder.head, rows, torch.full((len(rows),), turn)))
+            return AnswerScores.join(scores)
+
+
+def one_row_each(batch: Conversations) -> tuple[Rows, Tensor]:
+    """B conversations as B rows, one interaction after another, and the turn of every token (B, T)."""
+    lengths = batch.rows.mask.sum(1)
+    starts = [where.start for where in batch.turns()]
+    members = [[start + index for start, alive in zip(starts, batch.alive, strict=True) if index < alive] for index in range(batch.size)]
+    size = int(max(lengths[rows].sum() for rows in members))
+    shape = (batch.size, size)
+    ids = batch.rows.ids.new_zeros(shape)
+    mask, targets = batch.rows.mask.new_zeros(shape), batch.rows.mask.new_zeros(shape)
+    turns = torch.zeros(shape, dtype=torch.long, device=ids.device)
+    for index, rows in enumerate(members):
+        real = batch.rows.mask[rows]  # (turns, T)
+        count = int(real.sum())
+        ids[index, :count] = batch.rows.ids[rows][real]
+        targets[index, :count] = batch.rows.targets[rows][real]
+        turns[index, :count] = torch.arange(len(rows), device=ids.device).repeat_interleave(lengths[rows])
+        mask[index, :count] = True
+    return Rows(ids, mask, targets), turns
