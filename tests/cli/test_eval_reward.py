@@ -23,7 +23,7 @@ def test_rankings_are_told_and_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert [group["reward"]["quadruples"] for group in written["groups"].values()] == [27, 27, 3]
     for group in written["groups"].values():
         for found in group.values():
-            assert set(found) == {"quadruples", "strict", "pairwise", "pairs", "means"}
+            assert set(found) == {"quadruples", "strict", "pairwise", "pairs", "paraphrase > wrong value", "means"}
             assert found["pairs"]["exact > copy"] == 1
             assert found["means"]["exact"] == {"value": 10, "low": 10, "high": 10}
 

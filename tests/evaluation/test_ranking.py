@@ -56,7 +56,7 @@ def test_everyday_quadruples_are_the_same_for_a_seed() -> None:
     first = everyday_quadruples(5, 1)
     assert first == everyday_quadruples(5, 1)
     assert first != everyday_quadruples(5, 2)
-    assert all(len(set(each.answers)) == 4 for each in first)
+    assert all(len({*each.answers, each.wrong}) == 5 for each in first)
 
 
 def test_shares_are_counted() -> None:
@@ -70,11 +70,12 @@ def test_shares_are_counted() -> None:
 
 
 def test_a_reward_sees_reference_and_previous_interaction() -> None:
-    seen: list[tuple[str, str, str]] = []
-    quadruple = Quadruple(Exchange("q", "a"), "query", "reference", "paraphrase", "unrelated", exact="exact")
+    seen: list[tuple[str, str, str, str]] = []
+    quadruple = Quadruple(Exchange("q", "a"), "query", "reference", "paraphrase", "unrelated", exact="exact", wrong="wrong")
     found = rank(lambda *texts: seen.append(texts) or float(len(seen)), [quadruple])  # type: ignore[func-returns-value]
-    assert seen == [(answer, "reference", "q\na") for answer in ("exact", "paraphrase", "a", "unrelated")]
-    assert found.scores == ((1, 2, 3, 4),)
+    assert seen == [(answer, "reference", "q\na", "query") for answer in ("exact", "paraphrase", "a", "unrelated", "wrong")]
+    assert (found.scores, found.wrong) == (((1, 2, 3, 4),), ((2, 5),))
+    assert found.above_wrong == 0
     with pytest.raises(UserError, match="nothing to rank"):
         rank(score, [])
 

@@ -34,15 +34,18 @@ def test_a_copy_is_what_the_reference_does_not_share() -> None:
     assert score("Rex sleeps on a sofa", "Rex sleeps on the sofa.", repeated) > score(repeated, "Rex sleeps on the sofa.", repeated)
 
 
-def test_the_query_may_be_part_of_what_was_said() -> None:
-    echo, query = "What colour is my new bicycle?", "What colour is my new bicycle?"
-    assert score(echo, "Your bicycle is red.", f"{PREVIOUS}\n{query}") < score(echo, "Your bicycle is red.", PREVIOUS)
+def test_the_words_of_the_question_say_little() -> None:
+    query = "What is my dog called?"
+    for answer in ("Your dog is called Max.", "What is my dog called?"):
+        assert score(answer, REFERENCE, PREVIOUS, query) < score(answer, REFERENCE, PREVIOUS) - 1
+    assert score("Rex.", REFERENCE, PREVIOUS, query) > score("Your dog is called Max.", REFERENCE, PREVIOUS, query) + 2
+    assert score("Yes, it is.", "Yes, it is.", "", "Is it?") == pytest.approx(10), "an answer in words of the question"
 
 
-@given(TEXT, TEXT.filter(lambda text: bool(words(text))), TEXT)
-def test_every_answer_has_a_score_and_the_reference_the_highest(answer: str, reference: str, previous: str) -> None:
-    assert 0 <= score(answer, reference, previous) <= 10
-    assert score(reference, reference, previous) == pytest.approx(10)
+@given(TEXT, TEXT.filter(lambda text: bool(words(text))), TEXT, TEXT)
+def test_every_answer_has_a_score_and_the_reference_the_highest(answer: str, reference: str, previous: str, query: str) -> None:
+    assert 0 <= score(answer, reference, previous, query) <= 10
+    assert score(reference, reference, previous, query) == pytest.approx(10)
 
 
 def test_no_words_no_reward() -> None:
@@ -59,22 +62,24 @@ def test_an_endless_answer_loses() -> None:
 
 def test_a_batch_is_its_answers() -> None:
     answers = [REFERENCE, "Rex", "no idea"]
-    found = scores(answers, [REFERENCE] * 3, [PREVIOUS, "", PREVIOUS])
-    assert found == [score(*row) for row in zip(answers, [REFERENCE] * 3, [PREVIOUS, "", PREVIOUS], strict=True)]
+    rest = [REFERENCE] * 3, [PREVIOUS, "", PREVIOUS], ["", "What is my dog called?", "And my dog?"]
+    assert scores(answers, *rest) == [score(*row) for row in zip(answers, *rest, strict=True)]
     with pytest.raises(ValueError, match="zip"):
-        scores(answers, [REFERENCE], [""])
+        scores(answers, [REFERENCE], [""], [""])
 
 
 def test_weights_do_what_they_say() -> None:
     copied = "Dogs are wonderful! What is your dog called?"
-    assert score(copied, REFERENCE, PREVIOUS, replace(DEFAULT, copy=0.0)) > score(copied, REFERENCE, PREVIOUS)
+    assert score(copied, REFERENCE, PREVIOUS, weights=replace(DEFAULT, copy=0.0)) > score(copied, REFERENCE, PREVIOUS)
     only_bleu = RewardWeights(bleu=1, copy=0, length=0, context=0)
-    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, only_bleu) == pytest.approx(10 * bleu("Your dog is Rex.", REFERENCE))
+    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, weights=only_bleu) == pytest.approx(10 * bleu("Your dog is Rex.", REFERENCE))
     only_cosine = RewardWeights(bleu=0, copy=0, length=0, context=0)
     expected = 10 * cosine(vector("Your dog is Rex."), vector(REFERENCE))
-    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, only_cosine) == pytest.approx(expected)
+    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, weights=only_cosine) == pytest.approx(expected)
     with pytest.raises(UserError, match="the weight copy must be from 0 to 1, found 2"):
         RewardWeights(copy=2)
+    with pytest.raises(UserError, match="the weight asked must be above 0"):
+        RewardWeights(asked=0)
 
 
 def test_a_missing_sacrebleu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +110,8 @@ def test_content_words_weigh_and_their_pieces_are_near() -> None:
     assert sum(value**2 for value in vector("dog").values()) == pytest.approx(1)
     assert vector("the") == {"the": FUNCTION_WEIGHT}
     assert cosine(vector("dog dog dog"), vector("dog")) == pytest.approx(1)
+    faint = vector("the dog", {"dog"}, 0.2)
+    assert faint == pytest.approx({key: value * (1 if key == "the" else 0.2) for key, value in vector("the dog").items()})
 
 
 def test_the_reward_is_the_same_in_every_process() -> None:

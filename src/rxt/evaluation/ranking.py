@@ -12,7 +12,7 @@ from random import Random
 from pydantic import TypeAdapter
 
 from rxt.config import parse
-from rxt.data.everyday import Split, correct, generate
+from rxt.data.everyday import Split, correct, generate, values_of
 from rxt.data.everyday.wording import Wording
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import Estimate, mean
@@ -25,8 +25,8 @@ validation split; what is reported is for the even lines and the test split."""
 CLASSES = ("exact", "paraphrase", "copy", "unrelated")
 """The best first."""
 TURNS = 12
-Reward = Callable[[str, str, str], float]
-"""Of an answer, given the reference and the previous interaction."""
+Reward = Callable[[str, str, str, str], float]
+"""Of an answer, given the reference, the previous interaction and the query."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Quadruple:
     """By default the reference itself."""
     copy: str | None = None
     """By default the previous answer again."""
+    wrong: str | None = None
+    """The reference with a wrong value in it, where there is one: looked at, not ranked."""
 
     @property
     def answers(self) -> tuple[str, str, str, str]:
@@ -69,6 +71,8 @@ class Ranking:
 
     scores: tuple[tuple[float, ...], ...]
     """(N, 4): of every answer, by class."""
+    wrong: tuple[tuple[float, float], ...] = ()
+    """Of the paraphrase and of the wrong value, where there is one."""
 
     @property
     def strict(self) -> float:
@@ -82,6 +86,11 @@ class Ranking:
             (CLASSES[better], CLASSES[worse]): sum(row[better] > row[worse] for row in self.scores) / len(self.scores)
             for better, worse in combinations(range(4), 2)
         }
+
+    @property
+    def above_wrong(self) -> float:
+        """Share of quadruples with a wrong value, one at least, in which the paraphrase has more."""
+        return sum(paraphrase > wrong for paraphrase, wrong in self.wrong) / len(self.wrong)
 
     @property
     def pairwise(self) -> float:
@@ -98,16 +107,22 @@ def rank(reward: Reward, quadruples: Sequence[Quadruple]) -> Ranking:
     """Score all four answers of every quadruple, one at least."""
     if not quadruples:
         raise UserError("reward: there is nothing to rank")
-    return Ranking(tuple(tuple(reward(answer, each.reference, each.previous.text) for answer in each.answers) for each in quadruples))
+
+    def rewarded(each: Quadruple, answer: str) -> float:
+        return reward(answer, each.reference, each.previous.text, each.query)
+
+    rows = tuple(tuple(rewarded(each, answer) for answer in each.answers) for each in quadruples)
+    wrong = tuple((row[1], rewarded(each, each.wrong)) for each, row in zip(quadruples, rows, strict=True) if each.wrong)
+    return Ranking(rows, wrong)
 
 
-def plain_bleu(answer: str, reference: str, previous: str) -> float:
-    """What there is to compare with: BLEU against the reference, 0 to 10. It does not look at the previous interaction."""
+def plain_bleu(answer: str, reference: str, previous: str, query: str) -> float:
+    """What there is to compare with: BLEU against the reference, 0 to 10. It looks at nothing else."""
     return HIGHEST * bleu(answer, reference)
 
 
 def read_quadruples(path: Path) -> list[Quadruple]:
-    """JSON Lines: ``{"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?, "copy"?}``."""
+    """JSON Lines: ``{"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?, "copy"?, "wrong"?}``."""
     adapter = TypeAdapter(Quadruple)
     found: list[Quadruple] = []
     try:
@@ -131,7 +146,7 @@ def everyday_quadruples(count: int, seed: int, split: Split = "test") -> list[Qu
     """Questions of a split of the everyday generator, one a conversation.
 
     The paraphrase is the generator's answer in another phrasing, the unrelated text an answer about another fact of the
-    next conversation.
+    next conversation, the wrong value another one of the same kind.
     """
     found: list[Quadruple] = []
     index = 0
@@ -147,9 +162,13 @@ def everyday_quadruples(count: int, seed: int, split: Split = "test") -> list[Qu
         ]
         facts = [fact for fact in case.facts if (fact.subject, fact.kind, fact.value) == (question.subject, question.kind, question.value)]
         draw = Wording(Random(index), unseen=False, surface_rate=0.0)
-        answers = [draw.ask(facts[-1])[1] for _ in range(20)]
+        fact = facts[-1]
+        answers = [draw.ask(fact)[1] for _ in range(20)]
         others = [answer for answer in answers if answer != reference.answer]
         if strangers and others and not correct(question, previous.answer):
             before = Exchange(previous.query, previous.answer)
-            found.append(Quadruple(before, reference.query, reference.answer, others[0], strangers[0]))
+            wrong = reference.answer.replace(
+                fact.value, Random(index).choice([value for value in values_of(fact.kind) if value != fact.value])
+            )
+            found.append(Quadruple(before, reference.query, reference.answer, others[0], strangers[0], wrong=wrong))
     return found

@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 Vector = Mapping[str, float]
@@ -33,6 +33,7 @@ _FUNCTION_WORDS = """
     of in on at to from by for with without about into onto over under out off up down after before between through during
     not no yes too also very just only more most much many some any all both each every few other another such own same
     well oh okay ok please thanks thank now again ever yet still even rather quite perhaps maybe
+    know knew remember remembered say says said tell tells told think thought mean means
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 SMALL_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
@@ -65,12 +66,16 @@ def _features(word: str) -> tuple[tuple[str, float], ...]:
     return ((word, weight * math.sqrt(1 - PIECES)), *((f"~{piece}", each) for piece in pieces))
 
 
-def vector(text: str) -> Vector:
-    """The text's features; a word said n times weighs 1 + ln n times as much as one said once. Empty for a text without words."""
+def vector(text: str, faint: Collection[str] = (), faintness: float = 1.0) -> Vector:
+    """The text's features; a word said n times weighs 1 + ln n times as much as one said once. Empty for a text without words.
+
+    ``faint`` words weigh ``faintness`` times what they would.
+    """
     found: dict[str, float] = {}
     for word, count in Counter(words(text)).items():
+        scale = (1 + math.log(count)) * (faintness if word in faint else 1.0)
         for feature, weight in _features(word):
-            found[feature] = found.get(feature, 0.0) + weight * (1 + math.log(count))
+            found[feature] = found.get(feature, 0.0) + weight * scale
     return found
 
 

@@ -26,7 +26,7 @@ class RewardOptions:
 
     file: tyro.conf.Positional[Path | None] = None
     """Quadruples of your own, one JSON object a line:
-    {"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?, "copy"?}.
+    {"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?, "copy"?, "wrong"?}.
     When not given, those that come with the package, and some of the generator of everyday conversations."""
     everyday: int = 30
     """Quadruples of the generator's test split, when there is no FILE."""
@@ -96,6 +96,12 @@ def _table(name: str, ours: Ranking, plain: Ranking) -> Table:
     table.add_section()
     for (better, worse), share in ours.pairs.items():
         table.add_row(f"{better} > {worse}", f"{share:.3f}", "", f"{plain.pairs[better, worse]:.3f}", "")
+    if ours.wrong:
+        table.add_section()
+        shown = [sum(wrong for _, wrong in ranking.wrong) / len(ranking.wrong) for ranking in (ours, plain)]
+        table.add_row("mean of the reference with a wrong value", f"{shown[0]:.2f}", "", f"{shown[1]:.2f}", "")
+        shown = [ranking.above_wrong for ranking in (ours, plain)]
+        table.add_row("paraphrase > wrong value", f"{shown[0]:.3f}", "", f"{shown[1]:.3f}", "")
     table.add_section()
     table.add_row("pairwise", f"{ours.pairwise:.3f}", "", f"{plain.pairwise:.3f}", "")
     table.add_row("strict", f"{ours.strict:.3f}", "", f"{plain.strict:.3f}", "")
@@ -108,5 +114,6 @@ def _numbers(ranking: Ranking) -> dict[str, object]:
         "strict": ranking.strict,
         "pairwise": ranking.pairwise,
         "pairs": {f"{better} > {worse}": share for (better, worse), share in ranking.pairs.items()},
+        "paraphrase > wrong value": ranking.above_wrong if ranking.wrong else None,
         "means": {kind: asdict(estimate) for kind, estimate in ranking.means.items()},
     }
