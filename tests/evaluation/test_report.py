@@ -54,6 +54,7 @@ MODEL = RetentionResult(
     "runs/mine & more",
     "test",
     3,
+    None,
     0.8,
     None,
     {2: {1: 1.0, 8: None}},
@@ -193,7 +194,7 @@ def test_the_page_needs_nothing_else_and_is_whole() -> None:
 
 def test_what_was_not_measured_is_left_out() -> None:
     found = page(Results(retention=OTHER))
-    for words in ("What does a turn cost?", "What is memory worth", "Facts that changed", "How many facts"):
+    for words in ("What does a turn cost?", "What is memory worth", "Facts that are easily confused", "How many facts"):
         assert words not in found
         assert words in page(ALL)
     assert "None" not in found

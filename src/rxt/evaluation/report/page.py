@@ -114,6 +114,7 @@ def _more_retention(result: RetentionResult) -> list[str]:
     rows = [
         [name, percent(share)]
         for name, share in (
+            ("the same kind of fact was told of somebody else too", result.distracted),
             ("a fact that changed: the newest value is given", result.changed),
             ("a fact that was never told: the model says so", result.never_told),
         )
@@ -122,8 +123,8 @@ def _more_retention(result: RetentionResult) -> list[str]:
     found = []
     if rows:
         found += [
-            "<h2>Facts that changed, facts never told</h2>",
-            "<p>Remembering is also to forget what is no longer so, and not to make up what nobody said.</p>",
+            "<h2>Facts that are easily confused</h2>",
+            "<p>Remembering is also to keep people apart, to forget what is no longer so, and not to make up what nobody said.</p>",
             _table("", ["", "right"], rows),
         ]
     if result.capacity:

@@ -48,6 +48,8 @@ class RetentionResult:
     model: str | None = None
     split: str | None = None
     seed: int | None = None
+    distracted: float | None = None
+    """Where the same kind of fact was told of somebody else too."""
     changed: float | None = None
     never_told: float | None = None
     capacity: dict[int, dict[int, float | None]] = field(default_factory=dict)
