@@ -39,6 +39,9 @@ def test_cached_is_uncached(name: str) -> None:
     model = make(CONFIGS[name])
     ids = torch.randint(50, (3, 11))
     whole = model(ids)
+    cache = model.new_cache(3, 20)
+    first, last = model.begin(ids[:, :8], cache), model.read(ids[:, 8:], torch.arange(8, 11).expand(3, -1), cache)
+    torch.testing.assert_close(model.head(torch.cat([first, last], 1)), whole)
     for pieces in ([11], [1] * 11, [4, 6, 1]):
         cache, found, start = model.new_cache(3, 20), [], 0
         for length in pieces:

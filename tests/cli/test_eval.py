@@ -11,7 +11,8 @@ from rxt.cli.eval import SUITES
 from rxt.cli.main import main
 from rxt.cli.suites.retention import parse_numbers
 from rxt.errors import UserError
-from rxt.evaluation.perplexity import AnswerScore, Perplexity
+from rxt.evaluation.bootstrap import Estimate
+from rxt.evaluation.perplexity import AnswerScore, Perplexity, TurnScore
 from rxt.evaluation.retention import NOTHING, Plan, Retention, Score
 
 RETENTION = Retention(
@@ -24,7 +25,14 @@ RETENTION = Retention(
     never_told=NOTHING,
     capacity={(1, 1): Score(4, 4), (1, 4): Score(2, 4), (1, 16): Score(1, 4), (1, 64): Score(0, 4)},
 )
-PERPLEXITY = Perplexity(AnswerScore(7, 1.0, 0.5, 2.0), AnswerScore(7, 2.0, 0.25, 3.0), AnswerScore(7, 2.5, 0.125, 3.5))
+PERPLEXITY = Perplexity(
+    kept=AnswerScore(7, 1.0, 0.5, 2.0),
+    reset=AnswerScore(7, 2.0, 0.25, 3.0),
+    shuffled=AnswerScore(7, 2.5, 0.125, 3.5),
+    by_turn={turn: TurnScore(7, 1.0, 2.0, 3.0) for turn in range(1, 19)},
+    worth=Estimate(1.0, 0.5, 1.5),
+    later_worth=Estimate(float("nan"), float("nan"), float("nan")),
+)
 GOOD = {"interactions": [{"query": "my name is Ann", "answer": "hello Ann"}, {"query": "who am I?", "answer": "you are Ann"}]}
 
 
@@ -94,7 +102,13 @@ def test_perplexity_is_told_and_written(
         "accuracy": 0.5,
         "later_perplexity": pytest.approx(7.38906),
     }
-    assert set(written) == {"data", "tokens", "kept", "reset", "shuffled"}
+    assert (written["model"], written["seed"], written["conversations"]) == (str(folder), 1, 2)
+    assert written["by_turn"]["18"] == {"tokens": 7, "kept": 1.0, "reset": 2.0, "shuffled": 3.0}
+    assert written["worth"] == {"all": {"value": 1.0, "low": 0.5, "high": 1.5}, "later": None}
+    told = capsys.readouterr().out
+    assert "in all: 1.0000 nats a token (95 % interval 0.5000 to" in told
+    assert "2 more turns stand in the JSON" in told
+    assert "nan" not in told, "there was no later turn"
 
 
 def test_an_unfinished_file_leaves_the_old_one(

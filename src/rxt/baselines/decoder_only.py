@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rxt.baselines.config import DecoderOnlyConfig
 from rxt.config import RxTConfig
-from rxt.model.cache import KVCache
+from rxt.model.cache import KVCache, LayerCache
 from rxt.model.decoder import DecoderLayer, Hidden
 from rxt.model.layers import make_norm, rotation_at
 from rxt.parameters import parameter_counts
@@ -46,6 +46,11 @@ class DecoderOnly(nn.Module):
         head_dim = self.config.width // attention.heads
         return KVCache.empty(self.config.layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
+    def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        return self._run(self.embedding(ids), positions, None, cache.first(ids.shape[1]).filled()).states
+
     def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds; the cache is written in place.
 
@@ -59,11 +64,13 @@ class DecoderOnly(nn.Module):
 
     def run(self, x: Tensor, positions: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Hidden:
         """All layers on embedded tokens, or on anything else that stands in their place, (B, T, D) at ``positions``."""
+        return self._run(x, positions, mask, None if cache is None else cache.at(positions))
+
+    def _run(self, x: Tensor, positions: Tensor, mask: Tensor | None, caches: list[LayerCache] | None) -> Hidden:
         attention = self.config.attention
         rotation = rotation_at(positions, self.config.width // attention.heads, attention.rope_base)
-        caches = [None] * len(self.layers) if cache is None else cache.at(positions)
         balances: list[Tensor] = []
-        for layer, layer_cache in zip(self.layers, caches, strict=True):
+        for layer, layer_cache in zip(self.layers, caches or [None] * len(self.layers), strict=True):
             x, balance = layer(x, None, rotation, rotation, mask, None, layer_cache)
             if balance is not None:
                 balances.append(balance)

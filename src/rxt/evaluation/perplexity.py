@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.records import Conversation
 from rxt.data.template import Template
 from rxt.errors import UserError
+from rxt.evaluation.bootstrap import Estimate, ratio
 from rxt.evaluation.walk import even_batches
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -42,12 +44,36 @@ class AnswerScore:
 
 
 @dataclass(frozen=True)
+class TurnScore:
+    """The answers of one turn, in nats a token, under the three kinds of memory."""
+
+    tokens: int
+    kept: float
+    reset: float
+    shuffled: float
+
+
+@dataclass(frozen=True)
 class Perplexity:
     """The three kinds of memory on the same answers."""
 
     kept: AnswerScore
     reset: AnswerScore
     shuffled: AnswerScore
+    by_turn: dict[int, TurnScore]
+    """By turn, counted from 1 without system prompts."""
+    worth: Estimate
+    """What memory saves, in nats a token: reset minus kept, the interval over conversations."""
+    later_worth: Estimate
+    """As ``worth``, without the first turn of each conversation."""
+
+
+class _Cell(NamedTuple):
+    """The answer of one turn of one conversation under one kind of memory."""
+
+    nats: float
+    right: float
+    tokens: float
 
 
 @torch.no_grad()
@@ -61,37 +87,75 @@ def measure_perplexity(
     """Read the conversations, two at least, as they were held (their own answers are memorized); score every answer three times."""
     if len(conversations) < 2:
         raise UserError("perplexity needs at least two conversations: each one's control is the memory of another")
-    sums = torch.zeros(3, 5, dtype=torch.float64)  # (memory kind; nats, right, tokens, later nats, later tokens)
+    found: list[_Scored] = []
     for batch in even_batches(len(conversations), BATCH):
-        part = conversations[batch.start : batch.stop]
+        part = sorted(conversations[batch.start : batch.stop], key=_rows, reverse=True)  # as they stand in the batch
         encoded = [
             ([template.system(each.system)] if each.system else []) + [template.interaction(turn) for turn in each.interactions]
             for each in part
         ]
-        sums += _score_batch(model, collate_conversations(encoded, template.tokens.pad), seed)
+        cells = _score_batch(model, collate_conversations(encoded, template.tokens.pad), seed)
+        found += [_Scored(bool(each.system), cells[:, row, : _rows(each)]) for row, each in enumerate(part)]
         report(len(part))
-    kept, reset, shuffled = (_score(row) for row in sums.tolist())
-    return Perplexity(kept, reset, shuffled)
+    whole = torch.stack([each.cells.sum(1) for each in found])  # (conversations, memory kind, _Cell)
+    later = torch.stack([each.cells[:, 1:].sum(1) for each in found])
+    kept, reset, shuffled = (
+        _score(_Cell(*every), _Cell(*rest)) for every, rest in zip(whole.sum(0).tolist(), later.sum(0).tolist(), strict=True)
+    )
+    return Perplexity(kept, reset, shuffled, _by_turn(found), _worth(whole), _worth(later))
+
+
+class _Scored(NamedTuple):
+    """One conversation."""
+
+    has_system: bool
+    cells: Tensor
+    """(memory kind, row of the conversation, numbers of a _Cell); a system prompt is the first row."""
+
+
+def _rows(conversation: Conversation) -> int:
+    return len(conversation.interactions) + bool(conversation.system)
 
 
 def _score_batch(model: ReactiveTransformer, batch: Conversations, seed: int) -> Tensor:
+    """(memory kind, conversation, turn, numbers of a _Cell), zeros after a conversation's end."""
     fresh = memory = model.init_memory(batch.size, seed)  # of all B; a conversation that has ended keeps its last one
-    sums = torch.zeros(3, 5, dtype=torch.float64)
+    cells = torch.zeros(3, batch.size, len(batch.alive), len(_Cell._fields), dtype=torch.float64)
     for turn, rows in enumerate(batch.turns()):
         part = batch.rows[rows]
+        scored = part.targets[:, 1:]
+        targets = part.ids[:, 1:][scored]
+        row_of_target = scored.nonzero()[:, 0]
         for kind, memories in enumerate((memory, fresh, memory.rolled())):
-            logits = model.decode(part.ids, memories.first(len(part)))[:, :-1]
-            scored = part.targets[:, 1:]
-            targets = part.ids[:, 1:][scored]
-            nats = torch.nn.functional.cross_entropy(logits[scored].float(), targets, reduction="sum").item()
-            right = (logits[scored].argmax(-1) == targets).sum().item()
-            later = 1.0 if turn else 0.0
-            sums[kind] += torch.tensor([nats, right, len(targets), later * nats, later * len(targets)], dtype=torch.float64)
+            logits = model.decode(part.ids, memories.first(len(part)))[:, :-1][scored].float()
+            nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+            numbers = torch.stack([nats, (logits.argmax(-1) == targets).float(), torch.ones_like(nats)], 1).double()
+            cells[kind, : len(part), turn] = torch.zeros(len(part), numbers.shape[1], dtype=torch.float64).index_add(
+                0, row_of_target, numbers
+            )
         ended = [memory.select(conversation) for conversation in range(len(part), batch.size)]
         memory = Memory.stack([model.memorize(memory.first(len(part)), part.ids, part.mask), *ended])
-    return sums
+    return cells
 
 
-def _score(sums: list[float]) -> AnswerScore:
-    nats, right, tokens, later_nats, later_tokens = sums
-    return AnswerScore(int(tokens), nats / max(1, tokens), right / max(1, tokens), later_nats / max(1, later_tokens))
+def _score(whole: _Cell, later: _Cell) -> AnswerScore:
+    tokens = max(1.0, whole.tokens)
+    return AnswerScore(int(whole.tokens), whole.nats / tokens, whole.right / tokens, later.nats / max(1.0, later.tokens))
+
+
+def _by_turn(found: Sequence[_Scored]) -> dict[int, TurnScore]:
+    sums: dict[int, Tensor] = {}
+    for each in found:
+        for turn, cell in enumerate(each.cells[:, int(each.has_system) :].unbind(1), start=1):
+            sums[turn] = sums.get(turn, torch.zeros_like(cell)) + cell
+    scores = {}
+    for turn, cell in sorted(sums.items()):
+        kept, reset, shuffled = (_Cell(*row) for row in cell.tolist())
+        if kept.tokens:
+            scores[turn] = TurnScore(int(kept.tokens), *(kind.nats / kind.tokens for kind in (kept, reset, shuffled)))
+    return scores
+
+
+def _worth(sums: Tensor) -> Estimate:
+    """Of sums (conversations, memory kind, numbers of a _Cell)."""
+    return ratio((sums[:, 1, 0] - sums[:, 0, 0]).tolist(), sums[:, 0, 2].tolist())

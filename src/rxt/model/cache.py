@@ -18,8 +18,9 @@ class LayerCache:
     values: Tensor
     positions: Tensor
     """(B, T): where the new tokens stand."""
-    visible: Tensor
-    """(B, 1, T, length): what each new token may look at, itself and everything before it."""
+    visible: Tensor | None
+    """(B, 1, T, length): what each new token may look at, itself and everything before it. None where the new tokens are
+    the first and fill the cache: then order alone says it, at less cost."""
 
     def extend(self, new: KeyValue) -> KeyValue:
         """Write the new tokens' keys and values (B, Hkv, T, Hd) in place; return the whole cache."""
@@ -58,3 +59,9 @@ class KVCache:
         steps = torch.arange(self.keys.shape[3], device=positions.device)
         visible = steps <= positions[:, None, :, None]  # (B, 1, T, length)
         return [LayerCache(keys, values, positions, visible) for keys, values in zip(self.keys, self.values, strict=True)]
+
+    def filled(self) -> list[LayerCache]:
+        """The caches of all layers, ready to take as many tokens as they are long, the first ones, at once."""
+        batch_size, length = self.keys.shape[1], self.keys.shape[3]
+        positions = torch.arange(length, device=self.keys.device).expand(batch_size, -1)
+        return [LayerCache(keys, values, positions, None) for keys, values in zip(self.keys, self.values, strict=True)]

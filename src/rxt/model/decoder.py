@@ -62,7 +62,7 @@ class DecoderLayer(nn.Module):
         if cache is None:
             x = x + self.attention(normed, own, rotation, causal=True)
         else:
-            x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible)
+            x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None)
         if memory is not None:
             x = x + self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
         update, balance = self.feed_forward(self.norm3(x), mask)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -13,6 +14,12 @@ from rich.table import Table
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
+
+if TYPE_CHECKING:
+    from rxt.evaluation.bootstrap import Estimate
+    from rxt.evaluation.perplexity import Perplexity
+
+MOST_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,53 @@ def perplexity(options: PerplexityOptions) -> int:
     rows = {"kept": results.kept, "reset every turn": results.reset, "another's": results.shuffled}
     for name, score in rows.items():
         table.add_row(name, f"{score.nats:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}", f"{score.later_perplexity:.2f}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(_turns(results))
+    for name, worth in (("in all", results.worth), ("after the first turn", results.later_worth)):
+        if not math.isnan(worth.value):
+            console.print(
+                f"what memory is worth, {name}: {worth.value:.4f} nats a token (95 % interval {worth.low:.4f} to {worth.high:.4f})"
+            )
     if options.json:
-        numbers = {
-            key: {
-                "nats": score.nats,
-                "perplexity": score.perplexity,
-                "accuracy": score.accuracy,
-                "later_perplexity": score.later_perplexity,
-            }
-            for key, score in (("kept", results.kept), ("reset", results.reset), ("shuffled", results.shuffled))
-        }
-        write_numbers(options.json, {"data": options.data, "tokens": results.kept.tokens, **numbers})
+        write_numbers(options.json, _numbers(options, results, len(conversations)))
     return 0
+
+
+def _turns(results: Perplexity) -> Table:
+    table = Table(title="nats per token by turn")
+    for name in ("turn", "tokens", "kept", "reset", "another's"):
+        table.add_column(name, justify="right")
+    for turn, score in list(results.by_turn.items())[:MOST_ROWS]:
+        table.add_row(str(turn), f"{score.tokens:,}", f"{score.kept:.4f}", f"{score.reset:.4f}", f"{score.shuffled:.4f}")
+    if len(results.by_turn) > MOST_ROWS:
+        table.caption = f"{len(results.by_turn) - MOST_ROWS} more turns stand in the JSON"
+    return table
+
+
+def _numbers(options: PerplexityOptions, results: Perplexity, conversations: int) -> dict[str, object]:
+    """The JSON of a measurement."""
+    kinds = {
+        key: {
+            "nats": score.nats,
+            "perplexity": score.perplexity,
+            "accuracy": score.accuracy,
+            "later_perplexity": score.later_perplexity,
+        }
+        for key, score in (("kept", results.kept), ("reset", results.reset), ("shuffled", results.shuffled))
+    }
+    return {
+        "model": options.model or "bundled",
+        "data": options.data,
+        "seed": options.seed,
+        "conversations": conversations,
+        "tokens": results.kept.tokens,
+        **kinds,
+        "by_turn": {str(turn): asdict(score) for turn, score in results.by_turn.items()},
+        "worth": {"all": _finite(results.worth), "later": _finite(results.later_worth)},
+    }
+
+
+def _finite(estimate: Estimate) -> dict[str, float] | None:
+    """For JSON, which has no NaN: None where nothing was measured."""
+    return None if math.isnan(estimate.value) else asdict(estimate)

@@ -1,0 +1,202 @@
+"""What a turn costs, by how many turns came before it: time to the first and the last token, time to remember, bytes kept.
+
+Every model is timed in the same conversation of random tokens (cost does not depend on what is said), the models in turn
+within each repeat, so that a machine that slows down slows down all of them. A turn has ``query_tokens`` of prompt and
+``answer_tokens`` that the model writes, greedily and without stopping at [EOS].
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from rxt.config import SpecialTokens
+from rxt.errors import UserError
+from rxt.generation.generate import generate_tokens
+from rxt.model.reactive import ReactiveTransformer
+
+
+@dataclass(frozen=True)
+class TurnCost:
+    """One turn, measured once. Times in seconds, from the moment when the query is there."""
+
+    first_token: float
+    last_token: float
+    update: float
+    """After the last token, until the next query can be taken."""
+    state_bytes: int
+    """What is kept between this turn and the next."""
+    tokens: int
+    """Positions that went through a network."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """The median of the repeats, the fastest and the slowest."""
+
+    median: float
+    fastest: float
+    slowest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Seconds:
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class TurnTimes:
+    """One turn, measured some times."""
+
+    first_token: Seconds
+    last_token: Seconds
+    update: Seconds
+    state_bytes: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class CostCurve:
+    """One model's cost by turn, counted from 1."""
+
+    name: str
+    parameters: int
+    turns: dict[int, TurnTimes]
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """What was measured, and how: the JSON of the suite."""
+
+    model: str
+    threads: int
+    query_tokens: int
+    answer_tokens: int
+    repeats: int
+    decoder_only_layers: int
+    """Of the model to compare with, which is as large as the Reactive Transformer."""
+    subjects: tuple[CostCurve, ...]
+    """The Reactive Transformer first."""
+
+
+class Timed(ABC):
+    """One conversation of a model with itself, that can be timed where it stands."""
+
+    name: str
+    parameters: int
+
+    @abstractmethod
+    def skip(self, interactions: Tensor) -> None:
+        """Take n finished interactions (n, query + answer tokens) into the state, untimed."""
+
+    @abstractmethod
+    def turn(self, query: Tensor, answer_tokens: int) -> TurnCost:
+        """Time the next turn, the query (1, T). The conversation stays where it was, so a turn can be timed again."""
+
+
+class TimedReactive(Timed):
+    """The Reactive Transformer as a chat runs it: tokens are streamed, then the interaction is memorized."""
+
+    name = "Reactive Transformer"
+
+    def __init__(self, model: ReactiveTransformer, seed: int) -> None:
+        self.model = model.eval()
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._memory = model.init_memory(1, seed)
+
+    @torch.no_grad()
+    def skip(self, interactions: Tensor) -> None:
+        for ids in interactions:
+            self._memory = self.model.memorize(self._memory, ids[None])
+
+    @torch.no_grad()
+    def turn(self, query: Tensor, answer_tokens: int) -> TurnCost:
+        clock = Stopwatch()
+        said = []  # no keys and values of the memory are passed in: the time to the first token has its reading in it
+        for token in generate_tokens(self.model, query, self._memory, answer_tokens, stop_at_eos=False):
+            said.append(int(token))
+            clock.token()
+        began = time.perf_counter()
+        ids = torch.cat([query, torch.tensor([said])], 1)
+        memory = self.model.memorize(self._memory, ids)
+        update = time.perf_counter() - began
+        decoded, encoded = ids.shape[1] - 1, ids.shape[1]  # the last token of an answer is not read by the decoder
+        return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded)
+
+
+class Stopwatch:
+    """Started when it is made; told of every token of an answer."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.first = self.last = 0.0
+        """Seconds to the first and to the latest token."""
+
+    def token(self) -> None:
+        """Another token is there."""
+        self.last = time.perf_counter() - self._began
+        self.first = self.first or self.last
+
+
+def measure_latency(
+    subjects: Sequence[Timed],
+    tokens: SpecialTokens,
+    vocab_size: int,
+    turns: Sequence[int],
+    query_tokens: int,
+    answer_tokens: int,
+    repeats: int,
+    warm_up: int,
+    seed: int,
+    report: Callable[[int], None] = lambda done: None,
+) -> list[CostCurve]:
+    """The cost curve of every subject at ``turns`` (rising, from 1), each the median of ``repeats``; ``report`` hears of each timing.
+
+    The first ``warm_up`` timings of every turn are thrown away.
+    """
+    special = {token for token in vars(tokens).values() if token is not None}
+    words = torch.tensor([token for token in range(vocab_size) if token not in special])
+    generator = torch.Generator().manual_seed(seed)
+    shape = (turns[-1], query_tokens + answer_tokens)
+    history = words[torch.randint(len(words), shape, generator=generator)]
+    found: list[dict[int, TurnTimes]] = [{} for _ in subjects]
+    done = 0
+    for turn in turns:
+        for subject in subjects:
+            subject.skip(history[done : turn - 1])
+        done = turn - 1
+        query = history[done:turn, :query_tokens]
+        costs: list[list[TurnCost]] = [[] for _ in subjects]
+        for repeat in range(warm_up + repeats):
+            for subject, kept in zip(subjects, costs, strict=True):
+                cost = subject.turn(query, answer_tokens)
+                if repeat >= warm_up:
+                    kept.append(cost)
+                report(1)
+        for curve, kept in zip(found, costs, strict=True):
+            curve[turn] = _times(kept)
+    return [CostCurve(subject.name, subject.parameters, curve) for subject, curve in zip(subjects, found, strict=True)]
+
+
+def check_lengths(query_tokens: int, answer_tokens: int, max_length: int) -> None:
+    """Refuse turns that the model cannot take."""
+    if query_tokens < 1 or answer_tokens < 1:
+        raise UserError(f"a turn has at least one token of query and one of answer, found {query_tokens} and {answer_tokens}")
+    if query_tokens + answer_tokens > max_length:
+        needed = f"{query_tokens} tokens of query and {answer_tokens} of answer"
+        raise UserError(f"{needed} do not fit: an interaction of this model has at most {max_length} tokens")
+
+
+def _times(costs: Sequence[TurnCost]) -> TurnTimes:
+    return TurnTimes(
+        Seconds.of([cost.first_token for cost in costs]),
+        Seconds.of([cost.last_token for cost in costs]),
+        Seconds.of([cost.update for cost in costs]),
+        costs[-1].state_bytes,
+        costs[-1].tokens,
+    )

@@ -1,0 +1,1 @@
+"""One page out of the JSON files of the suites: what is remembered, for how long, and at what cost."""
