@@ -172,7 +172,7 @@ def _pocket() -> RxTConfig:
     return RxTConfig(
         DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
         EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
-        MemoryAttentionConfig(width, layers, slots=64, attention=write, variant="simple", gate=gate),
+        MemoryAttentionConfig(width, layers, slots=128, attention=write, variant="simple", gate=gate),
         memory_init="normal",
         memory_seed=7,
     )

@@ -37,7 +37,7 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
-    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.6)
+    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.5)
     optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
     return RunConfig(
         name="pocket",
@@ -53,9 +53,9 @@ def pocket() -> RunConfig:
                 Phase(steps=70, turns=2, batch_size=32, echo=True),
                 Phase(steps=100, turns=2, batch_size=32),
                 Phase(steps=900, turns=4, batch_size=16),
-                Phase(steps=2_800, turns=8, batch_size=8),
-                Phase(steps=3_200, turns=16, batch_size=6),
-                Phase(steps=1_400, turns=32, batch_size=5, shortest=16),
+                Phase(steps=2_200, turns=8, batch_size=8),
+                Phase(steps=3_000, turns=16, batch_size=6),
+                Phase(steps=2_400, turns=32, batch_size=5, shortest=16),
             ),
             optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
         ),
