@@ -178,6 +178,15 @@ def _pocket() -> RxTConfig:
     )
 
 
+def _babi() -> RxTConfig:
+    """The bundled bAbI model."""
+    base = _pocket()
+    max_length = 32
+    decoder = replace(base.decoder, vocab_size=1_024, max_length=max_length)
+    encoder = replace(base.encoder, vocab_size=1_024, max_length=max_length)
+    return replace(base, decoder=decoder, encoder=encoder, memory_attention=replace(base.memory_attention, slots=32))
+
+
 def _smoke() -> RxTConfig:
     """For tests: every stage trains in seconds."""
     return _small(width=32, layers=2, heads=4, slots=8, vocab_size=1_024, max_length=64)
@@ -185,6 +194,7 @@ def _smoke() -> RxTConfig:
 
 _PRESETS: dict[str, Callable[[], RxTConfig]] = {
     "pocket": _pocket,
+    "babi": _babi,
     "smoke": _smoke,
     "rxt-alpha-nano": _alpha_nano,
     "rxt-alpha-micro": _alpha_micro,

@@ -18,6 +18,7 @@ class Suite(NamedTuple):
 SUITES = {
     "retention": Suite("how often a fact is recalled, by how many turns ago it was told", "retention"),
     "perplexity": Suite("how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"),
+    "babi": Suite("how many questions of the bAbI tasks are answered, each story told line by line", "babi"),
 }
 
 

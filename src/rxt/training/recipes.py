@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
+from rxt.data.babi import BabiConfig
 from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.presets import preset
@@ -89,6 +90,35 @@ def dialogue() -> RunConfig:
     )
 
 
+def babi() -> RunConfig:
+    """All bAbI tasks of a folder (``--data DIR``) at once, one line of a story a turn: the bundled bAbI model."""
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
+    return RunConfig(
+        name="babi",
+        model=preset("babi"),
+        tokenizer=TokenizerConfig(vocab_size=1_024),
+        joint=JointConfig(steps=50, batch_size=12, optim=optim),
+        interaction=JointConfig(steps=150, batch_size=64, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=0, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=200, turns=2, batch_size=64, echo=True),
+                Phase(steps=800, turns=4, batch_size=32),
+                Phase(steps=2_000, turns=8, batch_size=16),
+                Phase(steps=4_000, turns=16, batch_size=10),
+                Phase(steps=2_000, turns=32, batch_size=10),
+                Phase(steps=500, turns=64, batch_size=10),
+            ),
+            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
+            mean_over="answers",
+        ),
+        data=DataConfig(everyday_share=0.0, babi=BabiConfig()),
+        validate_every=400,
+        validation_batches=16,
+        checkpoint_every=400,
+    )
+
+
 def smoke() -> RunConfig:
     """Every stage in about a minute: for tests and for a first look at a run's folder."""
     optim = OptimConfig(learning_rate=3e-3, warmup=10)
@@ -152,5 +182,6 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "dialogue": dialogue,
     "smoke": smoke,
+    "babi": babi,
     **{name: partial(published, name) for name in _PUBLISHED},
 }

@@ -51,3 +51,9 @@ class Trainee(nn.Module):
         with torch.no_grad():
             for name, tensor in self.weights().items():
                 tensor.copy_(tensors[name])
+
+
+def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
+    """The memories (L, B, S, D) that a batch of conversations starts from."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return trainee.model.init_memory(batch_size, seed).slots

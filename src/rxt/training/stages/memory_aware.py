@@ -15,10 +15,9 @@ from rxt.data.template import Template
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
 from rxt.training.stages.base import StageLoss
-from rxt.training.stages.interaction import TURNS
 from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_pretrain import conversation_batches, fresh_slots, split_evenly
-from rxt.training.trainee import Trainee
+from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
+from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import conversation_scores
 
 
@@ -65,9 +64,10 @@ class MemoryAwareStage:
         turns = max(len(part.alive) for part in all_batches)
         counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
         total = int(counts.sum())
-        answer = scores.loss_over_turns(counts.to(scores.nll.device))
+        by_turn = self.config.mean_over == "turns"
+        answer = scores.loss_over_turns(counts.to(scores.nll.device)) if by_turn else scores.nll.sum() / max(1, total)
         share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
-        metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
+        metrics = {"answer": scores.nll.detach().sum() / max(1, total), "accuracy": scores.correct.sum() / max(1, total)}
         return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
 
 
@@ -77,7 +77,6 @@ def echo_batches(corpus: Corpus, template: Template, split: Split, step: int, si
     The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from the
     slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
     """
-    interactions = [turn for piece in corpus.conversations(split, step, -(-size // TURNS), TURNS) for turn in piece.interactions]
-    said = [template.interaction(interaction) for interaction in interactions]
+    said = [template.interaction(interaction) for interaction in corpus.interactions(split, step, size)]
     pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]
