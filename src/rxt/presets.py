@@ -179,12 +179,22 @@ def _pocket() -> RxTConfig:
 
 
 def _babi() -> RxTConfig:
-    """The bundled bAbI model."""
+    """The bundled bAbI model: as the pocket model, but its encoder reads memory too.
+
+    What a line means may depend on what was told before ("Mary dropped the football" leaves it where Mary is by then).
+    """
     base = _pocket()
-    max_length = 32
-    decoder = replace(base.decoder, vocab_size=1_024, max_length=max_length)
-    encoder = replace(base.encoder, vocab_size=1_024, max_length=max_length)
-    return replace(base, decoder=decoder, encoder=encoder, memory_attention=replace(base.memory_attention, slots=32))
+    width, layers, max_length, vocab_size = 64, 3, 32, 1_024
+    attention, feed_forward = AttentionConfig.mha(4), FeedForwardConfig(dim=2 * width)
+    cross_attention = replace(attention, qk_norm=True)
+    write = replace(base.memory_attention.attention, heads=2, query_heads=2, kv_heads=2)
+    gate = replace(base.memory_attention.gate, own_status=4.0)
+    return replace(
+        base,
+        decoder=DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
+        encoder=EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length, cross_attention),
+        memory_attention=MemoryAttentionConfig(width, layers, slots=32, attention=write, variant="simple", gate=gate),
+    )
 
 
 def _smoke() -> RxTConfig:

@@ -34,7 +34,7 @@ def test_batches_are_beginnings_of_training_stories(babi: Path) -> None:
     corpus = load(babi)
     whole = {tuple(line.text for line in story.lines) for stories in read_split(babi, "train").values() for story in stories}
     held_out = {tuple(line.text for line in story.lines) for story in read_split(babi, "validation")[1]}
-    for turns in (2, 3, 9):
+    for turns in (3, 4, 9):
         seen = {queries(each) for step in range(30) for each in corpus.conversations("train", step, 8, turns)}
         assert seen <= {story[:turns] for story in whole}
         assert len(seen) > 20
@@ -44,6 +44,18 @@ def test_batches_are_beginnings_of_training_stories(babi: Path) -> None:
     } == held_out
     assert corpus.conversations("train", 7, 8, 4) == load(babi).conversations("train", 7, 8, 4)
     assert corpus.conversations("train", 7, 8, 4) != corpus.conversations("train", 8, 8, 4)
+
+
+def test_stories_end_with_a_question(babi: Path) -> None:
+    (babi / "qa9_late_train.txt").write_text(
+        ("1 Tom sat.\n" + "".join(f"{n} Tom sat.\n" for n in range(2, 7)) + "7 Did Tom sit?\tyes\t1\n8 Tom ran.\n") * 21
+    )
+    corpus = load(babi)
+    for turns, last in ((3, {"Where is Anna?", "What does Anna hold?"}), (8, {"Where is Tom?", "What does Anna hold?", "Did Tom sit?"})):
+        drawn = [story.interactions for step in range(30) for story in corpus.conversations("train", step, 8, turns)]
+        assert {story[-1].query for story in drawn} == last
+    with pytest.raises(UserError, match="no bAbI story has a question in its first 2 lines"):
+        corpus.conversations("train", 0, 8, 2)
 
 
 def test_shares_are_of_lines(babi: Path) -> None:

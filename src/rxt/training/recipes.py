@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
-from rxt.data.babi import BabiConfig
+from rxt.data.babi import BabiConfig, TaskShare
 from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.presets import preset
@@ -93,6 +93,8 @@ def dialogue() -> RunConfig:
 def babi() -> RunConfig:
     """All bAbI tasks of a folder (``--data DIR``) at once, one line of a story a turn: the bundled bAbI model."""
     optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
+    more, less = {2: 2.5}, {7: 0.5, 8: 0.5, 11: 0.5, 13: 0.5, 14: 0.4, 16: 0.4, 17: 0.4, 18: 0.4, 19: 0.3}
+    shares = tuple(TaskShare(task, share) for task, share in (more | less).items())
     return RunConfig(
         name="babi",
         model=preset("babi"),
@@ -102,17 +104,17 @@ def babi() -> RunConfig:
         memory_pretrain=MemoryPretrainConfig(steps=0, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
         memory_aware=MemoryAwareConfig(
             phases=(
-                Phase(steps=200, turns=2, batch_size=64, echo=True),
-                Phase(steps=800, turns=4, batch_size=32),
-                Phase(steps=2_000, turns=8, batch_size=16),
-                Phase(steps=4_000, turns=16, batch_size=10),
-                Phase(steps=2_000, turns=32, batch_size=10),
-                Phase(steps=500, turns=64, batch_size=10),
+                Phase(steps=150, turns=2, batch_size=64, echo=True),
+                Phase(steps=1_600, turns=3, batch_size=40),
+                Phase(steps=2_000, turns=6, batch_size=24),
+                Phase(steps=4_000, turns=12, batch_size=14),
+                Phase(steps=4_000, turns=24, batch_size=12),
+                Phase(steps=1_800, turns=64, batch_size=14),
             ),
-            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
+            optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
             mean_over="answers",
         ),
-        data=DataConfig(everyday_share=0.0, babi=BabiConfig()),
+        data=DataConfig(everyday_share=0.0, babi=BabiConfig(shares)),
         validate_every=400,
         validation_batches=16,
         checkpoint_every=400,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rxt.data.babi import BabiConfig, Story, read_split
+from rxt.data.babi import OKAY, BabiConfig, Story, read_split
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -28,7 +28,9 @@ class StoryCorpus(Corpus):
 
     mix: BabiConfig = field(default_factory=BabiConfig)
     tasks: Mapping[Split, Mapping[int, Sequence[Conversation]]] = field(default_factory=dict)
-    _weights: dict[tuple[Split, int | None], list[float]] = field(default_factory=dict, init=False, repr=False)
+    _pools: dict[tuple[Split, int | None], dict[int, tuple[float, list[Conversation]]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def of(cls, folder: str, mix: BabiConfig, seed: int) -> StoryCorpus:
@@ -51,22 +53,38 @@ class StoryCorpus(Corpus):
         return cls(conversations, everyday_share=0.0, seed=seed, mix=mix, tasks=tasks)
 
     def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
-        """``size`` stories for a step, each up to its line ``turns``."""
+        """``size`` stories for a step, each up to its last question that is not after line ``turns``; none that has no such question.
+
+        Raises:
+            UserError: no story has one.
+        """
         draw = random.Random(f"{self.seed} {split} {turns} {step}")
-        return [first_lines(story, turns) for story in self._stories(draw, split, size, turns)]
+        return self._draw(draw, split, size, turns)
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
         """``size`` single lines from anywhere in the stories."""
         draw = random.Random(f"{self.seed} {split} lines {step}")
-        return [draw.choice(story.interactions) for story in self._stories(draw, split, size, None)]
+        return [draw.choice(story.interactions) for story in self._draw(draw, split, size, None)]
 
-    def _stories(self, draw: random.Random, split: Split, size: int, turns: int | None) -> list[Conversation]:
+    def _draw(self, draw: random.Random, split: Split, size: int, turns: int | None) -> list[Conversation]:
         """Stories drawn so that the tasks' lines, not their stories, are in the proportion of their shares."""
-        tasks = self.tasks[split]
+        pool = self._pool(split, turns)
+        weights = [self.mix.share_of(task) / mean for task, (mean, _) in pool.items()]
+        return [draw.choice(pool[task][1]) for task in draw.choices(list(pool), weights, k=size)]
+
+    def _pool(self, split: Split, turns: int | None) -> dict[int, tuple[float, list[Conversation]]]:
+        """By task: the mean length of its stories, cut for a number of turns, and these stories; kept for the next step."""
         key: tuple[Split, int | None] = (split, turns)
-        if key not in self._weights:
-            self._weights[key] = [self.mix.share_of(task) / mean_lines(stories, turns) for task, stories in tasks.items()]
-        return [draw.choice(tasks[task]) for task in draw.choices(list(tasks), self._weights[key], k=size)]
+        if key not in self._pools:
+            whole = {task: list(stories) for task, stories in self.tasks[split].items()}
+            cut = whole if turns is None else {task: beginnings(stories, turns) for task, stories in whole.items()}
+            asked = {task: stories for task, stories in cut.items() if stories}
+            if not asked:
+                raise UserError(f"no bAbI story has a question in its first {turns} lines: give every phase more turns")
+            self._pools[key] = {
+                task: (sum(len(story.interactions) for story in stories) / len(stories), stories) for task, stories in asked.items()
+            }
+        return self._pools[key]
 
 
 def learned(story: Story, index: int, okay_every: int) -> Conversation:
@@ -76,13 +94,12 @@ def learned(story: Story, index: int, okay_every: int) -> Conversation:
     return replace(story.conversation(), unlearned=frozenset(unlearned))
 
 
-def first_lines(story: Conversation, lines: int) -> Conversation:
-    """A story up to a line: what a listener has heard by then is a whole story too."""
-    if len(story.interactions) <= lines:
-        return story
-    return Conversation(story.interactions[:lines], story.system, frozenset(line for line in story.unlearned if line < lines))
-
-
-def mean_lines(stories: Sequence[Conversation], lines: int | None) -> float:
-    """The mean length of stories, each counted up to a line."""
-    return sum(min(len(story.interactions), lines or len(story.interactions)) for story in stories) / len(stories)
+def beginnings(stories: Sequence[Conversation], lines: int) -> list[Conversation]:
+    """Stories up to their last question by a line: what a listener has heard by then is a whole story too."""
+    cut: list[Conversation] = []
+    for story in stories:
+        asked = [line for line, turn in enumerate(story.interactions[:lines]) if turn.answer != OKAY]
+        if asked:
+            end = asked[-1] + 1
+            cut.append(Conversation(story.interactions[:end], story.system, frozenset(line for line in story.unlearned if line < end)))
+    return cut
