@@ -179,21 +179,22 @@ def _pocket() -> RxTConfig:
 
 
 def _babi() -> RxTConfig:
-    """The bundled bAbI model: as the pocket model, but its encoder reads memory too.
+    """The bundled bAbI model: near to the pocket model, but its encoder reads memory too.
 
     What a line means may depend on what was told before ("Mary dropped the football" leaves it where Mary is by then).
     """
-    base = _pocket()
-    width, layers, max_length, vocab_size = 64, 3, 32, 1_024
-    attention, feed_forward = AttentionConfig.mha(4), FeedForwardConfig(dim=2 * width)
+    attention = AttentionConfig.mha(4)
     cross_attention = replace(attention, qk_norm=True)
-    write = replace(base.memory_attention.attention, heads=2, query_heads=2, kv_heads=2)
-    gate = replace(base.memory_attention.gate, own_status=4.0)
-    return replace(
-        base,
-        decoder=DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
-        encoder=EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length, cross_attention),
-        memory_attention=MemoryAttentionConfig(width, layers, slots=32, attention=write, variant="simple", gate=gate),
+    write = replace(AttentionConfig.mha(2), qk_norm=True, output_bias=False)
+    gate = GateConfig("linear", status="linear", longest=16.0, own_status=4.0)
+    vocab_size, width, layers, max_length = 1_024, 64, 3, 32
+    feed_forward = FeedForwardConfig(dim=2 * width)
+    return RxTConfig(
+        DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
+        EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length, cross_attention),
+        MemoryAttentionConfig(width, layers, slots=32, attention=write, variant="simple", gate=gate),
+        memory_init="normal",
+        memory_seed=7,
     )
 
 
