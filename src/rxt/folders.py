@@ -10,6 +10,7 @@ from pathlib import Path
 from rxt.errors import UserError
 
 BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED_BABI = BUNDLED / "babi"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = ("config.json", "tokenizer.json")
 WEIGHTS = ("*.safetensors", "model.safetensors.index.json")

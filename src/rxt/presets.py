@@ -172,7 +172,27 @@ def _pocket() -> RxTConfig:
     return RxTConfig(
         DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
         EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
-        MemoryAttentionConfig(width, layers, slots=128, attention=write, variant="simple", gate=gate),
+        MemoryAttentionConfig(width, layers, slots=64, attention=write, variant="simple", gate=gate),
+        memory_init="normal",
+        memory_seed=7,
+    )
+
+
+def _babi() -> RxTConfig:
+    """The bundled bAbI model: near to the pocket model, but its encoder reads memory too.
+
+    What a line means may depend on what was told before ("Mary dropped the football" leaves it where Mary is by then).
+    """
+    attention = AttentionConfig.mha(4)
+    cross_attention = replace(attention, qk_norm=True)
+    write = replace(AttentionConfig.mha(2), qk_norm=True, output_bias=False)
+    gate = GateConfig("linear", status="linear", longest=16.0, own_status=4.0)
+    vocab_size, width, layers, max_length = 1_024, 64, 3, 32
+    feed_forward = FeedForwardConfig(dim=2 * width)
+    return RxTConfig(
+        DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
+        EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length, cross_attention),
+        MemoryAttentionConfig(width, layers, slots=32, attention=write, variant="simple", gate=gate),
         memory_init="normal",
         memory_seed=7,
     )
@@ -185,6 +205,7 @@ def _smoke() -> RxTConfig:
 
 _PRESETS: dict[str, Callable[[], RxTConfig]] = {
     "pocket": _pocket,
+    "babi": _babi,
     "smoke": _smoke,
     "rxt-alpha-nano": _alpha_nano,
     "rxt-alpha-micro": _alpha_micro,

@@ -110,3 +110,14 @@ def test_mlm_head_twin() -> None:
     hidden = naive_twins.activation(x @ head.dense.weight.T + head.dense.bias, "gelu")
     hidden = naive_twins.layer_norm(hidden, head.norm.weight, head.norm.bias)
     assert_twins(head(x), hidden @ head.head.weight.T + head.head.bias, [x, *head.parameters()], naive_twins.EXACT)
+
+
+def test_an_untrained_encoder_hears_nothing_of_its_memory_but_can_learn_to() -> None:
+    name = next(name for name in ENCODERS if make(name).reads_memory)
+    encoder, ids = Encoder(ENCODERS[name], nn.Embedding(VOCABULARY, WIDTH)).double(), tokens(2, 4)
+    first, second = encoder(ids, None, memory(encoder, 2)), encoder(ids, None, memory(encoder, 2))
+    assert torch.equal(first, second)
+    second.sum().backward()
+    gradient = dict(encoder.named_parameters())["layers.0.cross_attention.out_proj.weight"].grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0

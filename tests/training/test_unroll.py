@@ -26,7 +26,7 @@ from rxt.data.template import Encoded
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import AnswerScores
-from rxt.training.unroll import all_turns_at_once, conversation_scores, turn_by_turn
+from rxt.training.unroll import all_turns_at_once, answers_at_once, conversation_scores, turn_by_turn
 
 VOCABULARY = 13
 ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(6)
@@ -44,6 +44,12 @@ READS_MEMORY = replace(PLAIN, encoder=replace(PLAIN.encoder, cross_attention=ATT
 TURNS = [3, 1, 5, 3, 2]
 Way = Callable[..., AnswerScores]
 WAYS = {"all turns at once": all_turns_at_once, "turn by turn": turn_by_turn}
+EVERY_WAY = {
+    **{f"{name} {way}": (config, take) for name, config in MODELS.items() for way, take in WAYS.items()},
+    "encoder reads memory turn by turn": (READS_MEMORY, turn_by_turn),
+    "encoder reads memory answers at once": (READS_MEMORY, answers_at_once),
+    "plain answers at once": (PLAIN, answers_at_once),
+}
 
 
 def make(config: RxTConfig = PLAIN) -> ReactiveTransformer:
@@ -77,11 +83,7 @@ def naive_loss(model: ReactiveTransformer, conversations: list[list[Encoded]], s
     return torch.stack([torch.stack(tokens).mean() for tokens in by_turn.values() if tokens]).sum()
 
 
-@pytest.mark.parametrize(
-    ("config", "way"),
-    [(config, way) for config in MODELS.values() for way in WAYS.values()] + [(READS_MEMORY, turn_by_turn)],
-    ids=[f"{config} {way}" for config in MODELS for way in WAYS] + ["encoder reads memory"],
-)
+@pytest.mark.parametrize(("config", "way"), EVERY_WAY.values(), ids=EVERY_WAY)
 def test_both_ways_are_the_naive_loop(config: RxTConfig, way: Way) -> None:
     model = make(config)
     conversations = random_conversations(TURNS, VOCABULARY)
@@ -235,15 +237,41 @@ def test_a_first_turn_without_targets_is_memorized_and_not_scored(way: Way) -> N
     assert not torch.allclose(way(model, collate_conversations(other, pad=0), slots).nll, scores.nll), "the prompt was not memorized"
 
 
+@pytest.mark.parametrize(
+    ("config", "way"), [(PLAIN, all_turns_at_once), (READS_MEMORY, answers_at_once)], ids=["plain", "encoder reads memory"]
+)
+def test_turns_without_targets_are_memorized_and_not_decoded(config: RxTConfig, way: Way) -> None:
+    model, decoded = make(config), list[int]()
+    conversations = random_conversations(TURNS, VOCABULARY)
+    for conversation in conversations:
+        for turn in range(0, len(conversation), 2):
+            conversation[turn] = replace(conversation[turn], loss=[False] * len(conversation[turn].ids))
+    batch = collate_conversations(conversations, pad=0)
+    slots = slots_for(model, batch.size)
+    hidden = model.decoder.hidden
+
+    def counted(ids: Tensor, *rest: Tensor) -> object:
+        decoded.append(len(ids))
+        return hidden(ids, *rest)
+
+    model.decoder.hidden = counted  # type: ignore[method-assign]
+    scores = way(model, batch, slots)
+    assert sum(decoded) == sum(turns // 2 for turns in TURNS)
+    del model.decoder.hidden
+    loss, expected = loss_of(scores, batch), naive_loss(model, conversations, slots)
+    torch.testing.assert_close(loss, expected, rtol=1e-11, atol=1e-11)
+    assert_same_gradients(gradients(loss, model), gradients(expected, model))
+
+
 def test_the_way_follows_from_the_model_and_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = random_batch([2, 2], VOCABULARY)
     used: list[str] = []
-    for name in ("all_turns_at_once", "turn_by_turn"):
+    for name in ("all_turns_at_once", "answers_at_once", "turn_by_turn"):
         monkeypatch.setattr(f"rxt.training.unroll.{name}", lambda *_, name=name: used.append(name))
     for config, checkpointing in ((PLAIN, False), (PLAIN, True), (READS_MEMORY, False)):
         model = make(config)
         conversation_scores(model, batch, slots_for(model, 2), None, checkpointing)
-    assert used == ["all_turns_at_once", "turn_by_turn", "turn_by_turn"]
+    assert used == ["all_turns_at_once", "turn_by_turn", "answers_at_once"]
 
 
 def test_the_graph_is_cut_in_one_place_and_only_under_a_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ SUITES = {
     "latency": Suite("what a turn costs, early and late, beside a model that reads its history again", "latency"),
     "reward": Suite("how well the reward for answers ranks exact, paraphrased, copied and unrelated ones", "reward"),
     "report": Suite("one page that shows what is remembered, for how long, and at what cost", "report"),
+    "babi": Suite("how many questions of the bAbI tasks are answered, each story told line by line", "babi"),
 }
 
 

@@ -18,11 +18,11 @@ class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
     recipe: tyro.conf.Positional[str]
-    """pocket, smoke, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha, rxt-beta."""
+    """pocket, dialogue, smoke, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha, rxt-beta."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
-    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable."""
+    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of the tasks."""
     validation_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
     """Conversations to validate on; without them one in 50 of --data is held out."""
     everyday_share: float | None = None
@@ -85,7 +85,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     base = recipe(options.recipe)
     share = options.everyday_share
     if share is None:
-        share = 0.5 if options.data else base.data.everyday_share
+        share = 0.5 if options.data and base.data.babi is None else base.data.everyday_share
     data = replace(
         base.data,
         files=options.data or base.data.files,

@@ -59,6 +59,8 @@ class Conversation:
 
     interactions: tuple[Interaction, ...]
     system: str | None = None
+    unlearned: frozenset[int] = frozenset()
+    """Interactions, counted from 0, whose answers are memorized like the others, but are nothing to learn from."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class EncoderLayer(nn.Module):
             self.norm2 = make_norm(config.norm, config.width)
             self.stm_norm = make_norm(config.norm, config.width)
             self.cross_attention = Attention(config.width, config.cross_attention)
+            start_silent(self.cross_attention)
         self.norm3 = make_norm(config.norm, config.width)
         self.feed_forward = make_feed_forward(config.width, config.feed_forward)
 
@@ -40,6 +41,14 @@ class EncoderLayer(nn.Module):
             x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
         update, balance = self.feed_forward(self.norm3(x), mask)
         return x + update, balance
+
+
+@torch.no_grad()
+def start_silent(attention: Attention) -> None:
+    """Let an untrained encoder hear nothing of its memory, which means nothing yet: what it says is what it reads in the text."""
+    nn.init.zeros_(attention.out_proj.weight)
+    if attention.config.output_bias:
+        nn.init.zeros_(attention.out_proj.bias)
 
 
 class Encoder(nn.Module):

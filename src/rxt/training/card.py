@@ -18,7 +18,8 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
     sources = (
         [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"] if run.data.everyday_share else []
     )
-    sources += [Path(name).name for name in run.data.files]
+    names = [Path(name).name for name in run.data.files]
+    sources += names if run.data.babi is None else [f"the bAbI question-answering tasks in {name}" for name in names]
     lines = [
         "---",
         "license: apache-2.0",

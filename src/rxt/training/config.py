@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
+from rxt.data.babi import BabiConfig
 from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 
@@ -34,6 +35,10 @@ class OptimConfig:
     warmup: int = 50
     """Updates until the peak."""
     final_share: float = 0.05
+    restart: int | None = None
+    """When given, the schedule ends at this update and begins anew (warm restart, Loshchilov and Hutter 2017)."""
+    restart_share: float = 0.6
+    """Of the peak: the second schedule's peak."""
     weight_decay: float = 0.01
     """On matrices alone, never on norms and biases."""
     beta1: float = 0.9
@@ -54,6 +59,8 @@ class OptimConfig:
             _require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
         for name in ("warmup", "weight_decay"):
             _require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
+        _require(self.restart is None or self.restart > 0, "optim.restart", f"must be after the first update, found {self.restart}")
+        _require(0 < self.restart_share <= 1, "optim.restart_share", f"must lie in (0, 1], found {self.restart_share}")
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
         _require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
@@ -154,6 +161,9 @@ class MemoryAwareConfig:
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     checkpointing: bool = False
     """Keep one turn's activations at a time: less memory, more time, the same gradient."""
+    mean_over: Literal["turns", "answers"] = "turns"
+    """``turns``: the mean over the answer tokens of a turn, summed over turns. ``answers``: the mean over all answer tokens, so that
+    late turns, which few conversations of uneven length reach, count no more than others."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -186,11 +196,19 @@ class DataConfig:
     """Whether a bad record stops the run or is counted and skipped."""
     everyday: EverydayConfig = field(default_factory=EverydayConfig)
     """How the generated conversations that are trained on are mixed; validation has the usual mix."""
+    babi: BabiConfig | None = None
+    """When given, the only one of ``files`` is a folder of bAbI tasks, mixed like this."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         _require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
+        if self.babi is not None:
+            _require(
+                len(self.files) <= 1 and not self.validation_files, "data.files", "must be the one folder of the bAbI tasks, --data DIR"
+            )
+            _require(self.everyday_share == 0, "data.everyday_share", f"must be 0 beside bAbI tasks, found {self.everyday_share}")
+            return
         _require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
         _require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
 

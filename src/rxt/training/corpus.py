@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, TypeVar
 
 from rxt.data.everyday import EverydayConfig, generate
-from rxt.data.records import Conversation, Records, read_conversations
+from rxt.data.records import Conversation, Interaction, Records, read_conversations
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -20,6 +20,8 @@ T = TypeVar("T")
 HELD_OUT_EVERY = 50
 EVERYDAY_TURNS = 12
 """Turns of the generated conversations that stages 0 to 2 read."""
+PIECE_TURNS = 4
+"""Turns of the pieces that single interactions are taken from."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Corpus:
         generated = round(size * self.everyday_share)
         everyday = [self._everyday(split, step * generated + index, turns) for index in range(generated)]
         return everyday + pick(self._pieces(split, turns), step, size - generated, f"{self.seed} {split} {turns}")
+
+    def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
+        """``size`` single interactions, or a few more, for a step. They come from short pieces, so that many conversations mix."""
+        pieces = self.conversations(split, step, -(-size // PIECE_TURNS), PIECE_TURNS)
+        return [interaction for piece in pieces for interaction in piece.interactions]
 
     def count_cut(self, template: Template) -> int:
         """How many interactions of the files are longer than the template takes, and will be cut.
@@ -107,7 +114,12 @@ class Corpus:
 def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:
     """Consecutive pieces of at most ``turns`` interactions; each starts from a fresh memory, with the same system prompt."""
     interactions = conversation.interactions
-    return [Conversation(interactions[start : start + turns], conversation.system) for start in range(0, len(interactions), turns)]
+    starts = range(0, len(interactions), turns)
+    unlearned = [frozenset(index - start for index in conversation.unlearned if 0 <= index - start < turns) for start in starts]
+    return [
+        Conversation(interactions[start : start + turns], conversation.system, without)
+        for start, without in zip(starts, unlearned, strict=True)
+    ]
 
 
 def texts_of(conversation: Conversation) -> Iterator[str]:
@@ -119,9 +131,15 @@ def texts_of(conversation: Conversation) -> Iterator[str]:
 
 
 def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
-    """The interactions as tokens; a system prompt comes first and has no targets."""
+    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to learn from."""
     system = [template.system(conversation.system)] if conversation.system else []
-    return system + [template.interaction(interaction) for interaction in conversation.interactions]
+    turns = [template.interaction(interaction) for interaction in conversation.interactions]
+    return system + [without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)]
+
+
+def without_targets(encoded: Encoded) -> Encoded:
+    """The same tokens, none of them to be learned."""
+    return replace(encoded, loss=[False] * len(encoded.ids))
 
 
 def pick(items: Sequence[T], step: int, size: int, salt: str) -> list[T]:

@@ -45,6 +45,7 @@ from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.stories import load_corpus
 from rxt.training.team import Team, joined_team
 from rxt.training.trainee import BaselineLearner, Learner, Trainee
 
@@ -68,7 +69,7 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
 def _train(run: RunConfig, out: Path, console: Console, device: torch.device, team: Team) -> Path:
     if team.leads:
         check_claim(out, run)
-    corpus = Corpus.load(run.data, run.seed)
+    corpus = load_corpus(run.data, run.seed)
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
     if not team.leads:

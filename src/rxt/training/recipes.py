@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
+from rxt.data.babi import BabiConfig, TaskShare
 from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.presets import preset
@@ -37,7 +38,7 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
-    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.5)
+    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.6)
     optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
     return RunConfig(
         name="pocket",
@@ -53,11 +54,12 @@ def pocket() -> RunConfig:
                 Phase(steps=70, turns=2, batch_size=32, echo=True),
                 Phase(steps=100, turns=2, batch_size=32),
                 Phase(steps=900, turns=4, batch_size=16),
-                Phase(steps=2_200, turns=8, batch_size=8),
-                Phase(steps=3_000, turns=16, batch_size=6),
-                Phase(steps=2_400, turns=32, batch_size=5, shortest=16),
+                Phase(steps=2_800, turns=8, batch_size=8),
+                Phase(steps=3_200, turns=16, batch_size=6),
+                Phase(steps=1_400, turns=32, batch_size=5, shortest=16),
+                Phase(steps=7_000, turns=32, batch_size=5, shortest=12),
             ),
-            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
+            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1, restart=8_500),
         ),
         data=DataConfig(everyday=mix),
         validate_every=400,
@@ -107,6 +109,37 @@ def study() -> RunConfig:
         ),
         data=DataConfig(everyday=replace(base.data.everyday, kinds=kinds, values=40, paraphrase_rate=0.0)),
         validate_every=200,
+    )
+
+
+def babi() -> RunConfig:
+    """All bAbI tasks of a folder (``--data DIR``) at once, one line of a story a turn: the bundled bAbI model."""
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
+    more, less = {2: 2.5}, {7: 0.5, 8: 0.5, 11: 0.5, 13: 0.5, 14: 0.4, 16: 0.4, 17: 0.4, 18: 0.4, 19: 0.3}
+    shares = tuple(TaskShare(task, share) for task, share in (more | less).items())
+    return RunConfig(
+        name="babi",
+        model=preset("babi"),
+        tokenizer=TokenizerConfig(vocab_size=1_024),
+        joint=JointConfig(steps=50, batch_size=12, optim=optim),
+        interaction=JointConfig(steps=150, batch_size=64, optim=optim),
+        memory_pretrain=MemoryPretrainConfig(steps=0, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+        memory_aware=MemoryAwareConfig(
+            phases=(
+                Phase(steps=150, turns=2, batch_size=64, echo=True),
+                Phase(steps=1_600, turns=3, batch_size=40),
+                Phase(steps=2_000, turns=6, batch_size=24),
+                Phase(steps=4_000, turns=12, batch_size=14),
+                Phase(steps=4_000, turns=24, batch_size=12),
+                Phase(steps=1_800, turns=64, batch_size=14),
+            ),
+            optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
+            mean_over="answers",
+        ),
+        data=DataConfig(everyday_share=0.0, babi=BabiConfig(shares)),
+        validate_every=400,
+        validation_batches=16,
+        checkpoint_every=400,
     )
 
 
@@ -174,5 +207,6 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,
+    "babi": babi,
     **{name: partial(published, name) for name in _PUBLISHED},
 }

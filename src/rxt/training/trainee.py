@@ -69,3 +69,9 @@ class BaselineLearner(Learner):
     def __init__(self, model: Baseline) -> None:
         super().__init__(model.config.decoder.vocab_size)
         self.model = model
+
+
+def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
+    """The memories (L, B, S, D) that a batch of conversations starts from."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return trainee.model.init_memory(batch_size, seed).slots

@@ -1,8 +1,9 @@
 """A whole conversation as one computation: what each turn's decoder sees, and the gradient through the memory.
 
-Two ways compute the same thing. :func:`turn_by_turn` follows the conversation as it happens. :func:`all_turns_at_once`
+Three ways compute the same thing. :func:`turn_by_turn` follows the conversation as it happens. :func:`all_turns_at_once`
 uses that, with the texts known, only the memory is recurrent: all interactions are encoded together, the memory walks
-through the turns, and all answers are decoded together.
+through the turns, and all answers are decoded together. :func:`answers_at_once` is for encoders that read memory: they walk
+along, and only the answers are decoded together. A turn without targets is never decoded, but by :func:`turn_by_turn`.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ def conversation_scores(
     ``window``: how many memory updates back a turn's loss sends its gradient; None lets it run through the whole
     conversation. ``checkpointing`` keeps one turn's activations at a time and computes them again going backward.
     """
-    in_order = model.encoder.reads_memory or model.memory_attention.config.norm.kind == "ema-rms"  # each turn moves the mean
-    if checkpointing or in_order:
+    if checkpointing or model.memory_attention.config.norm.kind == "ema-rms":  # each turn moves the mean
         return turn_by_turn(model, batch, slots, window, checkpointing)
+    if model.encoder.reads_memory:
+        return answers_at_once(model, batch, slots, window)
     return all_turns_at_once(model, batch, slots, window)
 
 
@@ -50,8 +52,33 @@ def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: T
         start = turns[turn].start
         return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
 
-    before = torch.cat(memories_before(update, batch, slots, window), dim=1)  # (L, R, S, D)
-    turn_of_row = batch.turn_of_row().to(rows.ids.device)
+    return decode_at_once(model, batch, memories_before(update, batch, slots, window))
+
+
+def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+    """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
+    return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
+
+
+def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
+    """The update that reads a turn's interactions when it comes to them."""
+    turns = [batch.rows[rows] for rows in batch.turns()]
+
+    def update(slots: Tensor, turn: int) -> Tensor:
+        rows = turns[turn][: slots.shape[1]]
+        encoded = model.encoder(rows.ids, rows.mask, slots if model.encoder.reads_memory else None)
+        return model.memory_attention(slots, encoded, rows.mask)
+
+    return update
+
+
+def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: list[Tensor]) -> AnswerScores:
+    """Score the rows that have targets, each out of its turn's memory (L, alive[t], S, D); rows of like length together."""
+    asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)  # (Q,)
+    if not len(asked):
+        asked = torch.arange(len(batch.rows), device=asked.device)
+    rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
+    before = torch.cat(memories, dim=1)[:, asked]  # (L, Q, S, D)
 
     def score(group: Tensor) -> AnswerScores:
         part = rows[group]
@@ -78,12 +105,7 @@ def turn_by_turn(
 ) -> AnswerScores:
     """Walk through the turns as a conversation does: encode and update, then decode the next."""
 
-    turns = [batch.rows[rows] for rows in batch.turns()]
-
-    def update(slots: Tensor, turn: int) -> Tensor:
-        rows = turns[turn][: slots.shape[1]]
-        encoded = model.encoder(rows.ids, rows.mask, slots if model.encoder.reads_memory else None)
-        return model.memory_attention(slots, encoded, rows.mask)
+    turns, update = [batch.rows[rows] for rows in batch.turns()], encode_and_write(model, batch)
 
     def score(slots: Tensor, turn: int) -> AnswerScores:
         rows = turns[turn]

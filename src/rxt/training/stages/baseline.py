@@ -92,7 +92,7 @@ class BaselineConversationStage:
     def loss(
         self, trainee: BaselineLearner, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
     ) -> StageLoss:
-        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches)
+        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches, self.config.mean_over)
 
 
 def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:

@@ -14,9 +14,6 @@ from rxt.training.stages.base import StageLoss
 from rxt.training.stages.joint import joint_loss, split_rows
 from rxt.training.trainee import Trainee
 
-TURNS = 4
-"""Interactions are taken from pieces of this many turns, so that a batch mixes many conversations."""
-
 
 @dataclass(frozen=True)
 class InteractionStage:
@@ -36,8 +33,7 @@ class InteractionStage:
         return self.config.optim
 
     def batches(self, split: Split, step: int) -> list[Rows]:
-        conversations = self.corpus.conversations(split, step, -(-self.config.batch_size // TURNS), TURNS)
-        sequences = [self.template.interaction(interaction) for conversation in conversations for interaction in conversation.interactions]
+        sequences = [self.template.interaction(each) for each in self.corpus.interactions(split, step, self.config.batch_size)]
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
     def unfreeze(self, trainee: Trainee, step: int) -> None:

@@ -18,7 +18,7 @@ from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
 from rxt.training.losses import answer_scores, at_least_float32
 from rxt.training.stages.base import StageLoss
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import LENGTH_GROUPS
 
 BALANCE_WEIGHT = 0.01
@@ -59,7 +59,8 @@ def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: Joint
     model = trainee.model
     hidden_tokens = choose(rows.mask, config.masked_share, generator)
     mask_token = model.config.tokens.mask if model.config.tokens.mask is not None else model.config.tokens.pad
-    encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask)  # (L, B, T, D)
+    fresh = fresh_slots(trainee, len(rows), generator) if model.encoder.reads_memory else None
+    encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask, fresh)  # (L, B, T, D)
     guesses = trainee.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
     masked = F.cross_entropy(at_least_float32(guesses), rows.ids[hidden_tokens], reduction="sum")
 

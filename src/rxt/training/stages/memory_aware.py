@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
@@ -16,10 +17,9 @@ from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
 from rxt.training.losses import AnswerScores
 from rxt.training.stages.base import StageLoss
-from rxt.training.stages.interaction import TURNS
 from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_pretrain import conversation_batches, fresh_slots, split_evenly
-from rxt.training.trainee import Trainee
+from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
+from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import conversation_scores
 
 
@@ -63,15 +63,17 @@ class MemoryAwareStage:
     def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
         slots = fresh_slots(trainee, batch.size, generator)
         scores = conversation_scores(trainee.model, batch, slots, self.config.window, self.config.checkpointing)
-        return conversation_loss(scores, batch, all_batches)
+        return conversation_loss(scores, batch, all_batches, self.config.mean_over)
 
 
-def conversation_loss(scores: AnswerScores, batch: Conversations, all_batches: list[Conversations]) -> StageLoss:
-    """The mean over the answer tokens of a turn, summed over turns, as a part of the whole update."""
+def conversation_loss(
+    scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: Literal["turns", "answers"]
+) -> StageLoss:
+    """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the whole update."""
     turns = max(len(part.alive) for part in all_batches)
     counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
-    total = int(counts.sum())
-    answer = scores.loss_over_turns(counts.to(scores.nll.device))
+    total = max(1, int(counts.sum()))
+    answer = scores.loss_over_turns(counts.to(scores.nll.device)) if mean_over == "turns" else scores.nll.sum() / total
     share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
     metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
     return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
@@ -83,7 +85,6 @@ def echo_batches(corpus: Corpus, template: Template, split: Split, step: int, si
     The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from the
     slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
     """
-    interactions = [turn for piece in corpus.conversations(split, step, -(-size // TURNS), TURNS) for turn in piece.interactions]
-    said = [template.interaction(interaction) for interaction in interactions]
+    said = [template.interaction(interaction) for interaction in corpus.interactions(split, step, size)]
     pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]

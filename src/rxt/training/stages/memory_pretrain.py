@@ -20,7 +20,7 @@ from rxt.training.config import MemoryPretrainConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split, encode_conversation
 from rxt.training.losses import memory_target_loss
 from rxt.training.stages.base import StageLoss
-from rxt.training.trainee import Trainee
+from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import cut_graph
 
 T = TypeVar("T")
@@ -90,12 +90,6 @@ def fit_to_slots(encoded: Tensor, slots: int) -> Tensor:
 def noisy(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of a standard deviation."""
     return x + scale * torch.randn(x.shape, generator=generator).to(x)
-
-
-def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
-    """The memories (L, B, S, D) that a batch of conversations starts from."""
-    seed = int(torch.randint(2**62, (), generator=generator))
-    return trainee.model.init_memory(batch_size, seed).slots
 
 
 def conversation_batches(

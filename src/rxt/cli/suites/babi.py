@@ -1,0 +1,103 @@
+"""``rxt eval babi``: the bAbI tasks, told line by line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from rxt.cli.arguments import parse_arguments
+from rxt.cli.chat import check_writable
+from rxt.cli.suites.common import progress_bar, write_numbers
+from rxt.errors import UserError
+
+
+@dataclass(frozen=True)
+class BabiOptions:
+    """Accuracy on the bAbI tasks of a folder: each line of a story is a message, and a question is answered from memory."""
+
+    data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """The folder of the tasks' files: qa1_…_test.txt and so on, gzipped or not."""
+    model: tyro.conf.Positional[str] = ""
+    """A model folder or hub id; the bundled bAbI model when not given."""
+    split: Literal["test", "validation"] | None = None
+    """test: the test files. validation: the part of the training files that training leaves out. By default the test files, or
+    the validation part where there are none."""
+    seed: int = 1
+    """Of fresh memories, in models that draw them."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the numbers there too."""
+
+
+def run(argv: list[str]) -> int:
+    """Entry of the suite."""
+    return babi(parse_arguments(BabiOptions, "rxt eval babi", argv))
+
+
+def babi(options: BabiOptions) -> int:
+    """A table by task, with the control without memory."""
+    from rxt.data.babi import babi_files, read_split
+    from rxt.data.template import Template
+    from rxt.evaluation.babi import measure_babi
+    from rxt.evaluation.retention import interval
+    from rxt.evaluation.subject import Reactive
+    from rxt.folders import BUNDLED_BABI
+    from rxt.generation.conversation import load_model
+
+    if options.json:
+        check_writable(options.json)
+    tested = any("test" in kinds for kinds in babi_files(options.data).values())
+    split = options.split or ("test" if tested else "validation")
+    tasks = read_split(options.data, split)
+    if not tasks:
+        missing = (
+            "test files, called qa1_…_test.txt; --split validation measures a part of the training files"
+            if split == "test"
+            else ("stories for validation: training files are called qa1_…_train.txt")
+        )
+        raise UserError(f"{options.data}: holds no {missing}")
+    if not options.model and not BUNDLED_BABI.is_dir():
+        raise UserError("this installation has no bundled bAbI model; name a model folder")
+    model, tokenizer = load_model(options.model or BUNDLED_BABI)
+    subject = Reactive(model, Template.of_model(model.config, tokenizer))
+    stories = sum(map(len, tasks.values()))
+    with progress_bar() as progress:
+        bar = progress.add_task(f"telling {stories:,} stories", total=stories)
+        results = measure_babi(subject, tasks, options.seed, lambda told: progress.advance(bar, told))
+
+    what = "the test files" if split == "test" else "the validation part of the training files"
+    console = Console()
+    if split == "validation" and options.split is None:
+        console.print(f"{options.data} has no test files: what is measured is {what}, which training does not see.")
+    table = Table(title=f"bAbI, {what}: {stories:,} stories")
+    for name in ("task", "stories", "right", "of", "accuracy", "95 % interval", "memory reset"):
+        table.add_column(name, justify="right")
+    for task, result in results.items():
+        low, high = interval(result.score)
+        share = f"{result.score.share:.3f}", f"{low:.3f}-{high:.3f}", f"{result.reset.share:.3f}"
+        table.add_row(str(task), str(result.stories), str(result.score.right), str(result.score.asked), *share)
+    mean = sum(result.score.share for result in results.values()) / len(results)
+    table.add_section()
+    table.add_row("mean", "", "", "", f"{mean:.3f}", "", "")
+    console.print(table)
+    if subject.trained_turns:
+        longest = max(len(story.lines) for told in tasks.values() for story in told)
+        console.print(f"Trained on stories of up to {subject.trained_turns} lines; the longest here has {longest}.")
+    if options.json:
+        numbers = {
+            "model": options.model or "bundled babi",
+            "data": str(options.data),
+            "split": split,
+            "seed": options.seed,
+            "accuracy": {str(task): result.score.share for task, result in results.items()},
+            "questions": {str(task): result.score.asked for task, result in results.items()},
+            "stories": {str(task): result.stories for task, result in results.items()},
+            "controls": {"reset": {str(task): result.reset.share for task, result in results.items()}},
+            "mean": mean,
+        }
+        write_numbers(options.json, numbers)
+    return 0

@@ -1,0 +1,69 @@
+"""bAbI: the right questions are counted, the model's own answers are remembered, and the control has no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from small_model import MODEL, small_model, tokenizer
+
+from rxt.data.babi import Line, Story
+from rxt.data.template import Template
+from rxt.evaluation.babi import TaskResult, measure_babi
+from rxt.evaluation.retention import Score
+from rxt.evaluation.subject import Reactive, Subject
+
+State = list[tuple[str, ...]]
+STORIES = [
+    Story((Line("Anna ran to the attic."), Line("Where is Anna?", "attic"), Line("Tom sat."), Line("Where is Anna?", "cellar"))),
+    Story((Line("Tom ran to the cellar."), Line("Where is Tom?", "cellar"))),
+    Story((Line("Where is Tom?", "attic"),)),
+]
+
+
+class Listener(Subject[State]):
+    """Answers with the last word of the first thing it was told; its state is all that was said, answers included."""
+
+    def __init__(self) -> None:
+        super().__init__(Template(tokenizer(), "alpha", MODEL.max_length))
+        self.heard: list[tuple[str, ...]] = []
+
+    def start(self, batch_size: int, seed: int) -> State:
+        return [()] * batch_size
+
+    def answer(self, prompts: Sequence[list[int]], state: State, max_new_tokens: int = 48) -> list[list[int]]:
+        words = [said[0].partition(" the ")[2].partition(".")[0] if said else "attic" for said in state]
+        return [[*tokenizer().encode(word), tokenizer().tokens.eos] for word in words]
+
+    def remember(self, state: State, interactions: Sequence[list[int]]) -> State:
+        new = [(*said, tokenizer().decode(ids)) for said, ids in zip(state, interactions, strict=True)]
+        self.heard += new
+        return new
+
+    def take(self, state: State, rows: Sequence[int]) -> State:
+        return [state[row] for row in rows]
+
+    def join(self, states: Sequence[State]) -> State:
+        return [said for state in states for said in state]
+
+    def state_bytes(self, state: State) -> int:
+        return 0
+
+
+def test_questions_are_counted_by_task_and_own_answers_remembered() -> None:
+    told, listener = [], Listener()
+    found = measure_babi(listener, {1: STORIES, 4: STORIES[1:2], 7: [Story((Line("Tom sat."),))], 9: []}, 1, told.append)
+    assert found == {
+        1: TaskResult(3, Score(3, 4), Score(2, 4)),
+        4: TaskResult(1, Score(1, 1), Score(0, 1)),
+    }
+    assert sum(told) == 5
+    whole = ("Anna ran to the attic.attic", "Where is Anna?attic", "Tom sat.attic", "Where is Anna?attic")
+    assert whole in listener.heard
+
+
+def test_a_model_is_measured_the_same_in_any_company() -> None:
+    model = small_model()
+    subject = Reactive(model, Template(tokenizer(), "alpha", MODEL.max_length))
+    together = measure_babi(subject, {1: STORIES}, 1)[1]
+    assert together.score.asked == together.reset.asked == 4
+    assert measure_babi(subject, {1: STORIES}, 1)[1] == together
