@@ -13,7 +13,7 @@ from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
-from rxt.training.corpus import Corpus, encode_conversation, pick, split_turns, texts_of
+from rxt.training.corpus import Corpus, Split, encode_conversation, pick, split_turns, texts_of
 
 
 def conversation(name: int, turns: int = 2, system: str | None = None) -> Conversation:
@@ -125,3 +125,16 @@ def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
     assert mixed.conversations("train", 3, 2, 6) == [generate("train", 6, 0, index, mix).conversation for index in (6, 7)]
     assert mixed.conversations("train", 3, 2, 6) != usual.conversations("train", 3, 2, 6)
     assert mixed.conversations("validation", 3, 2, 6) == usual.conversations("validation", 3, 2, 6)
+
+
+def test_a_phase_may_say_how_much_is_paraphrased() -> None:
+    mix = EverydayConfig(paraphrase_rate=0.5)
+    corpus = Corpus.load(DataConfig(everyday=mix), seed=0)
+
+    def drawn(split: Split, rate: float | None) -> list[Conversation]:
+        return corpus.conversations(split, 2, 6, 8, rate)
+
+    assert drawn("train", None) == drawn("train", 0.5)
+    assert drawn("train", 0.0) == Corpus.load(DataConfig(), seed=0).conversations("train", 2, 6, 8)
+    assert drawn("train", 0.0) != drawn("train", 0.5)
+    assert drawn("validation", 1.0) == drawn("validation", None)

@@ -35,10 +35,6 @@ class OptimConfig:
     warmup: int = 50
     """Updates until the peak."""
     final_share: float = 0.05
-    restart: int | None = None
-    """When given, the schedule ends at this update and begins anew (warm restart, Loshchilov and Hutter 2017)."""
-    restart_share: float = 0.6
-    """Of the peak: the second schedule's peak."""
     weight_decay: float = 0.01
     """On matrices alone, never on norms and biases."""
     beta1: float = 0.9
@@ -59,8 +55,6 @@ class OptimConfig:
             _require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
         for name in ("warmup", "weight_decay"):
             _require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
-        _require(self.restart is None or self.restart > 0, "optim.restart", f"must be after the first update, found {self.restart}")
-        _require(0 < self.restart_share <= 1, "optim.restart_share", f"must lie in (0, 1], found {self.restart_share}")
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
         _require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
@@ -140,6 +134,8 @@ class Phase:
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
+    paraphrase_rate: float | None = None
+    """When given, of the generated conversations of this phase, in place of the data's own."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -147,6 +143,8 @@ class Phase:
         _require_size(self.steps, self.batch_size)
         _require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
         _require(bool(self.trains), "phase.trains", "names no part of the model")
+        rate = self.paraphrase_rate
+        _require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
         if self.shortest is not None:
             _require(1 <= self.shortest <= self.turns, "phase.shortest", f"must lie in 1 … turns={self.turns}, found {self.shortest}")
 

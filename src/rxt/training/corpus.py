@@ -50,10 +50,12 @@ class Corpus:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
         return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, config.everyday, tuple(read.values()))
 
-    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
-        """``size`` conversations of at most ``turns`` turns for a step."""
+    def conversations(self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None) -> list[Conversation]:
+        """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the mix's own."""
         generated = round(size * self.everyday_share)
-        everyday = [self._everyday(split, step * generated + index, turns) for index in range(generated)]
+        mix = self.everyday if paraphrase_rate is None else replace(self.everyday, paraphrase_rate=paraphrase_rate)
+        mix = mix if split == "train" else EverydayConfig()
+        everyday = [generate(split, turns, self.seed, step * generated + index, mix).conversation for index in range(generated)]
         return everyday + pick(self._pieces(split, turns), step, size - generated, f"{self.seed} {split} {turns}")
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
@@ -97,7 +99,7 @@ class Corpus:
     def _train(self, generated: int) -> Iterator[Conversation]:
         yield from self.files["train"]
         if self.everyday_share > 0:
-            yield from (self._everyday("train", index, EVERYDAY_TURNS) for index in range(generated))
+            yield from (generate("train", EVERYDAY_TURNS, self.seed, index, self.everyday).conversation for index in range(generated))
 
     def _pieces(self, split: Split, turns: int) -> list[Conversation]:
         """The files' conversations, split into pieces of at most ``turns``; kept for the next step."""
@@ -105,10 +107,6 @@ class Corpus:
             pieces = [piece for conversation in self.files[split] for piece in split_turns(conversation, turns)]
             self._pieces_by_turns[split, turns] = pieces
         return self._pieces_by_turns[split, turns]
-
-    def _everyday(self, split: Split, index: int, turns: int) -> Conversation:
-        mix = self.everyday if split == "train" else EverydayConfig()
-        return generate(split, turns, self.seed, index, mix).conversation
 
 
 def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:

@@ -60,18 +60,12 @@ def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.opt
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to ``final_share`` of the peak at the last step; again from ``restart`` on, to a lower peak."""
-    peak = config.learning_rate
-    if config.restart is not None:
-        if step < config.restart:
-            steps = min(steps, config.restart)
-        else:
-            step, steps, peak = step - config.restart, steps - config.restart, peak * config.restart_share
+    """Linear warm-up, then a cosine down to ``final_share`` of the peak at the last step."""
     if step < config.warmup:
-        return peak * (step + 1) / config.warmup
+        return config.learning_rate * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, steps - 1 - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return peak * (config.final_share + (1 - config.final_share) * cosine)
+    return config.learning_rate * (config.final_share + (1 - config.final_share) * cosine)
 
 
 def optimizer_tensors(trainee: Learner, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ class StoryCorpus(Corpus):
         }
         return cls(conversations, everyday_share=0.0, seed=seed, mix=mix, tasks=tasks)
 
-    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Conversation]:
+    def conversations(self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None) -> list[Conversation]:
         """``size`` stories for a step, each up to its last question that is not after line ``turns``; none that has no such question.
 
         Raises:

@@ -55,7 +55,8 @@ class MemoryAwareStage:
         turns = phase.turns
         if phase.shortest is not None and split == "train":
             turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
-        return conversation_batches(self.corpus, self.template, split, step, phase.batch_size, turns, self.optim.accumulate)
+        size, rate = phase.batch_size, phase.paraphrase_rate
+        return conversation_batches(self.corpus, self.template, split, step, size, turns, self.optim.accumulate, rate)
 
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(self.phase(step).trains)

@@ -93,10 +93,19 @@ def noisy(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
 
 
 def conversation_batches(
-    corpus: Corpus, template: Template, split: Split, step: int, size: int, turns: int, accumulate: int
+    corpus: Corpus,
+    template: Template,
+    split: Split,
+    step: int,
+    size: int,
+    turns: int,
+    accumulate: int,
+    paraphrase_rate: float | None = None,
 ) -> list[Conversations]:
     """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
-    encoded = [encode_conversation(conversation, template) for conversation in corpus.conversations(split, step, size, turns)]
+    encoded = [
+        encode_conversation(conversation, template) for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
+    ]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
 
 
