@@ -38,14 +38,14 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
-    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.25, never_told_rate=0.2, paraphrase_rate=0.5)
+    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
     optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
         tokenizer=TokenizerConfig(vocab_size=4_096),
-        joint=JointConfig(steps=100, batch_size=12, optim=optim),
-        interaction=JointConfig(steps=400, batch_size=64, optim=optim),
+        joint=JointConfig(steps=80, batch_size=12, optim=optim),
+        interaction=JointConfig(steps=250, batch_size=64, optim=optim),
         memory_pretrain=MemoryPretrainConfig(steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
         memory_aware=MemoryAwareConfig(
             phases=(
@@ -53,11 +53,10 @@ def pocket() -> RunConfig:
                 Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
                 Phase(steps=70, turns=2, batch_size=32, echo=True),
                 Phase(steps=100, turns=2, batch_size=32),
-                Phase(steps=900, turns=4, batch_size=16, paraphrase_rate=0.1),
-                Phase(steps=2_000, turns=8, batch_size=8, paraphrase_rate=0.1),
-                Phase(steps=2_000, turns=16, batch_size=6, paraphrase_rate=0.2),
-                Phase(steps=2_000, turns=16, batch_size=8),
-                Phase(steps=1_500, turns=24, batch_size=6, shortest=12),
+                Phase(steps=900, turns=4, batch_size=16),
+                Phase(steps=2_200, turns=8, batch_size=8),
+                Phase(steps=2_400, turns=16, batch_size=6),
+                Phase(steps=1_200, turns=24, batch_size=5),
             ),
             optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
         ),

@@ -96,7 +96,7 @@ class EverydayConfig:
     """Different other people of one conversation, at most."""
     kinds: tuple[str, ...] = USUAL_KINDS
     """Kinds of facts spoken of; ``kinds()`` names them all."""
-    values: int = 56
+    values: int = 48
     """Values of each kind that occur, the best known first; ``values_of(kind)`` has them all."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -95,10 +95,10 @@ class Wording:
         """A message that tells the fact's new value, and the answer that takes note of it."""
         phrases = fact.phrases
         template = self._rng.choice(phrases.change_held_out if self._unseen else phrases.change)
-        template = self._paraphrased_change(fact) or self._typed(template, ())
+        paraphrase = self._paraphrased_change(fact)
         acks = CHANGE_ACKS if self._rng.random() < 0.5 else phrases.ack
         answer = _upper_first(_fill(self._rng.choice(acks), fact.subject, fact.value))
-        return _upper_unless_typed(template, fact), answer
+        return _upper_unless_typed(paraphrase or self._typed(template, ()), fact), answer
 
     def ask(self, fact: Fact) -> tuple[str, str]:
         """A question about the fact and its right answer."""
