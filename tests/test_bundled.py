@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import rxt
-from rxt.folders import BUNDLED
+from rxt.folders import BUNDLED, BUNDLED_BABI
 
 
 def test_the_weights_are_at_most_twelve_megabytes() -> None:
@@ -16,3 +16,12 @@ def test_it_remembers_the_dog_past_small_talk_and_only_by_its_memory() -> None:
     chat.ask("Hello there!")
     assert "Rex" in chat.ask("What is my dog called?")
     assert "Rex" not in rxt.load_chat().ask("What is my dog called?")
+
+
+def test_the_babi_model_answers_from_what_it_was_told() -> None:
+    for place in ("kitchen", "garden"):
+        chat = rxt.load_chat(BUNDLED_BABI)
+        assert chat.ask(f"Mary went to the {place}.") == "Okay."
+        assert chat.ask("Where is Mary?") == place
+    assert (BUNDLED_BABI / "model.safetensors").stat().st_size <= 12_000_000
+    assert "CC BY 3.0" in (BUNDLED_BABI / "README.md").read_text(encoding="utf-8")

@@ -276,7 +276,7 @@ def test_show_prints_the_resolved_recipe_and_trains_nothing(tmp_path: Path, caps
     shown = json.loads(capsys.readouterr().out)
     assert shown["seed"] == 3
     assert shown["data"].pop("everyday")["novelty"] == 1.0
-    assert shown["data"] == {"everyday_share": 0.5, "files": ["mine.jsonl"], "validation_files": [], "on_bad": "stop"}
+    assert shown["data"] == {"everyday_share": 0.5, "files": ["mine.jsonl"], "validation_files": [], "on_bad": "stop", "babi": None}
     assert shown["joint"]["steps"] == 2
     assert not (tmp_path / "run").exists()
 
