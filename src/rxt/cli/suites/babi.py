@@ -41,12 +41,10 @@ def run(argv: list[str]) -> int:
 def babi(options: BabiOptions) -> int:
     """A table by task, with the control without memory."""
     from rxt.data.babi import babi_files, read_split
-    from rxt.data.template import Template
     from rxt.evaluation.babi import measure_babi
     from rxt.evaluation.retention import interval
-    from rxt.evaluation.subject import Reactive
+    from rxt.evaluation.subject import load_subject
     from rxt.folders import BUNDLED_BABI
-    from rxt.generation.conversation import load_model
 
     if options.json:
         check_writable(options.json)
@@ -62,8 +60,7 @@ def babi(options: BabiOptions) -> int:
         raise UserError(f"{options.data}: holds no {missing}")
     if not options.model and not BUNDLED_BABI.is_dir():
         raise UserError("this installation has no bundled bAbI model; name a model folder")
-    model, tokenizer = load_model(options.model or BUNDLED_BABI)
-    subject = Reactive(model, Template.of_model(model.config, tokenizer))
+    subject = load_subject(options.model or BUNDLED_BABI)
     stories = sum(map(len, tasks.values()))
     with progress_bar() as progress:
         bar = progress.add_task(f"telling {stories:,} stories", total=stories)

@@ -7,27 +7,27 @@ conversation from what the baseline knows of the turns before it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 import torch
 from torch import Tensor
 
 from rxt.baselines.model import Baseline
 from rxt.data.collate import Conversations, Rows
-from rxt.training.config import JointConfig, MemoryAwareConfig, OptimConfig
+from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.losses import AnswerScores, answer_scores
-from rxt.training.stages.base import StageLoss
-from rxt.training.stages.interaction import InteractionStage
-from rxt.training.stages.joint import BALANCE_WEIGHT, JointStage
+from rxt.training.stages.base import Batch, Stage, StageLoss
+from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import MemoryAwareStage, conversation_loss
-from rxt.training.trainee import BaselineLearner
+from rxt.training.trainee import BaselineLearner, Trainee
 
 
 @dataclass(frozen=True)
-class BaselineTextStage:
-    """Stage 1 or 2. Data: that stage's. Trains: everything. Loss: the next token."""
+class BaselineStage(Generic[Batch]):
+    """What both stages have of the Reactive Transformer's stage that they are like: its data, length and optimiser. Trains: everything."""
 
-    like: JointStage | InteractionStage
+    like: Stage[Trainee, Batch]
 
     @property
     def name(self) -> str:
@@ -42,14 +42,19 @@ class BaselineTextStage:
         return self.like.optim
 
     @property
-    def config(self) -> JointConfig:
+    def config(self) -> object:
         return self.like.config
 
-    def batches(self, split: Split, step: int) -> list[Rows]:
+    def batches(self, split: Split, step: int) -> list[Batch]:
         return self.like.batches(split, step)
 
     def unfreeze(self, trainee: BaselineLearner, step: int) -> None:
         trainee.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class BaselineTextStage(BaselineStage[Rows]):
+    """Stage 1 or 2. Loss: the next token."""
 
     def loss(self, trainee: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
         decoder = trainee.model.decoder
@@ -62,37 +67,15 @@ class BaselineTextStage:
 
 
 @dataclass(frozen=True)
-class BaselineConversationStage:
-    """Stage 4. Data: its phases'. Trains: everything. Loss: the mean over a turn's answer tokens, summed over turns."""
+class BaselineConversationStage(BaselineStage[Conversations]):
+    """Stage 4. Loss: that of the memory-aware stage."""
 
     like: MemoryAwareStage
-
-    @property
-    def name(self) -> str:
-        return self.like.name
-
-    @property
-    def steps(self) -> int:
-        return self.like.steps
-
-    @property
-    def optim(self) -> OptimConfig:
-        return self.like.optim
-
-    @property
-    def config(self) -> MemoryAwareConfig:
-        return self.like.config
-
-    def batches(self, split: Split, step: int) -> list[Conversations]:
-        return self.like.batches(split, step)
-
-    def unfreeze(self, trainee: BaselineLearner, step: int) -> None:
-        trainee.requires_grad_(True)
 
     def loss(
         self, trainee: BaselineLearner, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
     ) -> StageLoss:
-        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches, self.config.mean_over)
+        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches, self.like.config.mean_over)
 
 
 def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:
