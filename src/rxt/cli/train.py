@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
+
+if TYPE_CHECKING:
+    from rxt.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class TrainOptions:
     """Share of generated everyday conversations in every batch: 1 without --data, 0.5 with it."""
     skip_bad_records: bool = False
     """Count and skip bad records instead of stopping at the first."""
+    start: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
+    """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of the recipe's stages only the last
+    phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
     """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that reads the
     whole history again, one that knows the newest message alone, or one that carries memory tokens from turn to turn."""
@@ -83,6 +89,8 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     from rxt.training.recipes import recipe
 
     base = recipe(options.recipe)
+    if options.start is not None:
+        base = going_on(base, options.start)
     share = options.everyday_share
     if share is None:
         share = 0.5 if options.data and base.data.babi is None else base.data.everyday_share
@@ -98,6 +106,23 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     for assignment in options.set:
         assign(values, assignment)
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
+
+
+def going_on(run: RunConfig, start: str) -> RunConfig:
+    """The run as further training of a model: of its curriculum, the last phase alone."""
+    from rxt.config import RxTConfig, read_json
+    from rxt.folders import model_folder
+
+    path = model_folder(start, weights=False) / "config.json"
+    return replace(
+        run,
+        start=start,
+        model=RxTConfig.from_dict(read_json(path), str(path)),
+        joint=replace(run.joint, steps=0),
+        interaction=replace(run.interaction, steps=0),
+        memory_pretrain=replace(run.memory_pretrain, steps=0),
+        memory_aware=replace(run.memory_aware, phases=run.memory_aware.phases[-1:]),
+    )
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:

@@ -234,6 +234,8 @@ class RunConfig:
     interaction: JointConfig
     memory_pretrain: MemoryPretrainConfig
     memory_aware: MemoryAwareConfig
+    start: str | None = None
+    """A model's folder, or its name on the Hub, whose weights and tokenizer the run starts with."""
     baseline: BaselineKind | None = None
     """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -248,6 +250,7 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        _require(self.start is None or self.baseline is None, "start", "is a Reactive Transformer, so it is no start for a baseline")
         running_norm = self.model.memory_attention.norm.kind == "ema-rms"
         recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
         _require(

@@ -27,10 +27,12 @@ from rich.console import Console
 
 from rxt.baselines.config import BaselineKind
 from rxt.baselines.model import Baseline, baseline_like
+from rxt.config import RxTConfig
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
+from rxt.folders import model_folder
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
@@ -82,8 +84,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     if team.leads:
         claim(out, run, tokenizer)
         team.wait()
-    model = replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.memory_aware.longest)
-    run = replace(run, model=model)
+    run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)
     work = reactive_work(run, corpus, template) if run.baseline is None else baseline_work(run, run.baseline, corpus, template)
     trainee = work.learner.to(device)
@@ -119,7 +120,7 @@ class Work:
 
 def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
     """A Reactive Transformer by its whole curriculum."""
-    trainee = Trainee(ReactiveTransformer(run.model))
+    trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
 
     def save(folder: Path) -> None:
         trainee.model.save_pretrained(folder)
@@ -132,6 +133,27 @@ def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
         MemoryAwareStage(corpus, template, run.memory_aware),
     ]
     return Work(trainee, stages, save)
+
+
+def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
+    """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights already."""
+    longest = run.memory_aware.longest
+    if run.start is not None:
+        return replace(run.model, trained_turns=max(longest, run.model.trained_turns or 0))
+    return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=longest)
+
+
+def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
+    """The model that the run goes on with; its weights must be of the run's configuration."""
+    folder = model_folder(start)
+    model = ReactiveTransformer.from_pretrained(folder)
+    adapter = TypeAdapter(RxTConfig)
+    found, wanted = (adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model))
+    different = first_difference(found, wanted, "model")
+    if different:
+        raise UserError(f"{folder}: another model than the run's: {different}; leave the model as it is to go on from its weights")
+    model.config = run.model
+    return model
 
 
 def baseline_work(run: RunConfig, kind: BaselineKind, corpus: Corpus, template: Template) -> Work:
@@ -149,6 +171,8 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
     """Stage 0: byte-level BPE on every training text; an earlier start's is read back."""
     if path.exists():
         return ChatTokenizer.load(path)
+    if run.start is not None:
+        return ChatTokenizer.load(model_folder(run.start), run.model.tokens)
     say(console, "0-tokenizer  reading every training text")
     return ChatTokenizer.train(corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template)
 

@@ -1,0 +1,77 @@
+"""``rxt train --from MODEL``: a run that goes on with a model's weights, tokenizer and configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from micro import RUN, quiet
+from safetensors.torch import load_file
+
+from rxt.cli.main import main
+from rxt.config import RxTConfig
+from rxt.errors import UserError
+from rxt.training.config import Phase, RunConfig
+from rxt.training.pipeline import train
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model's folder."""
+    return train(RUN, tmp_path_factory.mktemp("first") / "run", quiet())
+
+
+def going_on(model: Path, steps: int) -> RunConfig:
+    config = RxTConfig.from_dict(json.loads((model / "config.json").read_text()), "test")
+    none = {name: replace(getattr(RUN, name), steps=0) for name in ("joint", "interaction", "memory_pretrain")}
+    phases = (Phase(steps=steps, turns=5, batch_size=2),)
+    return replace(RUN, start=str(model), model=config, memory_aware=replace(RUN.memory_aware, phases=phases), **none)
+
+
+def test_without_updates_it_is_the_model_that_it_started_with(model: Path, tmp_path: Path) -> None:
+    out = train(going_on(model, steps=0), tmp_path / "run", quiet())
+    found, expected = load_file(out / "model.safetensors"), load_file(model / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(found[name].equal(expected[name]) for name in expected)
+    assert (out / "tokenizer.json").read_text() == (model / "tokenizer.json").read_text()
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (out, model)]
+    assert [config.pop("trained_turns") for config in configs] == [5, 4], "the longer of both trainings"
+    assert configs[0] == configs[1]
+
+
+def test_it_learns_from_there(model: Path, tmp_path: Path) -> None:
+    out = train(going_on(model, steps=4), tmp_path / "run", quiet())
+    found, expected = load_file(out / "model.safetensors"), load_file(model / "model.safetensors")
+    moved = {name: float((found[name] - expected[name]).abs().max()) for name in expected}
+    assert any(moved.values())
+    assert max(moved.values()) < 0.1, "near to where it started, not drawn anew"
+
+
+def test_another_model_than_the_run_describes_is_refused(model: Path, tmp_path: Path) -> None:
+    run = going_on(model, steps=1)
+    other = replace(run, model=replace(run.model, memory_attention=replace(run.model.memory_attention, slots=7)))
+    with pytest.raises(UserError, match=r"model\.memory_attention\.slots was 4, now 7"):
+        train(other, tmp_path / "run", quiet())
+
+
+def test_the_command_keeps_the_last_phase_alone(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "smoke", "--from", str(model), "--show"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["start"] == str(model)
+    assert [shown[stage]["steps"] for stage in ("joint", "interaction", "memory_pretrain")] == [0, 0, 0]
+    assert [phase["turns"] for phase in shown["memory_aware"]["phases"]] == [4]
+    assert shown["model"]["memory_attention"]["slots"] == RUN.model.memory_attention.slots
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--from", "nowhere"], "nowhere: no such folder"), (["--from", "MODEL", "--baseline", "history"], "no start for a baseline")],
+)
+def test_mistakes_are_one_line(options: list[str], message: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "smoke", *(str(model) if option == "MODEL" else option for option in options)]
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
