@@ -9,11 +9,12 @@ from typing import Literal
 
 import pytest
 import torch
-from micro import RUN, stages, trainee
+from micro import MODEL, RUN, stages, trainee
 
+from rxt.config import GateConfig
 from rxt.training.config import OptimConfig
 from rxt.training.loop import update
-from rxt.training.optim import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors
+from rxt.training.optim import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
@@ -42,6 +43,21 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert all(parameter.dim() < 2 for parameter in kept["params"])
     every = [*decayed["params"], *kept["params"]]
     assert len({id(parameter) for parameter in every}) == len(every) == len(list(subject.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_gates_may_learn_by_adamw_at_their_own_rate(kind: Literal["adamw", "muon"]) -> None:
+    model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, gate=GateConfig("linear", status="linear")))
+    subject = trainee(model)
+    names = {parameter: name for name, parameter in subject.unique_parameters()}
+    optimizer = make_optimizer(subject, OptimConfig(kind=kind, gate_rate=0.25))
+    set_learning_rate(optimizer, 0.8)
+    rates = {names[parameter]: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert rates.keys() == set(names.values())
+    slow = {name for name, rate in rates.items() if rate == 0.2}
+    assert slow == {name for name in rates if ".gate." in name}
+    assert set(rates.values()) == {0.2, 0.8}
+    assert isinstance(optimizer.parts[-1], torch.optim.AdamW)
 
 
 def test_muon_moves_inner_matrices_and_adamw_the_rest() -> None:

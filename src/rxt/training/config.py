@@ -47,6 +47,9 @@ class OptimConfig:
     kind: Literal["adamw", "muon"] = "adamw"
     """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
     embedding nor head; AdamW for the rest."""
+    gate_rate: float | None = None
+    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate: a
+    gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -57,6 +60,8 @@ class OptimConfig:
             _require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
+        rate = self.gate_rate
+        _require(rate is None or 0 < rate < math.inf, "optim.gate_rate", f"must be positive, found {rate}")
         _require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
         _require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
 

@@ -16,7 +16,7 @@ from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
-from rxt.training.optim import Optimizer, learning_rate, make_optimizer
+from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
 from rxt.training.stages.base import Batch, Pupil, Stage, StageLoss
 from rxt.training.team import Team
 
@@ -83,8 +83,7 @@ def update(stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, see
     """
     trainee.train()
     stage.unfreeze(trainee, step)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(stage.optim, step, stage.steps)
+    set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
     batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rxt.model.memory_attention import ResidualGate
 from rxt.training.config import OptimConfig
 from rxt.training.trainee import Learner
 
@@ -41,20 +42,34 @@ class Optimizer:
 def make_optimizer(trainee: Learner, config: OptimConfig) -> Optimizer:
     """The optimiser of every parameter; those that a stage freezes get no gradient and do not move."""
     parameters = [parameter for _, parameter in trainee.unique_parameters()]
-    if config.kind == "adamw":
-        return Optimizer([_adamw(parameters, config)])
-    matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
-    inner = [matrix for matrix in matrices if trainee.vocab_size not in matrix.shape]
-    chosen = set(inner)
-    muon = torch.optim.Muon(inner, config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
-    return Optimizer([_adamw([parameter for parameter in parameters if parameter not in chosen], config), muon])
+    gates: set[nn.Parameter] = set()
+    inner: set[nn.Parameter] = set()
+    if config.gate_rate is not None:
+        gates = {parameter for module in trainee.modules() if isinstance(module, ResidualGate) for parameter in module.parameters()}
+    if config.kind == "muon":
+        matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
+        inner = {matrix for matrix in matrices if trainee.vocab_size not in matrix.shape} - gates
+    parts: list[torch.optim.Optimizer] = [_adamw([each for each in parameters if each not in gates | inner], config)]
+    if inner:
+        group = {"params": [each for each in parameters if each in inner], "share": 1.0}
+        parts.append(torch.optim.Muon([group], config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    if gates:
+        parts.append(_adamw([each for each in parameters if each in gates], config, config.gate_rate or 1.0))
+    return Optimizer(parts)
 
 
-def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the rate of every group: ``rate`` times the group's own share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+
+
+def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig, share: float = 1.0) -> torch.optim.AdamW:
+    """``share``: of the learning rate, for these parameters."""
     parameters = list(parameters)
     groups = [
-        {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
+        {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": config.weight_decay, "share": share},
+        {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0, "share": share},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
