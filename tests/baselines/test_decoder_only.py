@@ -103,7 +103,7 @@ def test_the_sizes_agree_with_the_reactive_transformer_as_well_as_layers_can() -
     assert sum(parameter.numel() for parameter in model.parameters()) == equal_size(config, 64).parameters
     decoder = ReactiveTransformer(config).decoder
     assert model.config.width == decoder.config.width
-    assert model.config.attention == decoder.config.self_attention
+    assert model.config.attention == decoder.config.cross_attention
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -39,13 +39,13 @@ class DecoderOnlyConfig:
 
     @classmethod
     def like(cls, config: RxTConfig, layers: int, max_length: int) -> DecoderOnlyConfig:
-        """With the vocabulary, width, self-attention and feed-forwards of a Reactive Transformer's decoder."""
+        """With a Reactive Transformer's vocabulary, width and feed-forwards, and the attention that it looks up its memory with."""
         decoder = config.decoder
         return cls(
             decoder.vocab_size,
             decoder.width,
             layers,
-            decoder.self_attention,
+            decoder.cross_attention,
             decoder.feed_forward,
             max_length,
             decoder.norm,
