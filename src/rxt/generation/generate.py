@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 8
 """Steps between two looks at whether every row has ended: each look makes the processor wait for the device."""
+SHORTEST_CACHE = 256
+"""Tokens that the cache of a compiled step has room for at least, where the model takes so many."""
 GREEDY = Sampling()
 
 
@@ -99,15 +101,13 @@ def _steps(
     if steps == 0:
         return
     memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
-    # A compiled step sees one cache length only, so that it is compiled once.
-    kv_cache = decoder.new_cache(batch_size, limit if compiled else min(limit, prompt_length + steps))
+    needed = min(limit, prompt_length + steps)
+    kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
     step = _compiled_step() if compiled else type(decoder).step
     generator = sampling.generator(ids.device)
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
-    positions = torch.arange(prompt_length, device=ids.device).expand(batch_size, -1)
-    logits = decoder.step(ids, positions, memory_kv, kv_cache)  # (B, T, V)
-    logits = logits[torch.arange(batch_size, device=ids.device), lengths - 1]  # (B, V)
+    logits = decoder.begin(ids, lengths - 1, memory_kv, kv_cache)  # (B, V)
     ended = torch.zeros(batch_size, dtype=torch.bool, device=ids.device)
     for index in range(steps):
         ended = ended | (lengths >= limit)
@@ -119,9 +119,17 @@ def _steps(
             return
         if seen is not None:
             seen.scatter_(1, chosen[:, None], True)
-        # A row that has filled the model's length writes over its own last entry, which nobody reads any more.
-        logits = step(decoder, chosen[:, None], lengths.clamp(max=limit - 1)[:, None], memory_kv, kv_cache)[:, 0]
+        # A row that has filled the cache writes over its own last entry, which nobody reads any more.
+        logits = step(decoder, chosen[:, None], lengths.clamp(max=needed - 1)[:, None], memory_kv, kv_cache)[:, 0]
         lengths = lengths + 1
+
+
+def cache_length(needed: int, limit: int) -> int:
+    """A compiled step is compiled once for every length of its cache: there are few, each twice the one before."""
+    length = SHORTEST_CACHE
+    while length < needed:
+        length *= 2
+    return min(limit, length)
 
 
 def _check(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:

@@ -60,7 +60,7 @@ class ReactiveTransformer(nn.Module):
 
         A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever ``seed``.
         """
-        weight = self.decoder.head.weight
+        weight = self.decoder.embedding.weight
         config = self.config
         if config.memory_seed is not None:
             slots = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed).repeat(1, batch_size, 1, 1)
