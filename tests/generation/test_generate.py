@@ -145,7 +145,7 @@ def test_gradients_are_off_and_the_result_is_an_ordinary_tensor(model: ReactiveT
 def test_compiled_steps_make_the_same_tokens_without_a_graph_break(experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(type(make_model().decoder).step, dynamic=False, backend="eager", fullgraph=True)
-    monkeypatch.setattr("rxt.generation.generate._compiled_step", lambda: compiled)
+    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda: compiled)
     for seed in (0, 1):
         model = make_model(seed, experts=experts)
         memory = model.init_memory(2, seed=1)

@@ -93,8 +93,8 @@ def _steps(
     memory_kv: list[KeyValue] | None,
 ) -> Iterator[Tensor]:
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
-    _check(model, ids, memory, max_new_tokens, mask)
-    decoder, tokens, (batch_size, prompt_length) = model.decoder, model.config.tokens, ids.shape
+    check_prompt(model, ids, memory, max_new_tokens, mask)
+    decoder, tokens, (batch_size, prompt_length) = model.reader(), model.config.tokens, ids.shape
     limit = model.config.max_length
     lengths = _lengths(ids, mask)  # (B,): also where each row's next token stands
     steps = min(max_new_tokens, limit - (prompt_length if mask is None else int(lengths.min())))
@@ -103,7 +103,7 @@ def _steps(
     memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + steps)
     kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
-    step = _compiled_step() if compiled else type(decoder).step
+    step = compiled_step() if compiled else type(decoder).step
     generator = sampling.generator(ids.device)
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
@@ -132,7 +132,8 @@ def cache_length(needed: int, limit: int) -> int:
     return min(limit, length)
 
 
-def _check(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
+def check_prompt(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
+    """Refuse prompts, memories and masks that ``generate`` cannot take."""
     if ids.dim() != 2 or 0 in ids.shape:
         raise UserError(f"a prompt is a tensor of token ids (B, T) with at least one token, found shape {tuple(ids.shape)}")
     if ids.dtype != torch.long:
@@ -166,7 +167,7 @@ def _seen(ids: Tensor, mask: Tensor | None, vocab_size: int) -> Tensor:
 
 
 @cache
-def _compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
+def compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
     """The decoder's step as compiled code, one for all models: each shape is compiled when it is first used."""
     from rxt.model.decoder import Decoder
 

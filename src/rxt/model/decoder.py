@@ -114,6 +114,12 @@ class Decoder(nn.Module):
         head_dim = self.config.width // attention.heads
         return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
+    def new_memory_room(self, batch_size: int, slots: int) -> KVCache:
+        """Room for what :meth:`read_memory` makes of the memories, of ``slots`` a layer, of ``batch_size`` conversations."""
+        attention, weight = self.config.cross_attention, self.embedding.weight
+        head_dim = self.config.width // attention.heads
+        return KVCache.empty(len(self.layers), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device)
+
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
         return self.head(self._run(ids, positions, memory, None, None, cache.at(positions)).states)

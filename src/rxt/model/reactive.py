@@ -38,6 +38,7 @@ class ReactiveTransformer(nn.Module):
         self.encoder = Encoder(config.encoder, embedding)
         self.memory_attention = MemoryAttention(config.memory_attention)
         self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
+        self._reader: tuple[str, Decoder] | None = None
 
     def decode(self, ids: Tensor, memory: Memory, mask: Tensor | None = None) -> Tensor:
         """Respond: logits (B, T, V) of the interaction's tokens (B, T), given the memory of what came before."""
@@ -95,6 +96,20 @@ class ReactiveTransformer(nn.Module):
                 digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
             self._fingerprint = (state, digest.hexdigest()[:16])
         return self._fingerprint[1]
+
+    def reader(self) -> Decoder:
+        """The decoder for inference: in evaluation on a processor a copy laid out for reading, made anew after a weight has changed.
+
+        It has linear weights of its own and shares all others: experts, norms, embedding.
+        """
+        from rxt.model.reading import reading_copy
+
+        if self.training or self.decoder.embedding.weight.device.type != "cpu":
+            return self.decoder
+        fingerprint = self.fingerprint()
+        if self._reader is None or self._reader[0] != fingerprint:
+            self._reader = (fingerprint, reading_copy(self.decoder))
+        return self._reader[1]
 
     def train(self, mode: bool = True) -> ReactiveTransformer:
         """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without a trace."""
