@@ -58,6 +58,8 @@ class DecodeOptions(Options):
     new_tokens: int = 64
     compiled: bool = False
     """Run the steps through torch.compile; needs a C++ compiler."""
+    quantize: Literal["none", "int8"] = "none"
+    """The decoder's matrices as 8-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,10 @@ def decode(options: DecodeOptions) -> int:
     """Time answers."""
     model, setting = _prepare(options)
     from rxt.bench.inference import bench_decode
+    from rxt.model.reading import quantize
 
+    if options.quantize == "int8":
+        model = quantize(model)
     with progress_bar() as progress:
         task = progress.add_task("answers", total=1 + setting.warm_up + setting.repeats)
         result = bench_decode(
@@ -113,6 +118,7 @@ def decode(options: DecodeOptions) -> int:
             options.new_tokens,
             options.compiled,
             setting,
+            weight_bytes=1 if options.quantize == "int8" else None,
             report=lambda: progress.advance(task),
         )
     table = _table()
@@ -122,7 +128,7 @@ def decode(options: DecodeOptions) -> int:
     table.add_row("first token", _milliseconds(result.first_token.median), "", "")
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
     what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"
-    _show(options, table, result.limits, what, asdict(result))
+    _show(options, table, result.limits, what, {"quantize": options.quantize, **asdict(result)})
     return 0
 
 

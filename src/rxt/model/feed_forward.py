@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
 from rxt.model.grouped import grouped_matmul
+from rxt.model.int8 import Int8Stack
 from rxt.model.layers import activate
 
 
@@ -48,8 +49,8 @@ class MixtureOfExperts(nn.Module):
         self.config = config
         inner = 2 if config.gated else 1
         self.router = nn.Linear(width, config.experts, bias=False)
-        self.w1 = nn.Parameter(torch.empty(config.experts, width, config.dim * inner))
-        self.w2 = nn.Parameter(torch.empty(config.experts, config.dim, width))
+        self.w1: nn.Parameter | Int8Stack = nn.Parameter(torch.empty(config.experts, width, config.dim * inner))
+        self.w2: nn.Parameter | Int8Stack = nn.Parameter(torch.empty(config.experts, config.dim, width))
         self.b1 = _bias(config.bias == "local", config.experts, config.dim * inner)
         self.b2 = _bias(config.bias == "local", config.experts, width)
         self.global_bias = _bias(config.bias == "global", width)
@@ -65,7 +66,7 @@ class MixtureOfExperts(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the expert tensors as ``torch.nn.Linear`` draws its own: U(−1/√fan_in, 1/√fan_in)."""
         for weight in (self.w1, self.w2, self.shared_w1, self.shared_w2):
-            if weight is not None:
+            if isinstance(weight, nn.Parameter):
                 bound = weight.shape[1] ** -0.5
                 nn.init.uniform_(weight, -bound, bound)
 
@@ -99,10 +100,10 @@ class MixtureOfExperts(nn.Module):
 
     def _experts(self, rows: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
         """Rows (N·K, D) through the experts (N·K,) that they are sorted by."""
-        hidden = grouped_matmul(rows, self.w1, ends)
+        hidden = _times(rows, self.w1, ends)
         if self.b1 is not None:
             hidden = hidden + self.b1.index_select(0, experts)
-        outputs = grouped_matmul(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
+        outputs = _times(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
         return outputs if self.b2 is None else outputs + self.b2.index_select(0, experts)
 
     def _shared(self, tokens: Tensor) -> Tensor:
@@ -131,3 +132,7 @@ class MixtureOfExperts(nn.Module):
 
 def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
+
+
+def _times(rows: Tensor, weights: nn.Parameter | Int8Stack, ends: Tensor) -> Tensor:
+    return weights(rows, ends) if isinstance(weights, Int8Stack) else grouped_matmul(rows, weights, ends)
