@@ -56,6 +56,9 @@ class ReactiveTransformer(nn.Module):
     def memorize(self, memory: Memory, ids: Tensor, mask: Tensor | None = None) -> Memory:
         """Merge a finished interaction (B, T) into the memory: a new value, the old one is untouched."""
         self.check_memory(memory, ids.shape[0])
+        if mask is not None:  # padding that nobody needs costs as much as text
+            longest = max(1, int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max()))
+            ids, mask = ids[:, :longest], mask[:, :longest]
         encoded = self.encode(ids, mask, memory)
         slots = self.memory_attention(memory.slots, encoded, mask)
         return memory.advance(slots, None if self.training else self.fingerprint())
