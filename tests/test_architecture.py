@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "server": BASE | {"model", "data", "generation"},
     "evaluation": BASE | {"model", "data", "generation"},
     "baselines": BASE | {"model", "data", "generation", "evaluation"},
+    "bench": BASE | {"model", "data", "generation", "evaluation", "training"},
     "cli": None,  # on top of everything
     "__init__": None,  # the public names, loaded when they are asked for
     "__main__": None,
@@ -42,7 +43,17 @@ AGAINST_THE_ARROWS = {
 """Conveniences of the public interface: imported inside a function, never when the module is loaded."""
 
 NEEDS_TORCH = {"torch", "safetensors.torch", "rxt.model"}
-WITHOUT_TORCH = ["rxt", "rxt.config", "rxt.errors", "rxt.presets", "rxt.parameters", "rxt.folders", "rxt.files", "rxt.cli.main"]
+WITHOUT_TORCH = [
+    "rxt",
+    "rxt.config",
+    "rxt.errors",
+    "rxt.presets",
+    "rxt.parameters",
+    "rxt.bench.cost",
+    "rxt.folders",
+    "rxt.files",
+    "rxt.cli.main",
+]
 
 
 class Import(NamedTuple):

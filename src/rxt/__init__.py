@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.memory import Memory
     from rxt.model.reactive import ReactiveTransformer
+    from rxt.model.reading import quantize
     from rxt.presets import preset_names
 
     __version__: str
@@ -34,6 +35,7 @@ __all__ = [
     "load_chat",
     "load_component",
     "preset_names",
+    "quantize",
     "save_component",
 ]
 
@@ -48,6 +50,7 @@ _WHERE = {
     "load_chat": "rxt.generation.conversation:load_chat",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",
+    "quantize": "rxt.model.reading:quantize",
     "save_component": "rxt.interop.published_export:save_published_component",
 }
 

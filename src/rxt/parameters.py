@@ -53,6 +53,23 @@ def parameter_counts(config: RxTConfig) -> Counts:
     )
 
 
+def attention_projections(config: AttentionConfig, width: int) -> tuple[int, int]:
+    """Weights that every query goes through (q, gate, out), and those that everything looked up goes through (k, v)."""
+    head = width // config.heads
+    asking = config.query_heads + config.output_heads * (2 if config.gated else 1)
+    return width * head * asking, 2 * width * head * config.kv_heads
+
+
+def feed_forward_parameters(config: FeedForward, width: int) -> int:
+    """Parameters of one feed-forward that a token uses."""
+    return _feed_forward(config, width, active=True)
+
+
+def routed_expert(config: MoEConfig, width: int) -> int:
+    """Parameters of one routed expert, with biases of its own."""
+    return _experts(1, config.dim, config.gated, config.bias if config.bias == "local" else "off", width, 1)
+
+
 def _linear(inputs: int, outputs: int, bias: bool = True) -> int:
     return inputs * outputs + (outputs if bias else 0)
 

@@ -3,9 +3,9 @@ import torch
 from tiny_models import make_model
 from torch import Tensor
 
-from rxt.config import SpecialTokens
+from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
-from rxt.generation.generate import GREEDY, generate, generate_tokens
+from rxt.generation.generate import GREEDY, cache_length, generate, generate_tokens
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -103,8 +103,10 @@ def test_streaming_gives_the_same_tokens_and_stops_when_all_rows_have() -> None:
 
 def test_streaming_computes_only_what_is_asked_for(model: ReactiveTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    step = type(model.decoder).step
-    monkeypatch.setattr(type(model.decoder), "step", lambda self, *args: calls.append(args[0].shape[1]) or step(self, *args))
+    for name in ("begin", "step"):
+        method = getattr(type(model.decoder), name)
+        noted = lambda self, *args, method=method: calls.append(args[0].shape[1]) or method(self, *args)  # noqa: E731
+        monkeypatch.setattr(type(model.decoder), name, noted)
     stream = generate_tokens(model, prompt(1, 5), model.init_memory(seed=1), 20)
     assert calls == []
     next(stream)
@@ -139,16 +141,23 @@ def test_gradients_are_off_and_the_result_is_an_ordinary_tensor(model: ReactiveT
     assert not result.is_inference()
 
 
-def test_compiled_steps_make_the_same_tokens_without_a_graph_break(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("experts", [None, MoEConfig(16, experts=6, top_k=2, shared_experts=1)], ids=["dense", "experts"])
+def test_compiled_steps_make_the_same_tokens_without_a_graph_break(experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
     compiled = torch.compile(type(make_model().decoder).step, dynamic=False, backend="eager", fullgraph=True)
-    monkeypatch.setattr("rxt.generation.generate._compiled_step", lambda: compiled)
+    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda: compiled)
     for seed in (0, 1):
-        model = make_model(seed)
+        model = make_model(seed, experts=experts)
         memory = model.init_memory(2, seed=1)
         assert torch.equal(
             generate(model, prompt(2, 4), memory, 10, compiled=True, stop_at_eos=False),
             generate(model, prompt(2, 4), memory, 10, stop_at_eos=False),
         )
+
+
+def test_a_compiled_step_sees_few_lengths_of_its_cache() -> None:
+    assert [cache_length(needed, 4_096) for needed in (1, 256, 257, 600, 4_000, 4_096)] == [256, 256, 512, 1_024, 4_096, 4_096]
+    assert cache_length(30, 48) == 48
 
 
 @pytest.mark.slow

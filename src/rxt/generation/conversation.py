@@ -216,7 +216,7 @@ class Conversation:
         if memory.batch_size != 1:
             raise UserError(f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)")
         self.model.check_memory(memory)
-        weight = self.model.decoder.head.weight
+        weight = self.model.decoder.embedding.weight
         self._ready = _Ready(memory.to(weight.device, weight.dtype))
 
     def _turn(self, prompt: list[int]) -> Generator[Event, None, None]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 8
 """Steps between two looks at whether every row has ended: each look makes the processor wait for the device."""
+SHORTEST_CACHE = 256
+"""Tokens that the cache of a compiled step has room for at least, where the model takes so many."""
 GREEDY = Sampling()
 
 
@@ -91,23 +93,21 @@ def _steps(
     memory_kv: list[KeyValue] | None,
 ) -> Iterator[Tensor]:
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
-    _check(model, ids, memory, max_new_tokens, mask)
-    decoder, tokens, (batch_size, prompt_length) = model.decoder, model.config.tokens, ids.shape
+    check_prompt(model, ids, memory, max_new_tokens, mask)
+    decoder, tokens, (batch_size, prompt_length) = model.reader(), model.config.tokens, ids.shape
     limit = model.config.max_length
     lengths = _lengths(ids, mask)  # (B,): also where each row's next token stands
     steps = min(max_new_tokens, limit - (prompt_length if mask is None else int(lengths.min())))
     if steps == 0:
         return
     memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
-    # A compiled step sees one cache length only, so that it is compiled once.
-    kv_cache = decoder.new_cache(batch_size, limit if compiled else min(limit, prompt_length + steps))
-    step = _compiled_step() if compiled else type(decoder).step
+    needed = min(limit, prompt_length + steps)
+    kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
+    step = compiled_step() if compiled else type(decoder).step
     generator = sampling.generator(ids.device)
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
-    positions = torch.arange(prompt_length, device=ids.device).expand(batch_size, -1)
-    logits = decoder.step(ids, positions, memory_kv, kv_cache)  # (B, T, V)
-    logits = logits[torch.arange(batch_size, device=ids.device), lengths - 1]  # (B, V)
+    logits = decoder.begin(ids, lengths - 1, memory_kv, kv_cache)  # (B, V)
     ended = torch.zeros(batch_size, dtype=torch.bool, device=ids.device)
     for index in range(steps):
         ended = ended | (lengths >= limit)
@@ -119,12 +119,21 @@ def _steps(
             return
         if seen is not None:
             seen.scatter_(1, chosen[:, None], True)
-        # A row that has filled the model's length writes over its own last entry, which nobody reads any more.
-        logits = step(decoder, chosen[:, None], lengths.clamp(max=limit - 1)[:, None], memory_kv, kv_cache)[:, 0]
+        # A row that has filled the cache writes over its own last entry, which nobody reads any more.
+        logits = step(decoder, chosen[:, None], lengths.clamp(max=needed - 1)[:, None], memory_kv, kv_cache)[:, 0]
         lengths = lengths + 1
 
 
-def _check(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
+def cache_length(needed: int, limit: int) -> int:
+    """A compiled step is compiled once for every length of its cache: there are few, each twice the one before."""
+    length = SHORTEST_CACHE
+    while length < needed:
+        length *= 2
+    return min(limit, length)
+
+
+def check_prompt(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
+    """Refuse prompts, memories and masks that ``generate`` cannot take."""
     if ids.dim() != 2 or 0 in ids.shape:
         raise UserError(f"a prompt is a tensor of token ids (B, T) with at least one token, found shape {tuple(ids.shape)}")
     if ids.dtype != torch.long:
@@ -158,7 +167,7 @@ def _seen(ids: Tensor, mask: Tensor | None, vocab_size: int) -> Tensor:
 
 
 @cache
-def _compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
+def compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
     """The decoder's step as compiled code, one for all models: each shape is compiled when it is first used."""
     from rxt.model.decoder import Decoder
 

@@ -49,6 +49,10 @@ class KVCache:
         """The first ``length`` entries in the same storage: a step looks at the whole cache that it is given, so give it no more."""
         return KVCache(self.keys[:, :, :, :length], self.values[:, :, :, :length])
 
+    def rows(self, start: int, stop: int) -> KVCache:
+        """The entries of some of the B conversations, in the same storage."""
+        return KVCache(self.keys[:, start:stop], self.values[:, start:stop])
+
     @property
     def nbytes(self) -> int:
         """Bytes of all entries."""

@@ -53,7 +53,7 @@ class DecoderLayer(nn.Module):
         visible: Tensor | None,
         cache: LayerCache | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds.
+        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds, and there is no loss.
 
         ``visible`` (B, 1, 1, S) is False where the memory is padding.
         """
@@ -65,7 +65,7 @@ class DecoderLayer(nn.Module):
             x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None)
         if memory is not None:
             x = x + self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
-        update, balance = self.feed_forward(self.norm3(x), mask)
+        update, balance = self.feed_forward(self.norm3(x), mask, balanced=cache is None)
         return x + update, balance
 
 
@@ -110,13 +110,28 @@ class Decoder(nn.Module):
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
         layers = len(self.stateless) + len(self.layers) + len(self.final_stateless)
-        attention, weight = self.config.self_attention, self.head.weight
+        attention, weight = self.config.self_attention, self.embedding.weight
         head_dim = self.config.width // attention.heads
         return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
+    def new_memory_room(self, batch_size: int, slots: int) -> KVCache:
+        """Room for what :meth:`read_memory` makes of the memories, of ``slots`` a layer, of ``batch_size`` conversations."""
+        attention, weight = self.config.cross_attention, self.embedding.weight
+        head_dim = self.config.width // attention.heads
+        return KVCache.empty(len(self.layers), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device)
+
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
-        return self.head(self._run(ids, positions, memory, None, None, cache).states)
+        return self.head(self._run(ids, positions, memory, None, None, cache.at(positions)).states)
+
+    def begin(self, ids: Tensor, last: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
+        """Logits (B, V) after position ``last`` (B,) of prompts (B, T), which are written into a cache that holds nothing yet.
+
+        What stands behind a prompt's last token does not matter.
+        """
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        states = self._run(ids, positions, memory, None, None, cache.first(ids.shape[1]).filled()).states
+        return self.head(states[torch.arange(len(ids), device=ids.device), last])
 
     def _memory_layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
@@ -128,18 +143,18 @@ class Decoder(nn.Module):
         memory: list[KeyValue],
         mask: Tensor | None,
         visible: Tensor | None,
-        cache: KVCache | None,
+        caches: list[LayerCache] | None,
     ) -> Hidden:
         x = self.embedding(ids)  # (B, T, D)
         own, cross = self.config.self_attention, self.config.cross_attention
         rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
-        cross_rotation = rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
+        cross_rotation = rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
         unread: list[KeyValue | None] = [None] * len(self.stateless)
         stack = [*self.stateless, *self.layers, *self.final_stateless]
         memories = [*unread, *memory, *([None] * len(self.final_stateless))]
-        caches = [None] * len(stack) if cache is None else cache.at(positions)
         balances: list[Tensor] = []
-        for layer, layer_memory, layer_cache in zip(stack, memories, caches, strict=True):
+        for layer, layer_memory, layer_cache in zip(stack, memories, caches or [None] * len(stack), strict=True):
             x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, visible, layer_cache)
             if balance is not None:
                 balances.append(balance)

@@ -76,7 +76,8 @@ class Encoder(nn.Module):
         positions = torch.arange(ids.shape[1], device=ids.device)
         own, cross = self.config.self_attention, self.config.cross_attention or self.config.self_attention
         rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
-        cross_rotation = rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
+        cross_rotation = rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             memory = layer.read_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
+from rxt.model.grouped import grouped_matmul
+from rxt.model.int8 import Int8Stack
 from rxt.model.layers import activate
 
 
@@ -31,8 +33,8 @@ class DenseFeedForward(nn.Module):
         self.fc1 = nn.Linear(width, config.dim * (2 if config.gated else 1))
         self.fc2 = nn.Linear(config.dim, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, None]:
-        """(B, T, D) -> (B, T, D); ``mask`` is for the routed kind alone."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, balanced: bool = True) -> tuple[Tensor, None]:
+        """(B, T, D) -> (B, T, D); ``mask`` and ``balanced`` are for the routed kind alone."""
         return self.fc2(expand(self.fc1(x), self.config.activation, self.config.gated)), None
 
 
@@ -68,8 +70,11 @@ class MixtureOfExperts(nn.Module):
                 bound = weight.shape[1] ** -0.5
                 nn.init.uniform_(weight, -bound, bound)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, T, D) -> (B, T, D) and the load-balancing loss; ``mask`` (B, T) keeps padding out of that loss."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, balanced: bool = True) -> tuple[Tensor, Tensor | None]:
+        """(B, T, D) -> (B, T, D) and the load-balancing loss; ``mask`` (B, T) keeps padding out of that loss.
+
+        Who does not train asks for no loss: ``balanced`` off.
+        """
         tokens = x.flatten(0, -2)  # (N, D)
         probabilities = self.router(tokens).softmax(-1)  # (N, E)
         weights, chosen = probabilities.topk(self.config.top_k, dim=-1)  # (N, K)
@@ -82,22 +87,24 @@ class MixtureOfExperts(nn.Module):
             output = output + shared
         if self.global_bias is not None:
             output = output + self.global_bias  # never weighted
-        return output.view_as(x), self._balance(probabilities, chosen, mask)
+        return output.view_as(x), self._balance(probabilities, chosen, mask) if balanced else None
 
     def _routed(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """Sort the N·K selections by expert, then run each active expert once over its own tokens."""
-        order = chosen.flatten().argsort(stable=True)  # (N·K,)
+        """Sort the N·K selections by expert: each active expert is read once, in place, for all of its tokens."""
+        experts, order = chosen.flatten().sort(stable=True)  # (N·K,)
         rows = order.div(self.config.top_k, rounding_mode="floor")
-        counts = torch.bincount(chosen.flatten(), minlength=self.config.experts).tolist()
-        gathered = tokens[rows].split(counts)
-        outputs = [self._expert(expert, batch) for expert, batch in enumerate(gathered) if len(batch)]
-        scaled = torch.cat(outputs) * weights.flatten()[order].unsqueeze(-1)
+        ends = torch.searchsorted(experts, torch.arange(self.config.experts, device=experts.device), right=True, out_int32=True)
+        outputs = self._experts(tokens.index_select(0, rows), experts, ends)  # (N·K, D)
+        scaled = outputs * weights.flatten().index_select(0, order).unsqueeze(-1)
         return torch.zeros_like(tokens).index_add(0, rows, scaled.to(tokens.dtype))
 
-    def _expert(self, expert: int, tokens: Tensor) -> Tensor:
-        hidden = _affine(tokens, self.w1[expert], None if self.b1 is None else self.b1[expert])
-        hidden = expand(hidden, self.config.activation, self.config.gated)
-        return _affine(hidden, self.w2[expert], None if self.b2 is None else self.b2[expert])
+    def _experts(self, rows: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
+        """Rows (N·K, D) through the experts (N·K,) that they are sorted by."""
+        hidden = _times(rows, self.w1, ends)
+        if self.b1 is not None:
+            hidden = hidden + self.b1.index_select(0, experts)
+        outputs = _times(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
+        return outputs if self.b2 is None else outputs + self.b2.index_select(0, experts)
 
     def _shared(self, tokens: Tensor) -> Tensor:
         """The always-on experts: one as it is, several mixed with softmax weights."""
@@ -127,5 +134,6 @@ def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x @ weight if bias is None else torch.addmm(bias, x, weight)
+def _times(rows: Tensor, weights: Tensor | Int8Stack, ends: Tensor) -> Tensor:
+    """By the experts' matrices as they are, or as 8-bit integers in a quantized model."""
+    return weights(rows, ends) if isinstance(weights, Int8Stack) else grouped_matmul(rows, weights, ends)

@@ -23,6 +23,9 @@ from rxt.model.memory_attention import MemoryAttention
 if TYPE_CHECKING:
     from rxt.interop.hub import Saves
 
+WeightState = tuple[tuple[int, int], ...]
+"""Where every weight stands, and how often it was written to."""
+
 
 class ReactiveTransformer(nn.Module):
     """Decoder, memory encoder and memory attention around one shared embedding. It holds parameters, never a memory."""
@@ -37,7 +40,9 @@ class ReactiveTransformer(nn.Module):
             self.decoder.head.weight.copy_(embedding.weight)
         self.encoder = Encoder(config.encoder, embedding)
         self.memory_attention = MemoryAttention(config.memory_attention)
-        self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
+        self._fingerprint: tuple[WeightState, str] | None = None
+        self._reader: tuple[WeightState, Decoder] | None = None
+        self._stands_for: str | None = None
 
     def decode(self, ids: Tensor, memory: Memory, mask: Tensor | None = None) -> Tensor:
         """Respond: logits (B, T, V) of the interaction's tokens (B, T), given the memory of what came before."""
@@ -51,6 +56,9 @@ class ReactiveTransformer(nn.Module):
     def memorize(self, memory: Memory, ids: Tensor, mask: Tensor | None = None) -> Memory:
         """Merge a finished interaction (B, T) into the memory: a new value, the old one is untouched."""
         self.check_memory(memory, ids.shape[0])
+        if mask is not None:  # padding that nobody needs costs as much as text
+            longest = max(1, int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max()))
+            ids, mask = ids[:, :longest], mask[:, :longest]
         encoded = self.encode(ids, mask, memory)
         slots = self.memory_attention(memory.slots, encoded, mask)
         return memory.advance(slots, None if self.training else self.fingerprint())
@@ -60,7 +68,7 @@ class ReactiveTransformer(nn.Module):
 
         A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever ``seed``.
         """
-        weight = self.decoder.head.weight
+        weight = self.decoder.embedding.weight
         config = self.config
         if config.memory_seed is not None:
             slots = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed).repeat(1, batch_size, 1, 1)
@@ -86,20 +94,44 @@ class ReactiveTransformer(nn.Module):
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any weight; computed again only after a weight has changed."""
-        weights = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        state = tuple((weight.data_ptr(), -1 if weight.is_inference() else weight._version) for weight in weights.values())
+        if self._stands_for is not None:
+            return self._stands_for
+        state = self._weight_state()
         if self.training or self._fingerprint is None or self._fingerprint[0] != state:
             digest = hashlib.sha256()
-            for name, weight in weights.items():
+            for name, weight in [*self.named_parameters(), *self.named_buffers()]:
                 digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
                 digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
             self._fingerprint = (state, digest.hexdigest()[:16])
         return self._fingerprint[1]
 
+    def reader(self) -> Decoder:
+        """The decoder for inference: in evaluation on a processor a copy laid out for reading, made anew after a weight has changed.
+
+        It has linear weights of its own and shares all others: experts, norms, embedding.
+        """
+        from rxt.model.reading import reading_copy
+
+        if self.training or self.decoder.embedding.weight.device.type != "cpu":
+            return self.decoder
+        state = self._weight_state()
+        if self._reader is None or self._reader[0] != state:
+            self._reader = (state, reading_copy(self.decoder))
+        return self._reader[1]
+
+    def stand_for(self, original: ReactiveTransformer) -> None:
+        """From now on this is a form of another model, for inference: it goes by that model's fingerprint and is not saved."""
+        self._stands_for, self._reader = original.fingerprint(), None
+
+    def _weight_state(self) -> WeightState:
+        """Changes whenever a weight does, and costs nothing to find out."""
+        weights = [*self.parameters(), *self.buffers()]
+        return tuple((weight.data_ptr(), -1 if weight.is_inference() else weight._version) for weight in weights)
+
     def train(self, mode: bool = True) -> ReactiveTransformer:
         """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without a trace."""
         if mode != self.training:
-            self._fingerprint = None
+            self._fingerprint = self._reader = None
         super().train(mode)
         return self
 
@@ -125,6 +157,8 @@ class ReactiveTransformer(nn.Module):
         from rxt.interop.published_export import save_published
         from rxt.model.checkpoint import save_model
 
+        if self._stands_for is not None:
+            raise UserError("a quantized model is not saved: save the model that it was made of, and quantize again after loading")
         match layout:
             case "rxt":
                 save_model(self, Path(folder))

@@ -1,0 +1,88 @@
+"""This project's side of ``compare_published.py``: the public ``generate``, ``memorize``, and the training loop's own update."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from worker_loop import Action, Sizes, serve
+
+import rxt
+from rxt.bench.inference import random_ids
+from rxt.bench.training import OPTIM, RandomJoint, RandomMemoryAware, random_rows
+from rxt.data.collate import Conversations
+from rxt.generation.generate import generate_tokens
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config import JointConfig, MemoryAwareConfig, Phase
+from rxt.training.loop import update
+from rxt.training.optim import make_optimizer
+from rxt.training.stages.base import Stage
+from rxt.training.trainee import Trainee
+
+
+def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
+    config = rxt.RxTConfig.preset(size["preset"])
+    model = ReactiveTransformer(config).eval()
+    small = rxt.quantize(model)
+    prompt = random_ids(config, 1, sizes.prompt_tokens, 1, torch.device("cpu"))
+    trained: dict[str, Action] = {}
+
+    def decode(which: ReactiveTransformer, compiled: bool) -> float:
+        """Tokens a second after the first one."""
+        which.eval()
+        memory, times = which.init_memory(1, seed=1), []
+        for token in generate_tokens(which, prompt, memory, sizes.new_tokens, stop_at_eos=False, compiled=compiled):
+            token.tolist()
+            times.append(time.perf_counter())
+        return (len(times) - 1) / (times[-1] - times[0])
+
+    def memorize() -> float:
+        """Seconds."""
+        model.eval()
+        memory, ids = model.init_memory(1, seed=1), random_ids(config, 1, sizes.tokens, 1, torch.device("cpu"))
+        began = time.perf_counter()
+        with torch.no_grad():
+            model.memorize(memory, ids)
+        return time.perf_counter() - began
+
+    def training(stage: Stage, tokens: int) -> Action:
+        subject = ReactiveTransformer(config)  # its own weights: training must not disturb what decodes
+        trainee = Trainee(subject)
+        optimizer = make_optimizer(trainee, stage.optim)
+
+        def step() -> float:
+            began = time.perf_counter()
+            update(stage, trainee, optimizer, 0, 0)
+            return tokens / (time.perf_counter() - began)
+
+        return step
+
+    def joint() -> float:
+        """Tokens a second."""
+        if "joint" not in trained:
+            rows = random_rows(model, sizes.rows, sizes.tokens, 1, answers=False)
+            trained["joint"] = training(RandomJoint(rows, JointConfig(1, sizes.rows, OPTIM)), rows.ids.numel())
+        return trained["joint"]()
+
+    def memory_aware() -> float:
+        """Tokens a second; the gradient runs through the whole conversation."""
+        if "memory_aware" not in trained:
+            rows = random_rows(model, sizes.rows * sizes.turns, sizes.tokens, 1, answers=True)
+            conversations = Conversations(rows, (sizes.rows,) * sizes.turns)
+            aware = MemoryAwareConfig((Phase(steps=1, turns=sizes.turns, batch_size=sizes.rows),), OPTIM)
+            trained["memory_aware"] = training(RandomMemoryAware(conversations, aware), rows.ids.numel())
+        return trained["memory_aware"]()
+
+    return {
+        "decode": lambda: decode(model, False),
+        "decode_compiled": lambda: decode(model, True),
+        "decode_int8": lambda: decode(small, False),
+        "memorize": memorize,
+        "joint": joint,
+        "memory_aware": memory_aware,
+    }
+
+
+if __name__ == "__main__":
+    serve(make)

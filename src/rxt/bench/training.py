@@ -1,0 +1,176 @@
+"""Timing of training steps: the loop's own update, with the stages' own losses, on random tokens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from rxt.bench.cost import Work, joint_step, memory_aware_step
+from rxt.bench.inference import Report, Setting, check_fits, random_ids
+from rxt.bench.machine import Limits, MemoryPeak, measure_limits, wait_for
+from rxt.data.collate import Conversations, Rows
+from rxt.evaluation.latency import Seconds
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config import JointConfig, MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.corpus import Split
+from rxt.training.loop import update
+from rxt.training.optim import make_optimizer
+from rxt.training.stages.base import Stage, StageLoss
+from rxt.training.stages.joint import joint_loss
+from rxt.training.stages.memory_aware import conversation_loss
+from rxt.training.trainee import ALL_PARTS, Trainee, fresh_slots
+from rxt.training.unroll import conversation_scores
+
+OPTIM = OptimConfig(learning_rate=1e-5)
+"""Small: random tokens are nothing to learn from, and the cost is the same."""
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """One kind of update, measured."""
+
+    tokens: int
+    """Read by one update."""
+    tokens_per_second: float
+    step: Seconds
+    first_use_seconds: float
+    flops: float
+    """Of one update, from the configuration."""
+    bytes: float
+    """That gradients and optimiser move at least, from the configuration."""
+    bound_tokens_per_second: float
+    share: float
+    peak_bytes: int | None
+    """The process's or the device's highest use of memory, weights and optimiser included; None where it cannot be known."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The JSON of ``rxt bench train``."""
+
+    batch_size: int
+    turns: int
+    """Of every conversation of the memory-aware step; the joint step reads as many rows as there are conversations."""
+    tokens: int
+    """Of every row; the second half of an interaction is its answer."""
+    checkpointing: bool
+    joint_tokens_per_second: float
+    memory_aware_tokens_per_second: float
+    joint: StepTimes
+    memory_aware: StepTimes
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class RandomJoint:
+    """Joint training on the same rows in every step."""
+
+    rows: Rows
+    config: JointConfig
+    name: str = "joint"
+    steps: int = 1_000_000
+    optim: OptimConfig = OPTIM
+
+    def batches(self, split: Split, step: int) -> list[Rows]:
+        return [self.rows]
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+
+    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
+        return joint_loss(trainee, batch, all_batches, self.config, generator)
+
+
+@dataclass(frozen=True)
+class RandomMemoryAware:
+    """Memory-aware training on the same conversations in every step."""
+
+    conversations: Conversations
+    config: MemoryAwareConfig
+    name: str = "memory-aware"
+    steps: int = 1_000_000
+    optim: OptimConfig = OPTIM
+
+    def batches(self, split: Split, step: int) -> list[Conversations]:
+        return [self.conversations]
+
+    def unfreeze(self, trainee: Trainee, step: int) -> None:
+        trainee.train_parts(ALL_PARTS)
+
+    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+        slots = fresh_slots(trainee, batch.size, generator)
+        scores = conversation_scores(trainee.model, batch, slots, checkpointing=self.config.checkpointing)
+        return conversation_loss(scores, batch, all_batches, self.config.mean_over)
+
+
+def bench_train(
+    model: ReactiveTransformer,
+    batch_size: int,
+    turns: int,
+    tokens: int,
+    checkpointing: bool,
+    setting: Setting,
+    report: Report = lambda: None,
+) -> TrainResult:
+    """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights change."""
+    config, device = model.config, model.decoder.embedding.weight.device
+    check_fits("--tokens", tokens, 0, config)
+    limits = measure_limits(model.decoder.embedding.weight.dtype, device)
+    joint = JointConfig(1, batch_size, OPTIM)
+    aware = MemoryAwareConfig((Phase(steps=1, turns=turns, batch_size=batch_size),), OPTIM, checkpointing=checkpointing)
+    conversations = Conversations(random_rows(model, turns * batch_size, tokens, setting.seed, answers=True), (batch_size,) * turns)
+    first = RandomJoint(random_rows(model, batch_size, tokens, setting.seed, answers=False), joint)
+    joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
+    aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
+    joint_times = _measure(first, model, batch_size * tokens, joint_work, limits, setting, report)
+    aware_times = _measure(RandomMemoryAware(conversations, aware), model, turns * batch_size * tokens, aware_work, limits, setting, report)
+    return TrainResult(
+        batch_size,
+        turns,
+        tokens,
+        checkpointing,
+        joint_times.tokens_per_second,
+        aware_times.tokens_per_second,
+        joint_times,
+        aware_times,
+        limits,
+    )
+
+
+def random_rows(model: ReactiveTransformer, rows: int, tokens: int, seed: int, answers: bool) -> Rows:
+    """Rows of one length; with ``answers`` the second half of each is to be produced, otherwise all of it."""
+    ids = random_ids(model.config, rows, tokens, seed, model.decoder.embedding.weight.device)
+    targets = torch.arange(tokens, device=ids.device).expand(rows, -1) >= (tokens // 2 if answers else 0)
+    return Rows(ids, torch.ones_like(ids, dtype=torch.bool), targets)
+
+
+def _measure(
+    stage: Stage, model: ReactiveTransformer, tokens: int, work: Work, limits: Limits, setting: Setting, report: Report
+) -> StepTimes:
+    trainee = Trainee(model).to(model.decoder.embedding.weight.device)
+    optimizer = make_optimizer(trainee, stage.optim)
+    peak = MemoryPeak(trainee.device)
+
+    def step(number: int) -> float:
+        wait_for(trainee.device)
+        began = time.perf_counter()
+        update(stage, trainee, optimizer, setting.seed, number)
+        wait_for(trainee.device)
+        report()
+        return time.perf_counter() - began
+
+    times = [step(number) for number in range(1 + setting.warm_up + setting.repeats)]
+    found, bound = Seconds.of(times[1 + setting.warm_up :]), limits.update_seconds(work)
+    return StepTimes(
+        tokens,
+        tokens / found.median,
+        found,
+        times[0],
+        work.flops,
+        work.bytes,
+        tokens / bound,
+        bound / found.median,
+        peak.bytes(),
+    )

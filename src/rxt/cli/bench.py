@@ -1,0 +1,249 @@
+"""``rxt bench decode|memorize|train``: how fast this machine runs a model, beside what it could do at best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from rxt.cli.arguments import parse_arguments
+from rxt.cli.chat import check_writable
+from rxt.cli.suites.common import progress_bar, write_numbers
+from rxt.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from rxt.bench.inference import Setting
+    from rxt.bench.machine import Limits
+    from rxt.bench.training import StepTimes
+    from rxt.model.reactive import ReactiveTransformer
+
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all benches take."""
+
+    model: tyro.conf.Positional[str] = ""
+    """A model folder or hub id; the bundled model when not given."""
+    preset: str = ""
+    """Instead of a model: a size by name, with random weights; cost does not depend on them."""
+    batch: int = 1
+    """Conversations at once."""
+    threads: int = 0
+    """Threads of the processor; PyTorch decides when 0."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    repeats: int = 5
+    """Calls that count; the median is reported."""
+    warm_up: int = 1
+    """Calls that do not count, after the very first one, which is reported apart."""
+    seed: int = 1
+    json: File = None
+    """Write the numbers there too."""
+
+
+@dataclass(frozen=True)
+class DecodeOptions(Options):
+    """Answers: tokens a second, the time to the first token, and the share of what reading the weights allows."""
+
+    prompt_tokens: int = 32
+    new_tokens: int = 64
+    compiled: bool = False
+    """Run the steps through torch.compile; needs a C++ compiler."""
+    quantize: Literal["none", "int8"] = "none"
+    """The decoder's matrices as 8-bit integers."""
+
+
+@dataclass(frozen=True)
+class MemorizeOptions(Options):
+    """Memory updates: seconds between an answer and the next query."""
+
+    tokens: int = 64
+    """Of an interaction, query and answer together."""
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """Training steps, joint and memory-aware: tokens a second and the highest use of memory."""
+
+    batch: int = 4
+    """Rows of the joint step, conversations of the memory-aware one."""
+    turns: int = 4
+    """Of a conversation."""
+    tokens: int = 64
+    """Of a row."""
+    checkpointing: bool = False
+    """Keep one turn's activations at a time in the memory-aware step."""
+
+
+def run(argv: list[str]) -> int:
+    """Entry of the verb."""
+    match argv:
+        case [] | ["-h" | "--help", *_]:
+            print("usage: rxt bench decode|memorize|train [MODEL] [options]\n\nrxt bench decode --help tells more.")
+            return 0
+        case ["decode", *rest]:
+            return decode(parse_arguments(DecodeOptions, "rxt bench decode", rest))
+        case ["memorize", *rest]:
+            return memorize(parse_arguments(MemorizeOptions, "rxt bench memorize", rest))
+        case ["train", *rest]:
+            return train(parse_arguments(TrainOptions, "rxt bench train", rest))
+        case [word, *_]:
+            raise UserError(f"there is no bench {word!r}: there are decode, memorize and train (rxt bench --help)")
+    raise AssertionError(argv)
+
+
+def decode(options: DecodeOptions) -> int:
+    """Time answers."""
+    model, setting = _prepare(options)
+    from rxt.bench.inference import bench_decode
+    from rxt.model.reading import quantize
+
+    if options.quantize == "int8":
+        model = quantize(model)
+    with progress_bar() as progress:
+        task = progress.add_task("answers", total=1 + setting.warm_up + setting.repeats)
+        result = bench_decode(
+            model,
+            options.batch,
+            options.prompt_tokens,
+            options.new_tokens,
+            options.compiled,
+            setting,
+            weight_bytes=1 if options.quantize == "int8" else None,
+            report=lambda: progress.advance(task),
+        )
+    table = _table()
+    rate, bound = f"{result.steps_per_second:,.1f} steps/s", f"{result.bound_steps_per_second:,.1f} steps/s"
+    table.add_row("after the first token", rate, bound, f"{result.share:.0%}")
+    table.add_row("whole answers", f"{result.tokens_per_second:,.1f} tokens/s", "", "")
+    table.add_row("first token", _milliseconds(result.first_token.median), "", "")
+    table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
+    what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"
+    _show(options, table, result.limits, what, {"quantize": options.quantize, **asdict(result)})
+    return 0
+
+
+def memorize(options: MemorizeOptions) -> int:
+    """Time memory updates."""
+    model, setting = _prepare(options)
+    from rxt.bench.inference import bench_memorize
+
+    with progress_bar() as progress:
+        task = progress.add_task("updates", total=1 + setting.warm_up + setting.repeats)
+        result = bench_memorize(model, options.batch, options.tokens, setting, lambda: progress.advance(task))
+    table = _table()
+    table.add_row("memory update", _milliseconds(result.seconds), _milliseconds(result.bound_seconds), f"{result.share:.0%}")
+    table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
+    what = f"{result.flops / 1e9:,.3f} GFLOP and {result.bytes / 1e6:,.1f} MB an update, from the configuration"
+    _show(options, table, result.limits, what, asdict(result))
+    return 0
+
+
+def train(options: TrainOptions) -> int:
+    """Time training steps."""
+    if options.turns < 1:
+        raise UserError(f"--turns {options.turns}: must be at least 1")
+    model, setting = _prepare(options)
+    from rxt.bench.training import bench_train
+
+    with progress_bar() as progress:
+        task = progress.add_task("steps", total=2 * (1 + setting.warm_up + setting.repeats))
+        result = bench_train(
+            model, options.batch, options.turns, options.tokens, options.checkpointing, setting, lambda: progress.advance(task)
+        )
+    table = _table()
+    for name, times in (("joint step", result.joint), ("memory-aware step", result.memory_aware)):
+        rate, bound = f"{times.tokens_per_second:,.0f} tokens/s", f"{times.bound_tokens_per_second:,.0f} tokens/s"
+        table.add_row(name, rate, bound, f"{times.share:.0%}")
+        table.add_row(f"  {times.tokens:,} tokens", _milliseconds(times.step.median), "", "")
+        table.add_row("  memory peak", "not known" if times.peak_bytes is None else f"{times.peak_bytes / 2**20:,.0f} MiB", "", "")
+    what = "; ".join(f"{name}: {_work(times)}" for name, times in (("joint", result.joint), ("memory-aware", result.memory_aware)))
+    _show(options, table, result.limits, f"{what}, from the configuration", asdict(result))
+    return 0
+
+
+def _work(times: StepTimes) -> str:
+    return f"{times.flops / times.tokens / 1e6:,.0f} MFLOP a token and {times.bytes / 1e9:,.2f} GB an update"
+
+
+def _prepare(options: Options) -> tuple[ReactiveTransformer, Setting]:
+    """Check the options, then load the model as it is to be timed."""
+    for name, least in (("batch", 1), ("repeats", 1), ("warm_up", 0), ("threads", 0)):
+        found = getattr(options, name)
+        if found < least:
+            raise UserError(f"--{name.replace('_', '-')} {found}: must be at least {least}")
+    if options.model and options.preset:
+        raise UserError(f"a model ({options.model}) or a preset ({options.preset}), not both")
+    if options.json:
+        check_writable(options.json)
+    import torch
+
+    from rxt.bench.inference import Setting
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no such device here")
+    model = _model(options).to(torch.device(options.device), _dtype(options)).eval()
+    return model, Setting(options.repeats, options.warm_up, options.seed)
+
+
+def _dtype(options: Options) -> torch.dtype:
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[options.dtype]
+
+
+def _model(options: Options) -> ReactiveTransformer:
+    from rxt.config import RxTConfig
+    from rxt.generation.conversation import load_model
+    from rxt.model.reactive import ReactiveTransformer
+
+    if options.preset:
+        return ReactiveTransformer(RxTConfig.preset(options.preset))
+    return load_model(options.model or None)[0]
+
+
+def _table() -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
+    for heading in ("median", "bound", "share"):
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1_000 * seconds:,.1f} ms"
+
+
+def _show(options: Options, table: Table, limits: Limits, what: str, numbers: Mapping[str, object]) -> None:
+    """Print the figures, what they are compared with and where; write them down where that is wanted."""
+    import torch
+
+    console = Console(highlight=False)
+    console.print(table)
+    machine = (
+        f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, {limits.read_gbps:.1f} GB/s read"
+    )
+    console.print(f"this machine, measured now: {machine}", style="dim")
+    console.print(what, style="dim")
+    setting = {
+        "model": options.model or options.preset or "bundled",
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "dtype": options.dtype,
+        "repeats": options.repeats,
+        "torch": torch.__version__,
+    }
+    console.print(", ".join(f"{name} {value}" for name, value in setting.items()), style="dim")
+    if options.json:
+        write_numbers(options.json, {**setting, **numbers})

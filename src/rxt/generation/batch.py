@@ -1,0 +1,259 @@
+"""Many conversations decoded together, each with its own memory, position, length and random numbers.
+
+Conversations join and leave between steps. Those that are running always hold the first places of one preallocated batch, so
+a step computes for them alone and copies nothing; who leaves has its place taken by the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from rxt.errors import UserError
+from rxt.generation.generate import GREEDY, cache_length, check_prompt, compiled_step
+from rxt.generation.sampling import Sampling, sample
+from rxt.model.attention import KeyValue
+from rxt.model.cache import KVCache
+from rxt.model.memory import Memory
+
+if TYPE_CHECKING:
+    from rxt.model.reactive import ReactiveTransformer
+
+
+@dataclass(frozen=True)
+class Said:
+    """One new token of one conversation."""
+
+    token: int
+    finish_reason: Literal["stop", "length"] | None = None
+    """Not None with the last token: the model ended its answer with [EOS], or it was cut."""
+
+
+@dataclass
+class _Talker:
+    """One conversation that is being answered."""
+
+    handle: int
+    prompt: Tensor
+    """(T,)"""
+    memory: list[KeyValue]
+    """What its memory offers, B = 1."""
+    sampling: Sampling
+    generator: torch.Generator | None
+    seen: Tensor | None
+    """(1, V): tokens in its text, where a repetition penalty wants to know."""
+    length: int
+    """Tokens of its text so far."""
+    longest: int
+    """Tokens of its text when it is cut."""
+    stop_at_eos: bool
+    last: int = -1
+    """The newest token, which the decoder has not read yet."""
+
+
+class BatchDecoder:
+    """Answers up to ``places`` conversations at once. What one says does not depend on who else is there.
+
+    ``admit`` a prompt and a memory; every ``step`` gives each conversation its next token; ``cancel`` ends one early. It is for
+    one thread. The weights of the model must not change while conversations are running.
+    """
+
+    def __init__(self, model: ReactiveTransformer, places: int = 16, compiled: bool = False) -> None:
+        """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is first needed."""
+        if places < 1:
+            raise UserError(f"a batch has at least one place, found {places}")
+        self.model = model.eval()
+        self.places = places
+        self._compiled = compiled
+        self._running: list[_Talker] = []
+        """In the order of their places, from 0."""
+        self._waiting: list[_Talker] = []
+        """Admitted since the last step."""
+        self._next_handle = 0
+        self._rooms: _Rooms | None = None
+        self._decoder = model.reader()
+
+    def __len__(self) -> int:
+        """Conversations that are being answered."""
+        return len(self._running) + len(self._waiting)
+
+    @property
+    def free(self) -> int:
+        """How many more can be admitted now."""
+        return self.places - len(self)
+
+    @torch.no_grad()
+    def admit(
+        self,
+        ids: Sequence[int] | Tensor,
+        memory: Memory,
+        sampling: Sampling = GREEDY,
+        max_new_tokens: int | None = None,
+        stop_at_eos: bool = True,
+        memory_kv: list[KeyValue] | None = None,
+    ) -> int:
+        """Take a prompt (T,) and the memory of its conversation in; the next step begins its answer. The result is its handle.
+
+        Args:
+            sampling: its own; a ``seed`` makes its tokens those that ``generate`` draws with it.
+            max_new_tokens: the longest answer; by default what fits into the model's length.
+            memory_kv: ``model.decoder.read_memory(memory.slots)`` where the caller has it already.
+
+        Raises:
+            UserError: no place is free, the prompt leaves no room for an answer, or the memory is another model's.
+        """
+        if not self.free:
+            raise UserError(f"all {self.places} places are taken; one is free when a conversation has ended")
+        if not len(self):
+            self._decoder = self.model.reader()  # weights may have changed since somebody was here
+        decoder, limit = self._decoder, self.model.config.max_length
+        device = decoder.embedding.weight.device
+        prompt = torch.as_tensor(ids, dtype=torch.long, device=device)
+        check_prompt(self.model, prompt[None], memory, 0 if max_new_tokens is None else max_new_tokens, None)
+        if len(prompt) == limit or max_new_tokens == 0:
+            raise UserError(f"there is no room for an answer: the prompt has {len(prompt)} of at most {limit} tokens")
+        longest = limit if max_new_tokens is None else min(limit, len(prompt) + max_new_tokens)
+        seen = None
+        if sampling.repetition_penalty != 1:
+            seen = torch.zeros(1, self.model.config.decoder.vocab_size, dtype=torch.bool, device=device)
+            seen[0, prompt] = True
+        looked_up = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
+        generator = sampling.generator(device)
+        handle, self._next_handle = self._next_handle, self._next_handle + 1
+        self._waiting.append(_Talker(handle, prompt, looked_up, sampling, generator, seen, len(prompt), longest, stop_at_eos))
+        return handle
+
+    @torch.no_grad()
+    def step(self) -> dict[int, Said]:
+        """The next token of every conversation, by handle. Who says its last one has left when this returns."""
+        logits = []
+        if self._running:
+            logits.append(self._go_on())
+        if self._waiting:
+            logits.append(self._begin())
+        if not logits:
+            return {}
+        said: dict[int, Said] = {}
+        for talker, token in zip(self._running, self._choose(torch.cat(logits)), strict=True):
+            talker.last, talker.length = token, talker.length + 1
+            if talker.seen is not None:
+                talker.seen[0, token] = True
+            reason: Literal["stop", "length"] | None = None
+            if talker.stop_at_eos and token == self.model.config.tokens.eos:
+                reason = "stop"
+            elif talker.length == talker.longest:
+                reason = "length"
+            said[talker.handle] = Said(token, reason)
+        for place in reversed(range(len(self._running))):
+            if said[self._running[place].handle].finish_reason is not None:
+                self._leave(place)
+        return said
+
+    def cancel(self, handle: int) -> None:
+        """End a conversation's answer early. Raises ``KeyError`` if there is none of this handle, or it has ended."""
+        for index, talker in enumerate(self._waiting):
+            if talker.handle == handle:
+                del self._waiting[index]
+                return
+        for place, talker in enumerate(self._running):
+            if talker.handle == handle:
+                self._leave(place)
+                return
+        raise KeyError(f"no conversation with handle {handle} is being answered")
+
+    def _go_on(self) -> Tensor:
+        """Logits (n, V) after the newest tokens of those that are running."""
+        assert self._rooms is not None
+        decoder, count = self._decoder, len(self._running)
+        device = decoder.embedding.weight.device
+        rows = min(self.places, 1 << (count - 1).bit_length()) if self._compiled else count
+        idle = [0] * (rows - count)  # rows of free places: what they compute, nobody reads
+        ids = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
+        positions = torch.tensor([*(talker.length - 1 for talker in self._running), *idle], device=device)
+        longest = max(talker.length for talker in self._running)
+        length = self._rooms.cache.keys.shape[3] if self._compiled else longest
+        step = compiled_step() if self._compiled else type(decoder).step
+        cache, memory = self._rooms.view(0, rows, length)
+        return step(decoder, ids[:, None], positions[:, None], memory, cache)[:count, 0]
+
+    def _begin(self) -> Tensor:
+        """Read the prompts of those that were admitted since the last step, together -> logits (n, V) after them."""
+        decoder, first, new = self._decoder, len(self._running), self._waiting
+        self._make_room(first + len(new), max(talker.longest for talker in new))
+        assert self._rooms is not None
+        lengths = torch.tensor([talker.length for talker in new])
+        ids = torch.nn.utils.rnn.pad_sequence([talker.prompt for talker in new], batch_first=True)
+        for place, talker in enumerate(new, start=first):
+            self._rooms.settle(place, talker.memory)
+            talker.memory = []  # it stands in its place now
+        cache, memory = self._rooms.view(first, first + len(new), ids.shape[1])
+        self._running, self._waiting = [*self._running, *new], []
+        return decoder.begin(ids, lengths.to(ids.device) - 1, memory, cache)
+
+    def _choose(self, logits: Tensor) -> list[int]:
+        """One token a conversation, each by its own sampling; the processor waits for the device here, once."""
+        chosen = logits.float().argmax(-1)
+        for row, talker in enumerate(self._running):
+            if talker.sampling.temperature > 0 or talker.seen is not None:
+                chosen[row] = sample(logits[row : row + 1], talker.sampling, talker.generator, talker.seen)[0]
+        return chosen.tolist()
+
+    def _leave(self, place: int) -> None:
+        """Free a place; the last one moves in."""
+        assert self._rooms is not None
+        mover = self._running.pop()
+        if place < len(self._running):
+            self._rooms.move(len(self._running), place, mover.length)
+            self._running[place] = mover
+
+    def _make_room(self, rows: int, length: int) -> None:
+        """More places, or longer ones, where these are not enough: each time twice as many, so that it seldom happens."""
+        limit, slots = self.model.config.max_length, self.model.config.memory_attention.slots
+        old = self._rooms
+        if old is not None:
+            if rows <= old.cache.keys.shape[1] and length <= old.cache.keys.shape[3]:
+                return
+            rows, length = max(rows, old.cache.keys.shape[1]), max(length, old.cache.keys.shape[3])
+        rows = min(self.places, 1 << (rows - 1).bit_length())
+        made = _Rooms(self._decoder.new_cache(rows, cache_length(length, limit)), self._decoder.new_memory_room(rows, slots))
+        if old is not None:
+            made.take_over(old)
+        self._rooms = made
+
+
+class _Rooms:
+    """The cache and the projected memories of all places."""
+
+    def __init__(self, cache: KVCache, memory: KVCache) -> None:
+        self.cache = cache
+        self.memory = memory
+
+    def view(self, start: int, stop: int, length: int) -> tuple[KVCache, list[KeyValue]]:
+        """Some places, with the first ``length`` entries of their cache, in the same storage."""
+        memory = self.memory.rows(start, stop)
+        return self.cache.rows(start, stop).first(length), [KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)]
+
+    def settle(self, place: int, memory: list[KeyValue]) -> None:
+        """Copy what a memory offers, B = 1, into a place."""
+        for layer, (keys, values) in enumerate(memory):
+            self.memory.keys[layer, place] = keys[0]
+            self.memory.values[layer, place] = values[0]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy one place into another; its cache holds at most ``length`` entries."""
+        for tensor in (self.cache.keys, self.cache.values):
+            tensor[:, target, :, :length] = tensor[:, source, :, :length]
+        for tensor in (self.memory.keys, self.memory.values):
+            tensor[:, target] = tensor[:, source]
+
+    def take_over(self, old: _Rooms) -> None:
+        """Copy everything from smaller rooms."""
+        _, rows, _, length, _ = old.cache.keys.shape
+        for mine, theirs in ((self.cache.keys, old.cache.keys), (self.cache.values, old.cache.values)):
+            mine[:, :rows, :, :length] = theirs
+        for mine, theirs in ((self.memory.keys, old.memory.keys), (self.memory.values, old.memory.values)):
+            mine[:, :rows] = theirs

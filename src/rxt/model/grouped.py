@@ -1,0 +1,67 @@
+"""A matrix product for each group of rows: what experts compute, each on the tokens that chose it, with weights read in place."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ALIGNED = 16
+"""Bytes that PyTorch's own grouped product wants rows to be multiples of."""
+KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """``rows`` (N, D), sorted by group, times ``weights`` (E, D, F), one matrix a group -> (N, F).
+
+    ``ends`` (E,), int32: where each group's rows end. A group without rows is not read. With gradients.
+    """
+    if torch.is_autocast_enabled(rows.device.type):
+        dtype = torch.get_autocast_dtype(rows.device.type)
+        rows, weights = rows.to(dtype), weights.to(dtype)
+    learning = torch.is_grad_enabled() and (rows.requires_grad or weights.requires_grad)
+    if torch.compiler.is_compiling() and not learning:
+        return torch.ops.rxt.grouped_matmul(rows, weights, ends)
+    if not learning and rows.device.type == "cpu":
+        return active_groups(rows, weights, ends)
+    return F.grouped_mm(rows, weights, offs=ends) if _has_kernel(rows, weights) else group_by_group(rows, weights, ends)
+
+
+def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """Without gradients: only groups that have rows cost anything, which is what matters where one token chooses 6 of 36 experts."""
+    found = rows.new_empty(len(rows), weights.shape[2])
+    start = 0
+    for group, end in enumerate(ends.tolist()):
+        if end > start:
+            torch.mm(rows[start:end], weights[group], out=found[start:end])
+            start = end
+    return found
+
+
+def group_by_group(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """With gradients, for any precision and size: the groups in a loop."""
+    counts = ends.diff(prepend=ends.new_zeros(1)).tolist()
+    parts = zip(rows.split(counts), weights.unbind(), strict=True)
+    return torch.cat([part @ weight for part, weight in parts if len(part)])
+
+
+def _has_kernel(rows: Tensor, weights: Tensor) -> bool:
+    aligned = all(size * rows.element_size() % ALIGNED == 0 for size in weights.shape[1:])
+    return aligned and rows.dtype in KERNEL_TYPES and rows.dtype == weights.dtype and hasattr(F, "grouped_mm")
+
+
+def _product(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """What compiled code calls: one operator, which the compiler does not look into."""
+    if rows.device.type == "cuda" and _has_kernel(rows, weights):
+        return F.grouped_mm(rows, weights, offs=ends)
+    return active_groups(rows, weights, ends)
+
+
+_OPERATORS = torch.library.Library("rxt", "DEF")
+_OPERATORS.define("grouped_matmul(Tensor rows, Tensor weights, Tensor ends) -> Tensor")
+_OPERATORS.impl("grouped_matmul", _product, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("rxt::grouped_matmul")
+def _shape(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    return rows.new_empty(rows.shape[0], weights.shape[2])
