@@ -82,5 +82,5 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Pat
     assert "--from MODEL" in capsys.readouterr().err
     assert main(["train", "phrasings", "--from", str(model), "--show"]) == 0
     phases = json.loads(capsys.readouterr().out)["memory_aware"]["phases"]
-    assert [phase["turns"] for phase in phases] == [16, 16, 24]
+    assert [phase["turns"] for phase in phases] == [16, 24]
     assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"
