@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ from rxt.evaluation.perplexity import TurnScore
 from rxt.evaluation.report.page import page
 from rxt.evaluation.report.plots import COLOURS, cost_plot, perplexity_plot, recall_plot, standalone
 from rxt.evaluation.report.results import (
+    ABOUT_SHIPPED,
     ControlCurves,
     Controls,
     KindOfMemory,
@@ -257,6 +259,15 @@ def test_an_empty_latency_file_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(asdict(replace(LATENCY, subjects=()))))
     with pytest.raises(UserError, match="subjects has no turns in it"):
         read_latency(path)
+
+
+def test_every_shipped_baseline_can_be_shown() -> None:
+    found = {name: read_retention(path) for name, path in shipped_baselines().items()}
+    assert {result.trained_turns for result in found.values()} == {8}
+    assert all((result.model or "").startswith("rxt train study") for result in found.values()), "commands, no folders of somebody"
+    text = page(replace(ALL, baselines=found, about_baselines=ABOUT_SHIPPED))
+    assert "The curves of the study" in text
+    assert all(escape(name) in text for name in found)
 
 
 def test_baselines_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

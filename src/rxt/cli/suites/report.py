@@ -53,10 +53,11 @@ def report(options: ReportOptions) -> int:
     """Measure what is to be measured into the folder, then write the page."""
     from rxt.evaluation.report.page import page
     from rxt.evaluation.report.plots import PLOT_EXTRA, have_plots
-    from rxt.evaluation.report.results import LATENCY, PERPLEXITY, RETENTION, files_there, read_results, shipped_baselines
+    from rxt.evaluation.report.results import ABOUT_SHIPPED, LATENCY, PERPLEXITY, RETENTION, files_there, read_results, shipped_baselines
     from rxt.files import make_folder, read_bytes, write_atomically
 
-    baselines = parse_compare(options.compare) or shipped_baselines()
+    compared = parse_compare(options.compare)
+    baselines, about = (compared, "") if compared else (shipped_baselines(), ABOUT_SHIPPED)
     read_results(options.out, (), baselines)  # a mistake in them is told before the measuring
     if options.source is not None and (options.model or options.data):
         raise UserError("--from shows what was measured before: leave out the model and --data")
@@ -64,10 +65,10 @@ def report(options: ReportOptions) -> int:
         out = make_folder(options.out)
         names = (RETENTION, LATENCY, *([PERPLEXITY] if options.data else []))
         _measure(options, out / RETENTION, out / LATENCY, out / PERPLEXITY)
-        results = read_results(out, names, baselines)
+        results = read_results(out, names, baselines, about)
     else:
         names = files_there(options.source)
-        results = read_results(options.source, names, baselines)
+        results = read_results(options.source, names, baselines, about)
         out = make_folder(options.out)
         if options.source.resolve() != out.resolve():
             for name in names:

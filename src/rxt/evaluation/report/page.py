@@ -52,7 +52,7 @@ def page(results: Results) -> str:
     if not have_plots():
         parts.append(f'<p class="quiet">The plots are missing: {escape(PLOT_EXTRA)} brings what draws them.</p>')
     if results.retention is not None:
-        parts += _retention(results.retention, results.baselines)
+        parts += _retention(results.retention, results.baselines, results.about_baselines)
     if results.latency is not None:
         parts += _latency(results.latency)
     if results.retention is not None:
@@ -79,7 +79,7 @@ def _style() -> str:
     return STYLE.replace("LIGHT", light).replace("DARK", dark)
 
 
-def _retention(result: RetentionResult, baselines: dict[str, RetentionResult]) -> list[str]:
+def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], about_baselines: str) -> list[str]:
     asked = sum(result.questions_by_distance.values())
     how = f" ({asked:,} questions in generated conversations; the band is the 95\u00a0% interval)" if asked else ""
     found = [
@@ -88,6 +88,8 @@ def _retention(result: RetentionResult, baselines: dict[str, RetentionResult]) -
     ]
     if have_plots():
         found.append(recall_plot(result, baselines))
+    if baselines and about_baselines:
+        found.append(f'<p class="quiet">{escape(about_baselines)}</p>')
     distances = list(result.curve)
     rows = [["this model", *_shares(result, distances)], *([name, *_shares(other, distances)] for name, other in baselines.items())]
     found.append(_folded("As a table", _table("", ["turns ago", *map(str, distances)], rows)))
