@@ -124,9 +124,8 @@ def _list(options: ListOptions) -> int:
                 print(json.dumps({"id": dialogue.id, "turns": turns, "updated": dialogue.updated, "metadata": dialogue.metadata}))
             else:
                 moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue.updated))
-                print(
-                    f"{dialogue.id}  {moment}  {turns} turns  {json.dumps(dialogue.metadata, ensure_ascii=False) if dialogue.metadata else ''}".rstrip()
-                )
+                noted = json.dumps(dialogue.metadata, ensure_ascii=False) if dialogue.metadata else ""
+                print(f"{dialogue.id}  {moment}  {turns} turns  {noted}".rstrip())
         stats = store.stats()
         if not options.json:
             print(f"{stats.conversations} conversations, {stats.turns} turns ({stats.unfinished} not memorized yet), {stats.bytes:,} bytes")

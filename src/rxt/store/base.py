@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rxt.errors import UserError
-from rxt.store.records import Dialogue, Retention, Stats, Turn
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn
 
 
 class StoreFailed(UserError):
@@ -115,6 +116,14 @@ class Store(ABC):
             found.append(one)
             turn = one.parent
         return found[::-1]
+
+
+def read_turn(name: str, body: str, digest: str, status: Status) -> Turn:
+    """A turn out of what a store holds; ``Damaged`` if that is not what was written."""
+    turn = Turn.from_json(body)
+    if turn.id != name or turn.digest() != digest:
+        raise Damaged(f"{name}: this turn in the store is damaged (its checksum is another)")
+    return replace(turn, status=status)
 
 
 def open_store(where: str, create: bool = True) -> Store:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rxt.errors import UserError
-from rxt.store.base import Moved, Store, StoreFailed
+from rxt.store.base import Moved, Store, StoreFailed, read_turn
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, memory_checksum
 
 VERSION = 1
@@ -182,7 +182,7 @@ class SqliteStore(Store):
             last = rows[-1][0]
 
     def _turns(self, where: str, values: Sequence[Any] = ()) -> list[Turn]:
-        return [_read(*row) for row in self._rows(f"SELECT id, body, digest, status FROM turns WHERE {where}", values)]
+        return [read_turn(*row) for row in self._rows(f"SELECT id, body, digest, status FROM turns WHERE {where}", values)]
 
     # Conversations.
 
@@ -277,10 +277,3 @@ class SqliteStore(Store):
     def close(self) -> None:
         with self._lock:
             self._base.close()
-
-
-def _read(name: str, body: str, digest: str, status: str) -> Turn:
-    turn = Turn.from_json(body)
-    if turn.id != name or turn.digest() != digest:
-        raise Damaged(f"{name}: this turn in the store is damaged (its checksum is another)")
-    return turn.memorized() if status == "memorized" else turn
