@@ -80,8 +80,8 @@ def reply(refused: Refused) -> JSONResponse:
 
 
 def invalid(errors: Sequence[Any]) -> Refused:
-    """What is wrong with a body or a query, by the first field that is. What was sent is not repeated."""
-    first = errors[0]
+    """What is wrong with a body or a query, by the innermost field that is. What was sent is not repeated."""
+    first = max(errors, key=lambda error: len(error["loc"]))
     if first["type"] == "json_invalid":
         return Refused(400, "the body is not JSON", "invalid_json")
     where = [str(part) for part in first["loc"][1:] if not _is_branch(part)]
