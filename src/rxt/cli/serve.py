@@ -117,6 +117,7 @@ def run(argv: list[str]) -> int:
                 backlog=CONNECTIONS_WAITING,
                 timeout_graceful_shutdown=max(1, int(options.grace)),
             )
+            listener.listen(CONNECTIONS_WAITING)
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             print(f"rxt serve: http://{shown}:{port} · model {asked.name} · conversations in {_without_password(options.db)}", flush=True)
