@@ -31,9 +31,9 @@ TALK = ["Hello!", "How are you?", "Thanks!", "Good morning!", "See you soon."]
 class Soak:
     """What was seen."""
 
-    def __init__(self, address: str, active: int) -> None:
+    def __init__(self, address: str, secrets: list[str]) -> None:
         self.address = address
-        self.secrets = NAMES[:active]
+        self.secrets = secrets
         self.transcripts: dict[str, list[tuple[str, str]]] = {}
         self.errors: Counter[str] = Counter()
         self.first: list[float] = []
@@ -133,7 +133,7 @@ def main() -> int:
             while httpx2.get(f"{found[0]}/readyz").status_code != 200:
                 time.sleep(0.1)
             before = memory_of(server.pid)
-            soak, began = Soak(found[0], options.active), time.perf_counter()
+            soak, began = Soak(found[0], known_names(options.active)), time.perf_counter()
             answers = asyncio.run(soak.run(options.connections, options.seconds))
             lasted, after = time.perf_counter() - began, memory_of(server.pid)
         finally:
@@ -155,6 +155,19 @@ def main() -> int:
     print(f"cross-talk: {len(replayed)} conversations held again alone, {sum(map(len, replayed))} turns, {differing} answers differ")
     wrong = [name for name in soak.errors if "documented" not in name]
     return 1 if wrong or differing else 0
+
+
+def known_names(count: int) -> list[str]:
+    """Names that the model can repeat at all: it is small, and has not seen every name in training."""
+    known = []
+    for name in NAMES:
+        chat = rxt.load_chat()
+        chat.ask(f"My name is {name}.")
+        if name in chat.ask("What is my name?"):
+            known.append(name)
+        if len(known) == count:
+            return known
+    sys.exit(f"the model can repeat {len(known)} names only: --active {len(known)} at most")
 
 
 def differences(transcript: list[tuple[str, str]]) -> int:

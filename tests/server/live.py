@@ -34,6 +34,9 @@ class Live:
         keys: tuple[str, ...] = (),
     ) -> None:
         self._clients: list[OpenAI | httpx2.Client] = []
+        self.service: Service
+        self.port: int
+        self._server: uvicorn.Server
         started = threading.Event()
 
         async def run() -> None:
@@ -41,7 +44,6 @@ class Live:
             self.service = Service(sessions, options or Options(), Keys(keys))
             config = uvicorn.Config(create_app(self.service), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5)
             self._server = uvicorn.Server(config)
-            self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             serving = asyncio.ensure_future(self._server.serve())
             while not self._server.started:
                 await asyncio.sleep(0.01)
@@ -60,13 +62,15 @@ class Live:
         return self.service.sessions
 
     def client(self, key: str = "none") -> OpenAI:
-        self._clients.append(OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60))
-        return self._clients[-1]  # type: ignore[return-value]
+        client = OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+        self._clients.append(client)
+        return client
 
     def raw(self, key: str | None = None) -> httpx2.Client:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._clients.append(httpx2.Client(base_url=self.url, headers=headers, timeout=60))
-        return self._clients[-1]  # type: ignore[return-value]
+        client = httpx2.Client(base_url=self.url, headers=headers, timeout=60)
+        self._clients.append(client)
+        return client
 
     def stop(self) -> None:
         for client in self._clients:

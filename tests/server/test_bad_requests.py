@@ -133,6 +133,32 @@ def test_a_client_that_vanishes_leaves_nothing_behind(serve: Callable[..., Live]
     assert live.http.post("/v1/responses", json=OK).status_code == 200
 
 
+def test_a_client_that_takes_nothing_ends_its_turn(serve: Callable[..., Live]) -> None:
+    import asyncio
+    from collections.abc import AsyncGenerator
+    from types import SimpleNamespace
+    from typing import Any
+
+    from rxt.server.service import EventStream
+
+    closed: list[bool] = []
+
+    async def events() -> AsyncGenerator[str, None]:
+        while True:
+            yield "data: {}\n\n"
+
+    async def stuck(message: Any) -> None:
+        await asyncio.sleep(3600)
+
+    async def never() -> Any:
+        await asyncio.sleep(3600)
+
+    running: Any = SimpleNamespace(close=lambda: closed.append(True))
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+    asyncio.run(EventStream(events(), running, 0.05)(scope, never, stuck))
+    assert closed == [True]
+
+
 def test_too_much_at_once_is_refused(serve: Callable[..., Live]) -> None:
     live = serve(rules=Rules(per_owner=0))
     reply = live.http.post("/v1/responses", json=OK)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, memory_checksum
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn, memory_checksum
 
 VERSION = b"1"
 SECONDS = 10.0
@@ -135,7 +135,8 @@ class RedisStore(Store):
             return None
         if digest is None or status not in (b"answered", b"memorized"):
             raise Damaged(f"{turn}: this turn in the store is damaged (a part of it is missing)")
-        found = read_turn(turn, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), status.decode())
+        kept: Status = "memorized" if status == b"memorized" else "answered"
+        found = read_turn(turn, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), kept)
         return found if owner in (None, found.owner) else None
 
     def memory(self, turn: str) -> bytes | None:
@@ -255,8 +256,8 @@ class RedisStore(Store):
     # The whole.
 
     def stats(self) -> Stats:
-        counts = [int(self._ask("ZCARD", f"rxt:{what}")) for what in ("turns", "unfinished", "conversations")]
-        return Stats(*counts, int(self._ask("GET", "rxt:bytes") or 0))
+        turns, unfinished, dialogues = (int(self._ask("ZCARD", f"rxt:{what}")) for what in ("turns", "unfinished", "conversations"))
+        return Stats(turns, unfinished, dialogues, int(self._ask("GET", "rxt:bytes") or 0))
 
     def prune(self, retention: Retention, now: float) -> int:
         unfinished = self.unfinished()
