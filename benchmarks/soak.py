@@ -19,19 +19,28 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx2
 
 import rxt
-from rxt.data.everyday.values import NAMES
+from rxt.data.everyday.values import CITIES, NAMES
 
 TALK = ["Hello!", "How are you?", "Thanks!", "Good morning!", "See you soon."]
+
+
+class Secret(NamedTuple):
+    """What one conversation is told, and nobody else."""
+
+    value: str
+    told: str
+    asked: str
 
 
 class Soak:
     """What was seen."""
 
-    def __init__(self, address: str, secrets: list[str]) -> None:
+    def __init__(self, address: str, secrets: list[Secret]) -> None:
         self.address = address
         self.secrets = secrets
         self.transcripts: dict[str, list[tuple[str, str]]] = {}
@@ -77,18 +86,18 @@ class Soak:
 
     async def talk(self, client: httpx2.AsyncClient, index: int, ends: float) -> str:
         """One conversation -> its answer about its secret."""
-        name = self.secrets[index]
+        secret = self.secrets[index]
         conversation = (await client.post("/v1/conversations", json={})).json()["id"]
-        await self.ask(client, conversation, f"My name is {name}.")
+        await self.ask(client, conversation, secret.told)
         count = 0
         while time.monotonic() < ends:
             count += 1
             if count % 8 == 0:  # the model remembers for some tens of turns: the fact is told again
-                await self.ask(client, conversation, f"My name is {name}.")
+                await self.ask(client, conversation, secret.told)
             else:
                 await self.ask(client, conversation, TALK[count % len(TALK)])
-        await self.ask(client, conversation, f"My name is {name}.")
-        return await self.ask(client, conversation, "What is my name?")
+        await self.ask(client, conversation, secret.told)
+        return await self.ask(client, conversation, secret.asked)
 
     async def run(self, connections: int, seconds: float) -> list[str]:
         """All conversations, beside connections that are only open."""
@@ -133,15 +142,16 @@ def main() -> int:
             while httpx2.get(f"{found[0]}/readyz").status_code != 200:
                 time.sleep(0.1)
             before = memory_of(server.pid)
-            soak, began = Soak(found[0], known_names(options.active)), time.perf_counter()
+            soak, began = Soak(found[0], known_secrets(options.active)), time.perf_counter()
             answers = asyncio.run(soak.run(options.connections, options.seconds))
             lasted, after = time.perf_counter() - began, memory_of(server.pid)
         finally:
             server.terminate()
             code = server.wait()
-    own = sum(name in answer for name, answer in zip(soak.secrets, answers, strict=True))
-    told = set(soak.secrets)
-    crossed = sum(bool((told - {name}) & set(re.findall(r"\w+", answer))) for name, answer in zip(soak.secrets, answers, strict=True))
+    told = {secret.value for secret in soak.secrets}
+    pairs = list(zip((secret.value for secret in soak.secrets), answers, strict=True))
+    own = sum(value in answer for value, answer in pairs)
+    crossed = sum(bool((told - {value}) & set(re.findall(r"\w+", answer))) for value, answer in pairs)
     replayed = list(soak.transcripts.values())[:: max(1, options.active // options.replay)]
     differing = sum(differences(transcript) for transcript in replayed)
     print(f"load: {options.active} conversations, {options.connections} connections, {lasted:.0f} s")
@@ -151,23 +161,25 @@ def main() -> int:
     for what, values in (("time to the first token", soak.first), ("time to the whole answer", soak.whole)):
         print(f"{what}: p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s")
     print(f"memory of the server: {before:.0f} MB at the start, {after:.0f} MB at the end")
-    print(f"names at the end: {own} of {options.active} its own, {crossed} of somebody else")
+    print(f"secrets at the end: {own} of {options.active} its own, {crossed} of somebody else")
     print(f"cross-talk: {len(replayed)} conversations held again alone, {sum(map(len, replayed))} turns, {differing} answers differ")
     wrong = [name for name in soak.errors if "documented" not in name]
     return 1 if wrong or differing else 0
 
 
-def known_names(count: int) -> list[str]:
-    """Names that the model can repeat at all: it is small, and has not seen every name in training."""
-    known = []
-    for name in NAMES:
+def known_secrets(count: int) -> list[Secret]:
+    """Secrets that the model can repeat at all: it is small, and has not seen every name in training."""
+    known: list[Secret] = []
+    names = [Secret(name, f"My name is {name}.", "What is my name?") for name in NAMES]
+    cities = [Secret(city, f"I live in {city}.", "Where do I live?") for city in CITIES]
+    for secret in [*names, *cities]:
         chat = rxt.load_chat()
-        chat.ask(f"My name is {name}.")
-        if name in chat.ask("What is my name?"):
-            known.append(name)
+        chat.ask(secret.told)
+        if secret.value in chat.ask(secret.asked):
+            known.append(secret)
         if len(known) == count:
             return known
-    sys.exit(f"the model can repeat {len(known)} names only: --active {len(known)} at most")
+    sys.exit(f"the model can repeat {len(known)} secrets only: --active {len(known)} at most")
 
 
 def differences(transcript: list[tuple[str, str]]) -> int:

@@ -111,7 +111,9 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         messages = {404: f"there is no {request.method} {request.url.path}", 405: f"{request.method} is not allowed here"}
-        return reply(Refused(error.status_code, messages.get(error.status_code, str(error.detail))))
+        told = reply(Refused(error.status_code, messages.get(error.status_code, str(error.detail))))
+        told.headers.update(error.headers or {})
+        return told
 
     async def other(request: Request, error: Exception) -> JSONResponse:
         return reply(refusal(error))

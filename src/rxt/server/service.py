@@ -64,7 +64,7 @@ class Service:
     async def begin(self, request: Request, question: Question) -> Running:
         """Have a question answered, unless the client goes before it is this question's turn."""
         try:
-            return await unless_gone(request, self.sessions.begin(question), lambda running: running.close())
+            return await unless_gone(request, self.sessions.begin(question))
         except NotThere as error:
             if error.what == "response" and question.previous is not None:
                 raise Refused(404, str(error), "previous_response_not_found", "previous_response_id") from None
@@ -94,8 +94,8 @@ def checked(name: str, what: str) -> str:
     return name
 
 
-async def unless_gone(request: Request, work: Awaitable[T], undo: object = None) -> T:
-    """The result of ``work``, which is cancelled when the client goes; ``undo`` is called with a result that came too late."""
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """The result of ``work``, which is cancelled when the client goes."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
