@@ -50,6 +50,8 @@ def changed(**fields: str) -> tuple[str, ...]:
     return tuple(part for name, value in fields.items() for part in ("--set", f"{name.replace('__', '.')}={value}"))
 
 
+THREE_TIMES = (("memory_aware.phases.4.steps", "1500"), ("memory_aware.phases.5.steps", "2100"))
+LONGER = tuple(part for key, value in THREE_TIMES for part in ("--set", f"{key}={value}"))
 ONE_LENGTH = json.dumps([{"steps": 1_400, "turns": 8, "batch_size": 8}])
 ARMS = {
     "reactive": Arm("Reactive Transformer"),
@@ -58,6 +60,8 @@ ARMS = {
     "recurrent": Arm("recurrent memory tokens", ("--baseline", "recurrent")),
     "cut-gradient": Arm("Reactive, gradient cut after every turn", changed(memory_aware__window="1")),
     "no-memory": Arm("no memory", ("--baseline", "no-memory")),
+    "reactive-longer": Arm("Reactive Transformer, three times the updates", LONGER),
+    "history-longer": Arm("full history, three times the updates", ("--baseline", "history", *LONGER), constant=False),
     "window-2": Arm("gradient through 2 turns", changed(memory_aware__window="2")),
     "window-4": Arm("gradient through 4 turns", changed(memory_aware__window="4")),
     "self-interlayer": Arm("self-interlayer memory attention", changed(model__memory_attention__variant="self-interlayer")),
@@ -73,9 +77,10 @@ ARMS = {
     "no-stage-3": Arm("without stage 3", changed(memory_pretrain__steps="0")),
     "no-stages-1-to-3": Arm("without stages 1 to 3", changed(joint__steps="0", interaction__steps="0", memory_pretrain__steps="0")),
     "no-curriculum": Arm("eight turns from the start, no echo", changed(memory_aware__phases=ONE_LENGTH)),
+    "slow-gates": Arm("gates by AdamW at a tenth of the rate", changed(memory_aware__optim__gate_rate="0.1")),
     "adamw": Arm("AdamW instead of Muon", changed(memory_aware__optim__kind="adamw")),
 }
-MAIN = ("reactive", "history", "history-cut", "recurrent", "cut-gradient", "no-memory")
+MAIN = ("reactive", "history", "history-cut", "recurrent", "cut-gradient", "no-memory", "reactive-longer", "history-longer")
 
 
 def run(out: Path, arms: list[str], seeds: list[int], questions: int) -> None:

@@ -147,6 +147,7 @@ def test_cancelling_leaves_the_others_alone() -> None:
     batch = BatchDecoder(model, 4)
     handles = [guest.admit(batch) for guest in visits[:3]]
     said: dict[int, list[int]] = {handle: [] for handle in handles}
+    waiting = -1
     for step in range(12):
         if step == 1:
             batch.cancel(handles[0])

@@ -75,3 +75,12 @@ def test_mistakes_are_one_line(options: list[str], message: str, model: Path, ca
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "phrasings"]) == 2
+    assert "--from MODEL" in capsys.readouterr().err
+    assert main(["train", "phrasings", "--from", str(model), "--show"]) == 0
+    phases = json.loads(capsys.readouterr().out)["memory_aware"]["phases"]
+    assert [phase["turns"] for phase in phases] == [16, 16, 24]
+    assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"

@@ -33,8 +33,8 @@ class TrainOptions:
     skip_bad_records: bool = False
     """Count and skip bad records instead of stopping at the first."""
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
-    """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of the recipe's stages only the last
-    phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
+    """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
+    begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
     """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that reads the
     whole history again, one that knows the newest message alone, or one that carries memory tokens from turn to turn."""
@@ -91,6 +91,8 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     base = recipe(options.recipe)
     if options.start is not None:
         base = going_on(base, options.start)
+    elif base.further:
+        raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     share = options.everyday_share
     if share is None:
         share = 0.5 if options.data and base.data.babi is None else base.data.everyday_share
@@ -109,7 +111,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
 
 
 def going_on(run: RunConfig, start: str) -> RunConfig:
-    """The run as further training of a model: of its curriculum, the last phase alone."""
+    """The run as further training of a model: of a curriculum that is not meant for that, the last phase alone."""
     from rxt.config import RxTConfig, read_json
     from rxt.folders import model_folder
 
@@ -121,7 +123,7 @@ def going_on(run: RunConfig, start: str) -> RunConfig:
         joint=replace(run.joint, steps=0),
         interaction=replace(run.interaction, steps=0),
         memory_pretrain=replace(run.memory_pretrain, steps=0),
-        memory_aware=replace(run.memory_aware, phases=run.memory_aware.phases[-1:]),
+        memory_aware=replace(run.memory_aware, phases=run.memory_aware.phases if run.further else run.memory_aware.phases[-1:]),
     )
 
 

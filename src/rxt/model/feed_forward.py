@@ -49,8 +49,8 @@ class MixtureOfExperts(nn.Module):
         self.config = config
         inner = 2 if config.gated else 1
         self.router = nn.Linear(width, config.experts, bias=False)
-        self.w1: nn.Parameter | Int8Stack = nn.Parameter(torch.empty(config.experts, width, config.dim * inner))
-        self.w2: nn.Parameter | Int8Stack = nn.Parameter(torch.empty(config.experts, config.dim, width))
+        self.w1 = nn.Parameter(torch.empty(config.experts, width, config.dim * inner))
+        self.w2 = nn.Parameter(torch.empty(config.experts, config.dim, width))
         self.b1 = _bias(config.bias == "local", config.experts, config.dim * inner)
         self.b2 = _bias(config.bias == "local", config.experts, width)
         self.global_bias = _bias(config.bias == "global", width)
@@ -66,7 +66,7 @@ class MixtureOfExperts(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the expert tensors as ``torch.nn.Linear`` draws its own: U(−1/√fan_in, 1/√fan_in)."""
         for weight in (self.w1, self.w2, self.shared_w1, self.shared_w2):
-            if isinstance(weight, nn.Parameter):
+            if weight is not None:
                 bound = weight.shape[1] ** -0.5
                 nn.init.uniform_(weight, -bound, bound)
 
@@ -134,5 +134,6 @@ def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
 
 
-def _times(rows: Tensor, weights: nn.Parameter | Int8Stack, ends: Tensor) -> Tensor:
+def _times(rows: Tensor, weights: Tensor | Int8Stack, ends: Tensor) -> Tensor:
+    """By the experts' matrices as they are, or as 8-bit integers in a quantized model."""
     return weights(rows, ends) if isinstance(weights, Int8Stack) else grouped_matmul(rows, weights, ends)

@@ -69,7 +69,7 @@ def to_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
 def multiply(rows: Tensor, weight: Tensor, scale: Tensor, ones: Tensor) -> Tensor:
     """Rows (N, in) by one matrix (out, in) of integers -> (N, out)."""
     if rows.device.type == "cpu" and rows.dtype == torch.float32 and rows.shape[1] % LANES == 0:
-        return torch._weight_int8pack_mm(rows.bfloat16(), weight, ones) * scale
+        return torch._weight_int8pack_mm(rows.bfloat16(), weight, ones) * scale  # type: ignore[attr-defined]
     return rows @ (weight.to(rows.dtype) * scale.to(rows.dtype).unsqueeze(-1)).T
 
 

@@ -241,6 +241,8 @@ class RunConfig:
     memory_aware: MemoryAwareConfig
     start: str | None = None
     """A model's folder, or its name on the Hub, whose weights and tokenizer the run starts with."""
+    further: bool = False
+    """The curriculum is for a model that remembers already: it needs a ``start``, and all of its phases are kept there."""
     baseline: BaselineKind | None = None
     """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)

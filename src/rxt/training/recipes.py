@@ -17,6 +17,7 @@ from rxt.training.config import (
     MemoryAwareConfig,
     MemoryPretrainConfig,
     OptimConfig,
+    Part,
     Phase,
     RunConfig,
     TokenizerConfig,
@@ -63,6 +64,33 @@ def pocket() -> RunConfig:
         data=DataConfig(everyday=mix),
         validate_every=400,
         checkpoint_every=400,
+    )
+
+
+def phrasings() -> RunConfig:
+    """What made the bundled model out of ``pocket``'s: other words for the same facts, changed facts and facts never told.
+
+    The memory attention stays as it is, because its gates have learned what to keep: trained on, they open too often, and what
+    was told long ago is lost. Encoder and decoder learn what else can be meant.
+    """
+    base = pocket()
+    reading: tuple[Part, ...] = ("decoder", "encoder")
+    return replace(
+        base,
+        name="phrasings",
+        further=True,
+        memory_aware=replace(
+            base.memory_aware,
+            phases=(
+                Phase(steps=1_200, turns=16, batch_size=6, trains=reading, paraphrase_rate=0.4),
+                Phase(steps=3_600, turns=16, batch_size=8, trains=reading, paraphrase_rate=0.6),
+                Phase(steps=2_000, turns=24, batch_size=8, trains=reading, paraphrase_rate=0.45),
+            ),
+            optim=replace(base.memory_aware.optim, learning_rate=7e-4),
+        ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.5)),
+        validate_every=200,
+        checkpoint_every=200,
     )
 
 
@@ -203,6 +231,7 @@ def published(name: str) -> RunConfig:
 _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha", "rxt-beta")
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
+    "phrasings": phrasings,
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,
