@@ -3,57 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_engine import ask
 
+from redis_server import running_redis
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import Finished, Occupied, Question
 from rxt.engine.scheduler import Engine
 from rxt.engine.sessions import Rules, Sessions
-from rxt.errors import UserError
 from rxt.generation.conversation import Conversation
 from rxt.model.reactive import ReactiveTransformer
-from rxt.store.base import Store, open_store
+from rxt.store.base import open_store
 
 QUERIES = ["hello there", "my name is Ann", "how are you", "I live in Graz"]
 
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("no redis-server here; install it (Debian: apt install redis-server)")
-    pytest.importorskip("redis")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""], stdout=-3)
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait()
-
-
-def opened(address: str) -> Store:
-    import time
-
-    for _ in range(100):
-        try:
-            return open_store(address)
-        except UserError:
-            time.sleep(0.05)
-    raise AssertionError("Redis does not start")
+    with running_redis(tmp_path) as server:
+        yield server.address
 
 
 def test_a_conversation_goes_on_at_either_process(model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str) -> None:
     async def scene() -> None:
         rules = Rules(wait_seconds=0.3)
-        one, other = (Sessions(Engine(model), tokenizer, opened(address), rules) for _ in range(2))
+        one, other = (Sessions(Engine(model), tokenizer, open_store(address), rules) for _ in range(2))
         dialogue = await one.new_dialogue("", {})
         turns = []
         for index, query in enumerate(QUERIES):
@@ -74,7 +51,7 @@ def test_a_conversation_goes_on_at_either_process(model: ReactiveTransformer, to
 
 def test_one_process_memorizes_what_another_left(model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str) -> None:
     async def scene() -> None:
-        one, other = (Sessions(Engine(model), tokenizer, opened(address)) for _ in range(2))
+        one, other = (Sessions(Engine(model), tokenizer, open_store(address)) for _ in range(2))
         running = await one.begin(Question("", QUERIES[0], most=8))
         one.store.memorize = lambda turn, memory: None  # type: ignore[method-assign]  # as if it had died before
         (first,) = [event.turn async for event in running.events() if isinstance(event, Finished)]
