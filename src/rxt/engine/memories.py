@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
 
 from rxt.data.template import Template
+from rxt.engine.calls import StoreCalls
 from rxt.engine.events import OtherModel
 from rxt.engine.scheduler import Engine, Prepared, Update
 from rxt.errors import UserError
@@ -20,14 +20,11 @@ from rxt.store.records import Damaged, Turn
 
 log = logging.getLogger("rxt.engine")
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class Memories:
     """For one event loop. The memory after a turn does not depend on where it comes from, so it is made again wherever it is missing."""
 
-    def __init__(self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, io: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, calls: StoreCalls) -> None:
         """``most_bytes`` of memories are kept at hand; ``half``: written in half precision."""
         self._engine, self._store, self._template, self._half = engine, store, template, half
         self._most_bytes = most_bytes
@@ -35,13 +32,9 @@ class Memories:
         self._bytes = 0
         self._coming: dict[str, asyncio.Task[Update | Prepared]] = {}
         self._awaited: dict[str, Future[Update]] = {}
-        self._pool = io
+        self._calls = calls
         self.updated: Callable[[float], None] = lambda seconds: None
         """Is told how long each update took."""
-
-    async def io(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call of the store where it stops nobody."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
 
     async def after(self, turn: Turn, hurried: bool = True) -> Prepared:
         """The memory after a turn; waits for an update that is under way.
@@ -68,7 +61,7 @@ class Memories:
         if found is None:
             await self.after(turn, hurried=False)
         elif turn.id not in self._coming:
-            await self.io(self._store.memorize, turn.id, self.write(found.memory))
+            await self._calls(self._store.memorize, turn.id, self.write(found.memory))
 
     def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Update | Prepared]:
         """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered with."""
@@ -152,7 +145,7 @@ class Memories:
             if missing and (at.id in self._kept or at.id in self._coming):
                 prepared = await self.after(at, hurried)
                 break
-            content = await self.io(self._store.memory, at.id)
+            content = await self._calls(self._store.memory, at.id)
             if content is not None:
                 prepared = self.read(content, at.id)
                 self._hold(at.id, prepared)
@@ -163,7 +156,7 @@ class Memories:
             if at.parent is None:
                 prepared = self._engine.fresh(at.seed)
                 break
-            parent = await self.io(self._store.turn, at.parent)
+            parent = await self._calls(self._store.turn, at.parent)
             if parent is None:
                 raise Damaged(f"{at.id}: the turn before it, {at.parent}, is gone before this one was memorized")
             at = parent
@@ -178,7 +171,7 @@ class Memories:
         update = await self.with_one_more(before, ids, hurried, turn.id)
         self._hold(turn.id, update.prepared)
         try:
-            await self.io(self._store.memorize, turn.id, self.write(update.prepared.memory))
+            await self._calls(self._store.memorize, turn.id, self.write(update.prepared.memory))
         except UserError as error:  # the turn is written down; its memory is made again when it is needed
             log.warning("the memory of turn %s could not be written: %s", turn.id, error)
         return update

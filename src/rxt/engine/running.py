@@ -81,7 +81,8 @@ class Running:
             turn = replace(self.draft, said=tuple(said), answer=answer, finish_reason=news.finish_reason, prefix=prefix)
             if self.question.store:
                 self._commit = asyncio.ensure_future(self._write(turn))
-                self._commit.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._sessions.writing.add(self._commit)
+                self._commit.add_done_callback(self._written)
                 update = await asyncio.shield(self._commit)
                 self._sessions.observer.finished(turn, time.perf_counter() - self._began)
                 yield Finished(turn)
@@ -110,6 +111,11 @@ class Running:
             return self._sessions.memories.update(turn, self._prepared)
         finally:
             self._free()
+
+    def _written(self, commit: asyncio.Task[asyncio.Task[Update | Prepared]]) -> None:
+        self._sessions.writing.discard(commit)
+        if not commit.cancelled():
+            commit.exception()  # of a client that has gone nobody asks for it
 
     def _free(self) -> None:
         release, self._release = self._release, []

@@ -6,31 +6,27 @@ For one event loop; the server only translates between HTTP and this.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.engine.events import NotThere, Occupied, OtherModel, Question, TooMany
+from rxt.engine.calls import StoreCalls
+from rxt.engine.events import NotThere, OtherModel, Question, TooMany
+from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.running import Observer, Running
-from rxt.engine.scheduler import Engine, Overloaded, Prepared, Stopped
+from rxt.engine.scheduler import Engine, Prepared, Stopped, Update
 from rxt.errors import UserError
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
-log = logging.getLogger("rxt.engine")
-
-LEASE_SECONDS = 120.0
-"""A process that holds a conversation and dies leaves it to others after this time."""
-LOOK_SECONDS = 0.1
-"""Between two looks at whether another process has given a conversation back."""
+HEARING_SECONDS = 1.0
+"""In which whoever reads the events of a turn that was given up should hear of it."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,14 @@ class Sessions:
         self.template = Template.of_model(engine.model.config, tokenizer)
         self.fingerprint = engine.model.fingerprint()
         self.observer = Observer()
-        pool = ThreadPoolExecutor(4, thread_name_prefix="rxt-store")
-        self._pool = pool
-        self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, pool)
+        self.io = StoreCalls()
+        self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, self.io)
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
-        self.io = self.memories.io
+        self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
-        self._holder = secrets.token_hex(8)
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        """With the number of those who hold or await it."""
+        self.writing: set[asyncio.Task[asyncio.Task[Update | Prepared]]] = set()
+        """Finished answers that are being written down."""
         self._active: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Turns.
 
@@ -133,8 +126,8 @@ class Sessions:
                 return None, None
             return await self.turn(question.owner, question.previous), None
         name, owner = question.conversation, question.owner
-        await self._take(owner, name)
-        release.append(lambda: self._give_back(name))
+        await self.leases.take(owner, name)
+        release.append(lambda: self.leases.give_back(name))
         head = (await self.dialogue(owner, name)).head  # as the turn before has left it
         return (None if head is None else await self.turn(owner, head)), name
 
@@ -247,13 +240,13 @@ class Sessions:
         """Make another turn, or none, the newest of a conversation."""
         if head is not None:
             self._same_model(await self.turn(owner, head))
-        await self._take(owner, name)
+        await self.leases.take(owner, name)
         try:
             moved = replace(await self.dialogue(owner, name), head=head, updated=time.time())
             await self.io(self.store.put, moved)
             return moved
         finally:
-            self._give_back(name)
+            self.leases.give_back(name)
 
     async def import_memory(self, owner: str, content: bytes) -> Turn:
         """A turn that consists of a memory alone, to go on from. ``UserError`` if it is not one of this model's."""
@@ -299,61 +292,17 @@ class Sessions:
         if turn.fingerprint != self.fingerprint:
             raise OtherModel(turn.id, turn.fingerprint, self.fingerprint)
 
-    # One turn at a time in a conversation.
-
-    async def _take(self, owner: str, name: str) -> None:
-        """Wait for one's turn, in the order of the calls; ``Occupied`` if it does not come in time."""
-        lock, waiting = self._locks.get(name, (asyncio.Lock(), 0))
-        if waiting > self.rules.per_owner:
-            raise Overloaded(f"{waiting} turns of this conversation are waiting already; try again later")
-        self._locks[name] = (lock, waiting + 1)
-        try:
-            async with asyncio.timeout(self.rules.wait_seconds):
-                await lock.acquire()
-                try:
-                    await self.dialogue(owner, name)
-                    while not await self.io(self.store.lock, name, self._holder, LEASE_SECONDS):
-                        await asyncio.sleep(LOOK_SECONDS)
-                except BaseException:
-                    lock.release()
-                    raise
-        except TimeoutError:
-            self._uncount(name)
-            raise Occupied(f"another turn of {name} is still being answered; wait for it, or ask again later") from None
-        except BaseException:
-            self._uncount(name)
-            raise
-
-    def _give_back(self, name: str) -> None:
-        self._in_background(self._unlock(name))
-
-    async def _unlock(self, name: str) -> None:
-        try:
-            await self.io(self.store.unlock, name, self._holder)
-        except UserError as error:  # the lease ends by itself
-            log.warning("%s could not be given back: %s", name, error)
-        finally:
-            self._locks[name][0].release()
-            self._uncount(name)
-
-    def _uncount(self, name: str) -> None:
-        lock, waiting = self._locks[name]
-        if waiting == 1:
-            del self._locks[name]
-        else:
-            self._locks[name] = (lock, waiting - 1)
-
     def _leave(self, owner: str) -> None:
         self._active[owner] -= 1
         if not self._active[owner]:
             del self._active[owner]
 
+    # The whole.
+
     @property
     def active(self) -> int:
         """Turns that are being answered or wait for it."""
         return self._active.total()
-
-    # The whole.
 
     async def recover(self, older: float = 0.0) -> int:
         """Memorize what was answered and not memorized when a process ended, or its disk was full -> how many turns.
@@ -380,19 +329,19 @@ class Sessions:
         """Take nothing in any more; finish what there is, or leave it: what was answered is written down already."""
         self.draining = True
         ends = time.monotonic() + grace
-        while self.active and time.monotonic() < ends:
-            await asyncio.sleep(0.02)
+        await self._quiet(ends)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, ends - time.monotonic())):
                 await self.memories.settled()
         await asyncio.get_running_loop().run_in_executor(None, self.engine.stop, 0.0)
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+        await self._quiet(time.monotonic() + HEARING_SECONDS)
+        while self.writing:
+            await asyncio.wait(list(self.writing))
         await self.memories.settled()
-        self._pool.shutdown()
+        await self.leases.close()
+        self.io.close()
         self.store.close()
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _quiet(self, ends: float) -> None:
+        while self.active and time.monotonic() < ends:
+            await asyncio.sleep(0.02)

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rxt
-from rxt.engine.sessions import LEASE_SECONDS
+from rxt.engine.leases import LEASE_SECONDS
 from rxt.errors import UserError
 from rxt.server import chat, conversations, responses
 from rxt.server.errors import Refused, install, reply
