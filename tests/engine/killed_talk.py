@@ -1,19 +1,18 @@
-"""Conversations for a test to kill: ``python killed_talk.py FILE SEED``. It says which turns were seen as complete, and their answers."""
+"""Conversations for a test to kill: ``python killed_talk.py STORE``. It says which turns were seen as complete."""
 
 import asyncio
 import sys
-from pathlib import Path
 
 import torch
-from small_engine import make_model, make_tokenizer, serving
 
 from rxt.engine.events import Finished, Question
+from small_engine import make_model, make_tokenizer, serving
 
 torch.set_num_threads(1)
 
 
 async def talk() -> None:
-    async with serving(Path(sys.argv[1]), make_model(), make_tokenizer()) as sessions:
+    async with serving(sys.argv[1], make_model(), make_tokenizer()) as sessions:
         await sessions.recover()
 
         async def one(number: int) -> None:

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,27 @@ def test_turns_come_in_lots_or_not_at_all(store: Store) -> None:
         store.add([second], "conv_gone", None)
     store.add([second], dialogue.id, first.id)
     assert store.stats().turns == 2
+
+
+def test_a_turn_is_added_once_though_the_answer_of_redis_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not isinstance(store, RedisStore):
+        pytest.skip("of Redis alone: SQLite has no connection")
+    import redis
+
+    dialogue, turn, execute = make_dialogue(store), make_turn(), redis.client.Pipeline._execute_transaction
+
+    def lost(pipe: Any, *words: Any) -> Any:
+        monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", execute)
+        watching = pipe.watching
+        execute(pipe, *words)
+        pipe.watching = watching  # until the answer is there
+        raise redis.ConnectionError("the connection was lost")
+
+    for conversation, added in ((dialogue.id, turn), (None, make_turn(turn.id))):
+        monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", lost)
+        store.add([added], conversation)
+    assert store.dialogue(dialogue.id, "me") == replace(dialogue, head=turn.id)
+    assert store.stats() == Stats(2, 2, 1, len(turn.to_json()) + len(added.to_json()))
 
 
 def test_only_one_of_many_moves_the_head(store: Store) -> None:

@@ -54,7 +54,7 @@ def refusal(error: Exception) -> Refused:
             return Refused(503, str(error), "server_stopping")
         case StoreFailed():
             log.error("the store failed: %s", error)
-            return Refused(503, "the conversation could not be written down; nothing of this turn is kept, try again", "store_failed")
+            return Refused(503, "the store of conversations has failed; nothing of this turn is kept, try again later", "store_failed")
         case Damaged():
             log.error("damaged: %s", error)
             return Refused(409, "this conversation is damaged in the store; go on from an earlier response", "memory_damaged")

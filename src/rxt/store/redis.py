@@ -18,6 +18,8 @@ from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn,
 VERSION = b"1"
 SECONDS = 10.0
 """Without an answer, after which the connection has failed."""
+RETRIES = 3
+"""Of a call whose connection was lost: Redis may have been started again. More would let clients wait for what is not there."""
 UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 LOCK = """local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -33,12 +35,15 @@ class RedisStore(Store):
         """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of another version."""
         try:
             import redis
+            from redis.backoff import ExponentialBackoff
+            from redis.retry import Retry
         except ImportError:
             raise UserError("conversations in Redis need the client: pip install 'reactive-transformers[serve]'") from None
         self._failures: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         self._again = redis.WatchError
+        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES, supported_errors=(redis.ConnectionError,))
         try:
-            self._client = redis.Redis.from_url(address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+            self._client = redis.Redis.from_url(address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=retry)
         except ValueError as error:
             raise UserError(f"{address.rpartition('@')[2]}: not an address of Redis ({error})") from None
         try:
@@ -85,7 +90,14 @@ class RedisStore(Store):
 
     def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
         def work(changes: _Changes) -> None:
+            found = None if conversation is None else self.dialogue(conversation)
+            if found is not None and found.head == turns[-1].id:
+                return  # an earlier try was carried out, and only its answer was lost
+            if conversation is not None and (found is None or found.head != expected):
+                raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
             for turn in turns:
+                if self._ask("EXISTS", _turn(turn.id)):
+                    continue
                 body, number = turn.to_json(), self._ask("INCR", "rxt:number")
                 changes.note("HSET", _turn(turn.id), "body", body, "digest", turn.digest(), "status", "answered", "bytes", len(body))
                 changes.note("ZADD", "rxt:turns", number, turn.id)
@@ -96,13 +108,11 @@ class RedisStore(Store):
                     changes.note("SADD", f"rxt:children:{turn.parent}", turn.id)
                 if turn.conversation is not None:
                     changes.note("SADD", f"rxt:said:{turn.conversation}", turn.id)
-            if conversation is not None:
-                found = self.dialogue(conversation)
-                if found is None or found.head != expected:
-                    raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
+            if found is not None:
                 self._head(changes, found, turns[-1].id, turns[-1].created)
 
-        self._change([] if conversation is None else [_dialogue(conversation)], work)
+        # What is added is watched too: a transaction whose answer was lost with the connection is looked at again, not sent again.
+        self._change([*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work)
 
     def _head(self, changes: _Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
         if dialogue.head is not None:
@@ -119,7 +129,7 @@ class RedisStore(Store):
             if found is None:
                 return
             size = len(memory) + len(found.to_json())
-            before = int(self._ask("HGET", _turn(turn), "bytes"))
+            before = int(self._ask("HGET", _turn(turn), "bytes") or 0)
             values = ("status", "memorized", "memory", memory, "checksum", memory_checksum(memory), "bytes", size)
             changes.note("HSET", _turn(turn), *values)
             changes.note("INCRBY", "rxt:bytes", size - before)

@@ -23,8 +23,8 @@ from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.scheduler import Engine, Limits
 from rxt.engine.sessions import Rules, Sessions
 from rxt.model.reactive import ReactiveTransformer
+from rxt.store.base import open_store
 from rxt.store.records import Turn
-from rxt.store.sqlite import SqliteStore
 
 TEXTS = ["hello there, how are you", "my name is Ann and I live in Graz"] * 3
 
@@ -53,10 +53,10 @@ def make_model(
 
 @asynccontextmanager
 async def serving(
-    path: Path, model: ReactiveTransformer, tokenizer: ChatTokenizer, limits: Limits | None = None, rules: Rules | None = None
+    where: Path | str, model: ReactiveTransformer, tokenizer: ChatTokenizer, limits: Limits | None = None, rules: Rules | None = None
 ) -> AsyncIterator[Sessions]:
-    """Sessions over a file, closed at the end."""
-    sessions = Sessions(Engine(model, limits), tokenizer, SqliteStore(path), rules)
+    """Sessions over a store, closed at the end."""
+    sessions = Sessions(Engine(model, limits), tokenizer, open_store(str(where)), rules)
     try:
         yield sessions
     finally:
