@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,38 +13,10 @@ from pathlib import Path
 import pytest
 
 from rxt.cli.main import main
+from serve_process import Process
 
-pytestmark = pytest.mark.skipif(find_spec("fastapi") is None, reason="the server is missing: pip install 'reactive-transformers[serve]'")
-
-
-class Process:
-    """A server of its own."""
-
-    def __init__(self, db: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "rxt", "serve", "--port", "0", "--db", str(db), *options]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        assert self.process.stdout is not None
-        found = re.search(r"http://\S+", self.process.stdout.readline())
-        assert found is not None
-        self.url = found[0]
-
-    def post(self, path: str, body: object) -> dict[str, object]:
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.load(reply)
-
-    def say(self, text: str, previous: object = None) -> tuple[object, str]:
-        """The response's id, and its text."""
-        reply = self.post("/v1/responses", {"input": text, "previous_response_id": previous})
-        output: object = reply["output"]
-        return reply["id"], json.dumps(output)
-
-    def end(self, signal_: signal.Signals) -> None:
-        self.process.send_signal(signal_)
-        self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'")
 
 
 @pytest.fixture
@@ -76,7 +45,7 @@ def test_killed_right_after_an_answer_it_remembers(
     server = start(db)
     assert "Rex" in server.say("What is my dog called?", previous)[1]
     assert "Anna" in server.say("What is my name?", previous)[1]
-    server.end(signal.SIGTERM)
+    assert server.end(signal.SIGTERM) == 0
     assert main(["db", "verify", str(db)]) == 0
     assert "5 turns, 0 conversations: all as it was written" in capsys.readouterr().out
 

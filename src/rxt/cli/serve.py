@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -125,7 +126,10 @@ def run(argv: list[str]) -> int:
                 print(
                     "rxt serve: there are no API keys: whoever reaches this address can use it (--keys FILE)", file=sys.stderr, flush=True
                 )
-            await uvicorn.Server(config).serve(sockets=[listener])
+            server = uvicorn.Server(config)
+            for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it has ended: then nothing is left to do
+                signal.signal(number, server.handle_exit)
+            await server.serve(sockets=[listener])
 
         asyncio.run(serve())
     finally:
