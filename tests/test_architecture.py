@@ -1,4 +1,4 @@
-"""Dependencies point one way: config <- model <- generation <- {server, evaluation}, and model, data <- training."""
+"""Dependencies point one way: config <- model <- generation <- {engine <- server, evaluation}, and model, data <- training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ MAY_IMPORT = {
     "interop": BASE | {"model"},
     "generation": BASE | {"model", "data"},
     "training": BASE | {"model", "data", "generation", "evaluation", "baselines"},
-    "server": BASE | {"model", "data", "generation"},
+    "store": {"errors", "files"},
+    "engine": BASE | {"model", "data", "generation", "store"},
+    "server": BASE | {"model", "data", "generation", "engine", "store"},
     "evaluation": BASE | {"model", "data", "generation"},
     "baselines": BASE | {"model", "data", "generation", "evaluation"},
     "bench": BASE | {"model", "data", "generation", "evaluation", "training"},
@@ -53,6 +55,7 @@ WITHOUT_TORCH = [
     "rxt.folders",
     "rxt.files",
     "rxt.cli.main",
+    "rxt.store.sqlite",
 ]
 
 

@@ -25,6 +25,8 @@ VERBS = {
     "info": Verb("the sizes by name, or one model's parts", "rxt.cli.info:run"),
     "convert": Verb("write a model in the other layout, or assemble one from parts", "rxt.cli.convert:run"),
     "eval": Verb("measure a model: retention, latency, perplexity", "rxt.cli.eval:run"),
+    "serve": Verb("offer a model over HTTP, as OpenAI's clients speak it", "rxt.cli.serve:run"),
+    "db": Verb("look into, copy and tidy up the store of a server", "rxt.cli.db:run"),
     "bench": Verb("how fast a model runs here, beside what the machine could do", "rxt.cli.bench:run"),
 }
 USER_MISTAKE = 2

@@ -20,7 +20,7 @@ from rxt.errors import UserError
 from rxt.folders import model_folder
 from rxt.generation.generate import GREEDY, generate_tokens
 from rxt.generation.sampling import Sampling
-from rxt.generation.text_stream import TextStream
+from rxt.generation.text_stream import AnswerStream
 from rxt.model.attention import KeyValue
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -240,20 +240,13 @@ class Conversation:
         """The answer's tokens, [EOS] included where the model came to it. Text is that of the answer part only."""
         room = self.template.max_length - len(prompt) - 1  # one place is [EOS]'s
         limit = min(room, self.max_new_tokens or room)
-        tokens, text = self.template.tokens, TextStream(self.tokenizer)
+        text = AnswerStream(self.template)
         ids = torch.tensor([prompt], device=ready.memory.slots.device)
         sampling = self._turn_sampling(ready.memory.turns[0] + 1)
         steps = generate_tokens(self.model, ids, ready.memory, limit, sampling, memory_kv=ready.memory_kv)
-        shown = True
         for count, step in enumerate(steps, start=1):
             token = int(step)
-            if token in (tokens.think, tokens.tool_call) and self.template.name == "beta":
-                shown = False
-            elif token == tokens.answer:
-                shown = True
-            piece = text.push(token) if shown else ""
-            if token == tokens.eos or count == limit:
-                piece += text.finish()
+            piece = text.push(token, last=token == self.template.tokens.eos or count == limit)
             yield Token(piece, token)
 
     def _turn_sampling(self, turn: int) -> Sampling:

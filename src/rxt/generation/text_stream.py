@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 
 REPLACEMENT = "\ufffd"
@@ -48,3 +49,22 @@ class TextStream:
         text = self._tokenizer.decode(ids, self._begins)
         self._begins = self._begins and not self._tokenizer.decode(ids, begins=False)
         return text
+
+
+class AnswerStream:
+    """The text of the answer part of what a model says, piece by piece: no thinking, no tool call, no special token."""
+
+    def __init__(self, template: Template) -> None:
+        self._text = TextStream(template.tokenizer)
+        self._tokens = template.tokens
+        self._silent = (template.tokens.think, template.tokens.tool_call) if template.name == "beta" else ()
+        self._shown = True
+
+    def push(self, token: int, last: bool = False) -> str:
+        """The text that is certain with this token; with the ``last`` one, all that was held back."""
+        if token in self._silent:
+            self._shown = False
+        elif token == self._tokens.answer:
+            self._shown = True
+        piece = self._text.push(token) if self._shown else ""
+        return piece + self._text.finish() if last else piece

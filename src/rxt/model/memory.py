@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from rxt.config import MemoryInit
@@ -93,12 +94,30 @@ class Memory:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file: to a temporary name first, then renamed, so a reader never sees half of it."""
+        write_atomically(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that :meth:`save` writes."""
         metadata = {
             "format": FORMAT,
             "turns": " ".join(map(str, self.turns)),
             "fingerprint": self.fingerprint or "",
         }
-        write_atomically(Path(path), save({"slots": self.slots.detach().cpu().contiguous()}, metadata))
+        return save({"slots": self.slots.detach().cpu().contiguous()}, metadata)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "memory") -> Memory:
+        """What :meth:`to_bytes` made; anything else is an error that says what was found. ``name``: of it, in the message."""
+        try:
+            slots = load(content)["slots"]  # first: it checks the header that is read below
+            length = int.from_bytes(content[:8], "little")
+            metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{name}: not a memory (format {metadata.get('format')!r}, expected {FORMAT!r})")
+            turns = tuple(int(turn) for turn in metadata["turns"].split())
+            return cls(slots, turns, metadata["fingerprint"] or None)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise UserError(f"{name}: not a memory ({error})") from None
 
     @classmethod
     def load(cls, path: str | Path) -> Memory:

@@ -1,0 +1,205 @@
+"""``rxt serve``: a model over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from rxt.cli.arguments import parse_arguments
+from rxt.errors import UserError
+
+if TYPE_CHECKING:
+    from rxt.engine.sessions import Sessions
+
+LOCAL = ("127.0.0.1", "::1", "localhost")
+CONNECTIONS_WAITING = 1024
+
+
+@dataclass(frozen=True)
+class Options:
+    """Offer a model over HTTP: conversations that last, as OpenAI's clients speak it, and a page to chat on."""
+
+    model: Annotated[str | None, Positional, arg(metavar="[MODEL]", help_behavior_hint="")] = None
+    """A model folder, or owner/name on the Hugging Face Hub; without it the bundled model."""
+    host: str = "127.0.0.1"
+    """0.0.0.0 for everybody who can reach this machine."""
+    port: int = 8000
+    """0 takes one that is free."""
+    db: str = "rxt.db"
+    """Where conversations are kept: a file, or redis://HOST:PORT/NUMBER, which several servers may share."""
+    name: str = ""
+    """Of the model, for clients; its folder's by default."""
+    keys: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """API keys, one a line; more may stand in the environment as RXT_API_KEYS, with commas between. Without any, nobody is asked."""
+    temperature: float = 0.0
+    """Where a request names none."""
+    places: int = 16
+    """Answers that are decoded together."""
+    queue: int = 256
+    """Answers and memory updates that may wait; more are refused with status 503."""
+    per_key: int = 64
+    """Requests of one key at once; more are refused with status 429."""
+    connections: int = 1000
+    """Connections at once; more are refused with status 503."""
+    max_body: int = 1 << 20
+    """Bytes of a request."""
+    cache: int = 256
+    """Megabytes of memories that are kept at hand."""
+    half_memory: bool = False
+    """Keep memories in half precision, in half the space."""
+    keep_days: Annotated[float | None, arg(metavar="DAYS", help_behavior_hint="")] = None
+    """Forget turns that are older."""
+    keep_turns: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="")] = None
+    """Forget the oldest turns beyond so many."""
+    keep_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="")] = None
+    """Forget the oldest turns beyond so much."""
+    compile: bool = False
+    """Run the steps of answers through torch.compile; needs a C++ compiler."""
+    quantize: bool = False
+    """Round the decoder's matrices to 8-bit integers."""
+    device: str = "cpu"
+    """Such as cuda."""
+    threads: int = 0
+    """Threads of the processor; 0: as many as a model of this size can use."""
+    seed: int = 0
+    """Of fresh memories, for models that do not fix one."""
+    grace: float = 30.0
+    """Seconds for what is being answered when the server is stopped."""
+    slow: float = 30.0
+    """Seconds without a byte after which a client has gone."""
+    log_texts: bool = False
+    """Log what is said too."""
+
+
+def run(argv: list[str]) -> int:
+    """The verb ``serve``."""
+    options = parse_arguments(Options, "rxt serve", argv)
+    try:
+        import uvicorn
+
+        from rxt.server.app import create_app
+    except ImportError as error:
+        raise UserError(f"the server needs {error.name}: pip install 'reactive-transformers[serve]'") from None
+    from rxt.server import service as shared
+    from rxt.server.keys import VARIABLE, Keys
+    from rxt.server.logs import log_to_stderr
+
+    keys = Keys.read(options.keys, os.environ.get(VARIABLE))
+    _check(options)
+    log_to_stderr()
+    listener = _listen(options)
+    try:
+        asked = shared.Options(
+            options.name or (Path(options.model).name if options.model else "rxt"),
+            options.temperature,
+            options.max_body,
+            options.slow,
+            options.grace,
+            log_texts=options.log_texts,
+        )
+
+        async def serve() -> None:
+            sessions = open_sessions(options)
+            app = create_app(shared.Service(sessions, asked, keys))
+            config = uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                limit_concurrency=options.connections,
+                backlog=CONNECTIONS_WAITING,
+                timeout_graceful_shutdown=max(1, int(options.grace)),
+            )
+            listener.listen(CONNECTIONS_WAITING)
+            host, port = listener.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"rxt serve: http://{shown}:{port} · model {asked.name} · conversations in {_without_password(options.db)}", flush=True)
+            if not keys and options.host not in LOCAL:
+                print(
+                    "rxt serve: there are no API keys: whoever reaches this address can use it (--keys FILE)", file=sys.stderr, flush=True
+                )
+            server = uvicorn.Server(config)
+            for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it has ended: then nothing is left to do
+                signal.signal(number, server.handle_exit)
+            await server.serve(sockets=[listener])
+
+        asyncio.run(serve())
+    finally:
+        listener.close()
+    return 0
+
+
+def _check(options: Options) -> None:
+    for name in ("places", "queue", "per_key", "connections", "max_body", "cache"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(options, name)}")
+    if not 0 <= options.temperature <= 2:
+        raise UserError(f"--temperature must lie between 0 and 2, found {options.temperature}")
+    if options.slow <= 0 or options.grace < 0:
+        raise UserError("--slow must be above 0, and --grace not below it")
+
+
+def _listen(options: Options) -> socket.socket:
+    """Take the address before the model is loaded: who cannot have it should know at once."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((options.host, options.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{options.host}:{options.port}: cannot be listened at ({reason}); name another --host or --port") from None
+    return listener
+
+
+def open_sessions(options: Options) -> Sessions:
+    """Load the model, and open the store."""
+    import torch
+
+    from rxt.cli.chat import PARAMETERS_A_THREAD
+    from rxt.engine.scheduler import Engine, Limits
+    from rxt.engine.sessions import Rules, Sessions
+    from rxt.generation.conversation import load_model
+    from rxt.model.reading import quantize
+    from rxt.parameters import parameter_counts
+    from rxt.store.base import open_store
+    from rxt.store.records import Retention
+
+    store = open_store(options.db)
+    try:
+        model, tokenizer = load_model(options.model)
+        try:
+            model = model.to(options.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
+        if options.quantize:
+            model = quantize(model)
+        threads = options.threads or min(torch.get_num_threads(), 1 + parameter_counts(model.config).decoder_active // PARAMETERS_A_THREAD)
+        torch.set_num_threads(threads)
+        days = options.keep_days
+        rules = Rules(
+            options.seed,
+            per_owner=options.per_key,
+            cache_bytes=options.cache << 20,
+            half_memory=options.half_memory,
+            retention=Retention(None if days is None else days * 86400, options.keep_turns, options.keep_bytes),
+        )
+        engine = Engine(model, Limits(options.places, options.queue), options.compile, options.half_memory)
+        return Sessions(engine, tokenizer, store, rules)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _without_password(where: str) -> str:
+    before, at, after = where.rpartition("@")
+    return f"{before.partition('://')[0]}://…@{after}" if at and "://" in before else where

@@ -1,0 +1,84 @@
+"""What a turn asks for, and what happens in it, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rxt.errors import UserError
+from rxt.generation.sampling import Sampling
+from rxt.store.records import Turn
+
+
+class NotThere(UserError):
+    """There is no such turn or conversation, or it is somebody else's."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"there is no {what} {name}")
+        self.what = what
+
+
+class Occupied(UserError):
+    """Another turn of this conversation is still being answered."""
+
+
+class TooMany(UserError):
+    """One owner asks for more at once than one may."""
+
+
+class OtherModel(UserError):
+    """Made by other weights than this server's: its memory would mean nothing here."""
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(f"{name} was made by other weights: it has fingerprint {found}, this server's model {expected}")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, after what."""
+
+    owner: str
+    query: str
+    history: tuple[tuple[str, str], ...] = ()
+    """Interactions that the client brings; they are memorized as they are, before the query is answered."""
+    instructions: str | None = None
+    """A system prompt, memorized once, at the start."""
+    previous: str | None = None
+    """The turn after which this is asked, whatever came after it elsewhere."""
+    conversation: str | None = None
+    """The conversation whose newest turn this is asked after."""
+    sampling: Sampling = field(default_factory=Sampling)
+    most: int | None = None
+    """Tokens of the longest answer; by default what fits."""
+    store: bool = True
+    """Without it nothing of this turn is kept, and nobody can go on from it."""
+    settings: str = "{}"
+    """Kept with the turn."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token of the answer, and the text that became certain with it."""
+
+    text: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer is complete, and written down."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Memorized:
+    """The turn has been memorized."""
+
+    turn: Turn
+    seconds: float
+    """Duration of the update."""
+    change: tuple[float, ...]
+    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
+
+
+Event = Piece | Finished | Memorized

@@ -1,0 +1,123 @@
+"""One turn on its way: tokens come, the answer is written down, the memory follows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rxt.engine.events import Event, Finished, Memorized, Piece, Question
+from rxt.engine.scheduler import Prepared, Update
+from rxt.generation.batch import Said
+from rxt.generation.text_stream import AnswerStream
+from rxt.store.records import Turn, chain_prefix
+
+if TYPE_CHECKING:
+    from rxt.engine.sessions import Sessions
+
+
+class Observer:
+    """Is told what happens, for measurements; this one does nothing with it."""
+
+    def first_token(self, seconds: float) -> None:
+        """From the question's acceptance."""
+
+    def finished(self, turn: Turn, seconds: float) -> None:
+        """An answer is complete."""
+
+    def left(self) -> None:
+        """A client has gone before its answer was complete."""
+
+    def memorized(self, seconds: float) -> None:
+        """A memory was updated."""
+
+
+class Running:
+    """A turn that is being answered. Read ``events`` to the end, or ``close`` it."""
+
+    def __init__(
+        self, sessions: Sessions, question: Question, draft: Turn, prepared: Prepared, most: int, release: list[Callable[[], None]]
+    ) -> None:
+        """``release``: what is to be done once it is over, the last first."""
+        self.draft = draft
+        self.question = question
+        self._sessions, self._prepared, self._release = sessions, prepared, release
+        self._news: asyncio.Queue[Said | Exception] = asyncio.Queue()
+        self._commit: asyncio.Task[asyncio.Task[Update | Prepared]] | None = None
+        self._began = time.perf_counter()
+        self._ended = False
+        loop = asyncio.get_running_loop()
+
+        def listen(news: Said | Exception) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._news.put_nowait, news)
+
+        self._ticket = sessions.engine.answer(draft.prompt, prepared, question.sampling, most, listen)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Pieces, the finished turn, then the update of its memory, unless nothing is to be kept.
+
+        Leaving before the turn is finished abandons it: nothing of it is kept.
+        """
+        template, text = self._sessions.template, AnswerStream(self._sessions.template)
+        said: list[int] = []
+        try:
+            while True:
+                news = await self._news.get()
+                if isinstance(news, Exception):
+                    self._ended = True
+                    raise news
+                if not said:
+                    self._sessions.observer.first_token(time.perf_counter() - self._began)
+                said.append(news.token)
+                yield Piece(text.push(news.token, last=news.finish_reason is not None), news.token)
+                if news.finish_reason is not None:
+                    break
+            self._ended = True
+            answer = template.answer_text(said)
+            prefix = chain_prefix(self.draft.prefix, self.question.query, answer)
+            turn = replace(self.draft, said=tuple(said), answer=answer, finish_reason=news.finish_reason, prefix=prefix)
+            if self.question.store:
+                self._commit = asyncio.ensure_future(self._write(turn))
+                self._sessions.writing.add(self._commit)
+                self._commit.add_done_callback(self._written)
+                update = await asyncio.shield(self._commit)
+                self._sessions.observer.finished(turn, time.perf_counter() - self._began)
+                yield Finished(turn)
+                memorized = await asyncio.shield(update)
+                assert isinstance(memorized, Update)
+                yield Memorized(turn.memorized(), memorized.seconds, memorized.change)
+            else:
+                self._sessions.observer.finished(turn, time.perf_counter() - self._began)
+                yield Finished(turn)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """The client has gone, or all is over."""
+        if not self._ended:
+            self._ended = True
+            self._sessions.engine.cancel(self._ticket)
+            self._sessions.observer.left()
+        if self._commit is None:
+            self._free()
+
+    async def _write(self, turn: Turn) -> asyncio.Task[Update | Prepared]:
+        """Write the turn down, then begin to memorize it. It happens whether or not the client stays."""
+        try:
+            await self._sessions.io(self._sessions.store.add, [turn], turn.conversation, turn.parent)
+            return self._sessions.memories.update(turn, self._prepared)
+        finally:
+            self._free()
+
+    def _written(self, commit: asyncio.Task[asyncio.Task[Update | Prepared]]) -> None:
+        self._sessions.writing.discard(commit)
+        if not commit.cancelled():
+            commit.exception()  # of a client that has gone nobody asks for it
+
+    def _free(self) -> None:
+        release, self._release = self._release, []
+        for action in reversed(release):
+            action()

@@ -1,0 +1,347 @@
+"""Conversations that last: turns in their order, written down before anybody is told that they are complete.
+
+For one event loop; the server only translates between HTTP and this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from rxt.data.template import Template
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.engine.calls import StoreCalls
+from rxt.engine.events import NotThere, OtherModel, Question, TooMany
+from rxt.engine.leases import Leases
+from rxt.engine.memories import Memories
+from rxt.engine.running import Observer, Running
+from rxt.engine.scheduler import Engine, Prepared, Stopped, Update
+from rxt.errors import UserError
+from rxt.store.base import Store
+from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
+
+HEARING_SECONDS = 1.0
+"""In which whoever reads the events of a turn that was given up should hear of it."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How turns are taken in."""
+
+    seed: int = 0
+    """Of fresh memories, for models that do not fix one."""
+    wait_seconds: float = 30.0
+    """How long a turn waits for the one before it in its conversation to be answered."""
+    per_owner: int = 64
+    """Turns of one owner at once."""
+    history: int = 1000
+    """Interactions that a client may bring at once."""
+    cache_bytes: int = 256 << 20
+    """Of memories that are kept at hand."""
+    half_memory: bool = False
+    """Memories are kept in half precision."""
+    retention: Retention = field(default_factory=Retention)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a turn begins with."""
+
+    prepared: Prepared
+    parent: Turn | None
+    prefix: str
+
+
+class Sessions:
+    """Turns and conversations of one model and one store."""
+
+    def __init__(self, engine: Engine, tokenizer: ChatTokenizer, store: Store, rules: Rules | None = None) -> None:
+        self.engine, self.tokenizer, self.store = engine, tokenizer, store
+        self.rules = rules or Rules()
+        self.template = Template.of_model(engine.model.config, tokenizer)
+        self.fingerprint = engine.model.fingerprint()
+        self.observer = Observer()
+        self.io = StoreCalls()
+        self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, self.io)
+        self.memories.updated = lambda seconds: self.observer.memorized(seconds)
+        self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
+        self.draining = False
+        self.writing: set[asyncio.Task[asyncio.Task[Update | Prepared]]] = set()
+        """Finished answers that are being written down."""
+        self._active: Counter[str] = Counter()
+
+    # Turns.
+
+    async def begin(self, question: Question) -> Running:
+        """Check a question, wait for its turn and its memory, and have it answered.
+
+        Raises:
+            UserError: and its kinds: NotThere, Occupied, TooMany, Overloaded, Stopped, OtherModel, Damaged, StoreFailed; plain
+                where the question itself is wrong.
+        """
+        if self.draining:
+            raise Stopped("the server is shutting down; try again later")
+        if self._active[question.owner] >= self.rules.per_owner:
+            raise TooMany(f"{self.rules.per_owner} requests of this key are being answered already; try again later")
+        if len(question.history) > self.rules.history:
+            raise UserError(f"the history has {len(question.history)} turns, at most {self.rules.history} may come at once")
+        prompt = self.template.prompt(question.query)
+        self._active[question.owner] += 1
+        release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
+        try:
+            parent, conversation = await self._place(question, release)
+            start = await self._start(question, parent, conversation)
+            room = self.template.max_length - len(prompt) - 1  # one place is [EOS]'s
+            draft = Turn(
+                new_id("resp"),
+                question.owner,
+                time.time(),
+                self.fingerprint,
+                None if start.parent is None else start.parent.id,
+                question.conversation,
+                seed=self.rules.seed,
+                instructions=question.instructions if start.parent is None else start.parent.instructions,
+                opening=self._opening(question) if start.parent is None else (),
+                query=question.query,
+                prompt=tuple(prompt),
+                number=start.prepared.memory.turns[0] + 1,
+                prefix=start.prefix,
+                settings=question.settings,
+            )
+            return Running(self, question, draft, start.prepared, min(room, question.most or room), release)
+        except BaseException:
+            for action in reversed(release):
+                action()
+            raise
+
+    async def _place(self, question: Question, release: list[Callable[[], None]]) -> tuple[Turn | None, str | None]:
+        """The turn after which the question is asked, and the conversation, which is this turn's until it is released."""
+        if question.conversation is None:
+            if question.previous is None:
+                return None, None
+            return await self.turn(question.owner, question.previous), None
+        name, owner = question.conversation, question.owner
+        await self.leases.take(owner, name)
+        release.append(lambda: self.leases.give_back(name))
+        head = (await self.dialogue(owner, name)).head  # as the turn before has left it
+        return (None if head is None else await self.turn(owner, head)), name
+
+    async def _start(self, question: Question, parent: Turn | None, conversation: str | None) -> _Start:
+        """The memory that the question is answered with; turns that the client brought are memorized first."""
+        if parent is not None:
+            self._same_model(parent)
+            if question.instructions is not None and question.instructions != parent.instructions:
+                raise UserError(
+                    "instructions are memorized once, at the start, and this conversation began "
+                    + ("with others" if parent.instructions else "without")
+                    + "; leave them out or begin a new one"
+                )
+        opening = self._opening(question) if parent is None else ()
+        prefixes = [self._first_prefix(question) if parent is None else parent.prefix]
+        for query, answer in question.history:
+            prefixes.append(chain_prefix(prefixes[-1], query, answer))
+        known = 0
+        if question.history and conversation is None:
+            known, found = await self.io(self._longest_known, question.owner, prefixes)
+            parent = found or parent
+        brought: list[Turn] = []
+        for (query, answer), prefix in list(zip(question.history, prefixes[1:], strict=True))[known:]:
+            before = brought[-1] if brought else parent
+            brought.append(self._brought(question, query, answer, prefix, before, opening if before is None else ()))
+        if not question.store:
+            prepared = await (self.memories.begun(self.rules.seed, opening) if parent is None else self.memories.after(parent))
+            for turn in brought:
+                prepared = (await self.memories.with_one_more(prepared, self.template.complete(turn.prompt, turn.said), True)).prepared
+            return _Start(prepared, parent, prefixes[-1])
+        if brought:
+            head = None if parent is None else parent.id
+            await self.io(self.store.add, brought, conversation, head)
+            parent = brought[-1]
+        if parent is None:
+            return _Start(await self.memories.begun(self.rules.seed, opening), None, prefixes[-1])
+        return _Start(await self.memories.after(parent), parent, prefixes[-1])
+
+    def _longest_known(self, owner: str, prefixes: list[str]) -> tuple[int, Turn | None]:
+        for count in range(len(prefixes) - 1, 0, -1):
+            found = self.store.by_prefix(owner, prefixes[count], self.fingerprint)
+            if found is not None:
+                return count, found
+        return 0, None
+
+    def _brought(self, question: Question, query: str, answer: str, prefix: str, before: Turn | None, opening: tuple[int, ...]) -> Turn:
+        prompt = self.template.prompt(query)
+        return Turn(
+            new_id("resp"),
+            question.owner,
+            time.time(),
+            self.fingerprint,
+            None if before is None else before.id,
+            question.conversation,
+            "history",
+            self.rules.seed,
+            question.instructions if before is None else before.instructions,
+            opening,
+            query,
+            answer,
+            tuple(prompt),
+            tuple(self.tokenizer.encode(answer)),
+            number=1 if before is None else before.number + 1,
+            prefix=prefix,
+        )
+
+    def _opening(self, question: Question) -> tuple[int, ...]:
+        return () if question.instructions is None else tuple(self.template.system(question.instructions).ids)
+
+    def _first_prefix(self, question: Question) -> str:
+        return chain_prefix(str(self.rules.seed), question.instructions or "", "")
+
+    # Things by name.
+
+    async def turn(self, owner: str, name: str) -> Turn:
+        """A turn of this owner; ``NotThere`` otherwise."""
+        found = await self.io(self.store.turn, name, owner)
+        if found is None:
+            raise NotThere("response", name)
+        return found
+
+    async def dialogue(self, owner: str, name: str) -> Dialogue:
+        """A conversation of this owner; ``NotThere`` otherwise."""
+        found = await self.io(self.store.dialogue, name, owner)
+        if found is None:
+            raise NotThere("conversation", name)
+        return found
+
+    async def new_dialogue(self, owner: str, metadata: dict[str, str], head: str | None = None) -> Dialogue:
+        """Begin a conversation, or fork one: after the turn ``head``."""
+        if head is not None:
+            self._same_model(await self.turn(owner, head))
+        now = time.time()
+        dialogue = Dialogue(new_id("conv"), owner, now, now, head, metadata)
+        await self.io(self.store.put, dialogue)
+        return dialogue
+
+    async def bring(self, owner: str, name: str, history: tuple[tuple[str, str], ...], instructions: str | None) -> None:
+        """Memorize interactions that a client brings, as the next turns of a conversation."""
+        question = Question(owner, "-", history, instructions, conversation=name)
+        release: list[Callable[[], None]] = []
+        try:
+            parent, _ = await self._place(question, release)
+            await self._start(question, parent, name)
+        finally:
+            for action in release:
+                action()
+
+    async def move(self, owner: str, name: str, head: str | None) -> Dialogue:
+        """Make another turn, or none, the newest of a conversation."""
+        if head is not None:
+            self._same_model(await self.turn(owner, head))
+        await self.leases.take(owner, name)
+        try:
+            moved = replace(await self.dialogue(owner, name), head=head, updated=time.time())
+            await self.io(self.store.put, moved)
+            return moved
+        finally:
+            self.leases.give_back(name)
+
+    async def import_memory(self, owner: str, content: bytes) -> Turn:
+        """A turn that consists of a memory alone, to go on from. ``UserError`` if it is not one of this model's."""
+        prepared = self.memories.read(content, "the memory")
+        number = prepared.memory.turns[0]
+        prefix = chain_prefix("memory", secrets.token_hex(16), "")
+        turn = Turn(new_id("resp"), owner, time.time(), self.fingerprint, kind="memory", number=number, prefix=prefix)
+        await self.io(self.store.add, [turn])
+        await self.io(self.store.memorize, turn.id, self.memories.write(prepared.memory))
+        return turn.memorized()
+
+    async def export_memory(self, turn: Turn) -> bytes:
+        """The memory after a turn, as a file that ``Memory.load`` reads."""
+        self._same_model(turn)
+        return self.memories.write((await self.memories.after(turn)).memory)
+
+    async def change(self, turn: Turn) -> list[list[float]]:
+        """How much each slot changed in a turn, layers × slots: the mean absolute change of its numbers."""
+        self._same_model(turn)
+        after = (await self.memories.after(turn)).memory.slots
+        parent = None if turn.parent is None else await self.io(self.store.turn, turn.parent)
+        before = await (self.memories.begun(turn.seed, turn.opening) if parent is None else self.memories.after(parent))
+        return (after - before.memory.slots).abs().float().mean(-1)[:, 0].tolist()
+
+    async def delete_turn(self, owner: str, name: str) -> None:
+        """Forget a turn. Those after it keep their own memories."""
+        await self.turn(owner, name)
+        for child in await self.io(self.store.children, name):
+            await self.memories.after(child)
+        await self.io(self.store.delete_turn, name, owner)
+        self.memories.forget(name)
+
+    async def delete_dialogue(self, owner: str, name: str) -> None:
+        """Forget a conversation and what was said in it."""
+        dialogue = await self.dialogue(owner, name)
+        for turn in await self.io(self.store.chain, dialogue.head, owner):
+            for child in await self.io(self.store.children, turn.id):
+                await self.memories.after(child)
+            self.memories.forget(turn.id)
+        await self.io(self.store.delete_dialogue, name, owner)
+
+    def _same_model(self, turn: Turn) -> None:
+        if turn.fingerprint != self.fingerprint:
+            raise OtherModel(turn.id, turn.fingerprint, self.fingerprint)
+
+    def _leave(self, owner: str) -> None:
+        self._active[owner] -= 1
+        if not self._active[owner]:
+            del self._active[owner]
+
+    # The whole.
+
+    @property
+    def active(self) -> int:
+        """Turns that are being answered or wait for it."""
+        return self._active.total()
+
+    async def recover(self, older: float = 0.0) -> int:
+        """Memorize what was answered and not memorized when a process ended, or its disk was full -> how many turns.
+
+        ``older``: only turns of more than so many seconds ago; younger ones may be in the hands of another process.
+        """
+        done = 0
+        for turn in await self.io(self.store.unfinished):
+            if turn.created > time.time() - older:
+                continue
+            if turn.kind == "memory":  # its import was not finished, and nobody was told of it
+                await self.io(self.store.delete_turn, turn.id, turn.owner)
+            elif turn.fingerprint == self.fingerprint:
+                with suppress(UserError):  # logged by whoever tried
+                    await self.memories.finish(turn)
+                    done += 1
+        return done
+
+    async def prune(self) -> int:
+        """Forget what is beyond the limits."""
+        return await self.io(self.store.prune, self.rules.retention, time.time())
+
+    async def close(self, grace: float = 30.0) -> None:
+        """Take nothing in any more; finish what there is, or leave it: what was answered is written down already."""
+        self.draining = True
+        ends = time.monotonic() + grace
+        await self._quiet(ends)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, ends - time.monotonic())):
+                await self.memories.settled()
+        await asyncio.get_running_loop().run_in_executor(None, self.engine.stop, 0.0)
+        await self._quiet(time.monotonic() + HEARING_SECONDS)
+        while self.writing:
+            await asyncio.wait(list(self.writing))
+        await self.memories.settled()
+        await self.leases.close()
+        self.io.close()
+        self.store.close()
+
+    async def _quiet(self, ends: float) -> None:
+        while self.active and time.monotonic() < ends:
+            await asyncio.sleep(0.02)

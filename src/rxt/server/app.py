@@ -1,0 +1,186 @@
+"""The application: routes, limits, logs, life and death."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import rxt
+from rxt.engine.leases import LEASE_SECONDS
+from rxt.errors import UserError
+from rxt.server import chat, conversations, responses
+from rxt.server.errors import Refused, install, reply
+from rxt.server.replies import ErrorReply, Health, ModelList, ModelReply
+from rxt.server.service import Owner, Serves, Service
+
+log = logging.getLogger("rxt.server")
+access = logging.getLogger("rxt.access")
+router = APIRouter()
+
+DESCRIPTION = "Conversations with a Reactive Transformer: only the newest message is sent, what came before is in its memory."
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 429, 503)}
+
+
+def create_app(service: Service) -> FastAPI:
+    """The server of one service; it takes the service's sessions over and closes them at its end."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        service.sessions.observer = service.metrics
+        service.metrics.log_texts = service.options.log_texts
+        upkeep = asyncio.ensure_future(keep_up(service))
+        service.ready = True
+        try:
+            yield
+        finally:
+            service.ready = False
+            upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await upkeep
+            await service.sessions.close(service.options.grace_seconds)
+
+    app = FastAPI(
+        title="rxt",
+        summary="A server for Reactive Transformers",
+        description=DESCRIPTION,
+        version=rxt.__version__,
+        lifespan=life,
+        responses=ERRORS,
+    )
+    app.state.service = service
+    install(app)
+    for part in (responses.router, conversations.router, chat.router, router):
+        app.include_router(part)
+    app.add_middleware(Gate, service=service)
+    return app
+
+
+async def keep_up(service: Service) -> None:
+    """Memorize what was left when a process ended; forget what is beyond the limits; again and again."""
+    older = 0.0
+    while True:
+        try:
+            count = await service.sessions.recover(older)
+            if count:
+                log.info("%d turns memorized that had been left", count)
+            gone = await service.sessions.prune()
+            if gone:
+                log.info("%d turns forgotten", gone)
+        except UserError as error:
+            log.error("upkeep failed: %s", error)
+        older = LEASE_SECONDS
+        await asyncio.sleep(service.options.upkeep_seconds)
+
+
+@router.get("/v1/models", response_model=ModelList, tags=["models"])
+async def models(serves: Serves, owner: Owner) -> ModelList:
+    """The model of this server."""
+    return ModelList(data=[_model(serves)])
+
+
+@router.get("/v1/models/{model_id:path}", response_model=ModelReply, tags=["models"])
+async def model(model_id: str, serves: Serves, owner: Owner) -> ModelReply:
+    """The model, by name."""
+    serves.check_model(model_id)
+    return _model(serves)
+
+
+def _model(serves: Service) -> ModelReply:
+    return ModelReply(id=serves.options.name, created=int(serves.started), fingerprint=serves.sessions.fingerprint)
+
+
+@router.get("/healthz", response_model=Health, tags=["operation"])
+async def health(serves: Serves) -> Response:
+    """Whether the process should live on."""
+    alive = serves.sessions.engine.alive or serves.sessions.draining
+    return JSONResponse(Health(status="ok" if alive else "failed").model_dump(), 200 if alive else 503)
+
+
+@router.get("/readyz", response_model=Health, tags=["operation"])
+async def readiness(serves: Serves) -> Response:
+    """Whether requests should be sent here."""
+    ready = serves.ready and not serves.sessions.draining and serves.sessions.engine.alive
+    return JSONResponse(
+        Health(status="ok" if ready else "stopping" if serves.sessions.draining else "starting").model_dump(), 200 if ready else 503
+    )
+
+
+@router.get("/metrics", response_class=Response, tags=["operation"])
+async def metrics(serves: Serves) -> Response:
+    """For Prometheus."""
+    stats = await serves.sessions.io(serves.sessions.store.stats)
+    return Response(serves.metrics.page(serves.sessions, stats), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/", response_class=HTMLResponse, include_in_schema=False)
+async def page() -> HTMLResponse:
+    """A page to chat on."""
+    text = files("rxt.server").joinpath("page.html").read_text(encoding="utf-8")
+    return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"})
+
+
+class Gate:
+    """Bounds what a request may send, and notes what became of it."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, options = time.perf_counter(), 499, self._service.options
+        taken, whole = 0, False
+
+        async def bounded() -> Message:
+            nonlocal taken, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(options.slow_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise Refused(408, "the request was sent too slowly", "request_timeout") from None
+            taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if taken > options.most_body:
+                raise Refused(413, f"the request is longer than {options.most_body} bytes", "request_too_large")
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+            if declared.isdigit() and int(declared) > options.most_body:
+                raise Refused(413, f"the request is longer than {options.most_body} bytes", "request_too_large")
+            await self._app(scope, bounded, noted)
+        except Refused as error:
+            await reply(error)(scope, receive, noted)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        state = scope.get("state", {})
+        self._service.metrics.request(scope["method"] if route != "none" else "any", route, status)
+        line: dict[str, object] = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4)}
+        line |= {name: state[name] for name in ("owner", "turn") if state.get(name)}
+        access.info("request", extra={"fields": line})

@@ -1,0 +1,143 @@
+"""``/v1/chat/completions``: the whole history comes each time; what is known of it already is not read again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from rxt.engine.events import Finished, Piece
+from rxt.engine.running import Running
+from rxt.server.errors import body_of, refusal
+from rxt.server.requests import ChatRequest
+from rxt.server.responses import finished
+from rxt.server.service import EventStream, Owner, Serves, unless_gone
+from rxt.server.translate import question_of_chat
+from rxt.store.records import Turn
+
+router = APIRouter(prefix="/v1/chat", tags=["chat"])
+Reason = Literal["stop", "length"]
+
+
+class ChatUsage(BaseModel):
+    """Tokens that were read and said; of the history nothing is read but what is new."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatMessage(BaseModel):
+    """The answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """There is one."""
+
+    index: int = 0
+    message: ChatMessage
+    finish_reason: Reason
+    logprobs: None = None
+
+
+class ChatReply(BaseModel):
+    """The whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: ChatUsage
+    system_fingerprint: str
+
+
+class ChatDelta(BaseModel):
+    """What is new."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(BaseModel):
+    """There is one."""
+
+    index: int = 0
+    delta: ChatDelta
+    finish_reason: Reason | None = None
+    logprobs: None = None
+
+
+class ChatChunk(BaseModel):
+    """A piece of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: ChatUsage | None = None
+    system_fingerprint: str
+
+
+@router.post("/completions", response_model=ChatReply)
+async def create(body: ChatRequest, request: Request, serves: Serves, owner: Owner) -> Response | ChatReply:
+    """Answer the last message. Earlier turns are memorized, and a history that this key has sent before is not read again."""
+    serves.check_model(body.model)
+    running = await serves.begin(request, question_of_chat(body, owner, serves.options.temperature))
+    request.state.turn = running.draft.id
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage is True
+        return EventStream(streamed(running, serves.options.name, usage), running, serves.options.slow_seconds)
+    turn = await unless_gone(request, finished(running))
+    return ChatReply(
+        id=chat_id(turn),
+        created=int(turn.created),
+        model=serves.options.name,
+        choices=[ChatChoice(message=ChatMessage(content=turn.answer), finish_reason=turn.finish_reason)],
+        usage=usage_of(turn),
+        system_fingerprint=turn.fingerprint,
+    )
+
+
+async def streamed(running: Running, model: str, usage: bool) -> AsyncGenerator[str, None]:
+    """The chunks of an answer."""
+    draft = running.draft
+
+    def chunk(choices: list[ChunkChoice], used: ChatUsage | None = None) -> str:
+        made = ChatChunk(
+            id=chat_id(draft), created=int(draft.created), model=model, choices=choices, usage=used, system_fingerprint=draft.fingerprint
+        )
+        return f"data: {made.model_dump_json()}\n\n"
+
+    yield chunk([ChunkChoice(delta=ChatDelta(role="assistant", content=""))])
+    try:
+        async for news in running.events():
+            match news:
+                case Piece(text) if text:
+                    yield chunk([ChunkChoice(delta=ChatDelta(content=text))])
+                case Finished(turn):
+                    yield chunk([ChunkChoice(delta=ChatDelta(), finish_reason=turn.finish_reason)])
+                    if usage:
+                        yield chunk([], usage_of(turn))
+                    break
+    except Exception as error:
+        yield f"data: {body_of(refusal(error)).model_dump_json()}\n\n"
+        return
+    yield "data: [DONE]\n\n"
+
+
+def chat_id(turn: Turn) -> str:
+    """OpenAI's clients expect another name here."""
+    return f"chatcmpl-{turn.id.removeprefix('resp_')}"
+
+
+def usage_of(turn: Turn) -> ChatUsage:
+    """Of one turn."""
+    return ChatUsage(prompt_tokens=len(turn.prompt), completion_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said))

@@ -1,0 +1,140 @@
+"""What all routes share."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from rxt.engine.events import NotThere, Question
+from rxt.engine.running import Running
+from rxt.engine.sessions import Sessions
+from rxt.server.errors import Refused
+from rxt.server.keys import Keys
+from rxt.server.metrics import Metrics
+
+T = TypeVar("T")
+NAME = re.compile(r"(resp|conv)_[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the server behaves."""
+
+    name: str = "rxt"
+    """Of the model."""
+    temperature: float = 0.0
+    """Where a request has none."""
+    most_body: int = 1 << 20
+    """Bytes of a request."""
+    slow_seconds: float = 30.0
+    """A client that takes or sends nothing for so long has gone."""
+    grace_seconds: float = 30.0
+    """For what is being answered when the server is stopped."""
+    upkeep_seconds: float = 60.0
+    """Between two looks at what is to be forgotten or memorized again."""
+    log_texts: bool = False
+    """Messages are logged too."""
+
+
+@dataclass
+class Service:
+    """The sessions, and how they are offered."""
+
+    sessions: Sessions
+    options: Options = field(default_factory=Options)
+    keys: Keys = field(default_factory=Keys)
+    metrics: Metrics = field(default_factory=Metrics)
+    started: float = field(default_factory=time.time)
+    ready: bool = False
+
+    def check_model(self, name: str | None) -> None:
+        """There is one model, and it can be left out."""
+        if name is not None and name != self.options.name:
+            raise Refused(404, f"there is no model {name!r}; this server has {self.options.name!r}", "model_not_found", "model")
+
+    async def begin(self, request: Request, question: Question) -> Running:
+        """Have a question answered, unless the client goes before it is this question's turn."""
+        try:
+            return await unless_gone(request, self.sessions.begin(question))
+        except NotThere as error:
+            if error.what == "response" and question.previous is not None:
+                raise Refused(404, str(error), "previous_response_not_found", "previous_response_id") from None
+            raise
+
+
+def service(request: Request) -> Service:
+    """Of this request's server."""
+    return request.app.state.service
+
+
+def owner(request: Request) -> str:
+    """Whose request it is; without a valid key it is refused."""
+    found = service(request).keys.owner(request.headers.get("authorization"))
+    request.state.owner = found
+    return found
+
+
+Serves = Annotated[Service, Depends(service)]
+Owner = Annotated[str, Depends(owner)]
+
+
+def checked(name: str, what: str) -> str:
+    """A name as this server gives them; any other stands for nothing."""
+    if not NAME.fullmatch(name):
+        raise NotThere(what, name[:100])
+    return name
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """The result of ``work``, which is cancelled when the client goes."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Refused(499, "the client has gone")
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. A client that has gone, or takes nothing for too long, ends the turn behind them."""
+
+    def __init__(self, events: AsyncGenerator[str, None], running: Running, slow_seconds: float) -> None:
+        super().__init__(_bytes(events), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._events, self._running, self._slow_seconds = events, running, slow_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_soon(message: Message) -> None:
+            async with asyncio.timeout(self._slow_seconds):
+                await send(message)
+
+        try:
+            with suppress(TimeoutError):
+                await super().__call__(scope, receive, send_soon)
+        finally:
+            self._running.close()
+
+
+async def _bytes(events: AsyncGenerator[str, None]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield event.encode()

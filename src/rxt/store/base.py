@@ -1,0 +1,139 @@
+"""What every store can do. SQLite is the default; Redis lets several server processes share conversations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rxt.errors import UserError
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn
+
+
+class StoreFailed(UserError):
+    """The store could not do it: full disk, lost connection."""
+
+
+class Moved(UserError):
+    """The conversation went on elsewhere in the meantime, or is gone."""
+
+
+class Store(ABC):
+    """Turns, memories and conversations. Every call is whole or not at all, and durable when it returns.
+
+    Calls may come from several threads. What one owner made does not exist for another, where an owner is asked for.
+    """
+
+    # Turns and memories.
+
+    @abstractmethod
+    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+        """Add turns, and make the last one the conversation's head, which must have been ``expected``: else ``Moved``."""
+
+    @abstractmethod
+    def memorize(self, turn: str, memory: bytes) -> None:
+        """Add the memory after a turn. Nothing happens for a turn that is gone."""
+
+    @abstractmethod
+    def turn(self, turn: str, owner: str | None = None) -> Turn | None:
+        """A turn by name; ``Damaged`` if it is not what was written."""
+
+    @abstractmethod
+    def memory(self, turn: str) -> bytes | None:
+        """The memory after a turn; None if it has none. ``Damaged`` if it is not what was written."""
+
+    @abstractmethod
+    def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
+        """A turn at the end of this very history."""
+
+    @abstractmethod
+    def children(self, turn: str) -> list[Turn]:
+        """Unfinished turns that need the memory of this one."""
+
+    @abstractmethod
+    def unfinished(self) -> list[Turn]:
+        """Turns without memory, the oldest first."""
+
+    @abstractmethod
+    def delete_turn(self, turn: str, owner: str) -> bool:
+        """Forget a turn and its memory; a conversation that it was the head of goes too."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[str]:
+        """The names of all turns, the oldest first."""
+
+    # Conversations.
+
+    @abstractmethod
+    def put(self, dialogue: Dialogue) -> None:
+        """Add or change a conversation."""
+
+    @abstractmethod
+    def dialogue(self, dialogue: str, owner: str | None = None) -> Dialogue | None:
+        """A conversation by name."""
+
+    @abstractmethod
+    def dialogues(self, owner: str | None = None, limit: int = 100) -> list[Dialogue]:
+        """Conversations, the one that was used last first."""
+
+    @abstractmethod
+    def delete_dialogue(self, dialogue: str, owner: str) -> bool:
+        """Forget a conversation and every turn that was said in it."""
+
+    @abstractmethod
+    def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
+        """Take, or keep, the right to the conversation's next turn for some time; False while another one has it."""
+
+    @abstractmethod
+    def unlock(self, dialogue: str, holder: str) -> None:
+        """Give it back."""
+
+    # The whole.
+
+    @abstractmethod
+    def stats(self) -> Stats:
+        """How much there is."""
+
+    @abstractmethod
+    def prune(self, retention: Retention, now: float) -> int:
+        """Forget the oldest turns beyond the limits -> how many. Unfinished turns and what they need stay."""
+
+    @abstractmethod
+    def verify(self) -> list[str]:
+        """What is wrong with it, one line each: checks every turn and memory."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Nothing can be asked any more."""
+
+    def chain(self, turn: str | None, owner: str, limit: int = 1000) -> list[Turn]:
+        """A turn and those before it, the oldest first; it begins where one is gone."""
+        found: list[Turn] = []
+        while turn is not None and len(found) < limit:
+            one = self.turn(turn, owner)
+            if one is None:
+                break
+            found.append(one)
+            turn = one.parent
+        return found[::-1]
+
+
+def read_turn(name: str, body: str, digest: str, status: Status) -> Turn:
+    """A turn out of what a store holds; ``Damaged`` if that is not what was written."""
+    turn = Turn.from_json(body)
+    if turn.id != name or turn.digest() != digest:
+        raise Damaged(f"{name}: this turn in the store is damaged (its checksum is another)")
+    return replace(turn, status=status)
+
+
+def open_store(where: str, create: bool = True) -> Store:
+    """The store at a file, or at ``redis://host:port/number``; ``create``: make the file where it is missing."""
+    if where.startswith(("redis://", "rediss://", "unix://")):
+        from rxt.store.redis import RedisStore
+
+        return RedisStore(where)
+    from pathlib import Path
+
+    from rxt.store.sqlite import SqliteStore
+
+    return SqliteStore(Path(where), create)

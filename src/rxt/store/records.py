@@ -1,0 +1,134 @@
+"""What a store keeps: turns and conversations, as values."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
+from typing import Any, Literal
+
+from rxt.errors import UserError
+
+Status = Literal["answered", "memorized"]
+Kind = Literal["turn", "history", "memory"]
+"""``turn``: answered here; ``history``: an interaction that a client brought; ``memory``: only a memory, from a file."""
+
+
+class Damaged(UserError):
+    """What the store holds is not what was written."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One finished interaction. It never changes, except that its memory is added: ``answered`` becomes ``memorized``."""
+
+    id: str
+    owner: str
+    """Who may see it: what stands for an API key; empty where the server asks for none."""
+    created: float
+    """Seconds since 1970."""
+    fingerprint: str
+    """Of the weights that answered."""
+    parent: str | None = None
+    """The turn whose memory this one was answered with; None: a fresh memory."""
+    conversation: str | None = None
+    """The conversation in which it was said."""
+    kind: Kind = "turn"
+    seed: int = 0
+    """Of the fresh memory at the start."""
+    instructions: str | None = None
+    """The system prompt of all the turns from the start to here."""
+    opening: tuple[int, ...] = ()
+    """Tokens of the system prompt, memorized before this turn; the first turn has them."""
+    query: str = ""
+    answer: str = ""
+    prompt: tuple[int, ...] = ()
+    """Tokens of the query with its markers."""
+    said: tuple[int, ...] = ()
+    """Tokens of the answer."""
+    finish_reason: Literal["stop", "length"] = "stop"
+    number: int = 1
+    """Of this turn among its ancestors, counted from 1."""
+    prefix: str = ""
+    """Stands for the texts of all turns from the start to here."""
+    settings: str = "{}"
+    """What the server wants to know of it again, as JSON: sampling, metadata."""
+    status: Status = "answered"
+
+    def digest(self) -> str:
+        """Of everything that never changes."""
+        values = {name: value for name, value in asdict(self).items() if name != "status"}
+        return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
+
+    def to_json(self) -> str:
+        """As one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Turn:
+        """What :meth:`to_json` wrote. ``Damaged`` if it is something else."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            for name in ("opening", "prompt", "said"):
+                values[name] = tuple(map(int, values[name]))
+            if set(values) != {entry.name for entry in fields(cls)}:
+                raise ValueError("its fields are others")
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Damaged(f"a turn in the store cannot be read ({error})") from None
+
+    def memorized(self) -> Turn:
+        """The same turn, with its memory written."""
+        return replace(self, status="memorized")
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A conversation by name: it has one head, the newest turn, and grows by one turn at a time."""
+
+    id: str
+    owner: str
+    created: float
+    updated: float
+    head: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much a store holds."""
+
+    turns: int
+    unfinished: int
+    """Answered, and not memorized yet."""
+    conversations: int
+    bytes: int
+    """Of turns and memories."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept. None: no limit."""
+
+    seconds: float | None = None
+    """Turns that are older go."""
+    turns: int | None = None
+    """The newest ones stay."""
+    bytes: int | None = None
+    """Of turns and memories; the newest stay."""
+
+
+def new_id(kind: Literal["resp", "conv", "chatcmpl"]) -> str:
+    """A name that nobody can guess."""
+    return f"{kind}_{secrets.token_hex(16)}"
+
+
+def chain_prefix(before: str, query: str, answer: str) -> str:
+    """What stands for a history that goes on with one more turn."""
+    return sha256(json.dumps([before, query, answer]).encode()).hexdigest()[:32]
+
+
+def memory_checksum(memory: bytes) -> str:
+    """Of a memory's bytes."""
+    return sha256(memory).hexdigest()[:32]

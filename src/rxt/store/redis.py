@@ -1,0 +1,338 @@
+"""The store in Redis, for server processes that share conversations.
+
+Every change is one transaction. What a call has written is as durable as the server's settings make it: ``appendonly yes`` and
+``appendfsync always`` for as much as the SQLite store gives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rxt.errors import UserError
+from rxt.store.base import Moved, Store, StoreFailed, read_turn
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn, memory_checksum
+
+VERSION = b"1"
+SECONDS = 10.0
+"""Without an answer, after which the connection has failed."""
+RETRIES = 3
+"""Of a call whose connection was lost: Redis may have been started again. More would let clients wait for what is not there."""
+UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+LOCK = """local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if redis.call('exists', KEYS[2]) == 0 then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
+BATCH = 500
+
+
+class RedisStore(Store):
+    """Under the keys that begin with ``rxt:`` in one Redis database."""
+
+    def __init__(self, address: str) -> None:
+        """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of another version."""
+        try:
+            import redis
+            from redis.backoff import ExponentialBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise UserError("conversations in Redis need the client: pip install 'reactive-transformers[serve]'") from None
+        self._failures: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        self._again = redis.WatchError
+        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES, supported_errors=(redis.ConnectionError,))
+        try:
+            self._client = redis.Redis.from_url(address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=retry)
+        except ValueError as error:
+            raise UserError(f"{address.rpartition('@')[2]}: not an address of Redis ({error})") from None
+        try:
+            self._ask("SETNX", "rxt:version", VERSION)
+            version = self._ask("GET", "rxt:version")
+        except StoreFailed as error:
+            self._client.close()
+            raise UserError(f"{address.rpartition('@')[2]}: {error}") from None
+        if version != VERSION:
+            self._client.close()
+            raise UserError(
+                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; use the rxt that wrote it"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as error:
+            raise StoreFailed(f"Redis failed: {error}") from None
+
+    def _ask(self, *command: str | bytes | float) -> Any:
+        with self._errors():
+            return self._client.execute_command(*command)
+
+    def _change(self, watched: Sequence[str], work: Callable[[_Changes], Any]) -> Any:
+        """One transaction: ``work`` reads, then notes what to change; it is repeated if a watched key has changed meanwhile."""
+        while True:
+            with self._errors(), self._client.pipeline() as pipe:
+                if watched:
+                    pipe.watch(*watched)
+                changes = _Changes()
+                result = work(changes)
+                pipe.multi()
+                for command in changes.commands:
+                    pipe.execute_command(*command)
+                try:
+                    pipe.execute()
+                except self._again:
+                    continue
+                return result
+
+    # Turns and memories.
+
+    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+        def work(changes: _Changes) -> None:
+            found = None if conversation is None else self.dialogue(conversation)
+            if found is not None and found.head == turns[-1].id:
+                return  # an earlier try was carried out, and only its answer was lost
+            if conversation is not None and (found is None or found.head != expected):
+                raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
+            for turn in turns:
+                if self._ask("EXISTS", _turn(turn.id)):
+                    continue
+                body, number = turn.to_json(), self._ask("INCR", "rxt:number")
+                changes.note("HSET", _turn(turn.id), "body", body, "digest", turn.digest(), "status", "answered", "bytes", len(body))
+                changes.note("ZADD", "rxt:turns", number, turn.id)
+                changes.note("ZADD", "rxt:unfinished", number, turn.id)
+                changes.note("INCRBY", "rxt:bytes", len(body))
+                changes.note("SET", _prefix(turn), turn.id)
+                if turn.parent is not None:
+                    changes.note("SADD", f"rxt:children:{turn.parent}", turn.id)
+                if turn.conversation is not None:
+                    changes.note("SADD", f"rxt:said:{turn.conversation}", turn.id)
+            if found is not None:
+                self._head(changes, found, turns[-1].id, turns[-1].created)
+
+        # What is added is watched too: a transaction whose answer was lost with the connection is looked at again, not sent again.
+        self._change([*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work)
+
+    def _head(self, changes: _Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
+        if dialogue.head is not None:
+            changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
+        if head is not None:
+            changes.note("SADD", f"rxt:heads:{head}", dialogue.id)
+        changes.note("HSET", _dialogue(dialogue.id), "head", head or "", "updated", repr(updated))
+        for names in ("rxt:conversations", f"rxt:conversations:{dialogue.owner}"):
+            changes.note("ZADD", names, repr(updated), dialogue.id)
+
+    def memorize(self, turn: str, memory: bytes) -> None:
+        def work(changes: _Changes) -> None:
+            found = self.turn(turn)
+            if found is None:
+                return
+            size = len(memory) + len(found.to_json())
+            before = int(self._ask("HGET", _turn(turn), "bytes") or 0)
+            values = ("status", "memorized", "memory", memory, "checksum", memory_checksum(memory), "bytes", size)
+            changes.note("HSET", _turn(turn), *values)
+            changes.note("INCRBY", "rxt:bytes", size - before)
+            changes.note("ZREM", "rxt:unfinished", turn)
+            if found.parent is not None:
+                changes.note("SREM", f"rxt:children:{found.parent}", turn)
+
+        self._change([_turn(turn)], work)
+
+    def turn(self, turn: str, owner: str | None = None) -> Turn | None:
+        body, digest, status = self._ask("HMGET", _turn(turn), "body", "digest", "status")
+        if body is None:
+            return None
+        if digest is None or status not in (b"answered", b"memorized"):
+            raise Damaged(f"{turn}: this turn in the store is damaged (a part of it is missing)")
+        kept: Status = "memorized" if status == b"memorized" else "answered"
+        found = read_turn(turn, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), kept)
+        return found if owner in (None, found.owner) else None
+
+    def memory(self, turn: str) -> bytes | None:
+        memory, checksum = self._ask("HMGET", _turn(turn), "memory", "checksum")
+        if memory is None:
+            return None
+        if checksum != memory_checksum(memory).encode():
+            raise Damaged(f"{turn}: its memory in the store is damaged (its checksum is another)")
+        return memory
+
+    def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
+        name = self._ask("GET", f"rxt:prefix:{owner}:{prefix}:{fingerprint}")
+        return None if name is None else self.turn(name.decode(), owner)
+
+    def children(self, turn: str) -> list[Turn]:
+        return self._turns(self._ask("SMEMBERS", f"rxt:children:{turn}"))
+
+    def unfinished(self) -> list[Turn]:
+        return self._turns(self._ask("ZRANGE", "rxt:unfinished", 0, -1))
+
+    def _turns(self, names: Sequence[bytes]) -> list[Turn]:
+        found = [self.turn(name.decode()) for name in names]
+        return [turn for turn in found if turn is not None]
+
+    def delete_turn(self, turn: str, owner: str) -> bool:
+        found = self.turn(turn, owner)
+        if found is None:
+            return False
+        self._change([_turn(turn)], lambda changes: self._forget(changes, turn))
+        return True
+
+    def _forget(self, changes: _Changes, name: str) -> None:
+        """A turn, everything that leads to it, and the conversations that it is the head of."""
+        size = self._ask("HGET", _turn(name), "bytes")
+        if size is None:
+            return
+        changes.note("INCRBY", "rxt:bytes", -int(size))
+        for heading in self._ask("SMEMBERS", f"rxt:heads:{name}"):
+            dialogue = self.dialogue(heading.decode())
+            if dialogue is not None:
+                self._drop(changes, dialogue)
+        try:
+            turn = self.turn(name)
+        except Damaged:
+            turn = None
+        if turn is not None:
+            if self._ask("GET", _prefix(turn)) == name.encode():
+                changes.note("DEL", _prefix(turn))
+            if turn.parent is not None:
+                changes.note("SREM", f"rxt:children:{turn.parent}", name)
+            if turn.conversation is not None:
+                changes.note("SREM", f"rxt:said:{turn.conversation}", name)
+        changes.note("DEL", _turn(name), f"rxt:heads:{name}")
+        for names in ("rxt:turns", "rxt:unfinished"):
+            changes.note("ZREM", names, name)
+
+    def scan(self) -> Iterator[str]:
+        last = "-inf"
+        while names := self._ask("ZRANGE", "rxt:turns", last, "+inf", "BYSCORE", "LIMIT", 0, BATCH):
+            score = self._ask("ZSCORE", "rxt:turns", names[-1])
+            yield from (name.decode() for name in names)
+            if score is None:
+                break
+            last = f"({float(score):.0f}"  # "(": those after it
+
+    # Conversations.
+
+    def put(self, dialogue: Dialogue) -> None:
+        def work(changes: _Changes) -> None:
+            before = self.dialogue(dialogue.id)
+            values = ("owner", dialogue.owner, "created", repr(dialogue.created), "metadata", json.dumps(dialogue.metadata))
+            changes.note("HSET", _dialogue(dialogue.id), *values)
+            self._head(changes, before or dialogue, dialogue.head, dialogue.updated)
+
+        self._change([_dialogue(dialogue.id)], work)
+
+    def dialogue(self, dialogue: str, owner: str | None = None) -> Dialogue | None:
+        names = ("owner", "created", "updated", "head", "metadata")
+        values = self._ask("HMGET", _dialogue(dialogue), *names)
+        if None in values:
+            return None
+        of, created, updated, head, metadata = (value.decode() for value in values)
+        return Dialogue(dialogue, of, float(created), float(updated), head or None, json.loads(metadata)) if owner in (None, of) else None
+
+    def dialogues(self, owner: str | None = None, limit: int = 100) -> list[Dialogue]:
+        names = "rxt:conversations" if owner is None else f"rxt:conversations:{owner}"
+        found = [self.dialogue(name.decode()) for name in self._ask("ZRANGE", names, 0, limit - 1, "REV")]
+        return [dialogue for dialogue in found if dialogue is not None]
+
+    def delete_dialogue(self, dialogue: str, owner: str) -> bool:
+        found = self.dialogue(dialogue, owner)
+        if found is None:
+            return False
+
+        def work(changes: _Changes) -> None:
+            for name in self._ask("SMEMBERS", f"rxt:said:{dialogue}"):
+                self._forget(changes, name.decode())
+            self._drop(changes, found)
+            changes.note("DEL", f"rxt:said:{dialogue}")
+
+        self._change([_dialogue(dialogue)], work)
+        return True
+
+    def _drop(self, changes: _Changes, dialogue: Dialogue) -> None:
+        changes.note("DEL", _dialogue(dialogue.id))
+        if dialogue.head is not None:
+            changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
+        for names in ("rxt:conversations", f"rxt:conversations:{dialogue.owner}"):
+            changes.note("ZREM", names, dialogue.id)
+
+    def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
+        return bool(self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", _dialogue(dialogue), holder, int(seconds * 1000)))
+
+    def unlock(self, dialogue: str, holder: str) -> None:
+        self._ask("EVAL", UNLOCK, 1, f"rxt:lock:{dialogue}", holder)
+
+    # The whole.
+
+    def stats(self) -> Stats:
+        turns, unfinished, dialogues = (int(self._ask("ZCARD", f"rxt:{what}")) for what in ("turns", "unfinished", "conversations"))
+        return Stats(turns, unfinished, dialogues, int(self._ask("GET", "rxt:bytes") or 0))
+
+    def prune(self, retention: Retention, now: float) -> int:
+        unfinished = self.unfinished()
+        kept = {turn.id for turn in unfinished} | {turn.parent for turn in unfinished}
+        stats, gone = self.stats(), 0
+        count, size = stats.turns, stats.bytes
+        oldest = -float("inf") if retention.seconds is None else now - retention.seconds
+        for name in list(self.scan()):
+            too_many = retention.turns is not None and count > retention.turns
+            too_large = retention.bytes is not None and size > retention.bytes
+            turn = self.turn(name)
+            if turn is None:
+                continue
+            if not (too_many or too_large or turn.created < oldest):
+                break
+            if name in kept:
+                continue
+            size -= int(self._ask("HGET", _turn(name), "bytes") or 0)
+            self._change([_turn(name)], lambda changes, name=name: self._forget(changes, name))
+            count, gone = count - 1, gone + 1
+        return gone
+
+    def verify(self) -> list[str]:
+        problems: list[str] = []
+        try:
+            for name in self.scan():
+                try:
+                    turn, memory = self.turn(name), self.memory(name)
+                except Damaged as error:
+                    problems.append(str(error))
+                    continue
+                if turn is None:
+                    problems.append(f"{name}: this turn is not there")
+                elif (turn.status == "memorized") != (memory is not None):
+                    problems.append(f"{name}: is {turn.status}, but there is {'a' if memory else 'no'} memory")
+                elif memory is None and turn.parent is not None and not self._ask("EXISTS", _turn(turn.parent)):
+                    problems.append(f"{name}: the turn before it is gone")
+            for dialogue in self.dialogues(limit=1 << 40):
+                if dialogue.head is not None and not self._ask("EXISTS", _turn(dialogue.head)):
+                    problems.append(f"{dialogue.id}: its newest turn {dialogue.head} is not there")
+        except StoreFailed as error:
+            problems.append(str(error))
+        return problems
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Changes:
+    """Commands of a transaction."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[str | bytes | float, ...]] = []
+
+    def note(self, *command: str | bytes | float) -> None:
+        self.commands.append(command)
+
+
+def _turn(name: str) -> str:
+    return f"rxt:turn:{name}"
+
+
+def _dialogue(name: str) -> str:
+    return f"rxt:conversation:{name}"
+
+
+def _prefix(turn: Turn) -> str:
+    return f"rxt:prefix:{turn.owner}:{turn.prefix}:{turn.fingerprint}"

@@ -1,0 +1,279 @@
+"""The store in one SQLite file, in WAL mode: what a call has written survives the death of the process and of the machine."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rxt.errors import UserError
+from rxt.store.base import Moved, Store, StoreFailed, read_turn
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, memory_checksum
+
+VERSION = 1
+BUSY_SECONDS = 30.0
+SCHEMA = """
+CREATE TABLE turns (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    created REAL NOT NULL,
+    parent TEXT,
+    conversation TEXT,
+    prefix TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('answered', 'memorized')),
+    body TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    memory BLOB,
+    checksum TEXT,
+    bytes INTEGER NOT NULL,
+    CHECK ((status = 'memorized') = (memory IS NOT NULL AND checksum IS NOT NULL))
+);
+CREATE INDEX turns_by_prefix ON turns (owner, prefix);
+CREATE INDEX turns_by_parent ON turns (parent);
+CREATE INDEX turns_by_conversation ON turns (conversation);
+CREATE INDEX turns_unfinished ON turns (number) WHERE status = 'answered';
+CREATE TABLE conversations (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    head TEXT,
+    metadata TEXT NOT NULL,
+    holder TEXT,
+    held_until REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX conversations_by_use ON conversations (owner, updated);
+CREATE INDEX conversations_by_head ON conversations (head);
+"""
+PROTECTED = "SELECT id FROM turns WHERE status = 'answered' UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
+
+
+class SqliteStore(Store):
+    """One file. Several processes of one machine may use it at the same time."""
+
+    def __init__(self, path: Path, create: bool = True) -> None:
+        """Raises ``UserError`` if the file cannot be opened, or is something else."""
+        if not create and not path.is_file():
+            raise UserError(f"{path}: no such file")
+        if path.is_dir() or not path.parent.is_dir():
+            raise UserError(f"{path}: {'this is a folder; name a file' if path.is_dir() else f'there is no folder {path.parent}'}")
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            self._base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._open()
+            except BaseException:
+                self._base.close()
+                raise
+        except sqlite3.Error as error:
+            raise UserError(f"{path}: not a store of conversations ({error})") from None
+
+    def _open(self) -> None:
+        run = self._base.execute
+        run("PRAGMA foreign_keys = ON")
+        run("PRAGMA secure_delete = ON")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            if run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise UserError(f"{self._path}: an SQLite file of another program; name another file")
+            run("PRAGMA auto_vacuum = INCREMENTAL")
+        elif version != VERSION:
+            raise UserError(f"{self._path}: a store of version {version}, this rxt reads version {VERSION}; use the rxt that wrote it")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")  # a commit is on disk, not only on its way
+        if version == 0:
+            self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Whole or not at all."""
+        with self._lock, self._errors():
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._base
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            kind = Damaged if "malformed" in str(error) or "not a database" in str(error) else StoreFailed
+            raise kind(f"{self._path}: {error}") from None
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, self._errors():
+            return self._base.execute(query, values).fetchall()
+
+    # Turns and memories.
+
+    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+        with self._transaction() as base:
+            for turn in turns:
+                body = turn.to_json()
+                keys = (turn.id, turn.owner, turn.created, turn.parent, turn.conversation, turn.prefix, turn.fingerprint)
+                base.execute(
+                    "INSERT INTO turns (id, owner, created, parent, conversation, prefix, fingerprint, status, body, digest, bytes)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'answered', ?, ?, ?)",
+                    (*keys, body, turn.digest(), len(body)),
+                )
+            if conversation is not None:
+                moved = base.execute(
+                    "UPDATE conversations SET head = ?, updated = ? WHERE id = ? AND head IS ?",
+                    (turns[-1].id, turns[-1].created, conversation, expected),
+                )
+                if not moved.rowcount:
+                    raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
+
+    def memorize(self, turn: str, memory: bytes) -> None:
+        with self._transaction() as base:
+            base.execute(
+                "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ? WHERE id = ?",
+                (memory, memory_checksum(memory), len(memory), turn),
+            )
+
+    def turn(self, turn: str, owner: str | None = None) -> Turn | None:
+        found = self._turns("id = ? AND (? IS NULL OR owner = ?)", (turn, owner, owner))
+        return found[0] if found else None
+
+    def memory(self, turn: str) -> bytes | None:
+        rows = self._rows("SELECT memory, checksum FROM turns WHERE id = ? AND memory IS NOT NULL", (turn,))
+        if not rows:
+            return None
+        memory, checksum = rows[0]
+        if memory_checksum(memory) != checksum:
+            raise Damaged(f"{turn}: its memory in the store is damaged (its checksum is another)")
+        return memory
+
+    def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
+        where = "owner = ? AND prefix = ? AND fingerprint = ? ORDER BY number DESC LIMIT 1"
+        found = self._turns(where, (owner, prefix, fingerprint))
+        return found[0] if found else None
+
+    def children(self, turn: str) -> list[Turn]:
+        return self._turns("parent = ? AND status = 'answered' ORDER BY number", (turn,))
+
+    def unfinished(self) -> list[Turn]:
+        return self._turns("status = 'answered' ORDER BY number")
+
+    def delete_turn(self, turn: str, owner: str) -> bool:
+        with self._transaction() as base:
+            gone = base.execute("DELETE FROM turns WHERE id = ? AND owner = ?", (turn, owner)).rowcount
+            if gone:
+                base.execute("DELETE FROM conversations WHERE head = ?", (turn,))
+            return bool(gone)
+
+    def scan(self) -> Iterator[str]:
+        last = 0
+        while rows := self._rows("SELECT number, id FROM turns WHERE number > ? ORDER BY number LIMIT 500", (last,)):
+            yield from (row[1] for row in rows)
+            last = rows[-1][0]
+
+    def _turns(self, where: str, values: Sequence[Any] = ()) -> list[Turn]:
+        return [read_turn(*row) for row in self._rows(f"SELECT id, body, digest, status FROM turns WHERE {where}", values)]
+
+    # Conversations.
+
+    def put(self, dialogue: Dialogue) -> None:
+        values = (dialogue.owner, dialogue.created, dialogue.updated, dialogue.head, json.dumps(dialogue.metadata))
+        with self._transaction() as base:
+            base.execute(
+                "INSERT INTO conversations (id, owner, created, updated, head, metadata) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, head = excluded.head, metadata = excluded.metadata",
+                (dialogue.id, *values),
+            )
+
+    def dialogue(self, dialogue: str, owner: str | None = None) -> Dialogue | None:
+        found = self._dialogues("id = ? AND (? IS NULL OR owner = ?)", (dialogue, owner, owner))
+        return found[0] if found else None
+
+    def dialogues(self, owner: str | None = None, limit: int = 100) -> list[Dialogue]:
+        return self._dialogues("? IS NULL OR owner = ? ORDER BY updated DESC, created DESC LIMIT ?", (owner, owner, limit))
+
+    def _dialogues(self, where: str, values: Sequence[Any]) -> list[Dialogue]:
+        rows = self._rows(f"SELECT id, owner, created, updated, head, metadata FROM conversations WHERE {where}", values)
+        return [Dialogue(*row[:5], metadata=json.loads(row[5])) for row in rows]
+
+    def delete_dialogue(self, dialogue: str, owner: str) -> bool:
+        with self._transaction() as base:
+            gone = base.execute("DELETE FROM conversations WHERE id = ? AND owner = ?", (dialogue, owner)).rowcount
+            if gone:
+                base.execute("DELETE FROM turns WHERE conversation = ? AND owner = ?", (dialogue, owner))
+                base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
+            return bool(gone)
+
+    def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
+        now = time.time()
+        with self._transaction() as base:
+            taken = base.execute(
+                "UPDATE conversations SET holder = ?, held_until = ? WHERE id = ? AND (holder IS NULL OR holder = ? OR held_until < ?)",
+                (holder, now + seconds, dialogue, holder, now),
+            )
+            return bool(taken.rowcount)
+
+    def unlock(self, dialogue: str, holder: str) -> None:
+        with self._transaction() as base:
+            base.execute("UPDATE conversations SET holder = NULL, held_until = 0 WHERE id = ? AND holder = ?", (dialogue, holder))
+
+    # The whole.
+
+    def stats(self) -> Stats:
+        turns, unfinished, size = self._rows("SELECT count(*), coalesce(sum(status = 'answered'), 0), coalesce(sum(bytes), 0) FROM turns")[
+            0
+        ]
+        return Stats(turns, unfinished, self._rows("SELECT count(*) FROM conversations")[0][0], size)
+
+    def prune(self, retention: Retention, now: float) -> int:
+        gone = 0
+        with self._transaction() as base:
+            if retention.seconds is not None:
+                gone += base.execute(
+                    f"DELETE FROM turns WHERE created < ? AND id NOT IN ({PROTECTED})", (now - retention.seconds,)
+                ).rowcount
+            if retention.turns is not None:
+                newest = "SELECT id FROM turns ORDER BY number DESC LIMIT ?"
+                gone += base.execute(
+                    f"DELETE FROM turns WHERE id NOT IN ({newest}) AND id NOT IN ({PROTECTED})", (retention.turns,)
+                ).rowcount
+            if retention.bytes is not None:
+                running = "SELECT id, sum(bytes) OVER (ORDER BY number DESC) AS total FROM turns"
+                beyond = f"SELECT id FROM ({running}) WHERE total > ?"
+                gone += base.execute(f"DELETE FROM turns WHERE id IN ({beyond}) AND id NOT IN ({PROTECTED})", (retention.bytes,)).rowcount
+            if gone:
+                base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
+        if gone:
+            self._rows("PRAGMA incremental_vacuum")
+        return gone
+
+    def verify(self) -> list[str]:
+        try:
+            problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
+            heads = "SELECT id, head FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)"
+            problems += [f"{row[0]}: its newest turn {row[1]} is not there" for row in self._rows(heads)]
+            lost = "status = 'answered' AND parent IS NOT NULL AND parent NOT IN (SELECT id FROM turns)"
+            problems += [f"{row[0]}: the turn before it is gone" for row in self._rows(f"SELECT id FROM turns WHERE {lost}")]
+            for name in self.scan():
+                try:
+                    self.turn(name)
+                    self.memory(name)
+                except Damaged as error:
+                    problems.append(str(error))
+        except UserError as error:
+            return [str(error)]
+        return problems
+
+    def close(self) -> None:
+        with self._lock:
+            self._base.close()

@@ -1,0 +1,105 @@
+"""``rxt serve`` and ``rxt db`` as processes: started, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from rxt.cli.main import main
+from serve_process import Process
+
+MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+
+    def begin(db: Path, *options: str) -> Process:
+        made.append(Process(db, *options))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+def test_killed_right_after_an_answer_it_remembers(
+    start: Callable[..., Process], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db, previous = tmp_path / "db", None
+    for text in ("My dog is called Rex.", "Hello!", "My name is Anna."):
+        server = start(db)
+        previous, _ = server.say(text, previous)
+        server.end(signal.SIGKILL)
+        assert main(["db", "verify", str(db)]) == 0
+    server = start(db)
+    assert "Rex" in server.say("What is my dog called?", previous)[1]
+    assert "Anna" in server.say("What is my name?", previous)[1]
+    assert server.end(signal.SIGTERM) == 0
+    assert main(["db", "verify", str(db)]) == 0
+    assert "5 turns, 0 conversations: all as it was written" in capsys.readouterr().out
+
+
+def test_the_store_from_outside(start: Callable[..., Process], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = tmp_path / "db"
+    server = start(db, "--half-memory", "--keep-turns", "100")
+    conversation = server.post("/v1/conversations", {"metadata": {"title": "dogs"}})["id"]
+    reply = server.post("/v1/responses", {"input": "My dog is called Rex.", "conversation": conversation})
+    server.end(signal.SIGTERM)
+
+    def said(*words: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert main(["db", *words]) == code
+        return capsys.readouterr().out
+
+    assert f"{conversation}" in said("list", str(db))
+    assert json.loads(said("list", str(db), "--json").splitlines()[0])["metadata"] == {"title": "dogs"}
+    assert "> My dog is called Rex." in said("show", str(db), str(conversation))
+    memory = tmp_path / "rex.memory"
+    said("export", str(db), str(memory), "--name", str(reply["id"]), "--memory")
+    chat = [sys.executable, "-m", "rxt", "chat", "--memory", str(memory)]
+    assert "Rex" in subprocess.run(chat, input="What is my dog called?\n", capture_output=True, text=True, check=True).stdout
+    said("export", str(db), str(tmp_path / "all.jsonl"))
+    other = tmp_path / "other"
+    assert "2 turns and conversations added" in said("import", str(other), str(tmp_path / "all.jsonl"))
+    assert "1 turns, 1 conversations" in said("verify", str(other))
+    assert "1 turns forgotten" in said("prune", str(other), "--turns", "0")
+    assert "0 conversations, 0 turns" in said("list", str(other))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serve", "no/such/model", "--db", "{0}/db"], "no/such/model"),
+        (["serve", "--db", "{0}/no/db"], "no folder"),
+        (["serve", "--db", "{0}"], "is a folder"),
+        (["serve", "--port", "99999"], "cannot be listened at"),
+        (["serve", "--host", "999.1.1.1"], "cannot be listened at"),
+        (["serve", "--places", "0"], "--places must be at least 1"),
+        (["serve", "--keys", "{0}/missing"], "the keys cannot be read"),
+        (["serve", "--db", "redis://127.0.0.1:1/0"], "Redis failed"),
+        (["db", "frob"], "no such action"),
+        (["db", "list", "{0}/missing"], "no such file"),
+        (["db", "prune", "{0}/missing"], "name a limit"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.replace("{0}", str(tmp_path)) for word in words]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db"]) == 0
+    assert "verify" in capsys.readouterr().out

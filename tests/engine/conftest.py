@@ -1,0 +1,17 @@
+import pytest
+from small_engine import make_model
+
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.model.reactive import ReactiveTransformer
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> ChatTokenizer:
+    from small_engine import make_tokenizer
+
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def model() -> ReactiveTransformer:
+    return make_model()

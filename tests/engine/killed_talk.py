@@ -1,0 +1,30 @@
+"""Conversations for a test to kill: ``python killed_talk.py STORE``. It says which turns were seen as complete."""
+
+import asyncio
+import sys
+
+import torch
+
+from rxt.engine.events import Finished, Question
+from small_engine import make_model, make_tokenizer, serving
+
+torch.set_num_threads(1)
+
+
+async def talk() -> None:
+    async with serving(sys.argv[1], make_model(), make_tokenizer()) as sessions:
+        await sessions.recover()
+
+        async def one(number: int) -> None:
+            previous = None
+            for turn in range(10_000):
+                running = await sessions.begin(Question("", f"hello {number} {turn}", previous=previous, most=6))
+                async for event in running.events():
+                    if isinstance(event, Finished):
+                        print("seen", event.turn.id, flush=True)
+                previous = running.draft.id
+
+        await asyncio.gather(*(one(number) for number in range(3)))
+
+
+asyncio.run(talk())
