@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from small_engine import ask, serving
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import NotThere, Occupied, Question
@@ -19,6 +18,7 @@ from rxt.engine.scheduler import Engine, Overloaded
 from rxt.engine.sessions import Rules, Sessions
 from rxt.model.reactive import ReactiveTransformer
 from rxt.store.sqlite import SqliteStore
+from small_engine import ask, serving
 
 
 @asynccontextmanager
