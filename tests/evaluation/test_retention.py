@@ -10,6 +10,7 @@ import pytest
 from small_model import MODEL, small_model, tokenizer
 
 from rxt.data.everyday import EverydayConfig, EverydayConversation, capacity_conversation, retention_conversation
+from rxt.data.everyday.phrases import values_of
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention
@@ -87,7 +88,7 @@ def test_right_answers_are_counted_by_distance(monkeypatch: pytest.MonkeyPatch) 
 
 
 def value_count(case: EverydayConversation) -> int:
-    return min(EverydayConfig().values, len(retention.values_of(case.questions[-1].kind)))
+    return min(EverydayConfig().values, len(values_of(case.questions[-1].kind)))
 
 
 @pytest.mark.usefixtures("no_specials")

@@ -14,7 +14,8 @@ from rxt.data.collate import collate_rows
 from rxt.data.template import Encoded
 from rxt.model.decoder import Hidden
 from rxt.training.losses import AnswerScores, answer_scores, at_least_float32, memory_target_loss
-from rxt.training.stages.memory_pretrain import MemoryPretrainStage, fit_to_slots, fresh_slots, noisy
+from rxt.training.stages.memory_pretrain import MemoryPretrainStage, fit_to_slots, noisy
+from rxt.training.trainee import fresh_slots
 
 
 def scores(nll: list[float], turn: list[int]) -> AnswerScores:

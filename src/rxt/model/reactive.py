@@ -148,7 +148,8 @@ class ReactiveTransformer(nn.Module):
 
         ``rxt.generation.generate`` has every sampling option.
         """
-        from rxt.generation.generate import Sampling, generate
+        from rxt.generation.generate import generate
+        from rxt.generation.sampling import Sampling
 
         return generate(self, ids, memory, max_new_tokens, Sampling(temperature=temperature), stop_at_eos, compiled=compiled)
 
