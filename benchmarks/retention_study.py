@@ -138,12 +138,15 @@ def table(out: Path) -> str:
 
 
 def plot(out: Path, picture: Path) -> None:
-    """Recall by distance: the baselines on the left, the ingredients on the right; bands from the lowest to the highest seed."""
+    """Recall by distance: the baselines, and beside them the ingredients that were measured; bands from the lowest to the highest seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    parts = {"baselines of equal size, data and updates": MAIN, "ingredients": ("reactive", *(name for name in ARMS if name not in MAIN))}
-    for axes, (title, names) in zip(figure.subplots(1, 2, sharey=True), parts.items(), strict=True):
+    parts: dict[str, tuple[str, ...]] = {"baselines of equal size, data and updates": MAIN}
+    ingredients = [name for name in ARMS if name not in MAIN and measured(out, name)]
+    if ingredients:
+        parts["ingredients"] = ("reactive", *ingredients)
+    figure = Figure(figsize=(7.5 * len(parts), 6), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(1, len(parts), sharey=True, squeeze=False)[0], parts.items(), strict=True):
         for name in names:
             runs = measured(out, name)
             if not runs:
@@ -159,7 +162,7 @@ def plot(out: Path, picture: Path) -> None:
         axes.set_xticks(DISTANCES, [str(distance) for distance in DISTANCES])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="lower left")
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     figure.savefig(picture, dpi=110)
 
 
