@@ -1,8 +1,8 @@
 import pytest
-from small_engine import make_model
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
+from small_engine import make_model
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_engine import ask
 
 from redis_server import running_redis
 from rxt.data.tokenizer import ChatTokenizer
@@ -17,6 +16,7 @@ from rxt.engine.sessions import Rules, Sessions
 from rxt.generation.conversation import Conversation
 from rxt.model.reactive import ReactiveTransformer
 from rxt.store.base import open_store
+from small_engine import ask
 
 QUERIES = ["hello there", "my name is Ann", "how are you", "I live in Graz"]
 

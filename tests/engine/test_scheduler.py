@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_engine import make_model
 
 from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped, Update
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.sampling import Sampling
 from rxt.model.reactive import ReactiveTransformer
+from small_engine import make_model
 
 GREEDY = Sampling()
 

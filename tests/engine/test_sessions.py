@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_engine import all_events, ask, make_model, make_tokenizer, serving, told
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Piece, Question, TooMany
@@ -22,6 +21,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.store.base import Moved, StoreFailed
 from rxt.store.records import Damaged
 from rxt.store.sqlite import SqliteStore
+from small_engine import all_events, ask, make_model, make_tokenizer, serving, told
 
 QUERIES = ["hello there", "my name is Ann", "how are you"]
 

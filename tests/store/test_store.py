@@ -86,18 +86,19 @@ def test_a_turn_is_added_once_though_the_answer_of_redis_is_lost(store: Store, m
     if not isinstance(store, RedisStore):
         pytest.skip("of Redis alone: SQLite has no connection")
     import redis
+    from redis.client import Pipeline
 
-    dialogue, turn, execute = make_dialogue(store), make_turn(), redis.client.Pipeline._execute_transaction
+    dialogue, turn, execute = make_dialogue(store), make_turn(), Pipeline._execute_transaction
 
     def lost(pipe: Any, *words: Any) -> Any:
-        monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", execute)
+        monkeypatch.setattr(Pipeline, "_execute_transaction", execute)
         watching = pipe.watching
         execute(pipe, *words)
         pipe.watching = watching  # until the answer is there
         raise redis.ConnectionError("the connection was lost")
 
     for conversation, added in ((dialogue.id, turn), (None, make_turn(turn.id))):
-        monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", lost)
+        monkeypatch.setattr(Pipeline, "_execute_transaction", lost)
         store.add([added], conversation)
     assert store.dialogue(dialogue.id, "me") == replace(dialogue, head=turn.id)
     assert store.stats() == Stats(2, 2, 1, len(turn.to_json()) + len(added.to_json()))

@@ -44,8 +44,9 @@ class Leases:
         if waiting > self._most_waiting:
             raise Overloaded(f"{waiting} turns of this conversation are waiting already; try again later")
         self._lines[name] = (lock, waiting + 1)
+        time_is_up = asyncio.timeout(self._wait_seconds)
         try:
-            async with asyncio.timeout(self._wait_seconds) as time_is_up:
+            async with time_is_up:
                 try:
                     await lock.acquire()
                 except BaseException:
