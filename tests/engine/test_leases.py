@@ -90,7 +90,7 @@ def test_leaving_while_the_store_grants_it(model: ReactiveTransformer, tokenizer
     """The store's call goes on in its thread, and succeeds, when nobody waits for it any more."""
 
     async def scene() -> None:
-        rules = Rules(wait_seconds=0.1) if late else None
+        rules = Rules(wait_seconds=2.0) if late else None
         async with conversation(tmp_path / "db", model, tokenizer, rules) as (sessions, name, _):
             asked, goes_on, lock = threading.Event(), threading.Event(), sessions.store.lock
 
@@ -103,7 +103,7 @@ def test_leaving_while_the_store_grants_it(model: ReactiveTransformer, tokenizer
             waiting = asyncio.ensure_future(sessions.begin(Question("", "hello", conversation=name)))
             await asyncio.to_thread(asked.wait)
             if late:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(2.2)
             else:
                 waiting.cancel()
                 await asyncio.sleep(0.01)

@@ -25,6 +25,7 @@ LOCK = """local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 if redis.call('exists', KEYS[2]) == 0 then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
+TURN, MEMORY = ("body", "digest", "status"), ("memory", "checksum")
 BATCH = 500
 
 
@@ -140,22 +141,11 @@ class RedisStore(Store):
         self._change([_turn(turn)], work)
 
     def turn(self, turn: str, owner: str | None = None) -> Turn | None:
-        body, digest, status = self._ask("HMGET", _turn(turn), "body", "digest", "status")
-        if body is None:
-            return None
-        if digest is None or status not in (b"answered", b"memorized"):
-            raise Damaged(f"{turn}: this turn in the store is damaged (a part of it is missing)")
-        kept: Status = "memorized" if status == b"memorized" else "answered"
-        found = read_turn(turn, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), kept)
-        return found if owner in (None, found.owner) else None
+        found = _read_turn(turn, *self._ask("HMGET", _turn(turn), *TURN))
+        return found if found is not None and owner in (None, found.owner) else None
 
     def memory(self, turn: str) -> bytes | None:
-        memory, checksum = self._ask("HMGET", _turn(turn), "memory", "checksum")
-        if memory is None:
-            return None
-        if checksum != memory_checksum(memory).encode():
-            raise Damaged(f"{turn}: its memory in the store is damaged (its checksum is another)")
-        return memory
+        return _read_memory(turn, *self._ask("HMGET", _turn(turn), *MEMORY))
 
     def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
         name = self._ask("GET", f"rxt:prefix:{owner}:{prefix}:{fingerprint}")
@@ -294,8 +284,9 @@ class RedisStore(Store):
         problems: list[str] = []
         try:
             for name in self.scan():
-                try:
-                    turn, memory = self.turn(name), self.memory(name)
+                try:  # read at once: a server may be writing
+                    body, digest, status, content, checksum = self._ask("HMGET", _turn(name), *TURN, *MEMORY)
+                    turn, memory = _read_turn(name, body, digest, status), _read_memory(name, content, checksum)
                 except Damaged as error:
                     problems.append(str(error))
                     continue
@@ -324,6 +315,21 @@ class _Changes:
 
     def note(self, *command: str | bytes | float) -> None:
         self.commands.append(command)
+
+
+def _read_turn(name: str, body: bytes | None, digest: bytes | None, status: bytes | None) -> Turn | None:
+    if body is None:
+        return None
+    if digest is None or status not in (b"answered", b"memorized"):
+        raise Damaged(f"{name}: this turn in the store is damaged (a part of it is missing)")
+    kept: Status = "memorized" if status == b"memorized" else "answered"
+    return read_turn(name, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), kept)
+
+
+def _read_memory(name: str, memory: bytes | None, checksum: bytes | None) -> bytes | None:
+    if memory is not None and checksum != memory_checksum(memory).encode():
+        raise Damaged(f"{name}: its memory in the store is damaged (its checksum is another)")
+    return memory
 
 
 def _turn(name: str) -> str:
