@@ -50,8 +50,7 @@ def changed(**fields: str) -> tuple[str, ...]:
     return tuple(part for name, value in fields.items() for part in ("--set", f"{name.replace('__', '.')}={value}"))
 
 
-THREE_TIMES = (("memory_aware.phases.4.steps", "1500"), ("memory_aware.phases.5.steps", "2100"))
-LONGER = tuple(part for key, value in THREE_TIMES for part in ("--set", f"{key}={value}"))
+LONGER = changed(memory_aware__phases__4__steps="1500", memory_aware__phases__5__steps="2100")
 ONE_LENGTH = json.dumps([{"steps": 1_400, "turns": 8, "batch_size": 8}])
 ARMS = {
     "reactive": Arm("Reactive Transformer"),
