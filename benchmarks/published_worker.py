@@ -78,6 +78,11 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
             model.update_stm(rows[:1], mask[:1].long())
         return time.perf_counter() - began
 
+    def start_training() -> float:
+        """The time. Generating leaves the framework's weights without gradients."""
+        model.train().requires_grad_(True)
+        return time.perf_counter()
+
     def finish(began: float, tokens: int) -> float:
         torch.nn.utils.clip_grad_norm_([parameter for parameter in trained if parameter.grad is not None], 1.0)
         optimizer.step()
@@ -86,8 +91,7 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
 
     def joint() -> float:
         """Tokens a second."""
-        model.train()
-        began = time.perf_counter()
+        began = start_training()
         hidden = torch.rand(rows.shape) < 0.15
         encoded = model.encoder(rows.masked_fill(hidden, 0), mask)[1]  # (L, B, T, D)
         guesses = F.cross_entropy(head(encoded[-1][hidden]), rows[hidden])
@@ -99,8 +103,7 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
 
     def memory_aware() -> float:
         """Tokens a second. The graph is cut after every turn, as the framework does it."""
-        model.train()
-        began = time.perf_counter()
+        began = start_training()
         answer = sizes.tokens // 2
         stm.memory = fresh.repeat(1, sizes.rows, 1, 1)
         for turn in range(sizes.turns):

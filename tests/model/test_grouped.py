@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rxt.config import MoEConfig
 from rxt.model.feed_forward import MixtureOfExperts
-from rxt.model.grouped import _has_kernel, active_groups, group_by_group, grouped_matmul
+from rxt.model.grouped import _has_kernel, active_groups, group_by_group, grouped_matmul, groups_as_batch
 
 COUNTS = [2, 0, 3, 0, 1, 0]
 ENDS = torch.tensor([2, 2, 5, 5, 6, 6], dtype=torch.int32)
@@ -48,6 +48,19 @@ def test_without_gradients_there_is_a_loop_of_its_own(inner: int, outer: int) ->
     for product in (active_groups, grouped_matmul, torch.ops.rxt.grouped_matmul):
         torch.testing.assert_close(product(rows, weights, ENDS), expected)
     torch.library.opcheck(torch.ops.rxt.grouped_matmul, (rows.detach(), weights.detach(), ENDS), test_utils="test_faketensor")
+
+
+@pytest.mark.parametrize("counts", [[2, 1, 3, 1, 1, 2], [2, 0, 3, 1, 1, 1], [2, 0, 3, 0, 1, 0], [0, 9, 0, 0, 0, 0]])
+@torch.no_grad()
+def test_groups_in_one_batch_are_groups_one_by_one(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    ends, weights = torch.tensor(counts, dtype=torch.int32).cumsum(0, dtype=torch.int32), torch.randn(6, 8, 12, dtype=torch.float64)
+    rows = torch.randn(sum(counts), 8, dtype=torch.float64)
+    expected = group_by_group(rows, weights, ends)
+    torch.testing.assert_close(groups_as_batch(rows, weights, ends, max(counts)), expected)
+    batches: list[int] = []
+    monkeypatch.setattr("rxt.model.grouped.groups_as_batch", lambda *given: batches.append(given[3]) or groups_as_batch(*given))
+    torch.testing.assert_close(active_groups(rows, weights, ends), expected)
+    assert batches == ([max(counts)] if sum(map(bool, counts)) >= 5 else []), "only where nearly all groups have rows"
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(8, 12), (7, 5)])

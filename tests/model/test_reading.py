@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +41,28 @@ def test_it_computes_the_same_and_copies_linear_weights_alone() -> None:
         if name in linear:
             assert parameter.stride() == (1, parameter.shape[0]), "column by column"
             assert originals[name].is_contiguous()
+
+
+@pytest.mark.parametrize("bias", ["local", "off"])
+@pytest.mark.parametrize("tokens", [1, 2])
+@torch.no_grad()
+def test_what_is_compiled_computes_the_same_and_shares_all_but_experts(bias: Literal["local", "off"], tokens: int) -> None:
+    experts = MoEConfig(8, experts=4, top_k=2, bias=bias, shared_experts=2)
+    model = ReactiveTransformer(replace(CONFIG, decoder=replace(CONFIG.decoder, feed_forward=experts))).double().eval()
+    for parameter in model.parameters():
+        parameter.normal_(std=0.4)
+    slots, ids = model.init_memory(1, seed=1).slots, torch.arange(tokens)[None] + 5
+    reader = model.reader(compiled=True)
+    run = torch.compile(Decoder.forward, dynamic=False, backend="eager", fullgraph=True)
+    torch.testing.assert_close(run(reader, ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(reader(ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
+    originals = {parameter.data_ptr() for parameter in model.decoder.parameters()}
+    own = {name.rsplit(".", 2)[-2] for name, tensor in reader.state_dict().items() if tensor.data_ptr() not in originals}
+    assert own == {"w1", "w2"}
+    assert model.reader(compiled=True) is reader
+    assert model.reader() is not reader
+    model.decoder.head.weight.mul_(2)
+    assert model.reader(compiled=True) is not reader
 
 
 def test_it_is_made_anew_after_a_weight_has_changed_and_not_before() -> None:

@@ -75,7 +75,7 @@ class BatchDecoder:
         """Admitted since the last step."""
         self._next_handle = 0
         self._rooms: _Rooms | None = None
-        self._decoder = model.reader()
+        self._decoder = model.reader(compiled)
 
     def __len__(self) -> int:
         """Conversations that are being answered."""
@@ -109,7 +109,7 @@ class BatchDecoder:
         if not self.free:
             raise UserError(f"all {self.places} places are taken; one is free when a conversation has ended")
         if not len(self):
-            self._decoder = self.model.reader()  # weights may have changed since somebody was here
+            self._decoder = self.model.reader(self._compiled)  # weights may have changed since somebody was here
         decoder, limit = self._decoder, self.model.config.max_length
         device = decoder.embedding.weight.device
         prompt = torch.as_tensor(ids, dtype=torch.long, device=device)

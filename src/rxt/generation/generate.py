@@ -94,7 +94,7 @@ def _steps(
 ) -> Iterator[Tensor]:
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
     check_prompt(model, ids, memory, max_new_tokens, mask)
-    decoder, tokens, (batch_size, prompt_length) = model.reader(), model.config.tokens, ids.shape
+    decoder, tokens, (batch_size, prompt_length) = model.reader(compiled), model.config.tokens, ids.shape
     limit = model.config.max_length
     lengths = _lengths(ids, mask)  # (B,): also where each row's next token stands
     steps = min(max_new_tokens, limit - (prompt_length if mask is None else int(lengths.min())))

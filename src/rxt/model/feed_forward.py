@@ -9,6 +9,7 @@ from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
 from rxt.model.grouped import grouped_matmul
 from rxt.model.int8 import Int8Stack
 from rxt.model.layers import activate
+from rxt.model.summed import SummedStack
 
 
 def make_feed_forward(width: int, config: FeedForward) -> DenseFeedForward | MixtureOfExperts:
@@ -90,6 +91,27 @@ class MixtureOfExperts(nn.Module):
         return output.view_as(x), self._balance(probabilities, chosen, mask) if balanced else None
 
     def _routed(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """What the chosen experts make of tokens (N, D), weighted by (N, K) -> (N, D)."""
+        return (self._each_by_itself if self._few(chosen) else self._sorted)(tokens, weights, chosen)
+
+    def _few(self, chosen: Tensor) -> bool:
+        """Whether the selections (N, K) of an inference are so few that hardly two of them read the same expert."""
+        if torch.compiler.is_compiling():
+            return isinstance(self.w1, nn.Module) and chosen.numel() <= self.config.experts
+        reading = isinstance(self.w1, Tensor) and not torch.is_grad_enabled() and chosen.device.type == "cpu"
+        return reading and 2 * chosen.numel() <= self.config.experts
+
+    def _each_by_itself(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """Every selection by its own expert, two products in all."""
+        hidden = _by_choice(tokens.unsqueeze(1).expand(-1, self.config.top_k, -1), self.w1, chosen)  # (N, K, 2F)
+        if self.b1 is not None:
+            hidden = hidden + self.b1[chosen]
+        outputs = _by_choice(expand(hidden, self.config.activation, self.config.gated), self.w2, chosen)  # (N, K, D)
+        if self.b2 is not None:
+            outputs = outputs + self.b2[chosen]
+        return (outputs * weights.unsqueeze(-1)).sum(1).to(tokens.dtype)
+
+    def _sorted(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Sort the N·K selections by expert: each active expert is read once, in place, for all of its tokens."""
         experts, order = chosen.flatten().sort(stable=True)  # (N·K,)
         rows = order.div(self.config.top_k, rounding_mode="floor")
@@ -134,6 +156,18 @@ def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
 
 
-def _times(rows: Tensor, weights: Tensor | Int8Stack, ends: Tensor) -> Tensor:
-    """By the experts' matrices as they are, or as 8-bit integers in a quantized model."""
-    return weights(rows, ends) if isinstance(weights, Int8Stack) else grouped_matmul(rows, weights, ends)
+def _by_choice(x: Tensor, weights: Tensor | nn.Module, chosen: Tensor) -> Tensor:
+    """Rows (N, K, in), each by the matrix that it chose (N, K) -> (N, K, out).
+
+    Plain weights are brought together first: that copy stays in the processor's cache, and one batch of products keeps all
+    cores busy, which is faster than a product after the other with weights in place (``docs/performance.md``).
+    """
+    if isinstance(weights, SummedStack | Int8Stack):
+        return weights.chosen(x, chosen)
+    products = torch.bmm(x.flatten(0, 1).unsqueeze(1), weights.index_select(0, chosen.flatten()))
+    return products.view(*chosen.shape, -1)
+
+
+def _times(rows: Tensor, weights: Tensor | nn.Module, ends: Tensor) -> Tensor:
+    """By the experts' matrices as they are, or as what stands for them in a model that is read only."""
+    return grouped_matmul(rows, weights, ends) if isinstance(weights, Tensor) else weights(rows, ends)

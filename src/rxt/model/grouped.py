@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FEW_ROWS, NEARLY_ALL = 32, 0.7
+"""Rows of the longest group, and the share of groups that have rows, up and down to which groups are multiplied as one batch."""
 ALIGNED = 16
 """Bytes that PyTorch's own grouped product wants rows to be multiples of."""
 KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -28,14 +32,31 @@ def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
 
 
 def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-    """Without gradients: only groups that have rows cost anything, which is what matters where one token chooses 6 of 36 experts."""
+    """Without gradients: only groups that have rows cost anything, which is what matters where one token chooses 6 of 36 experts.
+
+    Where nearly all groups have a few rows, as when many conversations decode together, they are multiplied as one batch, padded
+    to the longest: the product of a few rows and a matrix is a matter of reading the matrix, and a batch of them reads faster.
+    """
     found = rows.new_empty(len(rows), weights.shape[2])
-    start = 0
-    for group, end in enumerate(ends.tolist()):
+    bounds = [0, *ends.tolist()]
+    longest = max(end - start for start, end in pairwise(bounds))
+    active = sum(end > start for start, end in pairwise(bounds))
+    if longest <= FEW_ROWS and active >= NEARLY_ALL * len(weights) and active > 1:
+        return groups_as_batch(rows, weights, ends, longest)
+    for group, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
             torch.mm(rows[start:end], weights[group], out=found[start:end])
-            start = end
     return found
+
+
+def groups_as_batch(rows: Tensor, weights: Tensor, ends: Tensor, longest: int) -> Tensor:
+    """All groups at once, each padded to ``longest`` rows; every matrix is read, in place."""
+    counts = ends.diff(prepend=ends.new_zeros(1))
+    group = torch.repeat_interleave(counts)  # (N,)
+    place = torch.arange(len(rows), device=rows.device) - (ends - counts)[group]
+    padded = rows.new_zeros(len(weights), longest, rows.shape[1])
+    padded[group, place] = rows
+    return torch.bmm(padded, weights)[group, place]
 
 
 def group_by_group(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:

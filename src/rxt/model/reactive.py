@@ -41,7 +41,8 @@ class ReactiveTransformer(nn.Module):
         self.encoder = Encoder(config.encoder, embedding)
         self.memory_attention = MemoryAttention(config.memory_attention)
         self._fingerprint: tuple[WeightState, str] | None = None
-        self._reader: tuple[WeightState, Decoder] | None = None
+        self._readers: dict[bool, tuple[WeightState, Decoder]] = {}
+        """By whether its steps are to be compiled."""
         self._stands_for: str | None = None
 
     def decode(self, ids: Tensor, memory: Memory, mask: Tensor | None = None) -> Tensor:
@@ -105,23 +106,25 @@ class ReactiveTransformer(nn.Module):
             self._fingerprint = (state, digest.hexdigest()[:16])
         return self._fingerprint[1]
 
-    def reader(self) -> Decoder:
+    def reader(self, compiled: bool = False) -> Decoder:
         """The decoder for inference: in evaluation on a processor a copy laid out for reading, made anew after a weight has changed.
 
-        It has linear weights of its own and shares all others: experts, norms, embedding.
+        It has linear weights of its own and shares all others: experts, norms, embedding. ``compiled`` asks for the one whose steps
+        are to be compiled, which has experts of its own.
         """
-        from rxt.model.reading import reading_copy
+        from rxt.model.reading import compiling_copy, reading_copy
 
         if self.training or self.decoder.embedding.weight.device.type != "cpu":
             return self.decoder
         state = self._weight_state()
-        if self._reader is None or self._reader[0] != state:
-            self._reader = (state, reading_copy(self.decoder))
-        return self._reader[1]
+        if compiled not in self._readers or self._readers[compiled][0] != state:
+            make = compiling_copy if compiled else reading_copy
+            self._readers[compiled] = (state, make(self.decoder))
+        return self._readers[compiled][1]
 
     def stand_for(self, original: ReactiveTransformer) -> None:
         """From now on this is a form of another model, for inference: it goes by that model's fingerprint and is not saved."""
-        self._stands_for, self._reader = original.fingerprint(), None
+        self._stands_for, self._readers = original.fingerprint(), {}
 
     def _weight_state(self) -> WeightState:
         """Changes whenever a weight does, and costs nothing to find out."""
@@ -131,7 +134,7 @@ class ReactiveTransformer(nn.Module):
     def train(self, mode: bool = True) -> ReactiveTransformer:
         """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without a trace."""
         if mode != self.training:
-            self._fingerprint = self._reader = None
+            self._fingerprint, self._readers = None, {}
         super().train(mode)
         return self
 

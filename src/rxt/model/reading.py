@@ -13,6 +13,7 @@ from torch import nn
 
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear, Int8Stack, share_copy
+from rxt.model.summed import SummedLinear, SummedStack
 
 if TYPE_CHECKING:
     from rxt.model.decoder import Decoder
@@ -28,6 +29,25 @@ def reading_copy(decoder: Decoder) -> Decoder:
     for module in copy.modules():
         if isinstance(module, nn.Linear):
             module.weight = nn.Parameter(module.weight.detach().T.contiguous().T, requires_grad=False)
+    return copy
+
+
+def compiling_copy(decoder: Decoder) -> Decoder:
+    """A decoder whose step is to be compiled: products are written as sums, which the compiler makes into few loops over the weights.
+
+    Linear weights, norms and embedding are shared; routed experts are copied, row by row, unless they are 8-bit integers.
+    """
+    copy: Decoder = share_copy(decoder)  # type: ignore[assignment]
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, SummedLinear(child))
+        if isinstance(module, MixtureOfExperts):
+            for name in ("w1", "w2"):
+                stacked = getattr(module, name)
+                if isinstance(stacked, nn.Parameter):
+                    delattr(module, name)
+                    setattr(module, name, SummedStack(stacked))
     return copy
 
 
