@@ -79,8 +79,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         return time.perf_counter() - began
 
     def start_training() -> float:
-        """The time. Generating leaves the framework's weights without gradients."""
-        model.train().requires_grad_(True)
+        """The time. The framework's answers, not read to their end, leave gradients switched off."""
+        torch.set_grad_enabled(True)
+        model.train()
         return time.perf_counter()
 
     def finish(began: float, tokens: int) -> float:

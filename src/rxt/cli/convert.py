@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
+from rxt.cli.new_folder import check_free, new_folder
 from rxt.errors import UserError
-from rxt.files import make_folder, read_bytes, write_atomically
+from rxt.files import read_bytes, write_atomically
 from rxt.folders import model_folder
 
 if TYPE_CHECKING:
@@ -71,14 +70,6 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def check_free(out: Path) -> None:
-    """Refuse what is there already, before anything is loaded."""
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
-        raise UserError(f"{out}: is there already and not an empty folder; name a new one")
-
-
 def convert(options: Options, folders: list[Path], out: Path) -> str:
     """Load from one folder, or from three parts' folders, and write ``out``, whole or not at all; the layout it has."""
     from rxt.config import read_json
@@ -97,19 +88,10 @@ def convert(options: Options, folders: list[Path], out: Path) -> str:
     else:
         other, model = "rxt", put_together(folders, options.embedding, tokenizer)
     layout = options.layout or other
-    make_folder(out.parent)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        model.save_pretrained(temporary, layout)
+    with new_folder(out) as folder:
+        model.save_pretrained(folder, layout)
         if content is not None:
-            write_atomically(temporary / TOKENIZER, content)
-        if out.is_dir():
-            out.rmdir()
-        temporary.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_atomically(folder / TOKENIZER, content)
     return layout
 
 

@@ -24,6 +24,7 @@ VERBS = {
     "train": Verb("train a model by a recipe", "rxt.cli.train:run"),
     "info": Verb("the sizes by name, or one model's parts", "rxt.cli.info:run"),
     "convert": Verb("write a model in the other layout, or assemble one from parts", "rxt.cli.convert:run"),
+    "average": Verb("one model out of several of the same run: the mean of their weights", "rxt.cli.average:run"),
     "eval": Verb("measure a model: retention, latency, perplexity", "rxt.cli.eval:run"),
     "serve": Verb("offer a model over HTTP, as OpenAI's clients speak it", "rxt.cli.serve:run"),
     "db": Verb("look into, copy and tidy up the store of a server", "rxt.cli.db:run"),

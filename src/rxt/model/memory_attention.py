@@ -69,8 +69,7 @@ class ResidualGate(nn.Module):
         if self.config.activation == "tanh":
             gate = torch.tanh(gate)
             return (1 + gate) * new + (1 - gate) * old
-        gate = torch.sigmoid(gate)
-        return gate * new + (1 - gate) * old
+        return torch.lerp(old, new.to(old.dtype), torch.sigmoid(gate).to(old.dtype))  # g·new + (1 − g)·old
 
     def _gate(self, total: Tensor) -> Tensor:
         """The gate before its activation, broadcastable to (B, S, D)."""

@@ -56,13 +56,14 @@ class ReactiveTransformer(nn.Module):
 
     def memorize(self, memory: Memory, ids: Tensor, mask: Tensor | None = None) -> Memory:
         """Merge a finished interaction (B, T) into the memory: a new value, the old one is untouched."""
-        self.check_memory(memory, ids.shape[0])
+        fingerprint = None if self.training else self.fingerprint()
+        self._check_memory(memory, ids.shape[0], fingerprint)
         if mask is not None:  # padding that nobody needs costs as much as text
             longest = max(1, int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max()))
             ids, mask = ids[:, :longest], mask[:, :longest]
         encoded = self.encode(ids, mask, memory)
         slots = self.memory_attention(memory.slots, encoded, mask)
-        return memory.advance(slots, None if self.training else self.fingerprint())
+        return memory.advance(slots, fingerprint)
 
     def init_memory(self, batch_size: int = 1, seed: int | None = None) -> Memory:
         """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory.
@@ -82,16 +83,18 @@ class ReactiveTransformer(nn.Module):
 
         With ``batch_size``, also one of more or fewer conversations: a single one would be spread over all without a word.
         """
+        known = None if self.training or memory.fingerprint is None else self.fingerprint()
+        self._check_memory(memory, batch_size, known)
+
+    def _check_memory(self, memory: Memory, batch_size: int | None, fingerprint: str | None) -> None:
         layers, slots, width = self.config.memory_shape
         found = (memory.slots.shape[0], memory.slots.shape[2], memory.slots.shape[3])
         if found != (layers, slots, width):
             raise UserError(f"this model's memory has (L, S, D) = {(layers, slots, width)}, found {found}")
         if batch_size is not None and memory.batch_size != batch_size:
             raise UserError(f"a memory of {memory.batch_size} conversations does not go with the tokens of {batch_size}")
-        if memory.fingerprint is not None and not self.training and memory.fingerprint != self.fingerprint():
-            raise UserError(
-                f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {self.fingerprint()}"
-            )
+        if memory.fingerprint is not None and fingerprint is not None and memory.fingerprint != fingerprint:
+            raise UserError(f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {fingerprint}")
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any weight; computed again only after a weight has changed."""
