@@ -27,6 +27,7 @@ COMPARED = {
     "decode": ("decode", False),
     "decode_compiled": ("decode", False),
     "decode_int8": ("decode", False),
+    "decode_int8_compiled": ("decode", False),
     "memorize": ("memorize", True),
     "joint": ("joint", False),
     "memory_aware": ("memory_aware", False),
@@ -113,7 +114,7 @@ def main() -> None:
             ratio = median(b / a if is_time else a / b for a, b in pairs)
             found[what] = {"ours": median(a for a, _ in pairs), "published": median(b for _, b in pairs), "ratio": ratio}
             unit = "s" if is_time else "tokens/s"
-            print(f"{name:16} {what:16} {found[what]['ours']:10.3f} {found[what]['published']:10.3f} {unit:9} × {ratio:.2f}", flush=True)
+            print(f"{name:16} {what:20} {found[what]['ours']:10.3f} {found[what]['published']:10.3f} {unit:9} × {ratio:.2f}", flush=True)
         ours.close()
         theirs.close()
     if options.json:

@@ -78,6 +78,7 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         "decode": lambda: decode(model, False),
         "decode_compiled": lambda: decode(model, True),
         "decode_int8": lambda: decode(small, False),
+        "decode_int8_compiled": lambda: decode(small, True),
         "memorize": memorize,
         "joint": joint,
         "memory_aware": memory_aware,
