@@ -44,20 +44,30 @@ def conversation_scores(
 
 def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
-    rows = batch.rows
-    remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
+    return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
+
+
+def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+    """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
+    return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
+
+
+def walked_memories(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> list[Tensor]:
+    """The memories alone, computed as :func:`conversation_scores` does it: what each turn's decoder sees, (L, alive[t], S, D)."""
+    update = encode_and_write(model, batch) if model.encoder.reads_memory else read_and_write(model, batch)
+    return memories_before(update, batch, slots, window)
+
+
+def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
+    """The update that has read the interactions of all turns beforehand, for encoders that do not read memory."""
+    remembered = batch.rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
     source, turns = read_by_length(model, remembered), list(batch.turns())
 
     def update(slots: Tensor, turn: int) -> Tensor:
         start = turns[turn].start
         return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
 
-    return decode_at_once(model, batch, memories_before(update, batch, slots, window))
-
-
-def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
-    """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
-    return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
+    return update
 
 
 def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
