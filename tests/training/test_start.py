@@ -84,3 +84,9 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Pat
     phases = json.loads(capsys.readouterr().out)["memory_aware"]["phases"]
     assert [phase["turns"] for phase in phases] == [16, 24]
     assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"
+
+
+def test_a_recipe_meant_for_trained_models_does_nothing_without_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^the recipe micro goes on from a trained model; name it: start, or --from MODEL$"):
+        train(replace(RUN, further=True), tmp_path / "run", quiet())
+    assert not (tmp_path / "run").exists()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,12 +51,16 @@ from rxt.training.stories import load_corpus
 from rxt.training.team import Team, joined_team
 from rxt.training.trainee import BaselineLearner, Learner, Trainee
 
+Ends = Mapping[str, int]
+"""By stage, the step whose weights it ended with."""
 RUN, TOKENIZER, MODEL, CURVES = "run.json", "tokenizer.json", "model", "curves.png"
 
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
     device = device or torch.device("cpu")
+    if run.further and run.start is None:
+        raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     try:
         with joined_team(device) as team:
             if not team.leads:
@@ -88,7 +92,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     torch.manual_seed(run.seed)
     work = reactive_work(run, corpus, template) if run.baseline is None else baseline_work(run, run.baseline, corpus, template)
     trainee = work.learner.to(device)
-    parent = TOKENIZER
+    parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt, team)
         for stage in work.stages:
@@ -97,11 +101,11 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
             if team.leads:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
-            run_stage(stage, trainee, context)
-            parent = f"{stage.name}/step-{stage.steps:06d}"
+            ends[stage.name] = run_stage(stage, trainee, context)
+            parent = f"{stage.name}/step-{ends[stage.name]:06d}"
     if not team.leads:
         return out / MODEL
-    work.save(out / MODEL)
+    work.save(out / MODEL, ends)
     tokenizer.save(out / MODEL / TOKENIZER)
     plot_curves(out, out / CURVES)
     next_step = f"talk to it with  rxt chat {out / MODEL}" if run.baseline is None else f"measure it with  rxt eval retention {out / MODEL}"
@@ -115,16 +119,16 @@ class Work:
 
     learner: Learner
     stages: list[Stage]
-    save: Callable[[Path], None]
+    save: Callable[[Path, Ends], None]
 
 
 def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
     """A Reactive Transformer by its whole curriculum."""
     trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
 
-    def save(folder: Path) -> None:
+    def save(folder: Path, ends: Ends) -> None:
         trainee.model.save_pretrained(folder)
-        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model).encode())
+        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model, ends).encode())
 
     stages: list[Stage] = [
         JointStage(corpus, template, run.joint),
@@ -137,10 +141,9 @@ def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
     """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights already."""
-    longest = run.memory_aware.longest
     if run.start is not None:
-        return replace(run.model, trained_turns=max(longest, run.model.trained_turns or 0))
-    return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=longest)
+        return replace(run.model, trained_turns=max(run.longest, run.model.trained_turns or 0))
+    return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.longest)
 
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
@@ -164,7 +167,7 @@ def baseline_work(run: RunConfig, kind: BaselineKind, corpus: Corpus, template: 
         BaselineTextStage(InteractionStage(corpus, template, run.interaction)),
         BaselineConversationStage(MemoryAwareStage(corpus, template, run.memory_aware)),
     ]
-    return Work(learner, stages, learner.model.save_pretrained)
+    return Work(learner, stages, lambda folder, _: learner.model.save_pretrained(folder))
 
 
 def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console) -> ChatTokenizer:

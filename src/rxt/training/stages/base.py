@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
+from rxt.training.metrics import Metrics
 from rxt.training.trainee import Learner
 
 
@@ -36,6 +37,33 @@ class StageLoss:
     """Real tokens read."""
 
 
+class Judge(Protocol[Pupil]):
+    """What a stage is judged by where a lower loss does not mean a better model."""
+
+    @property
+    def every(self) -> int:
+        """Updates between two judgements; a validation comes with each."""
+        ...
+
+    @property
+    def largest_fall(self) -> float:
+        """When the worth lies below the best so far by more than this, the stage has collapsed."""
+        ...
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        """The weights that the stage ends with; one that has collapsed ends with the best."""
+        ...
+
+    def measure(self, trainee: Pupil) -> Metrics:
+        """Numbers to log beside those of the validation; always of the same questions."""
+        ...
+
+    def worth(self, metrics: Metrics) -> float:
+        """What counts of them, the more the better."""
+        ...
+
+
 class Stage(Protocol, Generic[Pupil, Batch]):
     """One stage of the curriculum. Everything is a function of the step, so a resumed stage needs nothing restored."""
 
@@ -55,6 +83,11 @@ class Stage(Protocol, Generic[Pupil, Batch]):
     @property
     def config(self) -> object:
         """Its part of the run's configuration, recorded in the stage's folder."""
+        ...
+
+    @property
+    def judge(self) -> Judge[Pupil] | None:
+        """What it is judged by during training; its validation loss alone when there is none."""
         ...
 
     def batches(self, split: Split, step: int) -> list[Batch]:
