@@ -13,6 +13,7 @@ from rxt.data.babi import BabiConfig
 from rxt.data.everyday import EverydayConfig
 from rxt.training.config_base import OptimConfig, Part, require, require_size
 from rxt.training.preference.config import PreferenceConfig
+from rxt.training.reinforcement.config import ReinforcementConfig
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ class RunConfig:
     interaction: JointConfig
     memory_pretrain: MemoryPretrainConfig
     memory_aware: MemoryAwareConfig
+    reinforcement: ReinforcementConfig | None = None
+    """When given, stage 5 follows."""
     preference: PreferenceConfig | None = None
     """When given, stage 5′ follows."""
     start: str | None = None
@@ -208,7 +211,8 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(self.preference is None or self.baseline is None, "preference", "is for Reactive Transformers, not for a baseline")
+        for name in ("reinforcement", "preference"):
+            require(getattr(self, name) is None or self.baseline is None, name, "is for Reactive Transformers, not for a baseline")
         require(self.start is None or self.baseline is None, "start", "is a Reactive Transformer, so it is no start for a baseline")
         running_norm = self.model.memory_attention.norm.kind == "ema-rms"
         recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
@@ -216,6 +220,7 @@ class RunConfig:
         require(not (running_norm and recomputes), "memory_aware", problem)
         windowed = self.preference is not None and self.preference.window is not None
         require(not (running_norm and windowed), "preference", problem)
+        require(not (running_norm and self.reinforcement), "reinforcement", "cannot go with ema-rms norms: they count every pass")
         require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")
@@ -223,4 +228,8 @@ class RunConfig:
     @property
     def longest(self) -> int:
         """Turns of the longest conversations of all stages."""
-        return max(self.memory_aware.longest, 0 if self.preference is None else self.preference.turns)
+        further = (
+            0 if self.reinforcement is None else self.reinforcement.longest,
+            0 if self.preference is None else self.preference.turns,
+        )
+        return max(self.memory_aware.longest, *further)

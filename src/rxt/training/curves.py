@@ -14,6 +14,7 @@ PLOTTED = {
     "2-interaction": "next_token",
     "3-memory-pretrain": "cosine",
     "4-memory-aware": "answer",
+    "5-reinforcement": "recall",
     "5-preference": "recall",
 }
 """What is drawn of each stage."""

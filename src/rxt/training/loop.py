@@ -11,13 +11,12 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
-from rxt.training.stages.base import Batch, Pupil, Stage, StageLoss
+from rxt.training.stages.base import Batch, Collapse, Collects, Pupil, Stage, StageLoss
 from rxt.training.team import Team
 
 ALONE = Team()
@@ -81,7 +80,7 @@ def _go_on(
             step = state.step
             try:
                 losses = update(stage, trainee, optimizer, run.seed, step, team)
-            except NotFinite as error:
+            except Collapse as error:
                 if judge is None:
                     raise
                 state = replace(state, stopped=str(error))
@@ -133,7 +132,7 @@ def _judged(stage: Stage[Pupil, Batch], trainee: Pupil, state: StageState, log: 
     return state
 
 
-class NotFinite(UserError):
+class NotFinite(Collapse):
     """A loss or its gradient is not a number, or endless; no weight has moved."""
 
 
@@ -146,6 +145,9 @@ def update(stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, see
     stage.unfreeze(trainee, step)
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
+    if isinstance(stage, Collects):
+        with autocast(trainee.device):
+            stage.collect(trainee, step, step_generator(seed, stage.name, "collect", step, 0))
     batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []
     for index, batch in team.share(batches):

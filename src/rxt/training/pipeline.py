@@ -41,12 +41,16 @@ from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.recall import RecallProbe
+from rxt.training.reinforcement.rewards import reward_of
+from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Stage
 from rxt.training.stages.baseline import BaselineConversationStage, BaselineTextStage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.stages.reinforcement import ReinforcementStage
 from rxt.training.stories import load_corpus
 from rxt.training.team import Team, joined_team
 from rxt.training.trainee import BaselineLearner, Learner, Trainee
@@ -101,7 +105,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
             if team.leads:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
-            ends[stage.name] = run_stage(stage, trainee, context)
+            ends[stage.name] = run_stage(stage, pupil_of(stage, trainee), context)
             parent = f"{stage.name}/step-{ends[stage.name]:06d}"
     if not team.leads:
         return out / MODEL
@@ -136,7 +140,18 @@ def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
         MemoryPretrainStage(corpus, template, run.memory_pretrain),
         MemoryAwareStage(corpus, template, run.memory_aware),
     ]
+    if run.reinforcement is not None:
+        config = run.reinforcement
+        judge = RecallProbe.of_mix(config.recall, template, run.data.everyday, run.seed)
+        stages.append(ReinforcementStage(corpus, template, config, reward_of(config.reward), judge))
     return Work(trainee, stages, save)
+
+
+def pupil_of(stage: object, learner: Learner) -> Learner:
+    """What a stage trains: the learner itself, or the learner's model with what the stage needs beside it."""
+    if isinstance(stage, ReinforcementStage) and isinstance(learner, Trainee):
+        return ReinforcementTrainee(learner, stage.config.has_critic)
+    return learner
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:

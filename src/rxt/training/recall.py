@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from rxt.data.everyday import EverydayConfig
 from rxt.data.template import Template
 from rxt.evaluation.retention import measure_recall
 from rxt.evaluation.subject import Reactive
+from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config_base import RecallConfig
 from rxt.training.metrics import Metrics
-from rxt.training.trainee import Trainee
 
 BANDS = ((1, 4), (5, 16), (17, 64))
 """Distances that are reported together."""
+
+
+class Remembers(Protocol):
+    """Whatever has a Reactive Transformer in it."""
+
+    @property
+    def model(self) -> ReactiveTransformer: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class RecallProbe:
     def keep(self) -> Literal["best", "last"]:
         return self.config.keep
 
-    def measure(self, trainee: Trainee) -> Metrics:
+    def measure(self, trainee: Remembers) -> Metrics:
         """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions together."""
         asked = self.config
         subject = Reactive(trainee.model, self.template)

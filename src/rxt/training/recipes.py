@@ -22,6 +22,7 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
+from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 
 
 def recipe_names() -> list[str]:
@@ -90,6 +91,28 @@ def phrasings() -> RunConfig:
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
         validate_every=200,
         checkpoint_every=200,
+    )
+
+
+def mrl() -> RunConfig:
+    """Memory reinforcement of a model that remembers already, on generated conversations: episodes grow from 8 to 16 turns."""
+    base = pocket()
+    optim = OptimConfig(learning_rate=3e-4, warmup=10, final_share=0.1, weight_decay=0.0)
+    return replace(
+        base,
+        name="mrl",
+        further=True,
+        memory_aware=replace(base.memory_aware, phases=(Phase(steps=0, turns=2, batch_size=8),)),
+        reinforcement=ReinforcementConfig(
+            phases=(
+                EpisodePhase(steps=100, turns=8, batch_size=32),
+                EpisodePhase(steps=300, turns=16, batch_size=16),
+                EpisodePhase(steps=200, turns=16, batch_size=16, strategy="long-range"),
+            ),
+            optim=optim,
+            reward="recall",
+        ),
+        checkpoint_every=50,
     )
 
 
@@ -231,6 +254,7 @@ _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha"
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "phrasings": phrasings,
+    "mrl": mrl,
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,

@@ -40,9 +40,7 @@ class EpisodePhase:
     def __post_init__(self) -> None:
         require_size(self.steps, self.batch_size)
         require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
-        require(
-            self.strategy != "single-step" or self.turns == 2, "phase.turns", f"must be 2 for single-step episodes, found {self.turns}"
-        )
+        require(self.strategy != "single-step" or self.turns == 2, "phase.turns", f"must be 2 for single-step episodes, found {self.turns}")
         require(bool(self.trains), "phase.trains", "names no part of the model")
         require(0 <= self.reset_rate <= 1, "phase.reset_rate", f"must lie in [0, 1], found {self.reset_rate}")
 
@@ -54,7 +52,7 @@ class GroupConfig:
     answers: int = 8
     """Drawn for every question; the first of them is the one that is memorized."""
     scale: bool = True
-    """Divide the advantages of a group by its standard deviation, as published; else the mean is taken off and no more (arXiv 2503.20783)."""
+    """Divide the advantages of a group by its standard deviation, as published; else the mean is taken off alone (arXiv 2503.20783)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

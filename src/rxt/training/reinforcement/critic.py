@@ -32,7 +32,8 @@ class Critic(nn.Module):
 
 def critic_rows(before: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]], pad: int) -> Rows:
     """What the critic reads: the saved interaction, then the query's prompt."""
-    return collate_rows([Encoded([*saved, *prompt], [False] * (len(saved) + len(prompt))) for saved, prompt in zip(before, prompts, strict=True)], pad)
+    texts = [[*saved, *prompt] for saved, prompt in zip(before, prompts, strict=True)]
+    return collate_rows([Encoded(ids, [False] * len(ids)) for ids in texts], pad)
 
 
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ TINY = 1e-6
 
 
 def clipped_policy_loss(new: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """PPO's −min(r·A, clip(r, 1 − ε, 1 + ε)·A) with r = p_new / p_old (arXiv 1707.06347, eq. 7): log-probabilities and advantages (M,) -> (M,)."""
+    """PPO's −min(r·A, clip(r, 1 − ε, 1 + ε)·A), r = p_new / p_old (arXiv 1707.06347, eq. 7), of log-probabilities and advantages (M,)."""
     ratio = (new - old).exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
@@ -32,10 +33,7 @@ def kl_to(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def memory_change_loss(memories: Sequence[Tensor]) -> Tensor:
     """IMPO's √(t+1)·MSE(memory_t, memory_{t−1}), a mean over the turns: memories (L, alive[t], S, D) before turn 0, 1, …"""
-    changes = [
-        (turn + 1) ** 0.5 * F.mse_loss(new, old[:, : new.shape[1]])
-        for turn, (old, new) in enumerate(zip(memories[:-1], memories[1:], strict=True))
-    ]
+    changes = [(turn + 1) ** 0.5 * F.mse_loss(new, old[:, : new.shape[1]]) for turn, (old, new) in enumerate(pairwise(memories))]
     return torch.stack(changes).mean() if changes else memories[0].new_zeros(())
 
 

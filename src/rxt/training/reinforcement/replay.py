@@ -6,7 +6,7 @@ All of it is tensors, so that a checkpoint can hold it and a resumed run learns 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rxt.data.everyday import Question, correct
 from rxt.errors import UserError
@@ -72,9 +72,7 @@ class RecallReward:
         return question is not None
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
-        return [
-            HIGHEST if each.question is not None and each.finished and correct(each.question, each.answer) else 0.0 for each in answers
-        ]
+        return [HIGHEST if each.question is not None and each.finished and correct(each.question, each.answer) else 0.0 for each in answers]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class FunctionReward:
     """A Python function: a list of (query, answer, reference, previous) in, as many numbers from 0 to 10 out."""
 
     name: str
-    function: Callable[[list[tuple[str, str, str, str]]], Sequence[float]]
+    function: Callable[..., Any]
 
     def judges(self, reference: str, question: Question | None) -> bool:
         return True
@@ -125,10 +123,12 @@ def rewards(reward: Reward, answers: Sequence[Answered]) -> list[float]:
     except UserError:
         raise
     except Exception as error:  # a function of somebody else's
-        raise UserError(f"reward {reward.name}: raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"reward {reward.name}: raised {problem}") from None
     if len(found) != len(answers):
         raise UserError(f"reward {reward.name}: gave {len(found)} numbers for {len(answers)} answers; one for each is needed")
     for value, each in zip(found, answers, strict=True):
         if not (math.isfinite(value) and 0 <= value <= HIGHEST):
-            raise UserError(f"reward {reward.name}: gave {value} for the answer {each.answer[:40]!r}; numbers from 0 to {HIGHEST:g} are needed")
+            wanted = f"numbers from 0 to {HIGHEST:g} are needed"
+            raise UserError(f"reward {reward.name}: gave {value} for the answer {each.answer[:40]!r}; {wanted}")
     return found

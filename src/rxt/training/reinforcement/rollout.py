@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -77,14 +78,9 @@ class Rollout:
         """Root mean square of what an interaction changed in the memory, a mean over all but the last of each episode."""
         changes = [
             (self.before[:, after] - self.before[:, before][:, : after.stop - after.start]).square().mean((0, 2, 3)).sqrt()
-            for before, after in _neighbours(self.said)
+            for before, after in pairwise(self.said.turns())
         ]
         return torch.cat(changes).mean() if changes else self.before.new_zeros(())
-
-
-def _neighbours(said: Conversations) -> Iterator[tuple[slice, slice]]:
-    turns = list(said.turns())
-    yield from zip(turns[:-1], turns[1:], strict=True)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, Self, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from rxt.training.config import OptimConfig
+from rxt.errors import UserError
+from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.metrics import Metrics
 from rxt.training.trainee import Learner
@@ -64,6 +65,10 @@ class Judge(Protocol[Pupil]):
         ...
 
 
+class Collapse(UserError):
+    """Nothing more can be learned from here; no weight has moved. A judged stage ends with its best weights."""
+
+
 class Stage(Protocol, Generic[Pupil, Batch]):
     """One stage of the curriculum. Everything is a function of the step, so a resumed stage needs nothing restored."""
 
@@ -100,4 +105,13 @@ class Stage(Protocol, Generic[Pupil, Batch]):
 
     def loss(self, trainee: Pupil, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
         """Which loss and which metrics. ``all_batches`` are the step's, for normalising over the whole update."""
+        ...
+
+
+@runtime_checkable
+class Collects(Protocol[Pupil]):
+    """A stage that makes its own data with the model as it is. What it collects lies in the trainee, so a checkpoint holds it."""
+
+    def collect(self, trainee: Pupil, step: int, generator: torch.Generator) -> None:
+        """Called before every update; whether there is something to collect is for the stage to know."""
         ...
