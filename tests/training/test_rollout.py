@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rxt.config import RxTConfig
 from rxt.errors import UserError
-from rxt.generation.generate import generate_scored
+from rxt.generation.scored import generate_scored
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.reinforcement.config import GroupConfig

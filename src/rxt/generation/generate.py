@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -80,45 +79,6 @@ def generate_tokens(
         yield tokens.masked_fill(tokens < 0, pad)
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """What was drawn for B prompts, and how likely each token was."""
-
-    tokens: Tensor
-    """(B, steps): the new tokens, [EOS] included; −1 after a row's end."""
-    log_probabilities: Tensor
-    """(B, steps): log p of each token under the temperature that it was drawn with; 0 after a row's end."""
-
-
-def generate_scored(
-    model: ReactiveTransformer,
-    ids: Tensor,
-    memory: Memory,
-    max_new_tokens: int,
-    temperature: float,
-    seed: int,
-    mask: Tensor | None = None,
-) -> Sampled:
-    """Draw continuations of prompts (B, T) out of the model's whole distribution, and keep each token's log-probability.
-
-    Without filters and penalties, so that what a trainer computes anew is the very distribution that was drawn from.
-    """
-    if temperature <= 0:
-        raise UserError(f"temperature must be above 0 where answers are drawn to learn from them, found {temperature}")
-    found: list[Tensor] = []
-
-    def hear(logits: Tensor, chosen: Tensor) -> None:
-        scores = (logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature).log_softmax(-1)
-        found.append(scores.gather(-1, chosen[:, None]).squeeze(-1))
-
-    sampling = Sampling(temperature=temperature, seed=seed)
-    steps = list(_steps(model, ids, memory, max_new_tokens, sampling, True, mask, False, LOOK_EVERY, None, hear))
-    if not steps:
-        raise UserError("there is no room for an answer: shorten the prompts, or let answers be one token long at least")
-    tokens = torch.stack(steps, dim=1)
-    return Sampled(tokens, torch.stack(found, dim=1).masked_fill(tokens < 0, 0.0))
-
-
 @torch.no_grad()
 def _steps(
     model: ReactiveTransformer,
@@ -131,12 +91,8 @@ def _steps(
     compiled: bool,
     look_every: int,
     memory_kv: list[KeyValue] | None,
-    hear: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[Tensor]:
-    """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1.
-
-    ``hear`` gets every step's logits (B, V) and what was chosen (B,), before the tokens are given out.
-    """
+    """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
     check_prompt(model, ids, memory, max_new_tokens, mask)
     decoder, tokens, (batch_size, prompt_length) = model.reader(), model.config.tokens, ids.shape
     limit = model.config.max_length
@@ -156,8 +112,6 @@ def _steps(
     for index in range(steps):
         ended = ended | (lengths >= limit)
         chosen = sample(logits, sampling, generator, seen).masked_fill(ended, tokens.pad)
-        if hear is not None:
-            hear(logits, chosen)
         yield chosen.masked_fill(ended, -1)
         if stop_at_eos:
             ended = ended | (chosen == tokens.eos)

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from rxt.data.collate import Conversations, Rows, collate_conversations, collate_rows
-from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Template
-from rxt.generation.generate import generate_scored
+from rxt.generation.scored import generate_scored
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.reinforcement.config import ReinforcementConfig
 from rxt.training.reinforcement.critic import critic_rows
 from rxt.training.reinforcement.episodes import Episode, Step
 from rxt.training.reinforcement.rewards import Answered, Reward, rewards
+from rxt.training.unroll import walked_memories
+
+MOST_TOGETHER = 1_024
+"""Answers that are drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,37 @@ class Played:
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """One question to the policy."""
+
+    step: Step
+    row: int
+    """Of the interaction among all that are memorized."""
+    saved: list[int]
+    """The interaction memorized before it."""
+    previous: str
+    """The same as text."""
+    prompt: list[int]
+
+
+@dataclass(frozen=True)
 class _Said:
     """One answer of the policy."""
 
-    prompt: list[int]
     tokens: list[int]
     log_probabilities: Tensor
     about: Answered
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What has happened in B episodes."""
+
+    said: Conversations
+    before: Tensor
+    left: Tensor
+    asked: list[_Asked]
+    answers: list[_Said]
 
 
 @torch.no_grad()
@@ -114,92 +141,118 @@ def play(
 ) -> Played:
     """Play B episodes together from the memories ``slots`` (L, B, S, D), longest first; rewards come at the end, all at once.
 
-    An interaction that the policy does not answer is memorized as the conversation has it. With ``teacher_forcing`` all are.
+    An interaction that the policy does not answer is memorized as the conversation has it. With ``teacher_forcing`` all are;
+    then the memories do not wait for answers, and all questions are answered together.
     """
+    acted = _at_once if teacher_forcing else _turn_by_turn
+    scene = acted(model, template, episodes, slots, config, seed)
+    pad, prompts = template.tokens.pad, [asked.prompt for asked in scene.asked for _ in range(config.answers)]
+    answered = [
+        Encoded([*prompt, *each.tokens], [False] * len(prompt) + [True] * len(each.tokens))
+        for prompt, each in zip(prompts, scene.answers, strict=True)
+    ]
+    rows = torch.tensor([asked.row for asked in scene.asked])
+    rollout = Rollout(
+        said=scene.said,
+        before=scene.before,
+        answers=collate_rows(answered, pad),
+        source=rows.repeat_interleave(config.answers),
+        log_probabilities=torch.cat([each.log_probabilities for each in scene.answers]),
+        rewards=torch.tensor(rewards(reward, [each.about for each in scene.answers])),
+        distance=torch.tensor([asked.step.distance for asked in scene.asked]).repeat_interleave(config.answers),
+        wanted=collate_rows([asked.step.reference for asked in scene.asked], pad),
+        wanted_source=rows,
+        context=critic_rows([asked.saved for asked in scene.asked], [asked.prompt for asked in scene.asked], pad),
+    )
+    return Played(rollout.to(slots.device), scene.left)
+
+
+def _turn_by_turn(
+    model: ReactiveTransformer, template: Template, episodes: Sequence[Episode], slots: Tensor, config: ReinforcementConfig, seed: int
+) -> _Scene:
+    """Ask, answer and memorize the answer, as a conversation goes."""
     memory, said, left = Memory(slots), [list[Encoded]() for _ in episodes], list[Tensor]()
-    previous = [Interaction("", "") for _ in episodes]
-    saved: list[list[int]] = [[] for _ in episodes]
+    texts = ["" for _ in episodes]  # of the interactions memorized last
     before: list[Tensor] = []
-    found: list[_Said] = []
-    source: list[int] = []
-    asked: list[tuple[Step, list[int], list[int]]] = []  # the step, what was saved before it, its prompt
+    asked: list[_Asked] = []
+    answers: list[_Said] = []
     row = 0
     for turn in range(len(episodes[0])):
         active = [episode for episode in episodes if len(episode) > turn]
         memory = memory.first(len(active))
         before.append(memory.slots)
         chosen = [index for index, episode in enumerate(active) if episode[turn].answered]
-        questions = [active[index][turn] for index in chosen]
-        prompts = [template.prompt_of(_interaction(step)) for step in questions]
-        asked += [(step, saved[index], prompt) for step, index, prompt in zip(questions, chosen, prompts, strict=True)]
-        about = [previous[index] for index in chosen]
-        answers = _answer(model, template, questions, prompts, about, memory.take(chosen), config, seed + turn) if chosen else []
-        found += answers
-        source += [row + index for index in chosen for _ in range(config.answers)]
-        own = {index: answers[at * config.answers] for at, index in enumerate(chosen)}
+        questions = [_question(template, active[index][turn], row + index, said[index], texts[index]) for index in chosen]
+        given = _answer(model, template, questions, memory.take(chosen), config, seed + turn) if chosen else []
+        own = {index: (question, given[at * config.answers]) for at, (index, question) in enumerate(zip(chosen, questions, strict=True))}
         for index, episode in enumerate(active):
             step = episode[turn]
-            memorized, text = step.reference, step.interaction
-            if index in own and not teacher_forcing:
-                given = own[index]
-                ids = template.complete(given.prompt, given.tokens)
-                memorized = Encoded(ids, [False] * len(ids))
-                text = replace(_interaction(step), answer=given.about.answer, think=None, tool_call=None)
+            memorized, texts[index] = step.reference, _text(step)
+            if index in own:
+                question, first = own[index]
+                ids = template.complete(question.prompt, first.tokens)
+                memorized, texts[index] = Encoded(ids, [False] * len(ids)), f"{first.about.query} {first.about.answer}".strip()
             said[index].append(memorized)
-            saved[index] = memorized.ids
-            previous[index] = text or Interaction("", "")
         rows = collate_rows([said[index][turn] for index in range(len(active))], template.tokens.pad).to(slots.device)
         memory = model.memorize(memory, rows.ids, rows.mask)
-        row += len(active)
         staying = sum(len(episode) > turn + 1 for episode in active)
-        left = [*(memory.slots[:, index : index + 1] for index in range(staying, len(active))), *left]
-    pad = template.tokens.pad
-    answered = [Encoded([*each.prompt, *each.tokens], [False] * len(each.prompt) + [True] * len(each.tokens)) for each in found]
-    wanted = [step.reference for step, _, _ in asked]
-    rollout = Rollout(
-        said=collate_conversations(said, pad),
-        before=torch.cat(before, dim=1),
-        answers=collate_rows(answered, pad),
-        source=torch.tensor(source),
-        log_probabilities=torch.cat([each.log_probabilities for each in found]),
-        rewards=torch.tensor(rewards(reward, [each.about for each in found])),
-        distance=torch.tensor([step.distance for step, _, _ in asked]).repeat_interleave(config.answers),
-        wanted=collate_rows(wanted, pad),
-        wanted_source=torch.tensor(source[:: config.answers]),
-        context=critic_rows([before for _, before, _ in asked], [prompt for _, _, prompt in asked], pad),
-    )
-    return Played(rollout.to(slots.device), torch.cat(left, dim=1))
+        left.insert(0, memory.slots[:, staying:])
+        asked, answers, row = asked + questions, answers + given, row + len(active)
+    return _Scene(collate_conversations(said, template.tokens.pad), torch.cat(before, dim=1), torch.cat(left, dim=1), asked, answers)
+
+
+def _at_once(
+    model: ReactiveTransformer, template: Template, episodes: Sequence[Episode], slots: Tensor, config: ReinforcementConfig, seed: int
+) -> _Scene:
+    """Memorize what the conversations say, then answer all questions, each out of its own turn's memory."""
+    said = collate_conversations([[step.reference for step in episode] for episode in episodes], template.tokens.pad).to(slots.device)
+    memories = walked_memories(model, said, slots)
+    asked: list[_Asked] = []
+    left: list[Tensor] = []
+    for turn, rows in enumerate(said.turns()):
+        active = [episode for episode in episodes if len(episode) > turn]
+        for index, episode in enumerate(active):
+            if episode[turn].answered:
+                heard = [step.reference for step in episode[:turn]]
+                asked.append(_question(template, episode[turn], rows.start + index, heard, _text(episode[turn - 1])))
+        staying = sum(len(episode) > turn + 1 for episode in active)
+        if staying < len(active):
+            ended = said.rows[slice(rows.start + staying, rows.stop)]
+            left.insert(0, model.memorize(Memory(memories[turn][:, staying:]), ended.ids, ended.mask).slots)
+    before = torch.cat(memories, dim=1)
+    answers: list[_Said] = []
+    together = max(1, MOST_TOGETHER // config.answers)
+    for start in range(0, len(asked), together):
+        part = asked[start : start + together]
+        memory = Memory(before[:, [question.row for question in part]])
+        answers += _answer(model, template, part, memory, config, seed + start)
+    return _Scene(said, before, torch.cat(left, dim=1), asked, answers)
+
+
+def _question(template: Template, step: Step, row: int, said: Sequence[Encoded], previous: str) -> _Asked:
+    assert step.interaction is not None  # a system prompt is never answered
+    return _Asked(step, row, said[-1].ids if said else [], previous, template.prompt_of(step.interaction))
 
 
 def _answer(
-    model: ReactiveTransformer,
-    template: Template,
-    questions: Sequence[Step],
-    prompts: Sequence[list[int]],
-    previous: Sequence[Interaction],
-    memory: Memory,
-    config: ReinforcementConfig,
-    seed: int,
+    model: ReactiveTransformer, template: Template, questions: Sequence[_Asked], memory: Memory, config: ReinforcementConfig, seed: int
 ) -> list[_Said]:
-    """The answers to the questions of one turn, ``config.answers`` to each."""
-    repeated = [index for index in range(len(prompts)) for _ in range(config.answers)]
-    rows = collate_rows([Encoded(prompts[index], [False] * len(prompts[index])) for index in repeated], template.tokens.pad)
-    rows = rows.to(memory.slots.device)
+    """The answers to questions out of the memories before them, ``config.answers`` to each."""
+    repeated = [index for index in range(len(questions)) for _ in range(config.answers)]
+    prompts = [Encoded(questions[index].prompt, [False] * len(questions[index].prompt)) for index in repeated]
+    rows = collate_rows(prompts, template.tokens.pad).to(memory.slots.device)
     sampled = generate_scored(model, rows.ids, memory.take(repeated), config.longest_answer, config.temperature, seed, rows.mask)
     lengths = (sampled.tokens >= 0).sum(1).tolist()
     found: list[_Said] = []
     for index, length, tokens, log_p in zip(repeated, lengths, sampled.tokens.tolist(), sampled.log_probabilities, strict=True):
-        reply, step = template.parse(tokens[:length]), questions[index]
-        asked, before = _interaction(step), previous[index]
-        about = Answered(asked.query, reply.answer, asked.answer, _text(before), step.question, reply.finished)
-        found.append(_Said(prompts[index], tokens[:length], log_p[:length], about))
+        reply, question = template.parse(tokens[:length]), questions[index]
+        interaction, known = question.step.interaction, question.step.question
+        assert interaction is not None
+        about = Answered(interaction.query, reply.answer, interaction.answer, question.previous, known, reply.finished)
+        found.append(_Said(tokens[:length], log_p[:length], about))
     return found
 
 
-def _interaction(step: Step) -> Interaction:
-    assert step.interaction is not None  # a system prompt is never answered
-    return step.interaction
-
-
-def _text(interaction: Interaction) -> str:
-    return f"{interaction.query} {interaction.answer}".strip()
+def _text(step: Step) -> str:
+    """What is said in an interaction; a system prompt is no interaction."""
+    return "" if step.interaction is None else f"{step.interaction.query} {step.interaction.answer}".strip()
