@@ -75,7 +75,7 @@ def _of_files(corpus: Corpus, phase: EpisodePhase, split: Split, index: int, cou
     if phase.turns == 2:
         return first
     between = corpus.from_files(split, index, count, phase.turns - 2)
-    # the next episode's conversation lies between, so that the topic is another one
+    # drawn apart: of many conversations it is seldom the same one that lies between
     return [long_range(each, between[(number + 1) % count]) for number, each in enumerate(first)]
 
 
