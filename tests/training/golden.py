@@ -15,8 +15,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 import reinforcing
+import torch
 from micro import RUN, stages, trainee
 
 from rxt.training.config import MemoryAwareConfig, Phase
