@@ -22,6 +22,7 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
+from rxt.training.preference.config import PreferenceConfig
 
 
 def recipe_names() -> list[str]:
@@ -90,6 +91,30 @@ def phrasings() -> RunConfig:
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
         validate_every=200,
         checkpoint_every=200,
+    )
+
+
+def dmpo() -> RunConfig:
+    """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
+
+    β is far above the usual 0.1, because log-probabilities are means over an answer's tokens, of which the value is a few.
+    """
+    base = pocket()
+    return replace(
+        base,
+        name="dmpo",
+        further=True,
+        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
+        preference=PreferenceConfig(
+            steps=600,
+            turns=16,
+            batch_size=6,
+            beta=2.0,
+            accepted_weight=0.2,
+            optim=replace(base.memory_aware.optim, learning_rate=3e-4, gate_rate=0.1),
+        ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        checkpoint_every=50,
     )
 
 
@@ -231,6 +256,7 @@ _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha"
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "phrasings": phrasings,
+    "dmpo": dmpo,
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,
