@@ -65,6 +65,11 @@ class Conversations:
         """B: conversations in the batch."""
         return self.alive[0]
 
+    @property
+    def changes(self) -> int:
+        """Interactions that a later turn can remember: all but the last of each conversation."""
+        return len(self.rows) - self.size
+
     def to(self, device: torch.device) -> Conversations:
         """The same conversations on a device."""
         return Conversations(self.rows.to(device), self.alive)

@@ -71,6 +71,7 @@ class PreferenceStage:
         all_pairs = sum(part.pairs for part in all_batches)
         all_neutral = max(1, sum(part.neutral for part in all_batches))
         share = batch.answers.tokens / sum(part.answers.tokens for part in all_batches)
+        changes = batch.accepted.changes / max(1, sum(part.accepted.changes for part in all_batches))
         loss = (preference_loss(margin, config.beta, config.label_smoothing) - config.accepted_weight * accepted).sum() / all_pairs
         loss = loss + config.anchor_weight * anchor_loss(neutral, reference_neutral).sum() / all_neutral
         loss = loss + BALANCE_WEIGHT * share * policy.answers.balance
@@ -81,6 +82,6 @@ class PreferenceStage:
             "accepted": accepted.detach().sum() / all_pairs,
             "accepted_change": (accepted.detach() - reference_accepted).sum() / all_pairs,
             "rejected_change": (rejected.detach() - reference_rejected).sum() / all_pairs,
-            "memory_change": policy.memory_change * share,
+            "memory_change": policy.memory_change * changes,
         }
         return StageLoss(loss, metrics, batch.accepted.rows.tokens)
