@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import reinforcing
 import torch
-from micro import RUN, stages, trainee
+from micro import PREFERENCE, RUN, preference_stage, stages, trainee
 
 from rxt.training.config import MemoryAwareConfig, Phase
 from rxt.training.loop import update
@@ -28,7 +29,7 @@ FILE = Path(__file__).with_name("golden.json")
 STEPS = 50
 PINNED = (1, 2, 10, 20, 30, 40, 50)
 """The steps whose losses are compared."""
-NAMES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware")
+NAMES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware", "5-preference")
 ALGORITHMS: tuple[Algorithm, ...] = ("group", "ppo", "impo")
 """Of stage 5."""
 MEMORY_AWARE = MemoryAwareConfig(
@@ -52,8 +53,11 @@ def trajectory(name: str, checkpointing: bool = False) -> list[float]:
     """The losses of a stage's first fifty steps, each stage from the same fresh weights."""
     torch.set_num_threads(1)
     run = replace(GOLDEN, memory_aware=replace(MEMORY_AWARE, checkpointing=checkpointing))
-    stage = stages(run)[NAMES.index(name)]
-    subject = trainee()
+    with tempfile.TemporaryDirectory() as folder:
+        preference = preference_stage(Path(folder), replace(PREFERENCE, steps=STEPS))
+        stage = [*stages(run), preference][NAMES.index(name)]
+        subject = trainee()
+        preference.reference.of(subject)
     optimizer = make_optimizer(subject, stage.optim)
     return [float(sum(loss.loss for loss in update(stage, subject, optimizer, run.seed, step))) for step in range(STEPS)]
 

@@ -44,7 +44,8 @@ def test_long_range_episodes_return_to_their_first_interaction() -> None:
 
 
 def test_multi_step_and_single_step_episodes_are_conversations() -> None:
-    for strategy, turns in (("multi-step", 6), ("single-step", 2)):
+    cases: list[tuple[Strategy, int]] = [("multi-step", 6), ("single-step", 2)]
+    for strategy, turns in cases:
         found = episodes_of(corpus(), template(), CONFIG, phase(strategy, turns), RecallReward(), "train", 3)
         assert [len(episode) for episode in found] == [turns] * 4
         assert all(episode[-1].answered for episode in found)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from rxt.cli.main import main
 from rxt.data.everyday import Question
 from rxt.errors import UserError
+from rxt.model.reactive import ReactiveTransformer
 from rxt.training import loop
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
@@ -216,9 +217,9 @@ def test_the_reference_stays_and_a_second_update_leaves_the_sampler() -> None:
     assert float(third["kl"]) > 1e-6, "the reference is still the model that it began with"
 
 
-def silent(subject: Learner) -> None:
+def silent(model: ReactiveTransformer) -> None:
     """From now on the policy ends every answer at once."""
-    decoder = subject.model.decoder  # type: ignore[attr-defined]
+    decoder = model.decoder
     with torch.no_grad():
         decoder.head.weight.zero_()
         decoder.head.bias.zero_()
@@ -227,7 +228,7 @@ def silent(subject: Learner) -> None:
 
 def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:
     base = trainee()
-    silent(base)
+    silent(base.model)
     folder = tmp_path / "silent"
     base.model.save_pretrained(folder)
     template().tokenizer.save(folder / "tokenizer.json")
@@ -247,7 +248,7 @@ def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, m
 
     def update(stage: Stage, pupil: Learner, optimizer: Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
         if step == 3:
-            silent(pupil)
+            silent(subject.model)
         return original(stage, pupil, optimizer, seed, step, team)
 
     monkeypatch.setattr(loop, "update", update)
@@ -261,7 +262,7 @@ def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, m
 
 def test_collapse_is_told_from_a_bad_start() -> None:
     subject = learner()
-    silent(subject)
+    silent(subject.model)
     with pytest.raises(UserError, match="start from a model that answers") as caught:
         stage().collect(subject, 0, torch.Generator())
     assert not isinstance(caught.value, Collapse)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal, TypeVar
 
 from rxt.data.everyday import EverydayConfig, generate
-from rxt.data.records import Conversation, Interaction, Records, read_conversations
+from rxt.data.records import Conversation, Interaction, Records, read_as_conversations
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -40,7 +40,7 @@ class Corpus:
     @classmethod
     def load(cls, config: DataConfig, seed: int) -> Corpus:
         """Read the files; where none is set apart for validation, hold out one conversation in 50 of the others."""
-        read = {source: read_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
+        read = {source: read_as_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
         train = [conversation for source in config.files for conversation in read[source]]
         held = [conversation for source in config.validation_files for conversation in read[source]]
         if train and not held:

@@ -41,6 +41,10 @@ from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.preference.corpus import PreferenceCorpus
+from rxt.training.preference.reference import Reference
+from rxt.training.preference.stage import NAME as PREFERENCE
+from rxt.training.preference.stage import PreferenceStage
 from rxt.training.recall import RecallProbe
 from rxt.training.reinforcement.rewards import reward_of
 from rxt.training.reinforcement.trainee import ReinforcementTrainee
@@ -80,6 +84,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     if team.leads:
         check_claim(out, run)
     corpus = load_corpus(run.data, run.seed)
+    preferences = None if run.preference is None else PreferenceCorpus.load(run.data, run.preference.rejected, run.seed)
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
     if not team.leads:
@@ -89,12 +94,19 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     cut = corpus.count_cut(template)
     if cut:
         say(console, f"warning: {cut} interactions are longer than {template.max_length} tokens and are cut", "yellow")
+    if preferences is not None:
+        preferences, alike = preferences.differing(template)
+        if alike:
+            say(console, f"warning: {alike} pairs are alike in the model's tokens and are only memorized", "yellow")
     if team.leads:
         claim(out, run, tokenizer)
         team.wait()
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)
-    work = reactive_work(run, corpus, template) if run.baseline is None else baseline_work(run, run.baseline, corpus, template)
+    if run.baseline is not None:
+        work = baseline_work(run, run.baseline, corpus, template)
+    else:
+        work = reactive_work(run, corpus, preferences, template, out)
     trainee = work.learner.to(device)
     parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
@@ -126,7 +138,7 @@ class Work:
     save: Callable[[Path, Ends], None]
 
 
-def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
+def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path) -> Work:
     """A Reactive Transformer by its whole curriculum."""
     trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
 
@@ -144,6 +156,9 @@ def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
         config = run.reinforcement
         judge = RecallProbe.of_mix(config.recall, template, run.data.everyday, run.seed)
         stages.append(ReinforcementStage(corpus, template, config, reward_of(config.reward), judge))
+    if run.preference is not None and preferences is not None:
+        judge = RecallProbe.of_mix(run.preference.recall, template, run.data.everyday, run.seed)
+        stages.append(PreferenceStage(preferences, template, run.preference, Reference(out / PREFERENCE / "reference"), judge))
     return Work(trainee, stages, save)
 
 

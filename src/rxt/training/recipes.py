@@ -22,6 +22,7 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
+from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 
 
@@ -95,23 +96,47 @@ def phrasings() -> RunConfig:
 
 
 def mrl() -> RunConfig:
-    """Memory reinforcement of a model that remembers already, on generated conversations: episodes grow from 8 to 16 turns."""
+    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of 16 turns.
+
+    Gates learn slowly: with the others' rate what was told long ago is soon lost.
+    """
     base = pocket()
-    optim = OptimConfig(learning_rate=3e-4, warmup=10, final_share=0.1, weight_decay=0.0)
     return replace(
         base,
         name="mrl",
         further=True,
-        memory_aware=replace(base.memory_aware, phases=(Phase(steps=0, turns=2, batch_size=8),)),
+        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         reinforcement=ReinforcementConfig(
-            phases=(
-                EpisodePhase(steps=100, turns=8, batch_size=32),
-                EpisodePhase(steps=300, turns=16, batch_size=16),
-                EpisodePhase(steps=200, turns=16, batch_size=16, strategy="long-range"),
-            ),
-            optim=optim,
+            phases=(EpisodePhase(steps=600, turns=16, batch_size=16, teacher_forcing=True),),
+            optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1),
             reward="recall",
+            epochs=2,
         ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        checkpoint_every=50,
+    )
+
+
+def dmpo() -> RunConfig:
+    """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
+
+    β is far above the usual 0.1, because log-probabilities are means over an answer's tokens, of which the value is a few.
+    """
+    base = pocket()
+    return replace(
+        base,
+        name="dmpo",
+        further=True,
+        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
+        preference=PreferenceConfig(
+            steps=600,
+            turns=16,
+            batch_size=6,
+            beta=2.0,
+            accepted_weight=0.2,
+            optim=replace(base.memory_aware.optim, learning_rate=3e-4, gate_rate=0.1),
+        ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
         checkpoint_every=50,
     )
 
@@ -255,6 +280,7 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "phrasings": phrasings,
     "mrl": mrl,
+    "dmpo": dmpo,
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,

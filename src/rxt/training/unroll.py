@@ -47,20 +47,17 @@ def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: T
     return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
 
 
-def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
-    """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
-    return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
-
-
-def walked_memories(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> list[Tensor]:
-    """The memories alone, computed as :func:`conversation_scores` does it: what each turn's decoder sees, (L, alive[t], S, D)."""
-    update = encode_and_write(model, batch) if model.encoder.reads_memory else read_and_write(model, batch)
+def conversation_memories(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> list[Tensor]:
+    """What each turn's decoder sees, computed as :func:`conversation_scores` does it; for decoding other answers than those given."""
+    walks = model.encoder.reads_memory or model.memory_attention.config.norm.kind == "ema-rms"
+    update = encode_and_write(model, batch) if walks else read_and_write(model, batch)
     return memories_before(update, batch, slots, window)
 
 
 def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
-    """The update that has read the interactions of all turns beforehand, for encoders that do not read memory."""
-    remembered = batch.rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
+    """The update after which nothing has to be read: all interactions have been encoded together. For encoders that read no memory."""
+    rows = batch.rows
+    remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
     source, turns = read_by_length(model, remembered), list(batch.turns())
 
     def update(slots: Tensor, turn: int) -> Tensor:
@@ -68,6 +65,11 @@ def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
         return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
 
     return update
+
+
+def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+    """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
+    return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
 
 
 def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
+from rxt.data.everyday.preferences import RejectedMix
 from rxt.training.config_base import OptimConfig, Part, RecallConfig, require, require_size
 
 
@@ -31,6 +32,8 @@ class PreferenceConfig:
     """λ: of |log π − log π_ref| of the neutral answers, where there are some."""
     accepted_weight: float = 0.0
     """Of the accepted answers' −log π, a mean over their tokens: preferences alone may make both answers less likely."""
+    rejected: RejectedMix = field(default_factory=RejectedMix)
+    """What is wrong with the rejected answers of generated conversations."""
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     recall: RecallConfig = field(default_factory=RecallConfig)

@@ -12,7 +12,7 @@ from rxt.data.collate import Rows
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import at_least_float32
 from rxt.training.reinforcement.rollout import Rollout
-from rxt.training.unroll import LENGTH_GROUPS, walked_memories
+from rxt.training.unroll import LENGTH_GROUPS, conversation_memories
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TokenScores:
 
 def walk(model: ReactiveTransformer, rollout: Rollout, window: int | None = None) -> list[Tensor]:
     """The memories before each turn (L, alive[t], S, D), computed anew from the initial ones with their gradient."""
-    return walked_memories(model, rollout.said, rollout.initial, window)
+    return conversation_memories(model, rollout.said, rollout.initial, window)
 
 
 def token_scores(model: ReactiveTransformer, rows: Rows, source: Tensor, memories: list[Tensor], temperature: float = 1.0) -> TokenScores:

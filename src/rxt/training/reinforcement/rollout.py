@@ -18,7 +18,7 @@ from rxt.training.reinforcement.config import ReinforcementConfig
 from rxt.training.reinforcement.critic import critic_rows
 from rxt.training.reinforcement.episodes import Episode, Step
 from rxt.training.reinforcement.rewards import Answered, Reward, rewards
-from rxt.training.unroll import walked_memories
+from rxt.training.unroll import conversation_memories
 
 MOST_TOGETHER = 1_024
 """Answers that are drawn at once."""
@@ -206,7 +206,7 @@ def _at_once(
 ) -> _Scene:
     """Memorize what the conversations say, then answer all questions, each out of its own turn's memory."""
     said = collate_conversations([[step.reference for step in episode] for episode in episodes], template.tokens.pad).to(slots.device)
-    memories = walked_memories(model, said, slots)
+    memories = conversation_memories(model, said, slots)
     asked: list[_Asked] = []
     left: list[Tensor] = []
     for turn, rows in enumerate(said.turns()):
