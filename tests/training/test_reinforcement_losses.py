@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import assert_same_gradients, gradients
+from micro import MOE_MODEL, assert_same_gradients, gradients
 from reinforcing import CONFIG, learner, played
 from torch import Tensor
 
@@ -234,3 +234,15 @@ def test_micro_batches_add_up_to_the_update() -> None:
         torch.testing.assert_close(losses[0].metrics[name] + losses[1].metrics[name], expected)
     reward = torch.cat([rollout.rewards for rollout in rollouts]).mean()
     assert float(losses[0].metrics["reward"] + losses[1].metrics["reward"]) == pytest.approx(float(reward))
+
+
+def test_experts_are_balanced() -> None:
+    """The balance of all tokens read, whatever groups of like length they are computed in."""
+    subject = learner(CONFIG, MOE_MODEL, double=True)
+    experience = experiences([played(subject, CONFIG).rollout], subject.reference, None, CONFIG)[0]
+    subject.train()
+    rollout = experience.rollout
+    scores = token_scores(subject.model, rollout.answers, rollout.source, walk(subject.model, rollout))
+    assert scores.balance > 0.5
+    loss = reinforcement_loss(subject, experience, (experience,), replace(CONFIG, weights=LossWeights(entropy=0.0, reference=0.0)))
+    torch.testing.assert_close(loss.loss, loss.metrics["policy"] + 0.01 * scores.balance)

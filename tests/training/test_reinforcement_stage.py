@@ -14,7 +14,7 @@ import torch
 from micro import quiet, template, trainee
 from reinforcing import CONFIG, PHASE, REINFORCED, Letters, learner, stage
 from rich.progress import Progress
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rxt.cli.main import main
 from rxt.data.everyday import Question
@@ -279,6 +279,35 @@ def test_a_reward_that_fails_later_keeps_the_last_checkpoint(tmp_path: Path, mon
         train(run_of(replace(CONFIG, reward="mine:f")), out, quiet())
     assert (out / NAME / "step-000004" / "state.json").exists()
     assert not (out / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("tokenizer.json", "tokenizer.json"),
+        ("model.safetensors", "model.safetensors"),
+        ("memory_attention", "missing"),
+        ("decoder", "config.json"),
+    ],
+)
+def test_a_start_without_a_part_is_one_line(lost: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "start", tmp_path / "run"
+    trainee().model.save_pretrained(folder)
+    template().tokenizer.save(folder / "tokenizer.json")
+    if lost == "memory_attention":  # its weights
+        tensors = load_file(folder / "model.safetensors")
+        save_file({name: tensor for name, tensor in tensors.items() if lost not in name}, folder / "model.safetensors")
+    elif lost == "decoder":  # its configuration
+        config = json.loads((folder / "config.json").read_text())
+        del config[lost]
+        (folder / "config.json").write_text(json.dumps(config))
+    else:
+        (folder / lost).unlink()
+    assert main(["train", "mrl", "--from", str(folder), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (out / NAME).exists()
 
 
 def test_the_recipe_needs_a_start(capsys: pytest.CaptureFixture[str]) -> None:

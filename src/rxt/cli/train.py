@@ -22,7 +22,7 @@ class TrainOptions:
 
     recipe: tyro.conf.Positional[str]
     """pocket, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha,
-    rxt-beta. With --from a trained model: phrasings (other words for the same facts) or dmpo (preferences)."""
+    rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo (preferences)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()

@@ -23,6 +23,8 @@ class TokenScores:
     """(M,), in the order of the targets."""
     entropy: Tensor
     """(M,) of the distribution that each was drawn from, in nats."""
+    balance: Tensor
+    """Load-balancing loss of the decoder's experts, a mean over all tokens read."""
 
 
 def walk(model: ReactiveTransformer, rollout: Rollout, window: int | None = None) -> list[Tensor]:
@@ -36,12 +38,15 @@ def token_scores(model: ReactiveTransformer, rows: Rows, source: Tensor, memorie
     groups = rows.by_length(LENGTH_GROUPS)
     parts = [_scores(model, rows[group], before[:, source[group]], rows.ids.shape[1], temperature) for group in groups]
     back, targets = torch.cat(groups).argsort(), rows.targets[:, 1:]
-    log_p, entropy = (torch.cat(list(padded))[back][targets] for padded in zip(*parts, strict=True))
-    return TokenScores(log_p, entropy)
+    log_p, entropy = (torch.cat([part[kind] for part in parts])[back][targets] for kind in (0, 1))
+    balance = (
+        torch.stack([part[2] * int(rows.mask[group].sum()) for part, group in zip(parts, groups, strict=True)]).sum() / rows.mask.sum()
+    )
+    return TokenScores(log_p, entropy, balance)
 
 
-def _scores(model: ReactiveTransformer, rows: Rows, slots: Tensor, longest: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (n, longest − 1), zeros where no target is."""
+def _scores(model: ReactiveTransformer, rows: Rows, slots: Tensor, longest: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities and entropies (n, longest − 1), zeros where no target is, and the balance."""
     targets = rows.targets[:, 1:]
     hidden = model.decoder.hidden(rows.ids, slots, rows.mask)
     scores = (at_least_float32(model.decoder.head(hidden.states[:, :-1][targets])) / temperature).log_softmax(-1)  # (m, V)
@@ -52,4 +57,4 @@ def _scores(model: ReactiveTransformer, rows: Rows, slots: Tensor, longest: int,
         room = values.new_zeros(targets.shape).masked_scatter(targets, values)
         return F.pad(room, (0, longest - 1 - room.shape[1]))
 
-    return padded(chosen), padded(entropy)
+    return padded(chosen), padded(entropy), hidden.balance

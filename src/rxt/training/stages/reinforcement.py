@@ -29,6 +29,7 @@ from rxt.training.reinforcement.rewards import Reward
 from rxt.training.reinforcement.rollout import Rollout, play
 from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Collapse, StageLoss
+from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import conversation_loss
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
 from rxt.training.unroll import conversation_scores
@@ -172,7 +173,7 @@ def reinforcement_loss(trainee: ReinforcementTrainee, experience: Experience, wh
         "step_kl": kl_to(old, new).sum() / tokens,
         "memory_price": memory_change_loss(memories) * share,
     }
-    loss = terms["policy"] - weights.entropy * terms["entropy"] + weights.reference * terms["kl"]
+    loss = terms["policy"] - weights.entropy * terms["entropy"] + weights.reference * terms["kl"] + BALANCE_WEIGHT * share * scores.balance
     if impo:
         loss = loss + weights.step * terms["step_kl"] + weights.memory * terms["memory_price"]
     if trainee.critic is not None:
