@@ -17,9 +17,7 @@ from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
 from rxt.training.stages.base import Batch, Collapse, Collects, Pupil, Stage, StageLoss
-from rxt.training.team import Team
-
-ALONE = Team()
+from rxt.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def update(stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, see
     optimizer.zero_grad()
     if isinstance(stage, Collects):
         with autocast(trainee.device):
-            stage.collect(trainee, step, step_generator(seed, stage.name, "collect", step, 0))
+            stage.collect(trainee, step, step_generator(seed, stage.name, "collect", step, 0), team)
     batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []
     for index, batch in team.share(batches):

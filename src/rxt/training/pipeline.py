@@ -112,7 +112,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt, team)
         for stage in work.stages:
-            if stage.optim.accumulate < team.size:
+            if stage.steps and stage.optim.accumulate < team.size:
                 raise UserError(f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage")
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
             if team.leads:

@@ -40,7 +40,7 @@ Episode = Sequence[Step]
 def episodes_of(
     corpus: Corpus, template: Template, config: ReinforcementConfig, phase: EpisodePhase, reward: Reward, split: Split, index: int
 ) -> list[Episode]:
-    """Batch number ``index`` of a phase, longest episodes first.
+    """Batch number ``index`` of a phase, longest episodes first. An episode that asks nothing gives its place to another one.
 
     Raises:
         UserError: no interaction of the batch can be answered and rewarded.
@@ -53,12 +53,14 @@ def episodes_of(
     ]
     pairs += [(each, None) for each in _of_files(corpus, phase, split, index, phase.batch_size - generated)]
     found = [_episode(conversation, questions, template, config, reward) for conversation, questions in pairs]
-    if not any(step.answered for episode in found for step in episode):
+    asking = [episode for episode in found if any(step.answered for step in episode)]
+    if not asking:
         raise UserError(
             f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge after "
             f"{config.warm_up} interactions; give conversations with references, or another reward"
         )
-    return sorted(found, key=len, reverse=True)
+    filled = (asking[number % len(asking)] for number in range(len(found)))
+    return sorted(filled, key=len, reverse=True)
 
 
 def _everyday(split: Split, phase: EpisodePhase, seed: int, index: int, mix: EverydayConfig) -> EverydayConversation:

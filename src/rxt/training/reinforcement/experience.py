@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,22 +29,33 @@ class Experience:
     returns: Tensor
     """(N,): what the critic is to learn, in units of the highest reward; zeros without a critic."""
 
+    def to(self, device: torch.device) -> Experience:
+        """The same on a device."""
+        return Experience(self.rollout.to(device), self.reference.to(device), self.advantages.to(device), self.returns.to(device))
 
-@torch.no_grad()
+
 def experiences(
     rollouts: Sequence[Rollout], reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig
 ) -> list[Experience]:
-    """The experiences of the rollouts of one update; advantages are normalised over all of them together."""
-    guessed = [values_of(critic, rollout) if critic is not None else torch.zeros_like(rollout.rewards) for rollout in rollouts]
-    judged = [advantages_and_returns(rollout, values, config) for rollout, values in zip(rollouts, guessed, strict=True)]
-    advantages = torch.cat([advantage for advantage, _ in judged])
-    if config.has_critic:
-        advantages = normalised(advantages)
-    parts = advantages.split([len(rollout.rewards) for rollout in rollouts])
-    return [
-        Experience(rollout, reference_log_probabilities(reference, rollout, config), part.clone(), returns)
-        for rollout, part, (_, returns) in zip(rollouts, parts, judged, strict=True)
-    ]
+    """The experiences of the rollouts of one update."""
+    return weighed_together([experience_of(rollout, reference, critic, config) for rollout in rollouts], config)
+
+
+@torch.no_grad()
+def experience_of(rollout: Rollout, reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig) -> Experience:
+    """A rollout judged by itself."""
+    values = values_of(critic, rollout) if critic is not None else torch.zeros_like(rollout.rewards)
+    advantages, returns = advantages_and_returns(rollout, values, config)
+    return Experience(rollout, reference_log_probabilities(reference, rollout, config), advantages, returns)
+
+
+def weighed_together(parts: Sequence[Experience], config: ReinforcementConfig) -> list[Experience]:
+    """Advantages over a critic are normalised over all answers of an update; those of groups are each group's own."""
+    if not config.has_critic:
+        return list(parts)
+    advantages = normalised(torch.cat([part.advantages for part in parts]))
+    split = advantages.split([len(part.advantages) for part in parts])
+    return [replace(part, advantages=advantage.clone()) for part, advantage in zip(parts, split, strict=True)]
 
 
 def values_of(critic: Critic, rollout: Rollout) -> Tensor:

@@ -12,6 +12,7 @@ from rxt.errors import UserError
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.metrics import Metrics
+from rxt.training.team import ALONE, Team
 from rxt.training.trainee import Learner
 
 
@@ -112,6 +113,6 @@ class Stage(Protocol, Generic[Pupil, Batch]):
 class Collects(Protocol[Pupil]):
     """A stage that makes its own data with the model as it is. What it collects lies in the trainee, so a checkpoint holds it."""
 
-    def collect(self, trainee: Pupil, step: int, generator: torch.Generator) -> None:
-        """Called before every update; whether there is something to collect is for the stage to know."""
+    def collect(self, trainee: Pupil, step: int, generator: torch.Generator, team: Team = ALONE) -> None:
+        """Called before every update; whether there is something to collect is for the stage to know. All of a team collect the same."""
         ...

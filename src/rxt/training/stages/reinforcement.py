@@ -6,6 +6,7 @@ remembered and earned lies in the trainee as data, and the updates that follow l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,19 +20,20 @@ from rxt.training.corpus import Corpus, Split
 from rxt.training.recall import RecallProbe
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 from rxt.training.reinforcement.critic import value_loss
-from rxt.training.reinforcement.episodes import episodes_of
-from rxt.training.reinforcement.experience import Experience, experiences, values_of
+from rxt.training.reinforcement.episodes import Episode, episodes_of
+from rxt.training.reinforcement.experience import Experience, experience_of, values_of, weighed_together
 from rxt.training.reinforcement.losses import clipped, clipped_policy_loss, kl_to, memory_change_loss
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.replay import Batch
 from rxt.training.reinforcement.report import told
 from rxt.training.reinforcement.rewards import Reward
-from rxt.training.reinforcement.rollout import Rollout, play
+from rxt.training.reinforcement.rollout import play
 from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Collapse, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import conversation_loss
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
+from rxt.training.team import ALONE, Team
 from rxt.training.unroll import conversation_scores
 
 SILENT_SHARE = 0.95
@@ -49,6 +51,15 @@ class Share:
     def to(self, device: torch.device) -> Share:
         """The experiences are where the trainee is."""
         return self
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The episodes of a micro-batch, the memories (L, B, S, D) that they begin with, and the seed of what is drawn."""
+
+    episodes: Sequence[Episode]
+    slots: Tensor
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,8 @@ class ReinforcementStage:
         phase, _ = self.config.at(step)
         trainee.train_parts(phase.trains)
 
-    def collect(self, trainee: ReinforcementTrainee, step: int, generator: torch.Generator) -> None:
-        """Play the episodes of the next ``config.cycle`` updates, when it is time.
+    def collect(self, trainee: ReinforcementTrainee, step: int, generator: torch.Generator, team: Team = ALONE) -> None:
+        """Play the episodes of the next ``config.cycle`` updates, when it is time; each process of a team plays some.
 
         Raises:
             Collapse: the policy says nothing any more.
@@ -85,27 +96,29 @@ class ReinforcementStage:
         if done % self.config.cycle:
             return
         trainee.eval()
-        played = [self._play(trainee, phase, step + number, generator) for number in range(self.config.batches)]
-        fresh = tuple(
-            tuple(experiences([rollout for rollout, _ in batch], trainee.reference, trainee.critic, self.config)) for batch in played
-        )
+        parts = [part for number in range(self.config.batches) for part in self._parts(trainee, phase, step + number, generator)]
+        found = team.gather([(index, self._play(trainee, phase, part)) for index, part in team.share(parts)])
+        each = len(parts) // self.config.batches
+        played = [experience.to(trainee.device) for experience, _ in found]
+        fresh = tuple(tuple(weighed_together(played[start : start + each], self.config)) for start in range(0, len(played), each))
         self._check(fresh, step)
-        left = torch.cat([left for batch in played for _, left in batch], dim=1)
+        left = torch.cat([left for _, left in found], dim=1).to(trainee.device)
         trainee.store = trainee.store.collected(fresh, left, self.config, generator)
         trainee.train()
 
-    def _play(
-        self, trainee: ReinforcementTrainee, phase: EpisodePhase, index: int, generator: torch.Generator
-    ) -> list[tuple[Rollout, Tensor]]:
-        """The rollouts of one update, a micro-batch each, and the memories that they left."""
+    def _parts(self, trainee: ReinforcementTrainee, phase: EpisodePhase, index: int, generator: torch.Generator) -> list[_Part]:
+        """The micro-batches of one update, not played yet."""
         episodes = episodes_of(self.corpus, self.template, self.config, phase, self.reward, "train", index)
-        found = []
-        for part in split_evenly(episodes, self.optim.accumulate):
-            slots = self._memories(trainee, len(part), phase, generator)
-            seed = int(torch.randint(2**62, (), generator=generator))
-            played = play(trainee.model, self.template, part, slots, self.config, phase.teacher_forcing, self.reward, seed)
-            found.append((played.rollout, played.left))
-        return found
+        return [
+            _Part(part, self._memories(trainee, len(part), phase, generator), int(torch.randint(2**62, (), generator=generator)))
+            for part in split_evenly(episodes, self.optim.accumulate)
+        ]
+
+    def _play(self, trainee: ReinforcementTrainee, phase: EpisodePhase, part: _Part) -> tuple[Experience, Tensor]:
+        """What a micro-batch teaches, and the memories that it leaves, on the CPU as a team exchanges them."""
+        played = play(trainee.model, self.template, part.episodes, part.slots, self.config, phase.teacher_forcing, self.reward, part.seed)
+        experience = experience_of(played.rollout, trainee.reference, trainee.critic, self.config)
+        return experience.to(torch.device("cpu")), played.left.cpu()
 
     def _memories(self, trainee: ReinforcementTrainee, count: int, phase: EpisodePhase, generator: torch.Generator) -> Tensor:
         """What the episodes begin with (L, count, S, D): fresh, or what an earlier episode left behind."""
