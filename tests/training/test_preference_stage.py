@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from micro import MODEL, MOE_MODEL, OPTIM, PREFERENCE, RUN, assert_same_gradients, preference_stage, quiet, trainee
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_accumulation import gradient_of
 from test_who_moved import copies, moved, named
 
@@ -233,6 +234,31 @@ def test_a_run_of_it_alone_resumed_is_uninterrupted(model: Path, tmp_path: Path,
     for name in ("weights", "optimizer"):
         a, b = (load_file(tmp_path / out / "5-preference" / "step-000006" / f"{name}.safetensors") for out in ("whole", "cut"))
         assert all(torch.equal(a[each], b[each]) for each in a)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own data alone", "not asked for"])
+def test_without_a_judge_it_ends_with_its_last_weights(own: bool, model: Path, tmp_path: Path) -> None:
+    run = preferring(model, steps=2)
+    if own:
+        pair = {"query": "who?", "accepted": {"answer": "Ann"}, "rejected": {"answer": "Bob"}}
+        pairs = tmp_path / "pairs.jsonl"
+        pairs.write_text((json.dumps({"interactions": [{"query": "Ann!", "answer": "Hi."}, pair]}) + "\n") * 3)
+        run = replace(run, data=DataConfig(everyday_share=0.0, files=(str(pairs),)))
+    else:
+        run = replace(run, preference=replace(PREFERENCE, steps=2, recall=None))
+    result = load_file(train(run, tmp_path / "run", quiet()) / "model.safetensors")
+    last = load_file(tmp_path / "run" / "5-preference" / "step-000002" / "weights.safetensors")
+    assert all(torch.equal(result[name], last[f"model.{name}"]) for name in result if f"model.{name}" in last)
+    assert not any("recall" in name for line in metrics(tmp_path / "run") for name in line)
+
+
+def test_a_checkpoint_without_a_part_is_one_line(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    tensors = {name: tensor for name, tensor in load_file(model / "model.safetensors").items() if not name.startswith("memory_attention")}
+    save_file(tensors, broken / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors: tensor \S+ is missing"):
+        train(preferring(broken), tmp_path / "run", quiet())
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from rxt.folders import model_folder
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
+from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
@@ -150,9 +151,16 @@ def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus 
         MemoryAwareStage(corpus, template, run.memory_aware),
     ]
     if run.preference is not None and preferences is not None:
-        judge = RecallProbe.of_mix(run.preference.recall, template, run.data.everyday, run.seed)
-        stages.append(PreferenceStage(preferences, template, run.preference, Reference(out / PREFERENCE / "reference"), judge))
+        reference, judge = Reference(out / PREFERENCE / "reference"), recall_judge(run, run.preference.recall, template)
+        stages.append(PreferenceStage(preferences, template, run.preference, reference, judge))
     return Work(trainee, stages, save)
+
+
+def recall_judge(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
+    """Asks for facts as generated conversations tell them; a run without such conversations is not judged by them."""
+    if recall is None or run.data.everyday_share == 0:
+        return None
+    return RecallProbe.of_mix(recall, template, run.data.everyday, run.seed)
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:

@@ -36,8 +36,8 @@ class PreferenceConfig:
     """What is wrong with the rejected answers of generated conversations."""
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
-    recall: RecallConfig = field(default_factory=RecallConfig)
-    """What the stage is judged by."""
+    recall: RecallConfig | None = field(default_factory=RecallConfig)
+    """What the stage is judged by, where generated conversations are among its data; by its validation loss when not given."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
