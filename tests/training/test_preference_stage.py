@@ -29,6 +29,7 @@ from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
 from rxt.training.stages.base import StageLoss
 from rxt.training.trainee import Trainee, fresh_slots
+from rxt.training.unroll import conversation_memories
 
 
 def loss_of(config: PreferenceConfig, folder: Path, subject: Trainee, step: int = 0) -> StageLoss:
@@ -111,7 +112,8 @@ def test_neutral_answers_are_held_where_they_are(tmp_path: Path) -> None:
         for weight in (0.3, 0.0)
     )
     model, batch = subject.model, batches[0]
-    policy = policy_scores(model, batch, fresh_slots(subject, batch.accepted.size, torch.Generator().manual_seed(0)))
+    slots = fresh_slots(subject, batch.accepted.size, torch.Generator().manual_seed(0))
+    policy = policy_scores(model, batch, conversation_memories(model, batch.accepted, slots))
     reference = score_answers(stage.reference.of(subject).decoder, batch.answers, policy.before).log_probs
     expected = 0.3 * (policy.answers.log_probs - reference)[-2:].abs().mean()
     assert expected > 1e-4
@@ -269,6 +271,7 @@ def test_a_checkpoint_without_a_part_is_one_line(model: Path, tmp_path: Path) ->
         ({"label_smoothing": 0.5}, r"preference\.label_smoothing must lie in \[0, 0\.5\)"),
         ({"anchor_weight": -1.0}, r"preference\.anchor_weight cannot be negative"),
         ({"accepted_weight": -1.0}, r"preference\.accepted_weight cannot be negative"),
+        ({"own_temperature": -0.1}, r"preference\.own_temperature cannot be negative"),
         ({"window": 0}, r"preference\.window must be at least 1"),
         ({"trains": ()}, r"preference\.trains names no part of the model"),
         ({"steps": -1}, r"steps cannot be negative"),
