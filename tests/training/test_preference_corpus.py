@@ -43,12 +43,9 @@ def test_the_generator_alone() -> None:
     found = corpus.conversations("train", step=3, size=4, turns=6)
     made = [generate_preferences("train", 6, 7, 12 + index, config.everyday) for index in range(4)]
     assert [pairs.conversation for pairs in found] == [each.preferences for each in made]
-    assert [tuple(pairs.questions.values()) for pairs in found] == [each.case.questions for each in made]
-    assert all(
-        turn == question.turn
-        for pairs, each in zip(found, made, strict=True)
-        for turn, question in zip(pairs.questions, each.case.questions, strict=True)
-    )
+    assert [list(pairs.questions.items()) for pairs in found] == [
+        [(question.turn, question) for question in each.case.questions] for each in made
+    ]
     usual = EverydayConfig(kinds=("name", "city"), values=40)
     held = [pairs.conversation for pairs in corpus.conversations("validation", step=3, size=4, turns=6)]
     assert held == [generate_preferences("validation", 6, 7, 12 + index, usual).preferences for index in range(4)]
