@@ -98,8 +98,9 @@ def phrasings() -> RunConfig:
 def dmpo() -> RunConfig:
     """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
 
-    The rejected answers are the model's own mistakes: with values drawn at random it learned little. β is far above the usual 0.1,
-    because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is settled.
+    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. β is far above the usual 0.1,
+    because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
+    settled.
     """
     base = pocket()
     return replace(
