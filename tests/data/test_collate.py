@@ -106,5 +106,6 @@ def test_preferences_hold_every_pair_at_its_turn(conversations: list[list[Ways]]
     ]
     assert list(zip(rows, answers, strict=True)) == expected
     assert batch.pairs == sum(ways.rejected is not None for ways in by_row)
+    assert batch.questions == (None,) * batch.pairs
     assert batch.neutral == sum(ways.neutral is not None for ways in by_row)
     assert batch.accepted.changes == sum(len(conversation) - 1 for conversation in conversations)

@@ -15,7 +15,7 @@ from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus
-from rxt.training.preference.corpus import PreferenceCorpus, encode_ways, split_turns
+from rxt.training.preference.corpus import Pairs, PreferenceCorpus, encode_ways, split_turns
 
 MIX = RejectedMix()
 
@@ -41,9 +41,13 @@ def test_the_generator_alone() -> None:
     config = DataConfig(everyday=EverydayConfig(kinds=("name", "city"), values=40, change_rate=0.9))
     corpus = PreferenceCorpus.load(config, MIX, seed=7)
     found = corpus.conversations("train", step=3, size=4, turns=6)
-    assert found == [generate_preferences("train", 6, 7, 12 + index, config.everyday).preferences for index in range(4)]
+    made = [generate_preferences("train", 6, 7, 12 + index, config.everyday) for index in range(4)]
+    assert [pairs.conversation for pairs in found] == [each.preferences for each in made]
+    assert [list(pairs.questions.items()) for pairs in found] == [
+        [(question.turn, question) for question in each.case.questions] for each in made
+    ]
     usual = EverydayConfig(kinds=("name", "city"), values=40)
-    held = corpus.conversations("validation", step=3, size=4, turns=6)
+    held = [pairs.conversation for pairs in corpus.conversations("validation", step=3, size=4, turns=6)]
     assert held == [generate_preferences("validation", 6, 7, 12 + index, usual).preferences for index in range(4)]
 
 
@@ -52,10 +56,12 @@ def test_files_are_mixed_in_and_some_are_held_out(tmp_path: Path) -> None:
     corpus = PreferenceCorpus.load(DataConfig(everyday_share=0.5, files=(pairs,)), MIX, seed=0)
     assert [len(corpus.files[split]) for split in ("train", "validation")] == [98, 2]
     assert not queries(list(corpus.files["train"])) & queries(list(corpus.files["validation"]))
-    found = corpus.conversations("train", step=0, size=6, turns=4)
+    found = [pairs.conversation for pairs in corpus.conversations("train", step=0, size=6, turns=4)]
     assert len(found) == 6
     assert sum(each in corpus.files["train"] for each in found) == 3
-    seen = [each for step in range(49) for each in corpus.conversations("train", step, 4, 4) if each in corpus.files["train"]]
+    taken = [each for step in range(49) for each in corpus.conversations("train", step, 4, 4)]
+    seen = [each.conversation for each in taken if each.conversation in corpus.files["train"]]
+    assert not any(each.questions for each in taken if each.conversation in corpus.files["train"])
     assert len({id(each) for each in seen}) <= len(seen) == 98
     assert queries(seen) == queries(list(corpus.files["train"])), "each once an epoch"
 
@@ -95,7 +101,7 @@ def test_pairs_that_are_alike_in_tokens_are_no_pairs(tmp_path: Path) -> None:
     corpus, alike = PreferenceCorpus.load(config, MIX, 0).differing(template())
     assert alike == 8
     assert [len(corpus.files[split]) for split in ("train", "validation")] == [3, 3]
-    assert [ways.rejected is None for ways in encode_ways(corpus.files["train"][0], template())] == [True, False]
+    assert [ways.rejected is None for ways in encode_ways(Pairs(corpus.files["train"][0], {}), template())] == [True, False]
     only = written(tmp_path / "only.jsonl", [same], [same])
     with pytest.raises(UserError, match="in every pair the accepted and the rejected answer are alike in the model's tokens"):
         PreferenceCorpus.load(DataConfig(everyday_share=0.0, files=(only,)), MIX, 0).differing(template())

@@ -13,12 +13,13 @@ from test_unroll import MODELS, PLAIN, READS_MEMORY, VOCABULARY, make, slots_for
 from torch import Tensor
 
 from rxt.config import MemoryNormConfig, RxTConfig
-from rxt.data.collate import Ways, collate_preferences
+from rxt.data.collate import Preferences, Ways, collate_preferences
 from rxt.data.template import Encoded
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
-from rxt.training.preference.scores import policy_scores, score_answers
+from rxt.training.preference.scores import PolicyScores, policy_scores, score_answers
+from rxt.training.unroll import conversation_memories
 
 TURNS = [3, 1, 4, 3, 2]
 SHAPES = {**MODELS, "encoder reads memory": READS_MEMORY}
@@ -49,10 +50,14 @@ class Numbers:
     neutral: Tensor
 
 
+def scored(model: ReactiveTransformer, batch: Preferences, slots: Tensor, window: int | None = None) -> PolicyScores:
+    return policy_scores(model, batch, conversation_memories(model, batch.accepted, slots, window))
+
+
 def together(model: ReactiveTransformer, reference: ReactiveTransformer, ways: list[list[Ways]], slots: Tensor, window: int | None = None):
     """Numbers of policy and reference as the stage computes them."""
     batch = collate_preferences(ways, pad=0)
-    policy = policy_scores(model, batch, slots, window)
+    policy = scored(model, batch, slots, window)
     with torch.no_grad():
         same = score_answers(reference.decoder, batch.answers, policy.before.detach()).log_probs
     sizes = [batch.pairs, batch.pairs, batch.neutral]
@@ -199,7 +204,7 @@ def test_a_preference_reaches_as_far_back_as_the_window_says(window: int | None)
     said = [Encoded([TURN_TOKEN + turn] * (3 + turn % 2), [False] + [True] * (2 + turn % 2)) for turn in range(turns)]
     ways = [Ways(each, replace(each, ids=[each.ids[0], *[1] * (len(each.ids) - 1)])) for each in said]
     batch = collate_preferences([ways, ways[:-1]], pad=0)
-    policy = policy_scores(model, batch, slots_for(model, 2), window)
+    policy = scored(model, batch, slots_for(model, 2), window)
     turn_of_pair = batch.accepted.turn_of_row()[batch.turn_row[: batch.pairs]]
     margin = policy.answers.log_probs[: batch.pairs] - policy.answers.log_probs[batch.pairs :]
     for turn in range(turns):
@@ -217,7 +222,7 @@ def test_only_accepted_interactions_are_memorized() -> None:
     slots = slots_for(model, 2)
 
     def last_memories(conversations: list[list[Ways]]) -> Tensor:
-        return policy_scores(model, collate_preferences(conversations, 0), slots).before[:, -1]
+        return scored(model, collate_preferences(conversations, 0), slots).before[:, -1]
 
     def poked(way: Ways, name: str) -> Ways:
         answer = getattr(way, name)
@@ -239,7 +244,7 @@ def test_turns_without_a_pair_are_not_decoded() -> None:
         return hidden(ids, *rest)
 
     model.decoder.hidden = counted  # type: ignore[method-assign]
-    policy_scores(model, collate_preferences(ways, 0), slots_for(model, len(ways)))
+    scored(model, collate_preferences(ways, 0), slots_for(model, len(ways)))
     every = [way for conversation in ways for way in conversation]
     assert sum(decoded) == sum(2 * (way.rejected is not None) + (way.neutral is not None) for way in every)
 
@@ -255,5 +260,5 @@ def test_the_memory_change_is_the_mean_over_turns() -> None:
             new = model.memorize(memory, torch.tensor([way.accepted.ids]))
             changes.append((new.slots - memory.slots).square().mean())
             memory = new
-    found = policy_scores(model, collate_preferences(ways, 0), slots).memory_change
+    found = scored(model, collate_preferences(ways, 0), slots).memory_change
     torch.testing.assert_close(found, torch.stack(changes).mean().detach())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from micro import MODEL, MOE_MODEL, OPTIM, PREFERENCE, RUN, assert_same_gradients, preference_stage, quiet, trainee
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_accumulation import gradient_of
 from test_who_moved import copies, moved, named
 
@@ -28,6 +29,7 @@ from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
 from rxt.training.stages.base import StageLoss
 from rxt.training.trainee import Trainee, fresh_slots
+from rxt.training.unroll import conversation_memories
 
 
 def loss_of(config: PreferenceConfig, folder: Path, subject: Trainee, step: int = 0) -> StageLoss:
@@ -110,7 +112,8 @@ def test_neutral_answers_are_held_where_they_are(tmp_path: Path) -> None:
         for weight in (0.3, 0.0)
     )
     model, batch = subject.model, batches[0]
-    policy = policy_scores(model, batch, fresh_slots(subject, batch.accepted.size, torch.Generator().manual_seed(0)))
+    slots = fresh_slots(subject, batch.accepted.size, torch.Generator().manual_seed(0))
+    policy = policy_scores(model, batch, conversation_memories(model, batch.accepted, slots))
     reference = score_answers(stage.reference.of(subject).decoder, batch.answers, policy.before).log_probs
     expected = 0.3 * (policy.answers.log_probs - reference)[-2:].abs().mean()
     assert expected > 1e-4
@@ -235,6 +238,31 @@ def test_a_run_of_it_alone_resumed_is_uninterrupted(model: Path, tmp_path: Path,
         assert all(torch.equal(a[each], b[each]) for each in a)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own data alone", "not asked for"])
+def test_without_a_judge_it_ends_with_its_last_weights(own: bool, model: Path, tmp_path: Path) -> None:
+    run = preferring(model, steps=2)
+    if own:
+        pair = {"query": "who?", "accepted": {"answer": "Ann"}, "rejected": {"answer": "Bob"}}
+        pairs = tmp_path / "pairs.jsonl"
+        pairs.write_text((json.dumps({"interactions": [{"query": "Ann!", "answer": "Hi."}, pair]}) + "\n") * 3)
+        run = replace(run, data=DataConfig(everyday_share=0.0, files=(str(pairs),)))
+    else:
+        run = replace(run, preference=replace(PREFERENCE, steps=2, recall=None))
+    result = load_file(train(run, tmp_path / "run", quiet()) / "model.safetensors")
+    last = load_file(tmp_path / "run" / "5-preference" / "step-000002" / "weights.safetensors")
+    assert all(torch.equal(result[name], last[f"model.{name}"]) for name in result if f"model.{name}" in last)
+    assert not any("recall" in name for line in metrics(tmp_path / "run") for name in line)
+
+
+def test_a_checkpoint_without_a_part_is_one_line(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    tensors = {name: tensor for name, tensor in load_file(model / "model.safetensors").items() if not name.startswith("memory_attention")}
+    save_file(tensors, broken / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors: tensor \S+ is missing"):
+        train(preferring(broken), tmp_path / "run", quiet())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -243,6 +271,7 @@ def test_a_run_of_it_alone_resumed_is_uninterrupted(model: Path, tmp_path: Path,
         ({"label_smoothing": 0.5}, r"preference\.label_smoothing must lie in \[0, 0\.5\)"),
         ({"anchor_weight": -1.0}, r"preference\.anchor_weight cannot be negative"),
         ({"accepted_weight": -1.0}, r"preference\.accepted_weight cannot be negative"),
+        ({"own_temperature": -0.1}, r"preference\.own_temperature cannot be negative"),
         ({"window": 0}, r"preference\.window must be at least 1"),
         ({"trains": ()}, r"preference\.trains names no part of the model"),
         ({"steps": -1}, r"steps cannot be negative"),

@@ -21,7 +21,7 @@ from rxt.data.everyday import Question
 from rxt.errors import UserError
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training import loop
-from rxt.training.config import RunConfig
+from rxt.training.config import DataConfig, RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.loop import LoopContext, run_stage, step_generator, update
 from rxt.training.optim import Optimizer, make_optimizer
@@ -308,6 +308,21 @@ def test_a_start_without_a_part_is_one_line(lost: str, message: str, tmp_path: P
     assert message in error
     assert error.count("\n") == 1
     assert not (out / NAME).exists()
+
+
+def test_without_generated_conversations_it_is_judged_by_rewards(tmp_path: Path) -> None:
+    turns = [{"query": f"I have {number} cats.", "answer": f"{number} cats!"} for number in range(4)]
+    path, out = tmp_path / "chats.jsonl", tmp_path / "run"
+    path.write_text("".join(json.dumps({"interactions": turns[first:] + turns[:first]}) + "\n" for first in range(4)), encoding="utf-8")
+    data = DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),))
+    config = replace(CONFIG, reward="reinforcing:reward_by_letters", recall=replace(CONFIG.recall, every=2, keep="best"))
+    train(replace(run_of(config), data=data), out, quiet())
+    judged = [(line["step"], line["reward"]) for line in numbers(out) if line["split"] == "validation"]
+    assert [step for step, _ in judged] == [0, 2, 4, 6]
+    best = max(judged, key=lambda each: float(str(each[1])))[0]
+    kept = load_file(out / NAME / f"step-{best:06d}" / "weights.safetensors")
+    model = load_file(out / "model" / "model.safetensors")
+    assert all(torch.equal(kept[f"model.{name}"], tensor) for name, tensor in model.items())
 
 
 def test_the_recipe_needs_a_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from rxt.data.everyday.scoring import Asked
     from rxt.data.template import Encoded
 
 
@@ -120,6 +121,8 @@ class Ways:
     accepted: Encoded
     rejected: Encoded | None = None
     neutral: Encoded | None = None
+    question: Asked | None = None
+    """What a right answer of a pair holds, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class Preferences:
     """(2P + N,) the row of ``accepted`` in whose turn each of them is said: it reads that turn's memory."""
     pairs: int
     """P"""
+    questions: tuple[Asked | None, ...] = ()
+    """(P,) what the right answers hold, where that is known."""
 
     @property
     def neutral(self) -> int:
@@ -142,7 +147,7 @@ class Preferences:
 
     def to(self, device: torch.device) -> Preferences:
         """The same on a device."""
-        return Preferences(self.accepted.to(device), self.answers.to(device), self.turn_row.to(device), self.pairs)
+        return Preferences(self.accepted.to(device), self.answers.to(device), self.turn_row.to(device), self.pairs, self.questions)
 
 
 def collate_preferences(conversations: Sequence[Sequence[Ways]], pad: int) -> Preferences:
@@ -154,5 +159,5 @@ def collate_preferences(conversations: Sequence[Sequence[Ways]], pad: int) -> Pr
     rejected = [(row, ways.rejected) for row, ways in pairs if ways.rejected is not None]
     neutral = [(row, ways.neutral) for row, ways in enumerate(by_row) if ways.neutral is not None]
     answers = [*((row, ways.accepted) for row, ways in pairs), *rejected, *neutral]
-    rows = torch.tensor([row for row, _ in answers])
-    return Preferences(accepted, collate_rows([encoded for _, encoded in answers], pad), rows, len(pairs))
+    rows, questions = torch.tensor([row for row, _ in answers]), tuple(ways.question for _, ways in pairs)
+    return Preferences(accepted, collate_rows([encoded for _, encoded in answers], pad), rows, len(pairs), questions)

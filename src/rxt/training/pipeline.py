@@ -36,6 +36,7 @@ from rxt.folders import model_folder
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
+from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
@@ -46,6 +47,7 @@ from rxt.training.preference.reference import Reference
 from rxt.training.preference.stage import NAME as PREFERENCE
 from rxt.training.preference.stage import PreferenceStage
 from rxt.training.recall import RecallProbe
+from rxt.training.reinforcement.judge import RewardProbe
 from rxt.training.reinforcement.rewards import reward_of
 from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Stage
@@ -153,12 +155,12 @@ def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus 
         MemoryAwareStage(corpus, template, run.memory_aware),
     ]
     if run.reinforcement is not None:
-        config = run.reinforcement
-        judge = RecallProbe.of_mix(config.recall, template, run.data.everyday, run.seed)
-        stages.append(ReinforcementStage(corpus, template, config, reward_of(config.reward), judge))
+        config, reward = run.reinforcement, reward_of(run.reinforcement.reward)
+        judge = recall_judge(run, config.recall, template) or RewardProbe(config.recall, corpus, template, config, reward)
+        stages.append(ReinforcementStage(corpus, template, config, reward, judge))
     if run.preference is not None and preferences is not None:
-        judge = RecallProbe.of_mix(run.preference.recall, template, run.data.everyday, run.seed)
-        stages.append(PreferenceStage(preferences, template, run.preference, Reference(out / PREFERENCE / "reference"), judge))
+        reference, judge = Reference(out / PREFERENCE / "reference"), recall_judge(run, run.preference.recall, template)
+        stages.append(PreferenceStage(preferences, template, run.preference, reference, judge))
     return Work(trainee, stages, save)
 
 
@@ -167,6 +169,13 @@ def pupil_of(stage: object, learner: Learner) -> Learner:
     if isinstance(stage, ReinforcementStage) and isinstance(learner, Trainee):
         return ReinforcementTrainee(learner, stage.config.has_critic)
     return learner
+
+
+def recall_judge(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
+    """Asks for facts as generated conversations tell them; a run without such conversations is not judged by them."""
+    if recall is None or run.data.everyday_share == 0:
+        return None
+    return RecallProbe.of_mix(recall, template, run.data.everyday, run.seed)
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:

@@ -22,6 +22,7 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
+from rxt.training.config_base import RecallConfig
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 
@@ -120,7 +121,9 @@ def mrl() -> RunConfig:
 def dmpo() -> RunConfig:
     """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
 
-    β is far above the usual 0.1, because log-probabilities are means over an answer's tokens, of which the value is a few.
+    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. β is far above the usual 0.1,
+    because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
+    settled.
     """
     base = pocket()
     return replace(
@@ -129,12 +132,14 @@ def dmpo() -> RunConfig:
         further=True,
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         preference=PreferenceConfig(
-            steps=600,
+            steps=450,
             turns=16,
             batch_size=6,
-            beta=2.0,
-            accepted_weight=0.2,
-            optim=replace(base.memory_aware.optim, learning_rate=3e-4, gate_rate=0.1),
+            beta=5.0,
+            accepted_weight=2.0,
+            own_temperature=0.7,
+            optim=replace(base.memory_aware.optim, learning_rate=4e-4, warmup=20, gate_rate=0.1),
+            recall=RecallConfig(largest_fall=0.25),  # the first updates cost some recall, which comes back
         ),
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
         checkpoint_every=50,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -32,12 +33,15 @@ class PreferenceConfig:
     """λ: of |log π − log π_ref| of the neutral answers, where there are some."""
     accepted_weight: float = 0.0
     """Of the accepted answers' −log π, a mean over their tokens: preferences alone may make both answers less likely."""
+    own_temperature: float | None = None
+    """When given, the policy answers the generated questions at this temperature (0: its likeliest words), and what it says is the
+    rejected answer where it is wrong."""
     rejected: RejectedMix = field(default_factory=RejectedMix)
     """What is wrong with the rejected answers of generated conversations."""
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
-    recall: RecallConfig = field(default_factory=RecallConfig)
-    """What the stage is judged by."""
+    recall: RecallConfig | None = field(default_factory=RecallConfig)
+    """What the stage is judged by, where generated conversations are among its data; by its validation loss when not given."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -49,4 +53,6 @@ class PreferenceConfig:
         require(0 <= self.label_smoothing < 0.5, "preference.label_smoothing", f"must lie in [0, 0.5), found {self.label_smoothing}")
         for name in ("anchor_weight", "accepted_weight"):
             require(getattr(self, name) >= 0, f"preference.{name}", f"cannot be negative, found {getattr(self, name)}")
+        heat = self.own_temperature
+        require(heat is None or 0 <= heat < math.inf, "preference.own_temperature", f"cannot be negative, found {heat}")
         require(self.window is None or self.window >= 1, "preference.window", f"must be at least 1, found {self.window}")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from rxt.data.collate import Ways
 from rxt.data.everyday import EverydayConfig
 from rxt.data.everyday.preferences import RejectedMix, generate_preferences
+from rxt.data.everyday.scoring import Asked
 from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn, Records, holds_preferences, read_preferences
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
 from rxt.training.corpus import HELD_OUT_EVERY, Split, pick
+
+
+class Pairs(NamedTuple):
+    """A conversation with pairs, and what is known of their right answers."""
+
+    conversation: PreferenceConversation
+    questions: Mapping[int, Asked]
+    """By turn."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +64,17 @@ class PreferenceCorpus:
         share = config.everyday_share if train else 1.0
         return cls({"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected)
 
-    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[PreferenceConversation]:
+    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Pairs]:
         """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least.
 
         Those for validation are of the kinds that are trained on, in the usual mix.
         """
         generated = round(size * self.everyday_share)
         mix = self.everyday if split == "train" else EverydayConfig(kinds=self.everyday.kinds, values=self.everyday.values)
-        everyday = [
-            generate_preferences(split, turns, self.seed, step * generated + index, mix, self.rejected).preferences
-            for index in range(generated)
-        ]
-        return everyday + pick(self._pieces(split, turns), step, size - generated, f"preferences {self.seed} {split} {turns}")
+        made = [generate_preferences(split, turns, self.seed, step * generated + index, mix, self.rejected) for index in range(generated)]
+        everyday = [Pairs(each.preferences, {question.turn: question for question in each.case.questions}) for each in made]
+        pieces = pick(self._pieces(split, turns), step, size - generated, f"preferences {self.seed} {split} {turns}")
+        return everyday + [Pairs(piece, {}) for piece in pieces]
 
     def differing(self, template: Template) -> tuple[PreferenceCorpus, int]:
         """The corpus without the files' pairs whose answers are alike in the model's tokens, all of them or those that fit; their number.
@@ -108,7 +118,7 @@ def split_turns(conversation: PreferenceConversation, turns: int) -> list[Prefer
 def different_pairs(conversation: PreferenceConversation, template: Template) -> PreferenceConversation:
     """The conversation, in which a turn whose two answers are alike in tokens is only memorized."""
     try:
-        encoded = encode_ways(conversation, template)[-len(conversation.turns) :]  # without the system prompt
+        encoded = encode_ways(Pairs(conversation, {}), template)[-len(conversation.turns) :]  # without the system prompt
     except UserError as error:
         raise UserError(f"the conversation that begins {conversation.turns[0].query[:40]!r}: {error}") from None
     turns = [
@@ -118,12 +128,15 @@ def different_pairs(conversation: PreferenceConversation, template: Template) ->
     return PreferenceConversation(tuple(turns), conversation.system)
 
 
-def encode_ways(conversation: PreferenceConversation, template: Template) -> list[Ways]:
+def encode_ways(pairs: Pairs, template: Template) -> list[Ways]:
     """The turns as tokens; a system prompt comes first, without a pair."""
 
     def encoded(interaction: Interaction | None) -> Encoded | None:
         return None if interaction is None else template.interaction(interaction)
 
+    conversation, questions = pairs
     system = [Ways(template.system(conversation.system))] if conversation.system else []
-    turns = [Ways(template.interaction(turn.accepted), encoded(turn.rejected), encoded(turn.neutral)) for turn in conversation.turns]
-    return system + turns
+    return system + [
+        Ways(template.interaction(turn.accepted), encoded(turn.rejected), encoded(turn.neutral), questions.get(index))
+        for index, turn in enumerate(conversation.turns)
+    ]

@@ -12,7 +12,7 @@ from rxt.data.collate import Preferences, Rows
 from rxt.model.decoder import Decoder
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import AnswerScores, answer_scores
-from rxt.training.unroll import LENGTH_GROUPS, conversation_memories
+from rxt.training.unroll import LENGTH_GROUPS
 
 
 class Scored(NamedTuple):
@@ -34,12 +34,11 @@ class PolicyScores(NamedTuple):
     """Mean squared difference that a turn makes in the memory."""
 
 
-def policy_scores(model: ReactiveTransformer, batch: Preferences, slots: Tensor, window: int | None = None) -> PolicyScores:
-    """Walk the memory through the accepted interactions from ``slots`` (L, B, S, D); score every answer out of its turn's memory.
+def policy_scores(model: ReactiveTransformer, batch: Preferences, memories: list[Tensor]) -> PolicyScores:
+    """Score every answer out of its turn's memory; ``memories`` (L, alive[t], S, D) as ``conversation_memories`` gives them.
 
-    The gradient runs through the memory updates, as far back as the window says.
+    The gradient runs through the memory updates, as far back as they were told.
     """
-    memories = conversation_memories(model, batch.accepted, slots, window)
     before = torch.cat(memories, dim=1)[:, batch.turn_row]
     return PolicyScores(score_answers(model.decoder, batch.answers, before), before, memory_change(memories))
 

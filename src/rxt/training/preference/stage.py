@@ -16,17 +16,20 @@ import torch
 
 from rxt.data.collate import Preferences, collate_preferences
 from rxt.data.template import Template
+from rxt.generation.sampling import Sampling
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus, encode_ways
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
+from rxt.training.preference.own_answers import with_own_answers
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
 from rxt.training.stages.base import Judge, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_pretrain import split_evenly
 from rxt.training.trainee import Trainee, fresh_slots
+from rxt.training.unroll import conversation_memories
 
 NAME = "5-preference"
 
@@ -59,9 +62,15 @@ class PreferenceStage:
         trainee.train_parts(self.config.trains)
 
     def loss(self, trainee: Trainee, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator) -> StageLoss:
-        config, pairs = self.config, batch.pairs
+        config, pairs, own = self.config, batch.pairs, 0
+        share = batch.answers.tokens / sum(part.answers.tokens for part in all_batches)
         slots = fresh_slots(trainee, batch.accepted.size, generator)
-        policy = policy_scores(trainee.model, batch, slots, config.window)
+        memories = conversation_memories(trainee.model, batch.accepted, slots, config.window)
+        if config.own_temperature is not None and trainee.training:  # validation keeps to the same pairs
+            seed = int(torch.randint(2**62, (), generator=generator))
+            sampling = Sampling(temperature=config.own_temperature, seed=seed)
+            batch, own = with_own_answers(trainee.model, self.template, batch, memories, sampling)
+        policy = policy_scores(trainee.model, batch, memories)
         with torch.no_grad():
             reference = score_answers(self.reference.of(trainee).decoder, batch.answers, policy.before.detach()).log_probs
         accepted, rejected, neutral = policy.answers.log_probs.split([pairs, pairs, batch.neutral])
@@ -70,7 +79,6 @@ class PreferenceStage:
 
         all_pairs = sum(part.pairs for part in all_batches)
         all_neutral = max(1, sum(part.neutral for part in all_batches))
-        share = batch.answers.tokens / sum(part.answers.tokens for part in all_batches)
         changes = batch.accepted.changes / max(1, sum(part.accepted.changes for part in all_batches))
         loss = (preference_loss(margin, config.beta, config.label_smoothing) - config.accepted_weight * accepted).sum() / all_pairs
         loss = loss + config.anchor_weight * anchor_loss(neutral, reference_neutral).sum() / all_neutral
@@ -82,6 +90,7 @@ class PreferenceStage:
             "accepted": accepted.detach().sum() / all_pairs,
             "accepted_change": (accepted.detach() - reference_accepted).sum() / all_pairs,
             "rejected_change": (rejected.detach() - reference_rejected).sum() / all_pairs,
+            "own": torch.tensor(own / all_pairs),
             "memory_change": policy.memory_change * changes,
         }
         return StageLoss(loss, metrics, batch.accepted.rows.tokens)

@@ -22,6 +22,7 @@ from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 from rxt.training.reinforcement.critic import value_loss
 from rxt.training.reinforcement.episodes import Episode, episodes_of
 from rxt.training.reinforcement.experience import Experience, experience_of, values_of, weighed_together
+from rxt.training.reinforcement.judge import RewardProbe
 from rxt.training.reinforcement.losses import clipped, clipped_policy_loss, kl_to, memory_change_loss
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.replay import Batch
@@ -70,7 +71,7 @@ class ReinforcementStage:
     template: Template
     config: ReinforcementConfig
     reward: Reward
-    judge: RecallProbe
+    judge: RecallProbe | RewardProbe
     name: str = "5-reinforcement"
 
     @property
