@@ -99,7 +99,7 @@ def phrasings() -> RunConfig:
 def mrl() -> RunConfig:
     """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of 16 turns.
 
-    Gates learn slowly: with the others' rate what was told long ago is soon lost.
+    Gates learn slowly: with the others' rate what was told long ago is soon lost. Two micro-batches are for two workers.
     """
     base = pocket()
     return replace(
@@ -109,7 +109,7 @@ def mrl() -> RunConfig:
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         reinforcement=ReinforcementConfig(
             phases=(EpisodePhase(steps=600, turns=16, batch_size=16, teacher_forcing=True),),
-            optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1),
+            optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2),
             reward="recall",
             epochs=2,
         ),
