@@ -24,7 +24,7 @@ from rxt.training.config import (
 )
 from rxt.training.config_base import RecallConfig
 from rxt.training.preference.config import PreferenceConfig
-from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
+from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 
 
 def recipe_names() -> list[str]:
@@ -99,7 +99,8 @@ def phrasings() -> RunConfig:
 def mrl() -> RunConfig:
     """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of 16 turns.
 
-    Gates learn slowly: with the others' rate what was told long ago is soon lost. Two micro-batches are for two workers.
+    Gates learn slowly: with the others' rate what was told long ago is soon lost. The rewarded answers
+    drift from the conversations' wording; a little of the supervised loss holds them. Two micro-batches are for two workers.
     """
     base = pocket()
     return replace(
@@ -112,6 +113,7 @@ def mrl() -> RunConfig:
             optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2),
             reward="recall",
             epochs=2,
+            weights=LossWeights(supervised=0.1),
         ),
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
         checkpoint_every=50,
