@@ -116,6 +116,17 @@ def test_training_preferences_hold_training_pairs_only(config: EverydayConfig) -
     assert checked > 1_000
 
 
+def test_some_answers_of_turns_without_a_pair_are_neutral() -> None:
+    held = total = 0
+    for index in range(MANY):
+        for ways in generate_preferences("train", 12, 5, index, MIX, neutral_rate=0.3).preferences.turns:
+            assert ways.neutral in (None, ways.accepted)
+            assert ways.neutral is None or ways.rejected is None
+            total += ways.rejected is None
+            held += ways.neutral is not None
+    assert 0.25 < held / total < 0.35
+
+
 def test_what_has_no_weight_is_not_taken() -> None:
     only = RejectedMix(wrong_value=0, told_value=0, stale_value=1, copy=0, evasive=1e-9, invented_value=0)
     kinds = Counter(kind for each in made(rejected=only) for kind in each.rejected.values())

@@ -46,9 +46,11 @@ def test_the_generator_alone() -> None:
     assert [list(pairs.questions.items()) for pairs in found] == [
         [(question.turn, question) for question in each.case.questions] for each in made
     ]
+    held = PreferenceCorpus.load(config, MIX, seed=7, neutral_rate=0.5).conversations("train", step=3, size=4, turns=6)
+    assert any(turn.neutral is not None for pairs in held for turn in pairs.conversation.turns)
     usual = EverydayConfig(kinds=("name", "city"), values=40)
-    held = [pairs.conversation for pairs in corpus.conversations("validation", step=3, size=4, turns=6)]
-    assert held == [generate_preferences("validation", 6, 7, 12 + index, usual).preferences for index in range(4)]
+    validation = [pairs.conversation for pairs in corpus.conversations("validation", step=3, size=4, turns=6)]
+    assert validation == [generate_preferences("validation", 6, 7, 12 + index, usual).preferences for index in range(4)]
 
 
 def test_files_are_mixed_in_and_some_are_held_out(tmp_path: Path) -> None:

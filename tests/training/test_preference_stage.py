@@ -271,6 +271,7 @@ def test_a_checkpoint_without_a_part_is_one_line(model: Path, tmp_path: Path) ->
         ({"label_smoothing": 0.5}, r"preference\.label_smoothing must lie in \[0, 0\.5\)"),
         ({"anchor_weight": -1.0}, r"preference\.anchor_weight cannot be negative"),
         ({"accepted_weight": -1.0}, r"preference\.accepted_weight cannot be negative"),
+        ({"neutral_rate": 1.5}, r"preference\.neutral_rate must lie in \[0, 1\]"),
         ({"own_temperature": -0.1}, r"preference\.own_temperature cannot be negative"),
         ({"window": 0}, r"preference\.window must be at least 1"),
         ({"trains": ()}, r"preference\.trains names no part of the model"),

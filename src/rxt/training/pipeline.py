@@ -86,7 +86,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     if team.leads:
         check_claim(out, run)
     corpus = load_corpus(run.data, run.seed)
-    preferences = None if run.preference is None else PreferenceCorpus.load(run.data, run.preference.rejected, run.seed)
+    wanted = run.preference
+    preferences = None if wanted is None else PreferenceCorpus.load(run.data, wanted.rejected, run.seed, wanted.neutral_rate)
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
     if not team.leads:

@@ -88,11 +88,18 @@ class EverydayPreferences:
 
 
 def generate_preferences(
-    split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL, mix: RejectedMix = USUAL_MIX
+    split: Split,
+    turns: int,
+    seed: int,
+    index: int,
+    config: EverydayConfig = USUAL,
+    mix: RejectedMix = USUAL_MIX,
+    neutral_rate: float = 0.0,
 ) -> EverydayPreferences:
     """Conversation number ``index`` of ``split``, as ``generate`` makes it, and wrong answers to its questions; errors likewise.
 
     Its last turn asks for a fact that was told, so it has a wrong answer. A question that allows none of the kinds has none.
+    Of the turns without a wrong answer, a share of ``neutral_rate`` has its own answer as a neutral one: to stay as likely as it is.
     """
     case = generate(split, turns, seed, index, config)
     draw = seeded("preferences", FAMILY[split], seed, index, turns)
@@ -105,7 +112,8 @@ def generate_preferences(
         answers = writer.answers(asked[turn]) if turn in asked else {}
         weights = [mix.weight(kind) for kind in answers]
         if not any(weights):
-            ways.append(PreferenceTurn(interaction))
+            held = neutral_rate > 0 and draw.random() < neutral_rate
+            ways.append(PreferenceTurn(interaction, neutral=interaction if held else None))
             continue
         kinds[turn] = draw.choices(list(answers), weights)[0]
         ways.append(PreferenceTurn(interaction, Interaction(interaction.query, answers[kinds[turn]])))

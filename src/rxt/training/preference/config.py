@@ -38,6 +38,8 @@ class PreferenceConfig:
     rejected answer where it is wrong."""
     rejected: RejectedMix = field(default_factory=RejectedMix)
     """What is wrong with the rejected answers of generated conversations."""
+    neutral_rate: float = 0.0
+    """Of the generated turns that ask nothing: their answers are neutral ones, so ``anchor_weight`` holds them as likely as they are."""
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     recall: RecallConfig | None = field(default_factory=RecallConfig)
@@ -53,6 +55,7 @@ class PreferenceConfig:
         require(0 <= self.label_smoothing < 0.5, "preference.label_smoothing", f"must lie in [0, 0.5), found {self.label_smoothing}")
         for name in ("anchor_weight", "accepted_weight"):
             require(getattr(self, name) >= 0, f"preference.{name}", f"cannot be negative, found {getattr(self, name)}")
+        require(0 <= self.neutral_rate <= 1, "preference.neutral_rate", f"must lie in [0, 1], found {self.neutral_rate}")
         heat = self.own_temperature
         require(heat is None or 0 <= heat < math.inf, "preference.own_temperature", f"cannot be negative, found {heat}")
         require(self.window is None or self.window >= 1, "preference.window", f"must be at least 1, found {self.window}")

@@ -34,10 +34,12 @@ class PreferenceCorpus:
     seed: int
     everyday: EverydayConfig
     rejected: RejectedMix
+    neutral_rate: float = 0.0
+    """Of the generated turns without a pair: their answers are neutral ones."""
     _pieces_by_turns: dict[tuple[Split, int], list[PreferenceConversation]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def load(cls, config: DataConfig, rejected: RejectedMix, seed: int) -> PreferenceCorpus:
+    def load(cls, config: DataConfig, rejected: RejectedMix, seed: int, neutral_rate: float = 0.0) -> PreferenceCorpus:
         """Read those of the files that hold preferences; validation files likewise, or one conversation in 50 of the others.
 
         Raises:
@@ -62,7 +64,7 @@ class PreferenceCorpus:
             if not train:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
         share = config.everyday_share if train else 1.0
-        return cls({"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected)
+        return cls({"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected, neutral_rate)
 
     def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Pairs]:
         """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least.
@@ -71,7 +73,10 @@ class PreferenceCorpus:
         """
         generated = round(size * self.everyday_share)
         mix = self.everyday if split == "train" else EverydayConfig(kinds=self.everyday.kinds, values=self.everyday.values)
-        made = [generate_preferences(split, turns, self.seed, step * generated + index, mix, self.rejected) for index in range(generated)]
+        made = [
+            generate_preferences(split, turns, self.seed, step * generated + index, mix, self.rejected, self.neutral_rate)
+            for index in range(generated)
+        ]
         everyday = [Pairs(each.preferences, {question.turn: question for question in each.case.questions}) for each in made]
         pieces = pick(self._pieces(split, turns), step, size - generated, f"preferences {self.seed} {split} {turns}")
         return everyday + [Pairs(piece, {}) for piece in pieces]
