@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxt.data.collate import Rows, collate_conversations, collate_rows
+from rxt.data.collate import Rows, Ways, collate_conversations, collate_preferences, collate_rows
 from rxt.data.template import Encoded
 
 PAD = 0
@@ -83,3 +83,29 @@ def test_a_batch_moves_to_a_device() -> None:
     batch = collate_conversations([[Encoded([1, 2], [False, True])]], PAD).to(torch.device("meta"))
     assert {batch.rows.ids.device.type, batch.rows.mask.device.type, batch.rows.targets.device.type} == {"meta"}
     assert batch.alive == (1,)
+
+
+WAYS = st.builds(Ways, INTERACTIONS, st.none() | INTERACTIONS, st.none() | INTERACTIONS)
+PAIRED = st.lists(st.lists(WAYS, min_size=1, max_size=5), min_size=1, max_size=6).filter(
+    lambda conversations: any(ways.rejected for conversation in conversations for ways in conversation)
+)
+
+
+@given(PAIRED)
+def test_preferences_hold_every_pair_at_its_turn(conversations: list[list[Ways]]) -> None:
+    batch = collate_preferences(conversations, PAD)
+    accepted = rows_of(batch.accepted.rows)
+    ordered = sorted(conversations, key=len, reverse=True)
+    by_row = [ordered[index][turn] for turn, count in enumerate(batch.accepted.alive) for index in range(count)]
+    assert accepted == [ways.accepted for ways in by_row]
+    answers, rows = rows_of(batch.answers), batch.turn_row.tolist()
+    expected = [
+        *((row, ways.accepted) for row, ways in enumerate(by_row) if ways.rejected),
+        *((row, ways.rejected) for row, ways in enumerate(by_row) if ways.rejected),
+        *((row, ways.neutral) for row, ways in enumerate(by_row) if ways.neutral),
+    ]
+    assert list(zip(rows, answers, strict=True)) == expected
+    assert batch.pairs == sum(ways.rejected is not None for ways in by_row)
+    assert batch.questions == (None,) * batch.pairs
+    assert batch.neutral == sum(ways.neutral is not None for ways in by_row)
+    assert batch.accepted.changes == sum(len(conversation) - 1 for conversation in conversations)

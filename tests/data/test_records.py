@@ -23,6 +23,7 @@ from rxt.data.records import (
     conversation_interactions,
     detect_format,
     interaction_text,
+    read_as_conversations,
     read_as_interactions,
     read_as_texts,
     read_conversations,
@@ -82,6 +83,27 @@ def test_preferences(write: Callable[..., Path]) -> None:
     assert found == PreferenceConversation((first, PreferenceTurn(*ways)), "s")
     assert found.accepted == Conversation((first.accepted, ways[0]), "s")
     assert found.turns[0].query == "q"
+
+
+def test_a_turn_without_a_pair_is_only_memorized(write: Callable[..., Path]) -> None:
+    pair = {"query": "q", "accepted": YES, "rejected": NO}
+    call = {"query": "q", "answer": "", "tool_call": "c"}
+    (found,) = read_preferences(write({"interactions": [HELLO, pair, call]}))
+    assert found.turns[0] == PreferenceTurn(Interaction("hello", "hi"))
+    assert found.turns[1].rejected is not None
+    assert found.turns[2] == PreferenceTurn(Interaction("q", "", tool_call="c"))
+    assert [turn.query for turn in found.accepted.interactions] == ["hello", "q", "q"]
+
+
+def test_preferences_as_conversations_went_well(write: Callable[..., Path]) -> None:
+    pair = {"query": "q", "accepted": YES, "rejected": NO}
+    assert read_as_conversations(write({"interactions": [HELLO, pair], "system": "s"})).items == (
+        Conversation((Interaction("hello", "hi"), Interaction("q", "yes")), "s"),
+    )
+    plain = write({"interactions": [HELLO]})
+    assert read_as_conversations(plain).items == read_conversations(plain).items
+    with pytest.raises(UserError, match=r"chat\.jsonl:1: interactions: missing"):
+        read_as_conversations(write({"text": "t"}))
 
 
 def test_keys_no_format_knows_are_counted(write: Callable[..., Path]) -> None:
@@ -226,6 +248,15 @@ PREFERENCE_CASES = [
     ({"interactions": [{"query": "q", "accepted": YES, "rejected": NO, "neutral": {"answer": 1}}]}, r".*neutral\.answer: must be a string"),
     ({"interactions": [{"query": "q", "accepted": {**YES, "score": 1}, "rejected": NO}]}, r".*accepted\.score: unknown key"),
     ({"interactions": [{"query": "q", "answer": "a", "accepted": YES, "rejected": NO}]}, r"interactions\[0\]\.answer: unknown key"),
+    ({"interactions": [{"query": "q", "answer": "a", "rejected": NO}]}, r"interactions\[0\]\.answer: unknown key"),
+    ({"interactions": [{"query": "q", "rejected": NO}]}, r"interactions\[0\]\.accepted: missing"),
+    ({"interactions": [{"query": "q"}]}, r"interactions\[0\]\.accepted: missing"),
+    ({"interactions": [{"query": "q", "accepted": YES, "rejected": YES}]}, r"interactions\[0\]\.rejected: the same as accepted"),
+    ({"interactions": [{"query": "q", "answer": "a"}]}, "interactions: no turn has an accepted and a rejected answer"),
+    (
+        {"interactions": [{"query": "q", "accepted": YES, "rejected": NO}, {"query": "q", "answer": "a", "score": 1}]},
+        r".*score: unknown key",
+    ),
 ]
 ALL_CASES = [
     *((read_texts, {"text": "good"}, *case) for case in TEXT_CASES),

@@ -201,6 +201,22 @@ def test_alpha_prompt_begins_its_interaction() -> None:
     assert encoded.loss.index(True) == len(prompt)
 
 
+@REPEATABLE
+@given(BETA_INTERACTIONS, st.integers(20, 60))
+def test_the_prompt_of_an_interaction_is_cut_where_it_does_not_fit(interaction: Interaction, max_length: int) -> None:
+    if not interaction.query.strip() and interaction.tool_use is None:
+        return
+    small, large = template("beta", max_length), template("beta")
+    told = (interaction.tool_use, interaction.internal) if interaction.tool_use is not None else (interaction.query, interaction.internal)
+    whole = large.tool_prompt(*told) if interaction.tool_use is not None else large.prompt(*told)  # type: ignore[arg-type]
+    assert large.prompt_of(interaction) == whole
+    found = small.prompt_of(interaction)
+    assert len(found) == min(len(whole), max_length - small.reserve)
+    assert found[-1] == whole[-1]
+    if len(found) == len(whole):
+        assert found == whole
+
+
 @pytest.mark.parametrize("reserve", [1, 5, 9])
 def test_prompt_leaves_room_for_the_answer(reserve: int) -> None:
     made = template("alpha", 20, reserve)

@@ -9,12 +9,19 @@ from dataclasses import replace
 import pytest
 from small_model import MODEL, small_model, tokenizer
 
-from rxt.data.everyday import EverydayConfig, EverydayConversation, capacity_conversation, retention_conversation
+from rxt.data.everyday import (
+    EverydayConfig,
+    EverydayConversation,
+    capacity_conversation,
+    changed_conversation,
+    never_told_conversation,
+    retention_conversation,
+)
 from rxt.data.everyday.phrases import values_of
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention
-from rxt.evaluation.retention import NOTHING, Plan, Score, has_distractor, interval, measure_retention, queries
+from rxt.evaluation.retention import NOTHING, Plan, Score, has_distractor, interval, measure_recall, measure_retention, queries
 from rxt.evaluation.subject import Reactive, Subject
 
 Heard = tuple[tuple[str, ...], ...]
@@ -171,3 +178,21 @@ def test_the_interval_holds_the_share() -> None:
     assert interval(Score(60, 60)) == (1, 1)
     assert interval(Score(0, 60)) == (0, 0)
     assert all(math.isnan(bound) for bound in interval(Score(0, 0)))
+
+
+def test_the_short_measurement_asks_the_same_questions() -> None:
+    plan = Plan((1, 3), 5)
+    special = retention.SPECIAL_QUESTIONS * plan.questions
+    asked = [
+        *curve_cases(plan.distances, plan.questions, seed=4),
+        *(changed_conversation("test", 1 + index % 16, 4, index) for index in range(special)),
+        *(never_told_conversation("test", 1 + index % 16, 4, index) for index in range(special)),
+    ]
+    subject = Scripted(asked, lambda case: len(queries(case)[-1]) % 3 > 0)
+    whole = measure_retention(subject, "test", plan, seed=4)
+    subject.batches.clear()
+    short = measure_recall(subject, "test", plan.distances, plan.questions, special, 4, plan.everyday)
+    assert (short.by_distance, short.changed, short.never_told) == (whole.by_distance, whole.changed, whole.never_told)
+    assert 0 < short.all.right < short.all.asked == 2 * 5 + 2 * special
+    assert short.between(2, 3) == whole.by_distance[3]
+    assert subject.batches[0] == short.all.asked, "all in one walk"

@@ -12,21 +12,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import reinforcing
 import torch
-from micro import RUN, stages, trainee
+from micro import PREFERENCE, RUN, preference_stage, stages, trainee
 
 from rxt.training.config import MemoryAwareConfig, Phase
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.reinforcement.config import Algorithm
 
 FILE = Path(__file__).with_name("golden.json")
 STEPS = 50
 PINNED = (1, 2, 10, 20, 30, 40, 50)
 """The steps whose losses are compared."""
-NAMES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware")
+NAMES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware", "5-preference")
+ALGORITHMS: tuple[Algorithm, ...] = ("group", "ppo", "impo")
+"""Of stage 5."""
 MEMORY_AWARE = MemoryAwareConfig(
     phases=(
         Phase(steps=10, turns=2, batch_size=4, trains=("decoder",)),
@@ -48,10 +53,27 @@ def trajectory(name: str, checkpointing: bool = False) -> list[float]:
     """The losses of a stage's first fifty steps, each stage from the same fresh weights."""
     torch.set_num_threads(1)
     run = replace(GOLDEN, memory_aware=replace(MEMORY_AWARE, checkpointing=checkpointing))
-    stage = stages(run)[NAMES.index(name)]
-    subject = trainee()
+    with tempfile.TemporaryDirectory() as folder:
+        preference = preference_stage(Path(folder), replace(PREFERENCE, steps=STEPS))
+        stage = [*stages(run), preference][NAMES.index(name)]
+        subject = trainee()
+        preference.reference.of(subject)
     optimizer = make_optimizer(subject, stage.optim)
     return [float(sum(loss.loss for loss in update(stage, subject, optimizer, run.seed, step))) for step in range(STEPS)]
+
+
+def reinforced(algorithm: Algorithm) -> list[float]:
+    """The entropy of the policy in stage 5's first fifty updates, two for each collection, from the same fresh weights.
+
+    Not the loss, which is near zero whatever the policy does.
+    """
+    torch.set_num_threads(1)
+    phases = (replace(reinforcing.PHASE, steps=STEPS, trains=("decoder",)), replace(reinforcing.PHASE, steps=STEPS))
+    config = replace(reinforcing.CONFIG, phases=(replace(phases[0], steps=10), phases[1]), algorithm=algorithm, epochs=2)
+    stage, subject = reinforcing.stage(config), reinforcing.learner(config)
+    optimizer = make_optimizer(subject, stage.optim)
+    found = [update(stage, subject, optimizer, RUN.seed, step) for step in range(STEPS)]
+    return [float(sum(loss.metrics["entropy"] for loss in losses)) for losses in found]
 
 
 def pinned(losses: list[float]) -> dict[str, float]:
@@ -65,10 +87,24 @@ def record() -> None:
         return subprocess.run(["git", *arguments], cwd=FILE.parent, check=True, capture_output=True, text=True).stdout.strip()
 
     root = git("rev-parse", "--show-toplevel")
-    dirty = git("-C", root, "status", "--porcelain", "--", "src", "tests/training/golden.py", "tests/training/micro.py")
+    dirty = git(
+        "-C",
+        root,
+        "status",
+        "--porcelain",
+        "--",
+        "src",
+        "tests/training/golden.py",
+        "tests/training/micro.py",
+        "tests/training/reinforcing.py",
+    )
     if dirty:
         sys.exit(f"not recorded: these files have changes that are not committed\n{dirty}")
-    values = {"recorded_at": git("rev-parse", "HEAD"), "losses": {name: pinned(trajectory(name)) for name in NAMES}}
+    values = {
+        "recorded_at": git("rev-parse", "HEAD"),
+        "losses": {name: pinned(trajectory(name)) for name in NAMES},
+        "entropies": {algorithm: pinned(reinforced(algorithm)) for algorithm in ALGORITHMS},
+    }
     FILE.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     print(f"recorded {FILE}")
 

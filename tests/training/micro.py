@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from random import Random
 
 import torch
@@ -27,6 +28,10 @@ from rxt.training.config import (
     TokenizerConfig,
 )
 from rxt.training.corpus import Corpus
+from rxt.training.preference.config import PreferenceConfig
+from rxt.training.preference.corpus import PreferenceCorpus
+from rxt.training.preference.reference import Reference
+from rxt.training.preference.stage import PreferenceStage
 from rxt.training.stages.base import Stage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
@@ -88,6 +93,15 @@ def stages(run: RunConfig = RUN) -> list[Stage]:
         MemoryPretrainStage(corpus, template(), run.memory_pretrain),
         MemoryAwareStage(corpus, template(), run.memory_aware),
     ]
+
+
+PREFERENCE = PreferenceConfig(steps=6, turns=4, batch_size=4, beta=1.0, optim=OPTIM)
+
+
+def preference_stage(folder: Path, config: PreferenceConfig = PREFERENCE, data: DataConfig = RUN.data) -> PreferenceStage:
+    """Stage 5′ without a judge; its reference goes into ``folder``."""
+    corpus, _ = PreferenceCorpus.load(data, config.rejected, RUN.seed).differing(template())
+    return PreferenceStage(corpus, template(), config, Reference(folder / "reference"))
 
 
 def quiet() -> Console:

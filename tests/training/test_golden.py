@@ -10,6 +10,8 @@ from pathlib import Path
 import golden
 import pytest
 
+from rxt.training.reinforcement.config import Algorithm
+
 
 @pytest.mark.parametrize("name", golden.NAMES)
 def test_a_stage_follows_its_recorded_curve(name: str) -> None:
@@ -18,6 +20,12 @@ def test_a_stage_follows_its_recorded_curve(name: str) -> None:
     assert golden.pinned(found) == pytest.approx(recorded, rel=2e-3)
     start = 20 if name == "4-memory-aware" else 0  # where its last phase, of longer conversations, begins
     assert sum(found[-5:]) < sum(found[start : start + 5]), "it learns"
+
+
+@pytest.mark.parametrize("algorithm", golden.ALGORITHMS)
+def test_reinforcement_follows_its_recorded_curve(algorithm: Algorithm) -> None:
+    recorded = json.loads(golden.FILE.read_text(encoding="utf-8"))["entropies"][algorithm]
+    assert golden.pinned(golden.reinforced(algorithm)) == pytest.approx(recorded, rel=2e-3)
 
 
 def test_checkpointing_follows_the_same_curve() -> None:
@@ -29,7 +37,7 @@ def test_recording_refuses_code_that_is_not_committed(tmp_path: Path) -> None:
     source = Path(golden.__file__).parent
     folder = tmp_path / "tests" / "training"
     folder.mkdir(parents=True)
-    for name in ("golden.py", "micro.py"):
+    for name in ("golden.py", "micro.py", "reinforcing.py"):
         (folder / name).write_bytes((source / name).read_bytes())
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     done = subprocess.run([sys.executable, str(folder / "golden.py"), "--record"], capture_output=True, text=True)

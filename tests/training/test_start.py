@@ -84,3 +84,28 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Pat
     phases = json.loads(capsys.readouterr().out)["memory_aware"]["phases"]
     assert [phase["turns"] for phase in phases] == [16, 24]
     assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"
+
+
+def test_a_recipe_meant_for_trained_models_does_nothing_without_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^the recipe micro goes on from a trained model; name it: start, or --from MODEL$"):
+        train(replace(RUN, further=True), tmp_path / "run", quiet())
+    assert not (tmp_path / "run").exists()
+
+
+def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dmpo"]) == 2
+    assert capsys.readouterr().err == "rxt: rxt train dmpo: goes on from a trained model; name its folder with --from MODEL\n"
+    pairs = str(tmp_path / "pairs.jsonl")
+    assert main(["train", "dmpo", "--from", str(model), "--data", pairs, "--set", "preference.beta=0.5", "--show"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    stages = [shown[stage]["steps"] for stage in ("joint", "interaction", "memory_pretrain")]
+    assert stages == [phase["steps"] for phase in shown["memory_aware"]["phases"]] * 3 == [0, 0, 0]
+    assert shown["preference"]["beta"] == 0.5
+    assert shown["preference"]["recall"]["keep"] == "best"
+    assert (shown["data"]["files"], shown["data"]["everyday_share"]) == ([pairs], 0.5)
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text('{"interactions": [{"query": "a", "answer": "b"}]}\n' * 2)
+    assert main(["train", "dmpo", "--from", str(model), "--data", str(chats), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"rxt: {chats}: holds conversations without rejected answers")
+    assert error.count("\n") == 1

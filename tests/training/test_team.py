@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from micro import template, trainee
 from safetensors.torch import load_file
 
 from rxt.cli.main import main
@@ -34,6 +35,29 @@ def test_two_processes_train_the_model_that_one_does(tmp_path: Path) -> None:
     logs = [(tmp_path / name / "4-memory-aware" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["loss"] for line in log] for log in logs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
+    """Each plays half of the episodes; what they learn from is the same."""
+    start = tmp_path / "start"
+    trainee(seed=3).model.save_pretrained(start)
+    template().tokenizer.save(start / "tokenizer.json")
+    phases = json.dumps([{"steps": 5, "turns": 4, "batch_size": 4, "reset_rate": 0.5}])
+    settings = [f"reinforcement.phases={phases}", "reinforcement.optim.accumulate=2", "reinforcement.longest_answer=5", "log_every=1"]
+    settings += ["reinforcement.recall.questions=2", "reinforcement.recall.special=0", "reinforcement.algorithm=impo"]
+    settings += ["reinforcement.reward=composite", "reinforcement.recall.distances=[1,2]"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    for name, workers in (("one", "1"), ("two", "2")):
+        assert main(["train", "mrl", "--from", str(start), "--out", str(tmp_path / name), "--workers", workers, *options]) == 0
+    logs = [(tmp_path / name / "5-reinforcement" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    found = [[line for line in map(json.loads, log) if line["split"] == "train"] for log in logs]
+    for number in ("reward", "entropy", "value", "answer_tokens", "memory_change"):
+        assert [line[number] for line in found[1]] == pytest.approx([line[number] for line in found[0]], rel=1e-3)
+
+
+def test_what_a_team_gathers_is_in_order() -> None:
+    assert Team().gather([(0, "a"), (1, "b")]) == ["a", "b"]
 
 
 def test_too_few_micro_batches_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,7 @@ class RandomJoint:
     name: str = "joint"
     steps: int = 1_000_000
     optim: OptimConfig = OPTIM
+    judge: None = None
 
     def batches(self, split: Split, step: int) -> list[Rows]:
         return [self.rows]
@@ -92,6 +93,7 @@ class RandomMemoryAware:
     name: str = "memory-aware"
     steps: int = 1_000_000
     optim: OptimConfig = OPTIM
+    judge: None = None
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         return [self.conversations]

@@ -21,11 +21,13 @@ class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
     recipe: tyro.conf.Positional[str]
-    """pocket, dialogue, smoke, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha, rxt-beta."""
+    """pocket, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha,
+    rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo (preferences)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
-    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of the tasks."""
+    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of the tasks.
+    For dmpo: conversations with accepted and rejected answers."""
     validation_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
     """Conversations to validate on; without them one in 50 of --data is held out."""
     everyday_share: float | None = None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from rxt.data.everyday.scoring import Asked
     from rxt.data.template import Encoded
 
 
@@ -65,6 +66,11 @@ class Conversations:
         """B: conversations in the batch."""
         return self.alive[0]
 
+    @property
+    def changes(self) -> int:
+        """Interactions that a later turn can remember: all but the last of each conversation."""
+        return len(self.rows) - self.size
+
     def to(self, device: torch.device) -> Conversations:
         """The same conversations on a device."""
         return Conversations(self.rows.to(device), self.alive)
@@ -106,3 +112,52 @@ def collate_conversations(conversations: Sequence[Sequence[Encoded]], pad: int) 
     alive = tuple(sum(len(conversation) > turn for conversation in ordered) for turn in turns)
     sequences = [ordered[index][turn] for turn in turns for index in range(alive[turn])]
     return Conversations(collate_rows(sequences, pad), alive)
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways to answer one turn, each a whole interaction. Without a rejected one the turn is only memorized."""
+
+    accepted: Encoded
+    rejected: Encoded | None = None
+    neutral: Encoded | None = None
+    question: Asked | None = None
+    """What a right answer of a pair holds, where that is known."""
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """B conversations as they should have gone, and the pairs of answers of some of their turns."""
+
+    accepted: Conversations
+    """What is memorized."""
+    answers: Rows
+    """(2P + N, T): the accepted interactions of the P pairs, the rejected ones in the same order, then N neutral ones."""
+    turn_row: Tensor
+    """(2P + N,) the row of ``accepted`` in whose turn each of them is said: it reads that turn's memory."""
+    pairs: int
+    """P"""
+    questions: tuple[Asked | None, ...] = ()
+    """(P,) what the right answers hold, where that is known."""
+
+    @property
+    def neutral(self) -> int:
+        """N"""
+        return len(self.answers) - 2 * self.pairs
+
+    def to(self, device: torch.device) -> Preferences:
+        """The same on a device."""
+        return Preferences(self.accepted.to(device), self.answers.to(device), self.turn_row.to(device), self.pairs, self.questions)
+
+
+def collate_preferences(conversations: Sequence[Sequence[Ways]], pad: int) -> Preferences:
+    """Arrange conversations of which one at least has a pair; only their accepted interactions go into the memory."""
+    ordered = sorted(conversations, key=len, reverse=True)  # as collate_conversations has them
+    accepted = collate_conversations([[ways.accepted for ways in each] for each in ordered], pad)
+    by_row = [ordered[index][turn] for turn, count in enumerate(accepted.alive) for index in range(count)]
+    pairs = [(row, ways) for row, ways in enumerate(by_row) if ways.rejected is not None]
+    rejected = [(row, ways.rejected) for row, ways in pairs if ways.rejected is not None]
+    neutral = [(row, ways.neutral) for row, ways in enumerate(by_row) if ways.neutral is not None]
+    answers = [*((row, ways.accepted) for row, ways in pairs), *rejected, *neutral]
+    rows, questions = torch.tensor([row for row, _ in answers]), tuple(ways.question for _, ways in pairs)
+    return Preferences(accepted, collate_rows([encoded for _, encoded in answers], pad), rows, len(pairs), questions)

@@ -10,8 +10,9 @@ counted, remembered and skipped; nothing is dropped in silence.
 | conversations | ``{"interactions": [...], "system"?}``, or with the first turn apart: ``{"query", "answer", "interactions": [...]}`` |
 | preferences | ``{"interactions": [{"query", "accepted": {"answer", ...}, "rejected": {...}, "neutral"?: {...}}], "system"?}`` |
 
-A null is as good as an absent key. Keys that no format knows are allowed on a record (they are counted in
-``Records.ignored_keys``) and are an error inside a turn, where they are more likely a slip of the pen.
+A turn of preferences may also be an interaction, ``{"query", "answer", ...}``: without a pair it is only memorized. A null is
+as good as an absent key. Keys that no format knows are allowed on a record (they are counted in ``Records.ignored_keys``) and
+are an error inside a turn, where they are more likely a slip of the pen.
 """
 
 from __future__ import annotations
@@ -65,10 +66,13 @@ class Conversation:
 
 @dataclass(frozen=True)
 class PreferenceTurn:
-    """The same query answered in an accepted, a rejected and perhaps a neutral way; each is a whole interaction."""
+    """The same query answered in an accepted, a rejected and perhaps a neutral way; each is a whole interaction.
+
+    A turn without a rejected way is only memorized.
+    """
 
     accepted: Interaction
-    rejected: Interaction
+    rejected: Interaction | None = None
     neutral: Interaction | None = None
 
     @property
@@ -78,7 +82,7 @@ class PreferenceTurn:
 
 @dataclass(frozen=True)
 class PreferenceConversation:
-    """Preference turns in order; only the accepted interaction of each is memorized."""
+    """Preference turns in order, of which one at least has a pair; only the accepted interaction of each is memorized."""
 
     turns: tuple[PreferenceTurn, ...]
     system: str | None = None
@@ -156,6 +160,19 @@ def read_conversations(source: str | Path, on_bad: OnBad = "stop") -> Records[Co
 def read_preferences(source: str | Path, on_bad: OnBad = "stop") -> Records[PreferenceConversation]:
     """Read the preferences format; errors as in ``read_texts``."""
     return _read(source, on_bad, ("interactions", "system"), _preferences)
+
+
+def read_as_conversations(source: str | Path, on_bad: OnBad = "stop") -> Records[Conversation]:
+    """Conversations from a file of conversations, or of preferences: those go as they should have gone."""
+    if holds_preferences(source):
+        return read_preferences(source, on_bad).map(lambda each: (each.accepted,))
+    return read_conversations(source, on_bad)
+
+
+def holds_preferences(source: str | Path) -> bool:
+    """Whether the first record of ``source`` that resembles any format has accepted and rejected answers."""
+    found = (_resembles(row.value) for row in read_rows(source) if isinstance(row, Row) and isinstance(row.value, dict))
+    return next((each for each in found if each is not None), None) == "preferences"
 
 
 def detect_format(source: str | Path) -> Format:
@@ -237,7 +254,8 @@ def _read(source: str | Path, on_bad: OnBad, known: tuple[str, ...], parse: Call
 def _resembles(values: dict[str, Any]) -> Format | None:
     turns = values.get("interactions")
     if isinstance(turns, list):
-        return "preferences" if any(isinstance(turn, dict) and "accepted" in turn for turn in turns) else "conversations"
+        pairs = any(isinstance(turn, dict) and ("accepted" in turn or "rejected" in turn) for turn in turns)
+        return "preferences" if pairs else "conversations"
     if values.get("answer") is not None:
         return "interactions"
     return "text" if values.get("text") is not None else None
@@ -274,9 +292,18 @@ def _conversation(values: dict[str, Any]) -> Conversation:
 def _preferences(values: dict[str, Any]) -> PreferenceConversation:
     turns = []
     for where, turn in _turns(values):
+        if turn.get("accepted") is None and turn.get("rejected") is None and (turn.get("answer") or turn.get("tool_call")) is not None:
+            _only(turn, _TURN_KEYS, where)
+            turns.append(PreferenceTurn(_interaction(turn, where)))
+            continue
         _only(turn, ("query", "tool_use", "internal", "accepted", "rejected", "neutral"), where)
+        accepted, rejected = _way(turn, "accepted", where), _way(turn, "rejected", where)
+        if accepted == rejected:
+            raise _Bad(f"{where}rejected: the same as accepted")
         neutral = _way(turn, "neutral", where) if turn.get("neutral") is not None else None
-        turns.append(PreferenceTurn(_way(turn, "accepted", where), _way(turn, "rejected", where), neutral))
+        turns.append(PreferenceTurn(accepted, rejected, neutral))
+    if all(turn.rejected is None for turn in turns):
+        raise _Bad("interactions: no turn has an accepted and a rejected answer")
     return PreferenceConversation(tuple(turns), _optional(values, "system"))
 
 

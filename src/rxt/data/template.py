@@ -13,7 +13,7 @@ always the exact beginning of the interaction that grows out of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -167,6 +167,21 @@ class Template:
     def tool_prompt(self, result: str, internal: str | None = None, mode: Mode = "fast") -> list[int]:
         """Like ``prompt``, with a tool's result in the query's place; an empty result is a result."""
         return self._prompt(self._opening("", result, internal), "tool result", mode)
+
+    def prompt_of(self, interaction: Interaction) -> list[int]:
+        """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than ``reserve`` tokens.
+
+        Raises:
+            UserError: as ``interaction``.
+        """
+        parts = self._opening(interaction.query, interaction.tool_use, interaction.internal)
+        excess = 2 + sum(1 + len(part.ids) for part in parts) - (self.max_length - self.reserve)
+        kept: list[_Part] = []
+        for part in reversed(parts):  # what was asked stands last, and is cut first
+            taken = min(max(0, excess), len(part.ids))
+            excess -= taken
+            kept.insert(0, replace(part, ids=part.ids[: len(part.ids) - taken]))
+        return self._prompt(kept, "query", "fast")
 
     @property
     def openers(self) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from rxt.evaluation.subject import State, Subject
 from rxt.evaluation.walk import even_batches, walk
 
 BATCH = 64
+RECALL_BATCH = 128
 CHANGED_WITHIN = 16
 """Changed facts are asked for up to so many turns after the change."""
 NEVER_TOLD_TURNS = 16
@@ -156,6 +157,53 @@ def measure_retention(
     }
     chance = sum(chances) / len(chances)
     return Retention(by_distance, controls["reset"], controls["shuffled"], chance, distracted, changed, never_told, capacity)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Right answers without controls."""
+
+    by_distance: dict[int, Score]
+    changed: Score
+    never_told: Score
+
+    def between(self, first: int, last: int) -> Score:
+        """All questions at distances ``first`` … ``last`` together."""
+        return total(score for distance, score in self.by_distance.items() if first <= distance <= last)
+
+    @property
+    def all(self) -> Score:
+        """All questions together."""
+        return total(self.by_distance.values()) + self.changed + self.never_told
+
+
+def measure_recall(
+    subject: Subject[State], split: Split, distances: Sequence[int], questions: int, special: int, seed: int, everyday: EverydayConfig
+) -> Recall:
+    """The questions of :func:`measure_retention` alone, in as few walks as can be: quick enough to be asked during training.
+
+    Args:
+        questions: at every distance.
+        special: about changed facts, and as many about facts that were never told.
+    """
+    curve = [
+        retention_conversation(split, distance, seed, distance * 1_000_000 + index, everyday)
+        for distance in distances
+        for index in range(questions)
+    ]
+    changed = [changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, everyday) for index in range(special)]
+    never_told = [never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, everyday) for index in range(special)]
+    cases = [*curve, *changed, *never_told]
+    longest_first = sorted(range(len(cases)), key=lambda index: -len(queries(cases[index])))
+    right = [False] * len(cases)
+    for part in even_batches(len(cases), RECALL_BATCH):
+        indices = longest_first[part.start : part.stop]  # of like length
+        answers = walk(subject, [queries(cases[index]) for index in indices], seed).answers
+        for index, was in zip(indices, _right([cases[index] for index in indices], [said[-1] for said in answers]), strict=True):
+            right[index] = was
+    by_distance = {distance: _score(right[index * questions : (index + 1) * questions]) for index, distance in enumerate(distances)}
+    first, last = len(curve), len(curve) + len(changed)
+    return Recall(by_distance, _score(right[first:last]), _score(right[last:]))
 
 
 def interval(score: Score, seed: int = 0, samples: int = 1_000) -> tuple[float, float]:

@@ -68,14 +68,14 @@ class Reactive(Subject[Memory]):
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[list[int]], state: Memory, max_new_tokens: int = 48) -> list[list[int]]:
-        ids, mask = as_rows(prompts, self.template)
+        ids, mask = self._rows(prompts)
         whole = generate(self.model, ids, state, max_new_tokens, mask=mask).tolist()
         pad = self.template.tokens.pad
         return [[token for token in row[len(prompt) :] if token != pad] for row, prompt in zip(whole, prompts, strict=True)]
 
     @torch.no_grad()
     def remember(self, state: Memory, interactions: Sequence[list[int]]) -> Memory:
-        return self.model.memorize(state, *as_rows(interactions, self.template))
+        return self.model.memorize(state, *self._rows(interactions))
 
     def take(self, state: Memory, rows: Sequence[int]) -> Memory:
         return state.take(rows)
@@ -85,6 +85,12 @@ class Reactive(Subject[Memory]):
 
     def state_bytes(self, state: Memory) -> int:
         return state.nbytes
+
+    def _rows(self, sequences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Padded ids and mask, where the model is."""
+        ids, mask = as_rows(sequences, self.template)
+        device = self.model.decoder.embedding.weight.device
+        return ids.to(device), mask.to(device)
 
 
 def load_subject(source: str | Path | None = None) -> Reactive:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import RunConfig
 
-STAGES = ("1-joint", "2-interaction", "3-memory-pretrain", "4-memory-aware")
 
-
-def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
-    """Markdown: what the model is, what it was trained on, how it ended."""
+def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: Mapping[str, int]) -> str:
+    """Markdown: what the model is, what it was trained on, how it ended. ``ends``: its stages, and whose step's weights each kept."""
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sources = (
@@ -35,29 +34,29 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer) -> str:
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
         f"- data: {'; '.join(sources)}",
         f"- recipe: {run.name}, seed {run.seed}",
-        f"- time: {training_minutes(folder):.1f} minutes of training",
+        f"- time: {training_minutes(folder, ends):.1f} minutes of training",
         f"- fingerprint of the weights: {model.fingerprint()}",
         "",
-        "| stage | updates | last validation |",
+        "| stage | updates | validation |",
         "|---|---|---|",
     ]
-    for stage in STAGES:
-        step, numbers = last_validation(folder / stage / "metrics.jsonl")
+    for stage, end in ends.items():
+        step, numbers = last_validation(folder / stage / "metrics.jsonl", end)
         lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
     return "\n".join(lines) + "\n"
 
 
-def training_minutes(folder: Path) -> float:
+def training_minutes(folder: Path, stages: Iterable[str]) -> float:
     """Of all stages together, validation included, without what was lost to crashes."""
-    lines = [line for stage in STAGES for line in (folder / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [line for stage in stages for line in (folder / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return sum(json.loads(line).get("seconds", 0.0) for line in lines) / 60
 
 
-def last_validation(path: Path) -> tuple[int, dict[str, float]]:
-    """The step and the numbers of the last validation line of a stage's metrics."""
+def last_validation(path: Path, end: int) -> tuple[int, dict[str, float]]:
+    """The step and the numbers of the last validation line of a stage's metrics that is not after the step ``end``."""
     step, numbers = 0, {}
     for line in path.read_text(encoding="utf-8").splitlines():
         values = json.loads(line)
-        if values.pop("split") == "validation":
+        if values.pop("split") == "validation" and values["step"] <= end:
             step, numbers = int(values.pop("step")), values
     return step, numbers

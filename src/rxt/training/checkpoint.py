@@ -25,8 +25,12 @@ class StageState:
     step: int
     """Updates done."""
     best_loss: float | None = None
-    """Lowest validation loss so far."""
+    """Lowest validation loss so far, where no judge says what is best."""
+    best_worth: float | None = None
+    """What the judge thought most of so far."""
     best_step: int | None = None
+    stopped: str | None = None
+    """Why the stage has ended before its last update."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,11 @@ class Checkpoints:
         trainee.load_weights(read_tensors(folder / WEIGHTS))
         if optimizer is not None:
             load_optimizer_tensors(trainee, optimizer, read_tensors(folder / OPTIMIZER))
-        return StageState(**json.loads((folder / STATE).read_text()))
+        return self.state(step)
+
+    def state(self, step: int) -> StageState:
+        """Where the stage stood after ``step`` updates."""
+        return StageState(**json.loads((self._path(step) / STATE).read_text()))
 
     def _forget(self, wanted: set[int | None]) -> None:
         for step in self._steps()[: -self.keep]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -12,58 +11,9 @@ from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.babi import BabiConfig
 from rxt.data.everyday import EverydayConfig
-from rxt.errors import UserError
-
-Part = Literal["decoder", "encoder", "memory_attention"]
-
-
-def _require(condition: bool, field_name: str, problem: str) -> None:
-    if not condition:
-        raise UserError(f"recipe: {field_name} {problem}")
-
-
-def _require_size(steps: int, batch_size: int) -> None:
-    _require(steps >= 0, "steps", f"cannot be negative, found {steps}")
-    _require(batch_size >= 1, "batch_size", f"must be at least 1, found {batch_size}")
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``final_share`` of the peak."""
-
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    """Updates until the peak."""
-    final_share: float = 0.05
-    weight_decay: float = 0.01
-    """On matrices alone, never on norms and biases."""
-    beta1: float = 0.9
-    beta2: float = 0.98
-    clip: float = 1.0
-    """Largest norm of all gradients together."""
-    accumulate: int = 1
-    """Micro-batches that an update's batch is split into; the gradient is that of the whole batch. What is drawn at
-    random (masks, noise, fresh memories) is drawn for each micro-batch, so it differs with their number."""
-    kind: Literal["adamw", "muon"] = "adamw"
-    """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
-    embedding nor head; AdamW for the rest."""
-    gate_rate: float | None = None
-    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate: a
-    gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip"):
-            _require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
-        for name in ("warmup", "weight_decay"):
-            _require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
-        for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
-        rate = self.gate_rate
-        _require(rate is None or 0 < rate < math.inf, "optim.gate_rate", f"must be positive, found {rate}")
-        _require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
-        _require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
+from rxt.training.config_base import OptimConfig, Part, require, require_size
+from rxt.training.preference.config import PreferenceConfig
+from rxt.training.reinforcement.config import ReinforcementConfig
 
 
 @dataclass(frozen=True)
@@ -89,12 +39,12 @@ class JointConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require_size(self.steps, self.batch_size)
-        _require(self.zeroed_share <= 0.5, "joint.zeroed_share", f"is a mean, and must be at most 0.5, found {self.zeroed_share}")
+        require_size(self.steps, self.batch_size)
+        require(self.zeroed_share <= 0.5, "joint.zeroed_share", f"is a mean, and must be at most 0.5, found {self.zeroed_share}")
         for name in ("masked_share", "zeroed_share"):
-            _require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
+            require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
         for name in ("decoder_weight", "encoder_weight", "noise"):
-            _require(getattr(self, name) >= 0, name, f"cannot be negative, found {getattr(self, name)}")
+            require(getattr(self, name) >= 0, name, f"cannot be negative, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -119,10 +69,10 @@ class MemoryPretrainConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require_size(self.steps, self.batch_size)
-        _require(self.turns >= 1, "memory_pretrain.turns", f"must be at least 1, found {self.turns}")
-        _require(0 <= self.jitter <= 1, "memory_pretrain.jitter", f"must lie in [0, 1], found {self.jitter}")
-        _require(self.noise >= 0, "memory_pretrain.noise", f"cannot be negative, found {self.noise}")
+        require_size(self.steps, self.batch_size)
+        require(self.turns >= 1, "memory_pretrain.turns", f"must be at least 1, found {self.turns}")
+        require(0 <= self.jitter <= 1, "memory_pretrain.jitter", f"must lie in [0, 1], found {self.jitter}")
+        require(self.noise >= 0, "memory_pretrain.noise", f"cannot be negative, found {self.noise}")
 
 
 @dataclass(frozen=True)
@@ -145,13 +95,13 @@ class Phase:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require_size(self.steps, self.batch_size)
-        _require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
-        _require(bool(self.trains), "phase.trains", "names no part of the model")
+        require_size(self.steps, self.batch_size)
+        require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
+        require(bool(self.trains), "phase.trains", "names no part of the model")
         rate = self.paraphrase_rate
-        _require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
+        require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
         if self.shortest is not None:
-            _require(1 <= self.shortest <= self.turns, "phase.shortest", f"must lie in 1 … turns={self.turns}, found {self.shortest}")
+            require(1 <= self.shortest <= self.turns, "phase.shortest", f"must lie in 1 … turns={self.turns}, found {self.shortest}")
 
 
 @dataclass(frozen=True)
@@ -171,8 +121,8 @@ class MemoryAwareConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require(bool(self.phases), "memory_aware.phases", "must be one at least")
-        _require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
+        require(bool(self.phases), "memory_aware.phases", "must be one at least")
+        require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
 
     @property
     def steps(self) -> int:
@@ -205,15 +155,15 @@ class DataConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
+        require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
         if self.babi is not None:
-            _require(
+            require(
                 len(self.files) <= 1 and not self.validation_files, "data.files", "must be the one folder of the bAbI tasks, --data DIR"
             )
-            _require(self.everyday_share == 0, "data.everyday_share", f"must be 0 beside bAbI tasks, found {self.everyday_share}")
+            require(self.everyday_share == 0, "data.everyday_share", f"must be 0 beside bAbI tasks, found {self.everyday_share}")
             return
-        _require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
-        _require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
+        require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
+        require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
 
 
 @dataclass(frozen=True)
@@ -239,6 +189,10 @@ class RunConfig:
     interaction: JointConfig
     memory_pretrain: MemoryPretrainConfig
     memory_aware: MemoryAwareConfig
+    reinforcement: ReinforcementConfig | None = None
+    """When given, stage 5 follows."""
+    preference: PreferenceConfig | None = None
+    """When given, stage 5′ follows."""
     start: str | None = None
     """A model's folder, or its name on the Hub, whose weights and tokenizer the run starts with."""
     further: bool = False
@@ -257,14 +211,25 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        _require(self.start is None or self.baseline is None, "start", "is a Reactive Transformer, so it is no start for a baseline")
+        for name in ("reinforcement", "preference"):
+            require(getattr(self, name) is None or self.baseline is None, name, "is for Reactive Transformers, not for a baseline")
+        require(self.start is None or self.baseline is None, "start", "is a Reactive Transformer, so it is no start for a baseline")
         running_norm = self.model.memory_attention.norm.kind == "ema-rms"
         recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
-        _require(
-            not (running_norm and recomputes),
-            "memory_aware",
-            "cannot have window or checkpointing with ema-rms norms: they count every pass",
-        )
-        _require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
+        problem = "cannot have window or checkpointing with ema-rms norms: they count every pass"
+        require(not (running_norm and recomputes), "memory_aware", problem)
+        windowed = self.preference is not None and self.preference.window is not None
+        require(not (running_norm and windowed), "preference", problem)
+        require(not (running_norm and self.reinforcement), "reinforcement", "cannot go with ema-rms norms: they count every pass")
+        require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
-            _require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")
+            require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")
+
+    @property
+    def longest(self) -> int:
+        """Turns of the longest conversations of all stages."""
+        further = (
+            0 if self.reinforcement is None else self.reinforcement.longest,
+            0 if self.preference is None else self.preference.turns,
+        )
+        return max(self.memory_aware.longest, *further)

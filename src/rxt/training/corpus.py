@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal, TypeVar
 
 from rxt.data.everyday import EverydayConfig, generate
-from rxt.data.records import Conversation, Interaction, Records, read_conversations
+from rxt.data.records import Conversation, Interaction, Records, read_as_conversations
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -40,7 +40,7 @@ class Corpus:
     @classmethod
     def load(cls, config: DataConfig, seed: int) -> Corpus:
         """Read the files; where none is set apart for validation, hold out one conversation in 50 of the others."""
-        read = {source: read_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
+        read = {source: read_as_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
         train = [conversation for source in config.files for conversation in read[source]]
         held = [conversation for source in config.validation_files for conversation in read[source]]
         if train and not held:
@@ -56,7 +56,20 @@ class Corpus:
         mix = self.everyday if paraphrase_rate is None else replace(self.everyday, paraphrase_rate=paraphrase_rate)
         mix = mix if split == "train" else EverydayConfig()
         everyday = [generate(split, turns, self.seed, step * generated + index, mix).conversation for index in range(generated)]
-        return everyday + pick(self._pieces(split, turns), step, size - generated, f"{self.seed} {split} {turns}")
+        return everyday + self.from_files(split, step, size - generated, turns)
+
+    def from_files(self, split: Split, step: int, size: int, turns: int, shortest: int = 1) -> list[Conversation]:
+        """``size`` conversations of the files for a step, of ``shortest`` to ``turns`` turns.
+
+        Raises:
+            UserError: no conversation has so many.
+        """
+        pieces = self._pieces(split, turns)
+        if shortest > 1:
+            pieces = [piece for piece in pieces if len(piece.interactions) >= shortest]
+        if size and not pieces:
+            raise UserError(f"no {split} conversation of the files has {shortest} turns or more: there is nothing to remember in them")
+        return pick(pieces, step, size, f"{self.seed} {split} {turns}")
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
         """``size`` single interactions, or a few more, for a step. They come from short pieces, so that many conversations mix."""

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from rxt.files import write_atomically
 
-PLOTTED = {"1-joint": "next_token", "2-interaction": "next_token", "3-memory-pretrain": "cosine", "4-memory-aware": "answer"}
+PLOTTED = {
+    "1-joint": "next_token",
+    "2-interaction": "next_token",
+    "3-memory-pretrain": "cosine",
+    "4-memory-aware": "answer",
+    "5-reinforcement": "recall",
+    "5-preference": "recall",
+}
 """What is drawn of each stage."""
 
 
@@ -37,5 +44,5 @@ def plot_curves(run: Path, picture: Path) -> bool:
 def series(path: Path, split: str, name: str) -> tuple[list[int], list[float]]:
     """The steps and values of one number of one split in a stage's ``metrics.jsonl``."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    points = [(line["step"], line[name]) for line in lines if line["split"] == split]
+    points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
     return [step for step, _ in points], [value for _, value in points]

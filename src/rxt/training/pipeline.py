@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,27 +36,41 @@ from rxt.folders import model_folder
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
+from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.preference.corpus import PreferenceCorpus
+from rxt.training.preference.reference import Reference
+from rxt.training.preference.stage import NAME as PREFERENCE
+from rxt.training.preference.stage import PreferenceStage
+from rxt.training.recall import RecallProbe
+from rxt.training.reinforcement.judge import RewardProbe
+from rxt.training.reinforcement.rewards import reward_of
+from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Stage
 from rxt.training.stages.baseline import BaselineConversationStage, BaselineTextStage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.stages.reinforcement import ReinforcementStage
 from rxt.training.stories import load_corpus
 from rxt.training.team import Team, joined_team
 from rxt.training.trainee import BaselineLearner, Learner, Trainee
 
+Ends = Mapping[str, int]
+"""By stage, the step whose weights it ended with."""
 RUN, TOKENIZER, MODEL, CURVES = "run.json", "tokenizer.json", "model", "curves.png"
 
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
     device = device or torch.device("cpu")
+    if run.further and run.start is None:
+        raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     try:
         with joined_team(device) as team:
             if not team.leads:
@@ -72,6 +86,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     if team.leads:
         check_claim(out, run)
     corpus = load_corpus(run.data, run.seed)
+    wanted = run.preference
+    preferences = None if wanted is None else PreferenceCorpus.load(run.data, wanted.rejected, run.seed, wanted.neutral_rate)
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
     if not team.leads:
@@ -81,27 +97,34 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     cut = corpus.count_cut(template)
     if cut:
         say(console, f"warning: {cut} interactions are longer than {template.max_length} tokens and are cut", "yellow")
+    if preferences is not None:
+        preferences, alike = preferences.differing(template)
+        if alike:
+            say(console, f"warning: {alike} pairs are alike in the model's tokens and are only memorized", "yellow")
     if team.leads:
         claim(out, run, tokenizer)
         team.wait()
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)
-    work = reactive_work(run, corpus, template) if run.baseline is None else baseline_work(run, run.baseline, corpus, template)
+    if run.baseline is not None:
+        work = baseline_work(run, run.baseline, corpus, template)
+    else:
+        work = reactive_work(run, corpus, preferences, template, out)
     trainee = work.learner.to(device)
-    parent = TOKENIZER
+    parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
         context = LoopContext(run, out, console, progress, interrupt, team)
         for stage in work.stages:
-            if stage.optim.accumulate < team.size:
+            if stage.steps and stage.optim.accumulate < team.size:
                 raise UserError(f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage")
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
             if team.leads:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
-            run_stage(stage, trainee, context)
-            parent = f"{stage.name}/step-{stage.steps:06d}"
+            ends[stage.name] = run_stage(stage, pupil_of(stage, trainee), context)
+            parent = f"{stage.name}/step-{ends[stage.name]:06d}"
     if not team.leads:
         return out / MODEL
-    work.save(out / MODEL)
+    work.save(out / MODEL, ends)
     tokenizer.save(out / MODEL / TOKENIZER)
     plot_curves(out, out / CURVES)
     next_step = f"talk to it with  rxt chat {out / MODEL}" if run.baseline is None else f"measure it with  rxt eval retention {out / MODEL}"
@@ -115,16 +138,16 @@ class Work:
 
     learner: Learner
     stages: list[Stage]
-    save: Callable[[Path], None]
+    save: Callable[[Path, Ends], None]
 
 
-def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
+def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path) -> Work:
     """A Reactive Transformer by its whole curriculum."""
     trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
 
-    def save(folder: Path) -> None:
+    def save(folder: Path, ends: Ends) -> None:
         trainee.model.save_pretrained(folder)
-        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model).encode())
+        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model, ends).encode())
 
     stages: list[Stage] = [
         JointStage(corpus, template, run.joint),
@@ -132,15 +155,35 @@ def reactive_work(run: RunConfig, corpus: Corpus, template: Template) -> Work:
         MemoryPretrainStage(corpus, template, run.memory_pretrain),
         MemoryAwareStage(corpus, template, run.memory_aware),
     ]
+    if run.reinforcement is not None:
+        config, reward = run.reinforcement, reward_of(run.reinforcement.reward)
+        judge = recall_judge(run, config.recall, template) or RewardProbe(config.recall, corpus, template, config, reward)
+        stages.append(ReinforcementStage(corpus, template, config, reward, judge))
+    if run.preference is not None and preferences is not None:
+        reference, judge = Reference(out / PREFERENCE / "reference"), recall_judge(run, run.preference.recall, template)
+        stages.append(PreferenceStage(preferences, template, run.preference, reference, judge))
     return Work(trainee, stages, save)
+
+
+def pupil_of(stage: object, learner: Learner) -> Learner:
+    """What a stage trains: the learner itself, or the learner's model with what the stage needs beside it."""
+    if isinstance(stage, ReinforcementStage) and isinstance(learner, Trainee):
+        return ReinforcementTrainee(learner, stage.config.has_critic)
+    return learner
+
+
+def recall_judge(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
+    """Asks for facts as generated conversations tell them; a run without such conversations is not judged by them."""
+    if recall is None or run.data.everyday_share == 0:
+        return None
+    return RecallProbe.of_mix(recall, template, run.data.everyday, run.seed)
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
     """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights already."""
-    longest = run.memory_aware.longest
     if run.start is not None:
-        return replace(run.model, trained_turns=max(longest, run.model.trained_turns or 0))
-    return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=longest)
+        return replace(run.model, trained_turns=max(run.longest, run.model.trained_turns or 0))
+    return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.longest)
 
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
@@ -164,7 +207,7 @@ def baseline_work(run: RunConfig, kind: BaselineKind, corpus: Corpus, template: 
         BaselineTextStage(InteractionStage(corpus, template, run.interaction)),
         BaselineConversationStage(MemoryAwareStage(corpus, template, run.memory_aware)),
     ]
-    return Work(learner, stages, learner.model.save_pretrained)
+    return Work(learner, stages, lambda folder, _: learner.model.save_pretrained(folder))
 
 
 def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console) -> ChatTokenizer:

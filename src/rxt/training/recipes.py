@@ -22,6 +22,9 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
+from rxt.training.config_base import RecallConfig
+from rxt.training.preference.config import PreferenceConfig
+from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 
 
 def recipe_names() -> list[str]:
@@ -90,6 +93,60 @@ def phrasings() -> RunConfig:
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
         validate_every=200,
         checkpoint_every=200,
+    )
+
+
+def mrl() -> RunConfig:
+    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of 16 turns.
+
+    Gates learn slowly: with the others' rate what was told long ago is soon lost. The rewarded answers
+    drift from the conversations' wording; a little of the supervised loss holds them. Two micro-batches are for two workers.
+    """
+    base = pocket()
+    return replace(
+        base,
+        name="mrl",
+        further=True,
+        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
+        reinforcement=ReinforcementConfig(
+            phases=(EpisodePhase(steps=600, turns=16, batch_size=16, teacher_forcing=True),),
+            optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2),
+            reward="recall",
+            epochs=2,
+            weights=LossWeights(supervised=0.1),
+        ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        checkpoint_every=50,
+    )
+
+
+def dmpo() -> RunConfig:
+    """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
+
+    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. β is far above the usual 0.1,
+    because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
+    settled.
+    """
+    base = pocket()
+    return replace(
+        base,
+        name="dmpo",
+        further=True,
+        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
+        preference=PreferenceConfig(
+            steps=450,
+            turns=16,
+            batch_size=6,
+            beta=5.0,
+            accepted_weight=2.0,
+            own_temperature=0.7,
+            anchor_weight=1.0,
+            neutral_rate=0.3,
+            optim=replace(base.memory_aware.optim, learning_rate=4e-4, warmup=20, gate_rate=0.1),
+            recall=RecallConfig(largest_fall=0.25),  # the first updates cost some recall, which comes back
+        ),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        checkpoint_every=50,
     )
 
 
@@ -231,6 +288,8 @@ _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha"
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "phrasings": phrasings,
+    "mrl": mrl,
+    "dmpo": dmpo,
     "dialogue": dialogue,
     "study": study,
     "smoke": smoke,

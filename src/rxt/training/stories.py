@@ -61,6 +61,10 @@ class StoryCorpus(Corpus):
         draw = random.Random(f"{self.seed} {split} {turns} {step}")
         return self._draw(draw, split, size, turns)
 
+    def from_files(self, split: Split, step: int, size: int, turns: int, shortest: int = 1) -> list[Conversation]:
+        """As :meth:`conversations`: every story has a question, which is never its first line."""
+        return self.conversations(split, step, size, turns)
+
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
         """``size`` single lines from anywhere in the stories."""
         draw = random.Random(f"{self.seed} {split} lines {step}")

@@ -59,10 +59,22 @@ class Team:
             dist.all_reduce(values)
         return values
 
+    def gather(self, items: Sequence[tuple[int, T]]) -> list[T]:
+        """The items of all processes, which :meth:`share` has dealt out, in the order of their indices; any tensors are on the CPU."""
+        if self.size == 1:
+            return [item for _, item in items]
+        found: list[list[tuple[int, T]]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(found, list(items))
+        return [item for _, item in sorted((each for part in found for each in part), key=lambda each: each[0])]
+
     def wait(self) -> None:
         """Until every process of the team is here."""
         if self.size > 1:
             dist.barrier()
+
+
+ALONE = Team()
+"""A run of one process."""
 
 
 @contextmanager

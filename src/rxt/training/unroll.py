@@ -44,6 +44,18 @@ def conversation_scores(
 
 def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
+    return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
+
+
+def conversation_memories(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> list[Tensor]:
+    """What each turn's decoder sees, computed as :func:`conversation_scores` does it; for decoding other answers than those given."""
+    walks = model.encoder.reads_memory or model.memory_attention.config.norm.kind == "ema-rms"
+    update = encode_and_write(model, batch) if walks else read_and_write(model, batch)
+    return memories_before(update, batch, slots, window)
+
+
+def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
+    """The update after which nothing has to be read: all interactions have been encoded together. For encoders that read no memory."""
     rows = batch.rows
     remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
     source, turns = read_by_length(model, remembered), list(batch.turns())
@@ -52,7 +64,7 @@ def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: T
         start = turns[turn].start
         return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
 
-    return decode_at_once(model, batch, memories_before(update, batch, slots, window))
+    return update
 
 
 def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:

@@ -17,6 +17,7 @@ from rxt.data.everyday.phrases import kinds, values_of
 from rxt.data.everyday.probes import (
     capacity_conversation,
     changed_conversation,
+    long_range_conversation,
     never_told_conversation,
     retention_conversation,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "correct",
     "generate",
     "kinds",
+    "long_range_conversation",
     "never_told_conversation",
     "retention_conversation",
     "values_of",

@@ -28,7 +28,7 @@ from rxt.errors import UserError
 Split = Literal["train", "validation", "test", "test-unseen-phrasings"]
 Move = Literal["tell", "ask", "small talk"]
 
-_FAMILY: dict[Split, PairSplit] = {"train": "train", "validation": "validation", "test": "test", "test-unseen-phrasings": "test"}
+FAMILY: dict[Split, PairSplit] = {"train": "train", "validation": "validation", "test": "test", "test-unseen-phrasings": "test"}
 _POPULAR = ("name", "name", "dog", "dog", "cat", "city", "city", "job", "job", "food", "colour", "hobby")
 """What people tell first comes once or twice more than the other kinds."""
 USUAL_KINDS = (
@@ -122,7 +122,8 @@ class EverydayConfig:
             raise UserError(f"everyday conversations: people must be from 0 to {len(SUBJECTS)}, found {self.people}")
 
 
-def _random(*parts: object) -> Random:
+def seeded(*parts: object) -> Random:
+    """Random numbers that are a function of ``parts``."""
     text = "\x1f".join(map(str, parts))
     return Random(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big"))
 
@@ -132,11 +133,11 @@ class Writer:
 
     def __init__(self, split: Split, purpose: str, turns: int, seed: int, index: int, config: EverydayConfig) -> None:
         """``turns`` is how many the conversation will have (in a retention conversation: distance and lead-in)."""
-        if split not in _FAMILY:
-            raise UserError(f"there is no split {split!r}; choose one of {', '.join(_FAMILY)}")
-        family = _FAMILY[split]
-        self.rng = _random("plan", purpose, family, seed, index, turns)
-        words = _random("words", purpose, family, seed, index, turns)
+        if split not in FAMILY:
+            raise UserError(f"there is no split {split!r}; choose one of {', '.join(FAMILY)}")
+        family = FAMILY[split]
+        self.rng = seeded("plan", purpose, family, seed, index, turns)
+        words = seeded("words", purpose, family, seed, index, turns)
         self.words = Wording(words, split == "test-unseen-phrasings", config.surface_rate, config.paraphrase_rate)
         self.config = config
         self.turns = turns
@@ -179,7 +180,7 @@ class Writer:
                 continue
             if changeable and not kind.phrases(subject).changeable:
                 continue
-            value = self.picker.pick(kind.name, _values_for(kind, subject, self.config.values))
+            value = self.picker.pick(kind.name, values_for(kind, subject, self.config.values))
             if value is not None:
                 fact = Fact(subject, kind.name, value, self.turn)
                 self._keep(fact)
@@ -240,7 +241,7 @@ class Writer:
 
     def change(self, fact: Fact) -> Fact | None:
         """Tell a new value of a fact, or do nothing when none was found that fits."""
-        value = self.picker.pick(fact.kind, _values_for(kind_of(fact.kind), fact.subject, self.config.values))
+        value = self.picker.pick(fact.kind, values_for(kind_of(fact.kind), fact.subject, self.config.values))
         if value is None:
             return None
         changed = Fact(fact.subject, fact.kind, value, self.turn, changed=True)
@@ -278,7 +279,7 @@ def _their_kinds(names: tuple[str, ...]) -> tuple[Kind, ...]:
 
 
 @cache
-def _values_for(kind: Kind, subject: str, count: int) -> tuple[str, ...]:
+def values_for(kind: Kind, subject: str, count: int) -> tuple[str, ...]:
     """The first ``count`` values of a kind; of names, those that fit the person (female and male ones alternate)."""
     values = kind.values[:count]
     if kind.name != "name" or subject == "me":

@@ -128,3 +128,11 @@ NEVER_TOLD = (
     "You haven't told me that yet.",
     "You haven't told me {topic}, but I'd like to know.",
 )
+
+EVASIVE = (
+    *NEVER_TOLD,
+    "I don't know.",
+    "I'm not sure.",
+    "I don't remember that.",
+)
+"""What is said by who does not remember {topic}; all of it is wrong where it was told."""

@@ -31,6 +31,20 @@ def retention_conversation(split: Split, distance: int, seed: int, index: int, c
     return writer.finish()
 
 
+def long_range_conversation(split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
+    """``turns`` interactions: the first tells a fact, the last asks for it, and whatever is between speaks of something else.
+
+    Raises UserError for fewer than two turns.
+    """
+    if turns < 2:
+        raise UserError(f"everyday conversations: turns must be at least 2 (one to tell, one to ask), found {turns}")
+    writer = Writer(split, "long range", turns, seed, index, config)
+    target = _tell_new(writer)
+    _random_turns(writer, turns - 1)
+    writer.ask(target)
+    return writer.finish()
+
+
 def changed_conversation(split: Split, distance: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
     """Like :func:`retention_conversation`, but the fact was told before with another value, one to three turns earlier.
 

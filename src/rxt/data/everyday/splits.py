@@ -63,6 +63,11 @@ class ValuePicker:
         self._codes: list[int] = []
         self._used: set[str] = set()
 
+    def note(self, kind: str, value: str) -> None:
+        """Count a value as part of the conversation, whoever picked it."""
+        self._codes.append(_value_code(kind, value))
+        self._used.add(value.lower())
+
     def pick(self, kind: str, values: Sequence[str]) -> str | None:
         """A new value of ``kind`` out of ``values``, or None when no value fits the earlier ones."""
         for value in _shuffled(values, self._rng):
@@ -70,8 +75,7 @@ class ValuePicker:
                 continue
             code = _value_code(kind, value)
             if self._fits(code):
-                self._codes.append(code)
-                self._used.add(value.lower())
+                self.note(kind, value)
                 return value
         return None
 

@@ -9,6 +9,7 @@ from random import Random
 from rxt.data.everyday.paraphrases import Paraphrases, frames, paraphrases
 from rxt.data.everyday.phrase_types import (
     CHANGE_ACKS,
+    EVASIVE,
     NEVER_TOLD,
     SEVERAL_ACKS,
     SHARED_ACKS,
@@ -53,6 +54,13 @@ def _upper_first(text: str) -> str:
 def _lower_first(text: str) -> str:
     first_word = text.split(" ", 1)[0]
     return text if first_word in ("I", "I'm", "I've", "I'd") or text[0] == "{" else text[:1].lower() + text[1:]
+
+
+def with_value(answer: str, subject: str, kind: str, value: str, other: str) -> str:
+    """An answer that names ``value``, with ``other`` in its place and otherwise in the same words."""
+    templates = kind_of(kind).phrases(subject).answer
+    (template, *_) = (each for each in templates if _upper_first(_fill(each, subject, value)) == answer)
+    return _upper_first(_fill(template, subject, other))
 
 
 @cache
@@ -102,7 +110,7 @@ class Wording:
 
     def ask(self, fact: Fact) -> tuple[str, str]:
         """A question about the fact and its right answer."""
-        answer = _upper_first(_fill(self._rng.choice(fact.phrases.answer), fact.subject, fact.value))
+        answer = self.claim(fact.subject, fact.kind, fact.value)
         return self._question(fact.kind, fact.subject), answer
 
     def ask_never_told(self, subject: str, kind: str) -> tuple[str, str]:
@@ -110,6 +118,14 @@ class Wording:
         phrases = kind_of(kind).phrases(subject)
         answer = self._rng.choice(NEVER_TOLD).format(topic=_fill(phrases.topic, subject))
         return self._question(kind, subject), answer
+
+    def claim(self, subject: str, kind: str, value: str) -> str:
+        """An answer that names a value."""
+        return _upper_first(_fill(self._rng.choice(kind_of(kind).phrases(subject).answer), subject, value))
+
+    def evade(self, subject: str, kind: str) -> str:
+        """An answer that names no value."""
+        return self._rng.choice(EVASIVE).format(topic=_fill(kind_of(kind).phrases(subject).topic, subject))
 
     def small_talk(self, greeting: bool = False) -> tuple[str, str]:
         """A message that tells and asks no fact, and an answer to it."""

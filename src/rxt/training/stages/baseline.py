@@ -28,6 +28,7 @@ class BaselineStage(Generic[Batch]):
     """What both stages have of the Reactive Transformer's stage that they are like: its data, length and optimiser. Trains: everything."""
 
     like: Stage[Trainee, Batch]
+    judge: None = None
 
     @property
     def name(self) -> str:

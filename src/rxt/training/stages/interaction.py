@@ -10,7 +10,7 @@ from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split
-from rxt.training.stages.base import StageLoss
+from rxt.training.stages.base import Judge, StageLoss
 from rxt.training.stages.joint import joint_loss, split_rows
 from rxt.training.trainee import Trainee
 
@@ -23,6 +23,7 @@ class InteractionStage:
     template: Template
     config: JointConfig
     name: str = "2-interaction"
+    judge: Judge[Trainee] | None = None
 
     @property
     def steps(self) -> int:

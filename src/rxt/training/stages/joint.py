@@ -17,7 +17,7 @@ from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
 from rxt.training.losses import answer_scores, at_least_float32
-from rxt.training.stages.base import StageLoss
+from rxt.training.stages.base import Judge, StageLoss
 from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import LENGTH_GROUPS
 
@@ -32,6 +32,7 @@ class JointStage:
     template: Template
     config: JointConfig
     name: str = "1-joint"
+    judge: Judge[Trainee] | None = None
 
     @property
     def steps(self) -> int:

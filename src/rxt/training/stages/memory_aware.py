@@ -16,7 +16,7 @@ from rxt.data.template import Template
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
 from rxt.training.losses import AnswerScores
-from rxt.training.stages.base import StageLoss
+from rxt.training.stages.base import Judge, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
 from rxt.training.trainee import Trainee, fresh_slots
@@ -31,6 +31,7 @@ class MemoryAwareStage:
     template: Template
     config: MemoryAwareConfig
     name: str = "4-memory-aware"
+    judge: Judge[Trainee] | None = None
 
     @property
     def steps(self) -> int:

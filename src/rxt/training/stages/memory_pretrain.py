@@ -19,7 +19,7 @@ from rxt.data.template import Template
 from rxt.training.config import MemoryPretrainConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split, encode_conversation
 from rxt.training.losses import memory_target_loss
-from rxt.training.stages.base import StageLoss
+from rxt.training.stages.base import Judge, StageLoss
 from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import cut_graph
 
@@ -36,6 +36,7 @@ class MemoryPretrainStage:
     template: Template
     config: MemoryPretrainConfig
     name: str = "3-memory-pretrain"
+    judge: Judge[Trainee] | None = None
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,92 @@
+"""What the configurations of all stages share. This file needs no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from rxt.config import STRICT
+from rxt.errors import UserError
+
+Part = Literal["decoder", "encoder", "memory_attention"]
+
+
+def require(condition: bool, field_name: str, problem: str) -> None:
+    """Refuse a field of a recipe in one line."""
+    if not condition:
+        raise UserError(f"recipe: {field_name} {problem}")
+
+
+def require_size(steps: int, batch_size: int) -> None:
+    """Refuse numbers of updates and batch sizes that cannot be."""
+    require(steps >= 0, "steps", f"cannot be negative, found {steps}")
+    require(batch_size >= 1, "batch_size", f"must be at least 1, found {batch_size}")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``final_share`` of the peak."""
+
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    """Updates until the peak."""
+    final_share: float = 0.05
+    weight_decay: float = 0.01
+    """On matrices alone, never on norms and biases."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip: float = 1.0
+    """Largest norm of all gradients together."""
+    accumulate: int = 1
+    """Micro-batches that an update's batch is split into; the gradient is that of the whole batch. What is drawn at
+    random (masks, noise, fresh memories) is drawn for each micro-batch, so it differs with their number."""
+    kind: Literal["adamw", "muon"] = "adamw"
+    """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
+    embedding nor head; AdamW for the rest."""
+    gate_rate: float | None = None
+    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate: a
+    gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip"):
+            require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
+        for name in ("warmup", "weight_decay"):
+            require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
+        rate = self.gate_rate
+        require(rate is None or 0 < rate < math.inf, "optim.gate_rate", f"must be positive, found {rate}")
+        require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
+        require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
+
+
+@dataclass(frozen=True)
+class RecallConfig:
+    """How a stage is judged whose loss does not tell how good the model is: by what it recalls in validation conversations."""
+
+    every: int = 50
+    """Updates between two judgements, each with a validation; the model that the stage begins with is judged too."""
+    distances: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
+    """Turns from the telling of a fact to its question."""
+    questions: int = 12
+    """At every distance."""
+    special: int = 32
+    """Questions about facts that were changed, and as many about facts that were never told; with none they are left out."""
+    largest_fall: float = 0.15
+    """When the share of right answers lies below the best so far by more than this, the stage has collapsed and stops."""
+    keep: Literal["best", "last"] = "best"
+    """The weights that the stage ends with: those that recalled most, or the last. One that has collapsed ends with the best."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("every", "questions"):
+            require(getattr(self, name) >= 1, f"recall.{name}", f"must be at least 1, found {getattr(self, name)}")
+        require(bool(self.distances) and min(self.distances) >= 1, "recall.distances", "must be some, of one turn at least")
+        require(self.special >= 0, "recall.special", f"cannot be negative, found {self.special}")
+        require(0 < self.largest_fall <= 1, "recall.largest_fall", f"must lie in (0, 1], found {self.largest_fall}")

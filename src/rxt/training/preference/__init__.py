@@ -1,0 +1,1 @@
+"""Stage 5′: memory-aware preference optimisation (DMPO)."""

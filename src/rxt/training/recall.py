@@ -1,0 +1,64 @@
+"""Recall as a judge of a stage: what the model remembers in validation conversations, its own answers memorized on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rxt.data.everyday import EverydayConfig
+from rxt.data.template import Template
+from rxt.evaluation.retention import measure_recall
+from rxt.evaluation.subject import Reactive
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config_base import RecallConfig
+from rxt.training.metrics import Metrics
+
+BANDS = ((1, 4), (5, 16), (17, 64))
+"""Distances that are reported together."""
+
+
+class Remembers(Protocol):
+    """Whatever has a Reactive Transformer in it."""
+
+    @property
+    def model(self) -> ReactiveTransformer: ...
+
+
+@dataclass(frozen=True)
+class RecallProbe:
+    """Asks what the configuration says, of the kinds of facts that are trained on; always the same questions."""
+
+    config: RecallConfig
+    template: Template
+    everyday: EverydayConfig
+    seed: int
+
+    @classmethod
+    def of_mix(cls, config: RecallConfig, template: Template, trained_on: EverydayConfig, seed: int) -> RecallProbe:
+        """Kinds and values of the mix that is trained on; everything else is as in evaluation."""
+        return cls(config, template, EverydayConfig(kinds=trained_on.kinds, values=trained_on.values), seed)
+
+    @property
+    def every(self) -> int:
+        return self.config.every
+
+    @property
+    def largest_fall(self) -> float:
+        return self.config.largest_fall
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        return self.config.keep
+
+    def measure(self, trainee: Remembers) -> Metrics:
+        """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions together."""
+        asked = self.config
+        subject = Reactive(trainee.model, self.template)
+        found = measure_recall(subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.everyday)
+        bands = {f"recall_{first}_{last}": found.between(first, last) for first, last in BANDS}
+        scores = {**bands, "recall_changed": found.changed, "recall_never_told": found.never_told, "recall": found.all}
+        return {name: score.share for name, score in scores.items() if score.asked}
+
+    def worth(self, metrics: Metrics) -> float:
+        """The share of all questions that were answered rightly."""
+        return metrics["recall"]

@@ -1,0 +1,1 @@
+"""Stage 5: episodes are played, answers are rewarded, and the policy learns to be rewarded more."""

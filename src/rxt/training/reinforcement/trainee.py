@@ -1,0 +1,56 @@
+"""What stage 5 trains: the model, its critic, and beside them what a checkpoint of the stage must hold."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.config_base import Part
+from rxt.training.reinforcement.critic import Critic
+from rxt.training.reinforcement.replay import Store
+from rxt.training.trainee import Learner, Trainee
+
+STORE = "store/"
+"""Opens the names of the store's tensors in a checkpoint."""
+
+
+class ReinforcementTrainee(Learner):
+    """A model that learns from its own answers. The model is the trainee's own, so what it learns here stays."""
+
+    def __init__(self, trainee: Trainee, with_critic: bool) -> None:
+        """The reference is a frozen copy of the model as it is now, which every start of the stage finds in the stage before."""
+        super().__init__(trainee.vocab_size)
+        self.model = trainee.model
+        self.critic = Critic(trainee.model.encoder) if with_critic else None
+        self.to(trainee.device)
+        self.store = Store()
+        self._reference = (deepcopy(trainee.model).eval().requires_grad_(False),)  # in a tuple: it is no part of what learns
+
+    @property
+    def reference(self) -> ReactiveTransformer:
+        """The model that the stage began with."""
+        return self._reference[0]
+
+    def train_parts(self, parts: tuple[Part, ...]) -> None:
+        """Let only these parts of the model learn, and the critic. The shared embedding learns where both parts that read it do."""
+        self.requires_grad_(False)
+        for part in parts:
+            getattr(self.model, part).requires_grad_(True)
+        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
+        if self.critic is not None:
+            self.critic.requires_grad_(True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every parameter once, and what there is to learn from."""
+        return {**super().weights(), **{f"{STORE}{name}": tensor for name, tensor in self.store.tensors().items()}}
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Copy what :meth:`weights` gave; the store becomes the one that was saved, whatever it held."""
+        with torch.no_grad():
+            for name, tensor in super().weights().items():
+                tensor.copy_(tensors[name])
+        kept = {name.removeprefix(STORE): tensor for name, tensor in tensors.items() if name.startswith(STORE)}
+        self.store = Store.of(kept).to(self.device)

@@ -1,0 +1,96 @@
+"""Stage 5 on the micro model: short answers, rewards that cost nothing, and what tests need to look inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from micro import MODEL, OPTIM, RUN, template, trainee
+
+from rxt.config import RxTConfig
+from rxt.data.everyday import EverydayConfig, Question
+from rxt.training.config import Phase, RunConfig
+from rxt.training.config_base import RecallConfig
+from rxt.training.corpus import Corpus
+from rxt.training.recall import RecallProbe
+from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
+from rxt.training.reinforcement.episodes import Episode, episodes_of
+from rxt.training.reinforcement.rewards import Answered, Reward
+from rxt.training.reinforcement.rollout import Played, play
+from rxt.training.reinforcement.trainee import ReinforcementTrainee
+from rxt.training.stages.reinforcement import ReinforcementStage
+
+PHASE = EpisodePhase(steps=6, turns=5, batch_size=3)
+RECALL = RecallConfig(every=100, distances=(1, 2), questions=2, special=0, largest_fall=1.0, keep="last")
+CONFIG = ReinforcementConfig(phases=(PHASE,), optim=OPTIM, longest_answer=5, recall=RECALL)
+DATA = replace(RUN.data, everyday=EverydayConfig(question_rate=0.6))
+REINFORCED = replace(
+    RUN,
+    joint=replace(RUN.joint, steps=0),
+    interaction=replace(RUN.interaction, steps=0),
+    memory_pretrain=replace(RUN.memory_pretrain, steps=0),
+    memory_aware=replace(RUN.memory_aware, phases=(Phase(steps=0, turns=2, batch_size=2),)),
+    reinforcement=CONFIG,
+    data=DATA,
+)
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Rewards an answer by its letters: something of everything, and the same for the same text."""
+
+    name: str = "letters"
+    heard: list[Answered] = field(default_factory=list)
+
+    def judges(self, reference: str, question: Question | None) -> bool:
+        return True
+
+    def __call__(self, answers: Sequence[Answered]) -> list[float]:
+        self.heard.extend(answers)
+        return [sum(map(ord, each.answer)) % 101 / 10 for each in answers]
+
+
+def reward_by_letters(answers: list[tuple[str, str, str, str]]) -> list[float]:
+    """The same as a function that a recipe can name."""
+    return [sum(map(ord, answer)) % 101 / 10 for _, answer, _, _ in answers]
+
+
+def corpus(run: RunConfig = REINFORCED) -> Corpus:
+    return Corpus.load(run.data, run.seed)
+
+
+def episodes(config: ReinforcementConfig = CONFIG, reward: Reward | None = None, index: int = 0) -> list[Episode]:
+    return episodes_of(corpus(), template(), config, config.phases[0], reward or Letters(), "train", index)
+
+
+def learner(config: ReinforcementConfig = CONFIG, model: RxTConfig = MODEL, double: bool = False) -> ReinforcementTrainee:
+    """With random weights everywhere, so that nothing is zero by accident."""
+    base = trainee(model, double=double)
+    with torch.no_grad():
+        for parameter in base.model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    made = ReinforcementTrainee(base, config.has_critic)
+    made = made.double() if double else made
+    if made.critic is not None:
+        with torch.no_grad():
+            made.critic.value.weight.normal_(std=0.3)
+    return made
+
+
+def played(
+    subject: ReinforcementTrainee,
+    config: ReinforcementConfig = CONFIG,
+    teacher_forcing: bool = False,
+    seed: int = 5,
+    reward: Reward | None = None,
+) -> Played:
+    subject.eval()
+    found = episodes(config, reward)
+    slots = subject.model.init_memory(len(found), 3).slots
+    return play(subject.model, template(), found, slots, config, teacher_forcing, reward or Letters(), seed)
+
+
+def stage(config: ReinforcementConfig = CONFIG, reward: Reward | None = None, run: RunConfig = REINFORCED) -> ReinforcementStage:
+    judge = RecallProbe.of_mix(config.recall, template(), run.data.everyday, run.seed)
+    return ReinforcementStage(corpus(run), template(), config, reward or Letters(), judge)
