@@ -156,7 +156,7 @@ def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
 
 
-def _by_choice(x: Tensor, weights: Tensor | nn.Module, chosen: Tensor) -> Tensor:
+def _by_choice(x: Tensor, weights: Tensor | SummedStack | Int8Stack, chosen: Tensor) -> Tensor:
     """Rows (N, K, in), each by the matrix that it chose (N, K) -> (N, K, out).
 
     Plain weights are brought together first: that copy stays in the processor's cache, and one batch of products keeps all
@@ -168,6 +168,6 @@ def _by_choice(x: Tensor, weights: Tensor | nn.Module, chosen: Tensor) -> Tensor
     return products.view(*chosen.shape, -1)
 
 
-def _times(rows: Tensor, weights: Tensor | nn.Module, ends: Tensor) -> Tensor:
+def _times(rows: Tensor, weights: Tensor | SummedStack | Int8Stack, ends: Tensor) -> Tensor:
     """By the experts' matrices as they are, or as what stands for them in a model that is read only."""
-    return grouped_matmul(rows, weights, ends) if isinstance(weights, Tensor) else weights(rows, ends)
+    return weights(rows, ends) if isinstance(weights, SummedStack | Int8Stack) else grouped_matmul(rows, weights, ends)
