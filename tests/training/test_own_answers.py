@@ -10,7 +10,7 @@ import torch
 from micro import PREFERENCE, preference_stage, template, trainee
 
 from rxt.data.collate import Preferences, collate_rows
-from rxt.data.everyday import Question, correct
+from rxt.data.everyday import correct
 from rxt.data.everyday.scoring import Asked
 from rxt.data.template import Encoded
 from rxt.generation.generate import generate
@@ -18,7 +18,7 @@ from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
-from rxt.training.preference.own_answers import MAX_NEW_TOKENS, in_other_words, with_own_answers, with_rows
+from rxt.training.preference.own_answers import MAX_NEW_TOKENS, with_own_answers, with_rows
 from rxt.training.trainee import Trainee
 from rxt.training.unroll import conversation_memories
 
@@ -59,30 +59,6 @@ def test_wrong_answers_of_its_own_take_the_place_of_the_rejected_ones(tmp_path: 
         assert targets == list(range(len(prompt), len(expected))), "all that it said is scored, its end too"
     assert found.turn_row is batch.turn_row
     assert found.accepted is batch.accepted
-
-
-@pytest.mark.parametrize(
-    ("value", "answer", "right", "expected"),
-    [
-        ("Rex", "Maybe Bella.", "Your dog is called Rex.", "Your dog is called Bella."),
-        ("Rex", "It is Rex, or Bella.", "Your dog is called Rex.", None),
-        ("Rex", "I don't know.", "Your dog is called Rex.", None),
-        ("Rex", "Bella", "Your dog is called R.", None),
-        (None, "Your dog is called Bella.", "You haven't told me that.", None),
-    ],
-)
-def test_a_wrong_value_stands_in_the_right_words(value: str | None, answer: str, right: str, expected: str | None) -> None:
-    question = Question(turn=1, subject="me", kind="dog", value=value, told_turn=0, changed=False)
-    assert in_other_words(question, answer, right) == expected
-
-
-def test_the_words_of_a_wrong_answer_are_the_right_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, batch, memories = made(tmp_path)
-    monkeypatch.setattr("rxt.training.preference.own_answers.in_other_words", lambda *_: "some other value")
-    found, _ = with_own_answers(subject.model, template(), batch, memories, GREEDY)
-    for ids, accepted in zip(sequences(found)[batch.pairs : 2 * batch.pairs], sequences(batch), strict=False):
-        told = accepted.index(template().tokens.answer) + 1
-        assert ids == [*accepted[:told], *template().tokenizer.encode("some other value"), template().tokens.eos]
 
 
 def test_right_answers_are_no_rejected_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,8 +140,6 @@ def dmpo() -> RunConfig:
             beta=5.0,
             accepted_weight=2.0,
             own_temperature=0.7,
-            anchor_weight=1.0,
-            neutral_rate=0.3,
             optim=replace(base.memory_aware.optim, learning_rate=4e-4, warmup=20, gate_rate=0.1),
             recall=RecallConfig(largest_fall=0.25),  # the first updates cost some recall, which comes back
         ),

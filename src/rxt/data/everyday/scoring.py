@@ -27,11 +27,6 @@ def _any_value(kind: str) -> re.Pattern[str]:
     return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(value) for value in longest_first) + r")(?!\w)", re.IGNORECASE)
 
 
-def values_in(kind: str, answer: str) -> list[str]:
-    """The values of a kind that an answer names, as they stand there."""
-    return _any_value(kind).findall(answer)
-
-
 def correct(question: Asked, answer: str) -> bool:
     """True when ``answer`` names the value asked for, as a whole word in any case, and no other value of its kind.
 
@@ -40,5 +35,5 @@ def correct(question: Asked, answer: str) -> bool:
     answer = answer.replace("\u2019", "'").strip()
     if question.value is None:
         return answer.startswith(NEVER_TOLD_START)
-    named = {value.lower() for value in values_in(question.kind, answer)}
+    named = {match.lower() for match in _any_value(question.kind).findall(answer)}
     return named == {question.value.lower()}

@@ -6,7 +6,6 @@ answers of the policy are online preference optimisation (arXiv 2402.04792).
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from rxt.data.collate import Preferences, Rows, collate_rows
 from rxt.data.everyday import correct
-from rxt.data.everyday.scoring import Asked, values_in
 from rxt.data.template import Encoded, Template
 from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
@@ -31,8 +29,7 @@ def with_own_answers(
 ) -> tuple[Preferences, int]:
     """The batch, in which the policy's answers are the rejected ones where they are wrong; how many these are.
 
-    A wrong value stands in the words of the accepted answer (``in_other_words``), for the words are no mistake. Asked are the
-    questions of which the right answer is known. ``memories``: as ``conversation_memories`` gives them.
+    Asked are the questions of which the right answer is known. ``memories``: as ``conversation_memories`` gives them.
     """
     asked = [pair for pair, question in enumerate(batch.questions) if question is not None]
     if not asked:
@@ -40,7 +37,6 @@ def with_own_answers(
     accepted = batch.answers[torch.tensor(asked, device=batch.answers.ids.device)]
     told = accepted.targets.int().argmax(1).tolist()  # tokens before the first that the model must say itself
     prompts = [ids[:count] for ids, count in zip(accepted.ids.tolist(), told, strict=True)]
-    right_ids = dict(zip(asked, accepted.ids.tolist(), strict=True))
     rows = collate_rows([Encoded(prompt, [False] * len(prompt)) for prompt in prompts], template.tokens.pad).to(accepted.ids.device)
     slots = torch.cat(memories, dim=1)[:, batch.turn_row[asked]].detach()
     said = generate(model, rows.ids, Memory(slots), MAX_NEW_TOKENS, sampling, mask=rows.mask).tolist()
@@ -48,27 +44,9 @@ def with_own_answers(
     for pair, prompt, ids in zip(asked, prompts, said, strict=True):
         question = batch.questions[pair]
         whole = template.complete(prompt, [token for token in ids[len(prompt) :] if token != template.tokens.pad])
-        answer = template.answer_text(whole[len(prompt) :])
-        if question is not None and not correct(question, answer):
-            right = right_ids[pair][len(prompt) :]
-            value = in_other_words(question, answer, template.answer_text(right))
-            if value is not None:
-                markers = right[: right.index(template.tokens.answer) + 1] if template.tokens.answer in right else []
-                whole = template.complete(prompt, [*markers, *template.tokenizer.encode(value)])
+        if question is not None and not correct(question, template.answer_text(whole[len(prompt) :])):
             wrong[batch.pairs + pair] = Encoded(whole, [False] * len(prompt) + [True] * (len(whole) - len(prompt)))
     return replace(batch, answers=with_rows(batch.answers, wrong, template.tokens.pad)), len(wrong)
-
-
-def in_other_words(question: Asked, answer: str, right: str) -> str | None:
-    """The right answer with the value that the wrong one names in its place, so that the value alone makes the difference.
-
-    None where no value was asked for or none is named: then there are no such words.
-    """
-    named = values_in(question.kind, answer)
-    if question.value is None or not named or question.value.lower() == named[0].lower():
-        return None
-    found = re.sub(rf"(?<!\w){re.escape(question.value)}(?!\w)", lambda _: named[0], right, flags=re.IGNORECASE)
-    return None if found == right else found
 
 
 def with_rows(rows: Rows, others: dict[int, Encoded], pad: int) -> Rows:
