@@ -43,9 +43,9 @@ class Arm:
     options: dict[str, str]
 
 
-def episodes(batch_size: int, **more: str) -> dict[str, str]:
-    """Options of the recipe ``mrl``: 100 updates of so many episodes, in one process."""
-    phase = {"steps": 100, "turns": 16, "batch_size": batch_size, "teacher_forcing": True}
+def episodes(steps: int, batch_size: int, **more: str) -> dict[str, str]:
+    """Options of the recipe ``mrl``: so many updates of so many episodes, in one process."""
+    phase = {"steps": steps, "turns": 16, "batch_size": batch_size, "teacher_forcing": True}
     options = {**JUDGED, "recall.every": "25", "phases": json.dumps([phase]), "optim.accumulate": "1", **more}
     return {f"reinforcement.{name}": value for name, value in options.items()}
 
@@ -54,8 +54,8 @@ SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 450, "turns": 16, "ba
     f"memory_aware.optim.{name}": value for name, value in {"learning_rate": "4e-4", "warmup": "20", "gate_rate": "0.1"}.items()
 }
 ARMS = {
-    "group": Arm("MRL, group", "mrl", episodes(16)),
-    "impo": Arm("MRL, IMPO", "mrl", episodes(32, algorithm="impo")),
+    "group": Arm("MRL, group", "mrl", episodes(300, 16)),
+    "impo": Arm("MRL, IMPO", "mrl", episodes(150, 32, algorithm="impo")),
     "dmpo": Arm("DMPO", "dmpo", {f"preference.{name}": value for name, value in JUDGED.items()}),
     "supervised": Arm("stage 4, as many updates as DMPO", "study", {**SUPERVISED, "joint.steps": "0", "interaction.steps": "0"}),
 }
