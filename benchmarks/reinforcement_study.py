@@ -50,8 +50,9 @@ def episodes(steps: int, batch_size: int, **more: str) -> dict[str, str]:
     return {f"reinforcement.{name}": value for name, value in options.items()}
 
 
-SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 450, "turns": 16, "batch_size": 6}])} | {
-    f"memory_aware.optim.{name}": value for name, value in {"learning_rate": "4e-4", "warmup": "20", "gate_rate": "0.1"}.items()
+SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 500, "turns": 16, "batch_size": 12}])} | {
+    f"memory_aware.optim.{name}": value
+    for name, value in {"kind": "adamw", "learning_rate": "2e-4", "warmup": "20", "weight_decay": "0", "gate_rate": "0.1"}.items()
 }
 ARMS = {
     "group": Arm("MRL, group", "mrl", episodes(300, 16)),
@@ -94,7 +95,7 @@ def numbers_of(model: Path) -> dict[str, Any]:
 
     mix = EverydayConfig(kinds=KINDS, values=VALUES)
     subject = load_subject(str(model))
-    recall = measure_recall(subject, "validation", DISTANCES, 20, 128, SEED, mix)
+    recall = measure_recall(subject, "validation", DISTANCES, 40, 128, SEED, mix)
     cases = [generate("validation", 16, SEED, index, mix) for index in range(CONVERSATIONS)]
     perplexity = measure_perplexity(subject.model, subject.template, [case.conversation for case in cases], SEED)
     rewards = []

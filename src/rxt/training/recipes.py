@@ -109,7 +109,7 @@ def mrl() -> RunConfig:
         further=True,
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         reinforcement=ReinforcementConfig(
-            phases=(EpisodePhase(steps=600, turns=16, batch_size=16, teacher_forcing=True),),
+            phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
             optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2),
             reward="recall",
             epochs=2,
@@ -123,7 +123,8 @@ def mrl() -> RunConfig:
 def dmpo() -> RunConfig:
     """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
 
-    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. β is far above the usual 0.1,
+    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. Few questions are
+    about what was never told: with more, a model of a short memory learns to say so of everything. β is far above the usual 0.1,
     because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
     settled.
     """
@@ -134,16 +135,16 @@ def dmpo() -> RunConfig:
         further=True,
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         preference=PreferenceConfig(
-            steps=450,
+            steps=500,
             turns=16,
-            batch_size=6,
+            batch_size=12,
             beta=5.0,
             accepted_weight=2.0,
             own_temperature=0.7,
-            optim=replace(base.memory_aware.optim, learning_rate=4e-4, warmup=20, gate_rate=0.1),
+            optim=OptimConfig(learning_rate=2e-4, warmup=20, final_share=0.02, weight_decay=0.0, gate_rate=0.1),
             recall=RecallConfig(largest_fall=0.25),  # the first updates cost some recall, which comes back
         ),
-        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.04, change_rate=0.25)),
         checkpoint_every=50,
     )
 
