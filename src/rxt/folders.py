@@ -12,7 +12,8 @@ from rxt.errors import UserError
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_BABI = BUNDLED / "babi"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-FILES = ("config.json", "tokenizer.json")
+TOKENIZER = "tokenizer.json"
+FILES = ("config.json", TOKENIZER)
 WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"

@@ -17,12 +17,10 @@ from rxt.cli.arguments import parse_arguments
 from rxt.cli.new_folder import check_free, new_folder
 from rxt.errors import UserError
 from rxt.files import read_bytes, write_atomically
-from rxt.folders import model_folder
+from rxt.folders import TOKENIZER, model_folder
 
 if TYPE_CHECKING:
     from rxt.model.reactive import ReactiveTransformer
-
-TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     Where nearly all groups have a few rows, as when many conversations decode together, they are multiplied as one batch, padded
     to the longest: the product of a few rows and a matrix is a matter of reading the matrix, and a batch of them reads faster.
     """
-    found = rows.new_empty(len(rows), weights.shape[2])
     bounds = [0, *ends.tolist()]
     longest = max(end - start for start, end in pairwise(bounds))
     active = sum(end > start for start, end in pairwise(bounds))
     if longest <= FEW_ROWS and active >= NEARLY_ALL * len(weights) and active > 1:
         return groups_as_batch(rows, weights, ends, longest)
+    found = rows.new_empty(len(rows), weights.shape[2])
     for group, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
             torch.mm(rows[start:end], weights[group], out=found[start:end])

@@ -7,9 +7,10 @@ it faster on a processor (``docs/performance.md`` has the numbers).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear, Int8Stack, share_copy
@@ -38,16 +39,7 @@ def compiling_copy(decoder: Decoder) -> Decoder:
     Linear weights, norms and embedding are shared; routed experts are copied, row by row, unless they are 8-bit integers.
     """
     copy: Decoder = share_copy(decoder)  # type: ignore[assignment]
-    for module in list(copy.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, SummedLinear(child))
-        if isinstance(module, MixtureOfExperts):
-            for name in ("w1", "w2"):
-                stacked = getattr(module, name)
-                if isinstance(stacked, nn.Parameter):
-                    delattr(module, name)
-                    setattr(module, name, SummedStack(stacked))
+    stand_in(copy, SummedLinear, SummedStack)
     return copy
 
 
@@ -59,15 +51,22 @@ def quantize(model: ReactiveTransformer) -> ReactiveTransformer:
     cannot be trained or saved: save ``model``, and quantize again after loading.
     """
     copy: ReactiveTransformer = share_copy(model.eval())  # type: ignore[assignment]
-    for module in list(copy.decoder.modules()):
+    stand_in(copy.decoder, Int8Linear, Int8Stack, kept=ROUTING)
+    copy.stand_for(model)
+    return copy
+
+
+def stand_in(
+    decoder: Decoder, linear: Callable[[nn.Linear], nn.Module], stack: Callable[[Tensor], nn.Module], kept: tuple[str, ...] = ()
+) -> None:
+    """Put other modules in the place of a decoder's linear layers, but those named ``kept``, and of its routed experts."""
+    for module in list(decoder.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear) and name not in ROUTING:
-                setattr(module, name, Int8Linear(child))
+            if isinstance(child, nn.Linear) and name not in kept:
+                setattr(module, name, linear(child))
         if isinstance(module, MixtureOfExperts):
             for name in ("w1", "w2"):
                 stacked = getattr(module, name)
                 if isinstance(stacked, nn.Parameter):
                     delattr(module, name)
-                    setattr(module, name, Int8Stack(stacked))
-    copy.stand_for(model)
-    return copy
+                    setattr(module, name, stack(stacked))
