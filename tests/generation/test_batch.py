@@ -12,6 +12,7 @@ from torch import Tensor
 from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder
+from rxt.generation.compiled import compile_step
 from rxt.generation.generate import GREEDY, generate
 from rxt.generation.sampling import Sampling
 from rxt.model.decoder import Decoder
@@ -95,15 +96,15 @@ def test_everyone_says_what_they_say_alone(experts: MoEConfig | None, places: in
 
 def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    compiled = torch.compile(Decoder.step, dynamic=False, backend="eager", fullgraph=True)
+    model = ending(EXPERTS)
+    compiled = compile_step(model.reader(compiled=True), "eager")
     rows: list[int] = []
     monkeypatch.setattr(
-        "rxt.generation.batch.compiled_step", lambda: lambda decoder, ids, *rest: rows.append(len(ids)) or compiled(decoder, ids, *rest)
+        "rxt.generation.batch.compiled_step", lambda _: lambda decoder, ids, *rest: rows.append(len(ids)) or compiled(decoder, ids, *rest)
     )
-    model = ending(EXPERTS)
     visits = guests(model)
     assert run(BatchDecoder(model, 5, compiled=True), visits)[0] == [guest.alone(model) for guest in visits]
-    assert set(rows) <= {1, 2, 4, 5}, "few numbers of rows, so that few are compiled"
+    assert set(rows) == {1, 2, 4}, "few numbers of rows, so that few are compiled"
 
 
 def test_who_has_ended_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
-from rxt.generation.generate import GREEDY, cache_length, generate, generate_tokens
+from rxt.generation.compiled import cache_length, compile_step
+from rxt.generation.generate import GREEDY, generate, generate_tokens
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -144,8 +145,7 @@ def test_gradients_are_off_and_the_result_is_an_ordinary_tensor(model: ReactiveT
 @pytest.mark.parametrize("experts", [None, MoEConfig(16, experts=6, top_k=2, shared_experts=1)], ids=["dense", "experts"])
 def test_compiled_steps_make_the_same_tokens_without_a_graph_break(experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    compiled = torch.compile(type(make_model().decoder).step, dynamic=False, backend="eager", fullgraph=True)
-    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda: compiled)
+    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     for seed in (0, 1):
         model = make_model(seed, experts=experts)
         memory = model.init_memory(2, seed=1)

@@ -10,6 +10,7 @@ from naive_twins import EXACT, ROTATED, assert_twins, randomize
 from rxt.config import AttentionConfig
 from rxt.model.attention import Attention
 from rxt.model.layers import Rotation, rotate, rotation_at
+from rxt.model.summed import look_up
 
 WIDTH = 16
 """Four heads of size 4: two pairs each, so that RoPE turns at two speeds."""
@@ -140,3 +141,11 @@ def test_rope_in_half_precision_turns_as_in_float32() -> None:
     rough = rotate(x.bfloat16(), rotation_at(torch.tensor([1001]), 4, 10_000.0))
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_query_looked_up_in_sums_is_the_same_lookup(masked: bool) -> None:
+    compiled = torch.compile(look_up, backend="eager", fullgraph=True)
+    queries, keys, values = torch.randn(3, 2, 1, 4), torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 4)
+    mask = (torch.arange(7) <= torch.tensor([0, 3, 6])[:, None])[:, None, None] if masked else None
+    torch.testing.assert_close(compiled(queries, keys, values, mask), look_up(queries, keys, values, mask), rtol=1e-5, atol=1e-6)

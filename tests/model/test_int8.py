@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rxt import quantize
 from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
 from rxt.errors import UserError
+from rxt.generation.compiled import compile_step
 from rxt.generation.generate import generate
-from rxt.model.decoder import Decoder
 from rxt.model.int8 import Int8Linear, Int8Stack, to_int8
 from rxt.model.reactive import ReactiveTransformer
 
@@ -96,8 +96,7 @@ def test_a_quantized_model_answers_nearly_the_same_and_remembers_the_same(dtype:
 
 def test_a_quantized_models_cached_and_compiled_steps_say_what_it_says_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    compiled = torch.compile(Decoder.step, dynamic=False, backend="eager", fullgraph=True)
-    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda: compiled)
+    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     small = quantize(make())
     ids, memory = torch.randint(5, 64, (2, 4)), small.init_memory(2, seed=1)
     found = generate(small, ids, memory, 12, stop_at_eos=False)

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.generate import GREEDY, cache_length, check_prompt, compiled_step
+from rxt.generation.compiled import cache_length, compiled_step, pays
+from rxt.generation.generate import GREEDY, check_prompt
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.attention import KeyValue
 from rxt.model.cache import KVCache
 from rxt.model.memory import Memory
 
 if TYPE_CHECKING:
+    from rxt.model.decoder import Decoder
     from rxt.model.reactive import ReactiveTransformer
 
 
@@ -63,7 +65,8 @@ class BatchDecoder:
     """
 
     def __init__(self, model: ReactiveTransformer, places: int = 16, compiled: bool = False) -> None:
-        """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is first needed."""
+        """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is first needed,
+        up to where it pays (:func:`rxt.generation.compiled.pays`)."""
         if places < 1:
             raise UserError(f"a batch has at least one place, found {places}")
         self.model = model.eval()
@@ -75,7 +78,7 @@ class BatchDecoder:
         """Admitted since the last step."""
         self._next_handle = 0
         self._rooms: _Rooms | None = None
-        self._decoder = model.reader(compiled)
+        self._decoder, self._compiled_decoder = self._readers()
 
     def __len__(self) -> int:
         """Conversations that are being answered."""
@@ -109,7 +112,7 @@ class BatchDecoder:
         if not self.free:
             raise UserError(f"all {self.places} places are taken; one is free when a conversation has ended")
         if not len(self):
-            self._decoder = self.model.reader(self._compiled)  # weights may have changed since somebody was here
+            self._decoder, self._compiled_decoder = self._readers()  # weights may have changed since somebody was here
         decoder, limit = self._decoder, self.model.config.max_length
         device = decoder.embedding.weight.device
         prompt = torch.as_tensor(ids, dtype=torch.long, device=device)
@@ -168,17 +171,23 @@ class BatchDecoder:
     def _go_on(self) -> Tensor:
         """Logits (n, V) after the newest tokens of those that are running."""
         assert self._rooms is not None
-        decoder, count = self._decoder, len(self._running)
-        device = decoder.embedding.weight.device
-        rows = min(self.places, 1 << (count - 1).bit_length()) if self._compiled else count
+        count, device = len(self._running), self._decoder.embedding.weight.device
+        rows = min(self.places, 1 << (count - 1).bit_length())
+        compiled = self._compiled and pays(rows, device)
+        rows = rows if compiled else count
         idle = [0] * (rows - count)  # rows of free places: what they compute, nobody reads
         ids = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
         positions = torch.tensor([*(talker.length - 1 for talker in self._running), *idle], device=device)
         longest = max(talker.length for talker in self._running)
-        length = self._rooms.cache.keys.shape[3] if self._compiled else longest
-        step = compiled_step() if self._compiled else type(decoder).step
+        length = self._rooms.cache.keys.shape[3] if compiled else longest
+        decoder = self._compiled_decoder if compiled else self._decoder
+        step = compiled_step(decoder) if compiled else type(decoder).step
         cache, memory = self._rooms.view(0, rows, length)
         return step(decoder, ids[:, None], positions[:, None], memory, cache)[:count, 0]
+
+    def _readers(self) -> tuple[Decoder, Decoder]:
+        """The decoder that reads prompts and takes uncompiled steps, and the one that takes compiled ones."""
+        return self.model.reader(), self.model.reader(self._compiled)
 
     def _begin(self) -> Tensor:
         """Read the prompts of those that were admitted since the last step, together -> logits (n, V) after them."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rxt.errors import UserError
+from rxt.generation.compiled import cache_length, compiled_step, pays
 from rxt.generation.sampling import Sampling, sample
 
 if TYPE_CHECKING:
     from rxt.model.attention import KeyValue
-    from rxt.model.cache import KVCache
-    from rxt.model.decoder import Decoder
     from rxt.model.memory import Memory
     from rxt.model.reactive import ReactiveTransformer
 
 LOOK_EVERY = 8
 """Steps between two looks at whether every row has ended: each look makes the processor wait for the device."""
-SHORTEST_CACHE = 256
-"""Tokens that the cache of a compiled step has room for at least, where the model takes so many."""
 GREEDY = Sampling()
 
 
@@ -40,7 +36,8 @@ def generate(
 
     A row ends with [EOS] (unless ``stop_at_eos`` is off) or when it fills the model's length; after its end it holds
     [PAD]. ``mask`` (B, T) is False at padding on the right of shorter prompts: each row's continuation begins right
-    after its own prompt. Rows do not influence each other. ``compiled`` runs the steps through ``torch.compile``.
+    after its own prompt. Rows do not influence each other. ``compiled`` runs the steps through ``torch.compile``, where they are
+    few enough to gain by it (:func:`rxt.generation.compiled.pays`).
 
     Raises ``UserError`` for a prompt that is empty or longer than the model takes, and for a memory of other weights.
     """
@@ -94,7 +91,9 @@ def _steps(
 ) -> Iterator[Tensor]:
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
     check_prompt(model, ids, memory, max_new_tokens, mask)
-    decoder, tokens, (batch_size, prompt_length) = model.reader(compiled), model.config.tokens, ids.shape
+    tokens, (batch_size, prompt_length) = model.config.tokens, ids.shape
+    compiled = compiled and pays(batch_size, ids.device)
+    decoder = model.reader(compiled)
     limit = model.config.max_length
     lengths = _lengths(ids, mask)  # (B,): also where each row's next token stands
     steps = min(max_new_tokens, limit - (prompt_length if mask is None else int(lengths.min())))
@@ -103,7 +102,7 @@ def _steps(
     memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + steps)
     kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
-    step = compiled_step() if compiled else type(decoder).step
+    step = compiled_step(decoder) if compiled else type(decoder).step
     generator = sampling.generator(ids.device)
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
@@ -122,14 +121,6 @@ def _steps(
         # A row that has filled the cache writes over its own last entry, which nobody reads any more.
         logits = step(decoder, chosen[:, None], lengths.clamp(max=needed - 1)[:, None], memory_kv, kv_cache)[:, 0]
         lengths = lengths + 1
-
-
-def cache_length(needed: int, limit: int) -> int:
-    """A compiled step is compiled once for every length of its cache: there are few, each twice the one before."""
-    length = SHORTEST_CACHE
-    while length < needed:
-        length *= 2
-    return min(limit, length)
 
 
 def check_prompt(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
@@ -164,11 +155,3 @@ def _seen(ids: Tensor, mask: Tensor | None, vocab_size: int) -> Tensor:
         return seen.scatter_(1, ids, True)
     first = ids[:, :1].expand_as(ids)  # a token that is there anyway stands for the padding
     return seen.scatter_(1, ids.where(mask.bool(), first), True)
-
-
-@cache
-def compiled_step() -> Callable[[Decoder, Tensor, Tensor, list[KeyValue], KVCache], Tensor]:
-    """The decoder's step as compiled code, one for all models: each shape is compiled when it is first used."""
-    from rxt.model.decoder import Decoder
-
-    return torch.compile(Decoder.step, dynamic=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import AttentionConfig
 from rxt.model.layers import Rotation, activate, rotate
+from rxt.model.summed import look_up
 
 
 class KeyValue(NamedTuple):
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         elif self.config.kv_heads < self.config.query_heads:  # head j uses key/value head j // (Hq / Hkv)
             groups = self.config.query_heads // self.config.kv_heads
             keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
-        heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        heads = look_up(queries, keys, values, mask, causal)
         merged = heads.transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
         if self.gate_proj is not None:
             merged = merged * activate(self.gate_proj(x), self.config.gate_activation)

@@ -13,6 +13,19 @@ from torch import Tensor, nn
 
 from rxt.model.grouped import grouped_matmul
 
+FEW = 4
+"""Rows whose one query each is looked up in sums: more of them the library looks up faster."""
+
+
+def look_up(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """softmax(q·kᵀ/√Hd)·v, (B, H, T, Hd) each; ``mask`` and ``causal`` as in :class:`rxt.model.attention.Attention`."""
+    if queries.shape[2] > 1 or len(queries) > FEW or not torch.compiler.is_compiling():
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+    scores = (queries * keys).sum(-1) * queries.shape[-1] ** -0.5  # (B, H, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask.squeeze(2), -torch.inf)
+    return (scores.softmax(-1).unsqueeze(-1) * values).sum(2, keepdim=True)
+
 
 class SummedLinear(nn.Module):
     """x · Wᵀ + b with the weight of a linear layer; for one row as a sum, when compiled."""

@@ -1,0 +1,91 @@
+"""Compiled steps look at nothing but what they are given: what may change around them, they follow; what they do not follow, they keep apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from tiny_models import make_model
+from torch import Tensor
+
+from rxt.generation.compiled import MOST_SHAPES, compile_step, compiled_step
+from rxt.model.decoder import Decoder
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def arguments(decoder: Decoder, rows: int = 1, length: int = 8) -> tuple:
+    """What a step takes, with something in its memory and its cache; the same numbers whenever they are asked for."""
+    weight = decoder.embedding.weight
+    draw = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw).to(weight)
+
+    cache = decoder.new_cache(rows, length)
+    cache.keys.copy_(random(*cache.keys.shape))
+    cache.values.copy_(random(*cache.values.shape))
+    memory = decoder.read_memory(random(len(decoder.layers), rows, 6, weight.shape[1]))
+    return torch.full((rows, 1), 7), torch.full((rows, 1), 3), memory, cache
+
+
+@torch.no_grad()
+def assert_says_what_the_decoder_says(step, decoder: Decoder, **sizes: int) -> Tensor:
+    found, exact = step(decoder, *arguments(decoder, **sizes)), decoder.step(*arguments(decoder, **sizes))
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+    return found
+
+
+def test_two_decoders_of_one_shape_do_not_take_each_others_code() -> None:
+    """Of the same sizes, but with another activation: only their modules tell, and those are not looked at."""
+    first, second = make_model(0).decoder.eval(), make_model(0).decoder.eval()
+    for layer in second.layers:
+        layer.norm1 = torch.nn.LayerNorm(second.config.width, bias=False)
+    steps = [compile_step(decoder, "eager") for decoder in (first, second)]
+    said = [assert_says_what_the_decoder_says(step, decoder) for step, decoder in zip(steps, (first, second), strict=True)]
+    assert not torch.allclose(*said)
+
+
+def test_changed_weights_are_read() -> None:
+    decoder = make_model(0).decoder.eval()
+    step = compile_step(decoder, "eager")
+    before = assert_says_what_the_decoder_says(step, decoder)
+    with torch.no_grad():
+        for weight in decoder.parameters():
+            weight.mul_(1.5)
+    assert not torch.allclose(assert_says_what_the_decoder_says(step, decoder), before)
+    decoder.double()
+    assert assert_says_what_the_decoder_says(step, decoder).dtype == torch.float64
+
+
+def test_every_shape_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own limit is 8, after which it goes on without a word; with graph breaks forbidden it says so."""
+    made: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
+        made.append(1)
+        return graph
+
+    decoder = make_model(0).decoder.eval()
+    step = compile_step(decoder, backend)
+    for _ in range(2):
+        for rows in (1, 2, 4, 8):
+            for length in (8, 16, 32):
+                assert_says_what_the_decoder_says(step, decoder, rows=rows, length=length)
+    assert len(made) == 12 < MOST_SHAPES
+
+
+def test_a_decoders_code_is_kept_for_as_long_as_the_decoder() -> None:
+    from rxt.generation import compiled
+
+    decoder, other = make_model(0).decoder, make_model(0).decoder
+    assert compiled_step(decoder) is compiled_step(decoder) is not compiled_step(other)
+    kept = len(compiled._steps)
+    del decoder
+    assert len(compiled._steps) == kept - 1
