@@ -1,4 +1,4 @@
-"""Compiled steps look at nothing but what they are given: what may change around them, they follow; what they do not follow, they keep apart."""
+"""Compiled steps look only at what they are given: what may change around them, they follow; decoders they keep apart."""
 
 from __future__ import annotations
 

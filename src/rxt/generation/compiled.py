@@ -1,4 +1,4 @@
-"""A decoder's step as compiled code: one piece of code for every number of rows and length of the cache, each made when it is first needed."""
+"""A decoder's step as compiled code: one piece for every number of rows and length of the cache, made when it is first needed."""
 
 from __future__ import annotations
 
