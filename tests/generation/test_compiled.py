@@ -49,7 +49,8 @@ def test_two_decoders_of_one_shape_do_not_take_each_others_code() -> None:
         layer.norm1 = torch.nn.LayerNorm(second.config.width, bias=False)
     steps = [compile_step(decoder, "eager") for decoder in (first, second)]
     said = [assert_says_what_the_decoder_says(step, decoder) for step, decoder in zip(steps, (first, second), strict=True)]
-    assert not torch.allclose(*said)
+    first_said, second_said = said
+    assert not torch.allclose(first_said, second_said)
 
 
 def test_changed_weights_are_read() -> None:

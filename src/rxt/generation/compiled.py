@@ -38,7 +38,7 @@ def compile_step(decoder: Decoder, backend: str | Callable[..., Any]) -> Step:
     PyTorch would look through all modules before each step, to see that none has changed: a sixth to a third of the time of a small
     model's. So every decoder has code of its own, and only what the step is given is looked at.
     """
-    return torch.compile(
+    return torch.compile(  # type: ignore[call-overload]  # the overloads of 2.13 do not have the last two
         type(decoder).step,
         dynamic=False,
         fullgraph=True,

@@ -90,11 +90,11 @@ def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: l
     if not len(asked):
         asked = torch.arange(len(batch.rows), device=asked.device)
     rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
-    before = torch.cat(memories, dim=1)[:, asked]  # (L, Q, S, D)
+    before = torch.cat(memories, dim=1).index_select(1, asked)  # (L, Q, S, D)
 
     def score(group: Tensor) -> AnswerScores:
         part = rows[group]
-        hidden = model.decoder.hidden(part.ids, before[:, group], part.mask)
+        hidden = model.decoder.hidden(part.ids, before.index_select(1, group), part.mask)
         return answer_scores(hidden, model.decoder.head, part, turn_of_row[group])
 
     return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
@@ -107,7 +107,7 @@ def read_by_length(model: ReactiveTransformer, rows: Rows) -> Source:
     back, longest = torch.cat(groups).argsort(), rows.ids.shape[1]
 
     def whole(parts: list[Tensor]) -> Tensor:
-        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1)[:, back]
+        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1).index_select(1, back)
 
     return Source(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
 

@@ -39,7 +39,7 @@ def policy_scores(model: ReactiveTransformer, batch: Preferences, memories: list
 
     The gradient runs through the memory updates, as far back as they were told.
     """
-    before = torch.cat(memories, dim=1)[:, batch.turn_row]
+    before = torch.cat(memories, dim=1).index_select(1, batch.turn_row)
     return PolicyScores(score_answers(model.decoder, batch.answers, before), before, memory_change(memories))
 
 
@@ -48,7 +48,7 @@ def score_answers(decoder: Decoder, rows: Rows, before: Tensor) -> Scored:
 
     def score(group: Tensor) -> AnswerScores:
         part = rows[group]
-        hidden = decoder.hidden(part.ids, before[:, group], part.mask)
+        hidden = decoder.hidden(part.ids, before.index_select(1, group), part.mask)
         return answer_scores(hidden, decoder.head, part, group)
 
     scores = AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])

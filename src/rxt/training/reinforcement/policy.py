@@ -36,7 +36,7 @@ def token_scores(model: ReactiveTransformer, rows: Rows, source: Tensor, memorie
     """Score the targets of rows (N, T), each out of the memory before interaction ``source`` (N,); rows of like length together."""
     before = torch.cat(memories, dim=1)  # (L, R, S, D)
     groups = rows.by_length(LENGTH_GROUPS)
-    parts = [_scores(model, rows[group], before[:, source[group]], rows.ids.shape[1], temperature) for group in groups]
+    parts = [_scores(model, rows[group], before.index_select(1, source[group]), rows.ids.shape[1], temperature) for group in groups]
     back, targets = torch.cat(groups).argsort(), rows.targets[:, 1:]
     log_p, entropy = (torch.cat([part[kind] for part in parts])[back][targets] for kind in (0, 1))
     balance = (
