@@ -10,6 +10,7 @@ import pytest
 from micro import RUN, quiet
 from safetensors.torch import load_file
 
+import rxt
 from rxt.cli.main import main
 from rxt.config import RxTConfig
 from rxt.errors import UserError
@@ -47,6 +48,10 @@ def test_it_learns_from_there(model: Path, tmp_path: Path) -> None:
     moved = {name: float((found[name] - expected[name]).abs().max()) for name in expected}
     assert any(moved.values())
     assert max(moved.values()) < 0.1, "near to where it started, not drawn anew"
+    card, start = (out / "README.md").read_text(), rxt.ReactiveTransformer.from_pretrained(model)
+    assert f"went on from: the weights of fingerprint {start.fingerprint()}" in card
+    assert "| 4-memory-aware | 4 |" in card
+    assert "1-joint" not in card, "the run left it out"
 
 
 def test_another_model_than_the_run_describes_is_refused(model: Path, tmp_path: Path) -> None:

@@ -10,8 +10,13 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import RunConfig
 
 
-def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: Mapping[str, int]) -> str:
-    """Markdown: what the model is, what it was trained on, how it ended. ``ends``: its stages, and whose step's weights each kept."""
+def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: Mapping[str, int], began: str | None) -> str:
+    """Markdown: what the model is, what it was trained on, how it ended.
+
+    Args:
+        ends: its stages, and whose step's weights each kept.
+        began: the fingerprint of the trained model that the run went on from.
+    """
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sources = (
@@ -34,6 +39,7 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: M
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
         f"- data: {'; '.join(sources)}",
         f"- recipe: {run.name}, seed {run.seed}",
+        *([f"- went on from: the weights of fingerprint {began}"] if began else []),
         f"- time: {training_minutes(folder, ends):.1f} minutes of training",
         f"- fingerprint of the weights: {model.fingerprint()}",
         "",
@@ -42,7 +48,8 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: M
     ]
     for stage, end in ends.items():
         step, numbers = last_validation(folder / stage / "metrics.jsonl", end)
-        lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
+        if numbers:  # not a stage that the run left out
+            lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
     return "\n".join(lines) + "\n"
 
 

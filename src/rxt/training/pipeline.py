@@ -144,10 +144,11 @@ class Work:
 def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path) -> Work:
     """A Reactive Transformer by its whole curriculum."""
     trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
+    began = trainee.model.fingerprint() if run.start else None
 
     def save(folder: Path, ends: Ends) -> None:
         trainee.model.save_pretrained(folder)
-        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model, ends).encode())
+        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model, ends, began).encode())
 
     stages: list[Stage] = [
         JointStage(corpus, template, run.joint),
