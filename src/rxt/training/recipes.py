@@ -126,7 +126,7 @@ def dmpo() -> RunConfig:
     The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. Few questions are
     about what was never told: with more, a model of a short memory learns to say so of everything. β is far above the usual 0.1,
     because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
-    settled.
+    settled. A quarter of the turns that ask nothing are anchored: what the model says to them stays as likely as it was.
     """
     base = pocket()
     return replace(
@@ -135,10 +135,12 @@ def dmpo() -> RunConfig:
         further=True,
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         preference=PreferenceConfig(
-            steps=500,
+            steps=600,
             turns=16,
-            batch_size=12,
+            batch_size=16,
             beta=5.0,
+            anchor_weight=0.5,
+            neutral_rate=0.25,
             accepted_weight=2.0,
             own_temperature=0.7,
             optim=OptimConfig(learning_rate=2e-4, warmup=20, final_share=0.02, weight_decay=0.0, gate_rate=0.1),
