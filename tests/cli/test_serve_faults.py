@@ -137,7 +137,7 @@ def test_a_model_that_was_made_faster_answers(
     folder, tokenizer = tmp_path / "model", make_tokenizer()
     make_model().save_pretrained(folder)
     tokenizer.save(folder)
-    server = start(tmp_path / "db", str(folder), option)
+    server = start(tmp_path / "db", str(folder), option, "--places", "2")
     first = server.post("/v1/responses", {"input": "hello", "max_output_tokens": 8})
     second = server.post("/v1/responses", {"input": "how are you", "previous_response_id": first["id"], "max_output_tokens": 8})
     for reply in (first, second):

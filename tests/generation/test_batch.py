@@ -107,6 +107,26 @@ def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.M
     assert set(rows) == {1, 2, 4}, "few numbers of rows, so that few are compiled"
 
 
+def test_compiling_ahead_leaves_nothing_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
+    monkeypatch.setattr("rxt.generation.compiled.SHORTEST_CACHE", 16)
+    made: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
+        made.append(1)
+        return graph
+
+    model = ending(EXPERTS)
+    compiled = compile_step(model.reader(compiled=True), backend)
+    monkeypatch.setattr("rxt.generation.batch.compiled_step", lambda _: compiled)
+    visits, batch = guests(model), BatchDecoder(model, 5, compiled=True)
+    assert list(batch.compile_ahead()) == [(rows, length) for length in (16, 32, 48) for rows in (1, 2, 4)]
+    assert len(made) == 9
+    assert run(batch, visits)[0] == [guest.alone(model) for guest in visits]
+    assert len(made) == 9
+    assert not list(BatchDecoder(model, 5).compile_ahead())
+
+
 def test_who_has_ended_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
     step = Decoder.step

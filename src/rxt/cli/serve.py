@@ -62,7 +62,8 @@ class Options:
     keep_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="")] = None
     """Forget the oldest turns beyond so much."""
     compile: bool = False
-    """Run the steps of answers through torch.compile; needs a C++ compiler."""
+    """Run the steps of answers through torch.compile, on a processor of up to 4 at once. Needs a C++ compiler, and some
+    minutes before it serves for the first time."""
     quantize: bool = False
     """Round the decoder's matrices to 8-bit integers."""
     device: str = "cpu"
@@ -193,11 +194,16 @@ def open_sessions(options: Options) -> Sessions:
             half_memory=options.half_memory,
             retention=Retention(None if days is None else days * 86400, options.keep_turns, options.keep_bytes),
         )
-        engine = Engine(model, Limits(options.places, options.queue), options.compile, options.half_memory)
+        limits = Limits(options.places, options.queue)
+        engine = Engine(model, limits, options.compile, options.half_memory, _tell)
         return Sessions(engine, tokenizer, store, rules)
     except BaseException:
         store.close()
         raise
+
+
+def _tell(what: str) -> None:
+    print(f"rxt serve: {what}", file=sys.stderr, flush=True)
 
 
 def _without_password(where: str) -> str:

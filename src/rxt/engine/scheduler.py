@@ -114,8 +114,14 @@ class Engine:
         limits: Limits | None = None,
         compiled: bool = False,
         half_memory: bool = False,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``half_memory`` rounds every memory to half precision, so that it can be kept in half the space and stay what it is."""
+        """Compiles all that ``compiled`` asks for, which can take minutes, and is ready then.
+
+        Args:
+            half_memory: rounds every memory to half precision, so that it can be kept in half the space and stay what it is.
+            report: is told what is being compiled.
+        """
         self.model = model.eval()
         self.limits = limits or Limits()
         self._compiled, self._half = compiled, half_memory
@@ -130,6 +136,8 @@ class Engine:
         self.steps = 0
         """That all answers made together so far."""
         self._batch = BatchDecoder(model, self.limits.places, compiled)
+        for rows, length in self._batch.compile_ahead():
+            report(f"compiling steps of {rows} answers of up to {length} tokens")
         self._thread = threading.Thread(target=self._run, name="rxt-engine", daemon=True)
         self._thread.start()
 

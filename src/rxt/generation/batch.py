@@ -6,7 +6,7 @@ a step computes for them alone and copies nothing; who leaves has its place take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.compiled import cache_length, compiled_step, pays
+from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays
 from rxt.generation.generate import GREEDY, check_prompt
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.attention import KeyValue
@@ -66,7 +66,7 @@ class BatchDecoder:
 
     def __init__(self, model: ReactiveTransformer, places: int = 16, compiled: bool = False) -> None:
         """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is first needed,
-        up to where it pays (:func:`rxt.generation.compiled.pays`)."""
+        up to where it pays (:func:`rxt.generation.compiled.pays`), or all at once by :meth:`compile_ahead`."""
         if places < 1:
             raise UserError(f"a batch has at least one place, found {places}")
         self.model = model.eval()
@@ -156,6 +156,26 @@ class BatchDecoder:
                 self._leave(place)
         return said
 
+    @torch.no_grad()
+    def compile_ahead(self) -> Iterator[tuple[int, int]]:
+        """Compile every step that may come, so that no answer waits for it; before each its rows and the length of its cache.
+
+        It takes most of a minute a step the first time, seconds where PyTorch finds on disk what it compiled before. Nobody may be
+        in the batch yet.
+        """
+        if not self._compiled:
+            return
+        decoder, limit, device = self._compiled_decoder, self.model.config.max_length, self._decoder.embedding.weight.device
+        self._make_room(self.places, limit)
+        assert self._rooms is not None
+        numbers = [rows for rows in (*(1 << power for power in range(self.places.bit_length())), self.places) if pays(rows, device)]
+        for length in cache_lengths(limit):
+            for rows in dict.fromkeys(numbers):
+                yield rows, length
+                cache, memory = self._rooms.view(0, rows, length)
+                ids, positions = torch.zeros(2, rows, 1, dtype=torch.long, device=device)
+                compiled_step(decoder)(decoder, ids, positions, memory, cache)
+
     def cancel(self, handle: int) -> None:
         """End a conversation's answer early. Raises ``KeyError`` if there is none of this handle, or it has ended."""
         for index, talker in enumerate(self._waiting):
@@ -179,7 +199,7 @@ class BatchDecoder:
         ids = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
         positions = torch.tensor([*(talker.length - 1 for talker in self._running), *idle], device=device)
         longest = max(talker.length for talker in self._running)
-        length = self._rooms.cache.keys.shape[3] if compiled else longest
+        length = cache_length(longest, self.model.config.max_length) if compiled else longest
         decoder = self._compiled_decoder if compiled else self._decoder
         step = compiled_step(decoder) if compiled else type(decoder).step
         cache, memory = self._rooms.view(0, rows, length)
@@ -220,8 +240,13 @@ class BatchDecoder:
             self._running[place] = mover
 
     def _make_room(self, rows: int, length: int) -> None:
-        """More places, or longer ones, where these are not enough: each time twice as many, so that it seldom happens."""
+        """More places, or longer ones, where these are not enough: each time twice as many, so that it seldom happens.
+
+        Compiled steps have all of them from the first: their code is made for where a place lies in the whole.
+        """
         limit, slots = self.model.config.max_length, self.model.config.memory_attention.slots
+        if self._compiled:
+            rows, length = self.places, limit
         old = self._rooms
         if old is not None:
             if rows <= old.cache.keys.shape[1] and length <= old.cache.keys.shape[3]:

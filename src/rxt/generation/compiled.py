@@ -62,6 +62,11 @@ def cache_length(needed: int, limit: int) -> int:
     return min(limit, length)
 
 
+def cache_lengths(limit: int) -> list[int]:
+    """All that there are, in a model that takes so many tokens."""
+    return sorted({cache_length(needed, limit) for needed in range(1, limit + 1, SHORTEST_CACHE)} | {limit})
+
+
 def _what_is_given(guards: Sequence[Any]) -> list[bool]:
     """Which of PyTorch's guards are kept: those of PyTorch's own state (threads, gradients) and of tensors that are not the decoder's."""
     return [
