@@ -14,6 +14,7 @@ from rxt.bench.machine import Limits, measure_limits, seconds, wait_for
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.evaluation.latency import Seconds
+from rxt.generation.compiled import pays
 from rxt.generation.generate import generate_tokens
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -105,6 +106,7 @@ def bench_decode(
     if new_tokens < 2:
         raise UserError(f"--new-tokens {new_tokens}: must be at least 2, so that there is a step to time")
     limits = measure_limits(weight.dtype, weight.device)
+    compiled = compiled and pays(batch_size, weight.device)
     ids = random_ids(config, batch_size, prompt_tokens, setting.seed, weight.device)
     memory = model.init_memory(batch_size, setting.seed)
 

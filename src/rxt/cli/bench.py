@@ -57,7 +57,7 @@ class DecodeOptions(Options):
     prompt_tokens: int = 32
     new_tokens: int = 64
     compiled: bool = False
-    """Run the steps through torch.compile; needs a C++ compiler."""
+    """Run the steps through torch.compile, on a processor of up to 4 conversations; needs a C++ compiler."""
     quantize: Literal["none", "int8"] = "none"
     """The decoder's matrices as 8-bit integers."""
 
@@ -127,6 +127,8 @@ def decode(options: DecodeOptions) -> int:
     table.add_row("whole answers", f"{result.tokens_per_second:,.1f} tokens/s", "", "")
     table.add_row("first token", _milliseconds(result.first_token.median), "", "")
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
+    if options.compiled and not result.compiled:
+        table.add_row("not compiled", f"{options.batch} at once are faster without", "", "")
     what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"
     _show(options, table, result.limits, what, {"quantize": options.quantize, **asdict(result)})
     return 0
