@@ -50,7 +50,7 @@ def episodes(steps: int, batch_size: int, **more: str) -> dict[str, str]:
     return {f"reinforcement.{name}": value for name, value in options.items()}
 
 
-SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 600, "turns": 16, "batch_size": 16}])} | {
+SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 900, "turns": 16, "batch_size": 16}])} | {
     f"memory_aware.optim.{name}": value
     for name, value in {"kind": "adamw", "learning_rate": "2e-4", "warmup": "20", "weight_decay": "0", "gate_rate": "0.1"}.items()
 }

@@ -135,7 +135,7 @@ def dmpo() -> RunConfig:
         further=True,
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         preference=PreferenceConfig(
-            steps=600,
+            steps=900,
             turns=16,
             batch_size=16,
             beta=5.0,
