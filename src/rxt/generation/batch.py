@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays
+from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays, plain_step
 from rxt.generation.generate import GREEDY, check_prompt
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.attention import KeyValue
@@ -201,7 +201,7 @@ class BatchDecoder:
         longest = max(talker.length for talker in self._running)
         length = cache_length(longest, self.model.config.max_length) if compiled else longest
         decoder = self._compiled_decoder if compiled else self._decoder
-        step = compiled_step(decoder) if compiled else type(decoder).step
+        step = compiled_step(decoder) if compiled else plain_step
         cache, memory = self._rooms.view(0, rows, length)
         return step(decoder, ids[:, None], positions[:, None], memory, cache)[:count, 0]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.compiled import cache_length, compiled_step, pays
+from rxt.generation.compiled import cache_length, compiled_step, pays, plain_step
 from rxt.generation.sampling import Sampling, sample
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _steps(
     memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + steps)
     kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
-    step = compiled_step(decoder) if compiled else type(decoder).step
+    step = compiled_step(decoder) if compiled else plain_step
     generator = sampling.generator(ids.device)
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
