@@ -9,6 +9,7 @@ import torch
 from tiny_models import make_model
 from torch import Tensor
 
+from rxt.errors import UserError
 from rxt.generation.compiled import MOST_SHAPES, compile_step, compiled_step
 from rxt.model.decoder import Decoder
 
@@ -80,6 +81,18 @@ def test_every_shape_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
             for length in (8, 16, 32):
                 assert_says_what_the_decoder_says(step, decoder, rows=rows, length=length)
     assert len(made) == 12 < MOST_SHAPES
+
+
+def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.exc import InductorError
+
+    def without(*_: object) -> Tensor:
+        raise InductorError(FileNotFoundError("no c++ here"), None)
+
+    monkeypatch.setattr("rxt.generation.compiled.compile_step", lambda *_: without)
+    model = make_model(0)
+    with pytest.raises(UserError, match="cannot be compiled: FileNotFoundError: no c\\+\\+ here; install a C\\+\\+ compiler"):
+        model.eval().generate(torch.tensor([[7]]), model.init_memory(), max_new_tokens=3, stop_at_eos=False, compiled=True)
 
 
 def test_a_decoders_code_is_kept_for_as_long_as_the_decoder() -> None:

@@ -137,7 +137,7 @@ class Engine:
         """That all answers made together so far."""
         self._batch = BatchDecoder(model, self.limits.places, compiled)
         for rows, length in self._batch.compile_ahead():
-            report(f"compiling steps of {rows} answers of up to {length} tokens")
+            report(f"compiling steps for {rows} at once, of up to {length} tokens")
         self._thread = threading.Thread(target=self._run, name="rxt-engine", daemon=True)
         self._thread.start()
 

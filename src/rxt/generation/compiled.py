@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from rxt.errors import UserError
+
 if TYPE_CHECKING:
     from rxt.model.attention import KeyValue
     from rxt.model.cache import KVCache
@@ -28,7 +30,7 @@ _steps: WeakKeyDictionary[Decoder, Step] = WeakKeyDictionary()
 def compiled_step(decoder: Decoder) -> Step:
     """``Decoder.step`` compiled for this decoder alone, whose modules must stay as they are (its weights may change)."""
     if decoder not in _steps:
-        _steps[decoder] = compile_step(decoder, "inductor")
+        _steps[decoder] = _refusing_plainly(compile_step(decoder, "inductor"))
     return _steps[decoder]
 
 
@@ -71,6 +73,23 @@ def cache_length(needed: int, limit: int) -> int:
 def cache_lengths(limit: int) -> list[int]:
     """All that there are, in a model that takes so many tokens."""
     return sorted({cache_length(needed, limit) for needed in range(1, limit + 1, SHORTEST_CACHE)} | {limit})
+
+
+def _refusing_plainly(step: Step) -> Step:
+    """The same step, which says in one line what is missing where it cannot be compiled."""
+
+    def take(decoder: Decoder, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
+        try:
+            return step(decoder, ids, positions, memory, cache)
+        except RuntimeError as error:
+            from torch._inductor.exc import InductorError
+
+            if not isinstance(error, InductorError):
+                raise
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(f"the steps cannot be compiled: {reason}; install a C++ compiler (CXX names it), or go on without") from None
+
+    return take
 
 
 def _what_is_given(guards: Sequence[Any]) -> list[bool]:
