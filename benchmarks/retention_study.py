@@ -138,14 +138,17 @@ def table(out: Path) -> str:
 
 def plot(out: Path, picture: Path) -> None:
     """Recall by distance: the baselines, and beside them the ingredients that were measured; bands from the lowest to the highest seed."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
+    dark_and_light = [colormaps["tab20"](index) for index in (*range(0, 20, 2), *range(1, 20, 2))]
     parts: dict[str, tuple[str, ...]] = {"baselines of equal size, data and updates": MAIN}
     ingredients = [name for name in ARMS if name not in MAIN and measured(out, name)]
     if ingredients:
         parts["ingredients"] = ("reactive", *ingredients)
     figure = Figure(figsize=(7.5 * len(parts), 6), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, len(parts), sharey=True, squeeze=False)[0], parts.items(), strict=True):
+        axes.set_prop_cycle(color=dark_and_light)
         for name in names:
             runs = measured(out, name)
             if not runs:
