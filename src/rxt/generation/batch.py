@@ -168,9 +168,9 @@ class BatchDecoder:
         decoder, limit, device = self._compiled_decoder, self.model.config.max_length, self._decoder.embedding.weight.device
         self._make_room(self.places, limit)
         assert self._rooms is not None
-        numbers = [rows for rows in (*(1 << power for power in range(self.places.bit_length())), self.places) if pays(rows, device)]
+        numbers = sorted({self._compiled_rows(count) for count in range(1, self.places + 1)})
         for length in cache_lengths(limit):
-            for rows in dict.fromkeys(numbers):
+            for rows in filter(lambda rows: pays(rows, device), numbers):
                 yield rows, length
                 cache, memory = self._rooms.view(0, rows, length)
                 ids, positions = torch.zeros(2, rows, 1, dtype=torch.long, device=device)
@@ -192,9 +192,8 @@ class BatchDecoder:
         """Logits (n, V) after the newest tokens of those that are running."""
         assert self._rooms is not None
         count, device = len(self._running), self._decoder.embedding.weight.device
-        rows = min(self.places, 1 << (count - 1).bit_length())
-        compiled = self._compiled and pays(rows, device)
-        rows = rows if compiled else count
+        compiled = self._compiled and pays(self._compiled_rows(count), device)
+        rows = self._compiled_rows(count) if compiled else count
         idle = [0] * (rows - count)  # rows of free places: what they compute, nobody reads
         ids = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
         positions = torch.tensor([*(talker.length - 1 for talker in self._running), *idle], device=device)
@@ -204,6 +203,10 @@ class BatchDecoder:
         step = compiled_step(decoder) if compiled else plain_step
         cache, memory = self._rooms.view(0, rows, length)
         return step(decoder, ids[:, None], positions[:, None], memory, cache)[:count, 0]
+
+    def _compiled_rows(self, count: int) -> int:
+        """Of the compiled step that so many conversations take."""
+        return min(self.places, 1 << (count - 1).bit_length())
 
     def _readers(self) -> tuple[Decoder, Decoder]:
         """The decoder that reads prompts and takes uncompiled steps, and the one that takes compiled ones."""

@@ -72,7 +72,7 @@ def cache_length(needed: int, limit: int) -> int:
 
 def cache_lengths(limit: int) -> list[int]:
     """All that there are, in a model that takes so many tokens."""
-    return sorted({cache_length(needed, limit) for needed in range(1, limit + 1, SHORTEST_CACHE)} | {limit})
+    return sorted({cache_length(needed, limit) for needed in range(1, limit + 1)})
 
 
 def _refusing_plainly(step: Step) -> Step:
