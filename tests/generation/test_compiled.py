@@ -66,7 +66,7 @@ def test_changed_weights_are_read() -> None:
 
 
 def test_every_shape_is_compiled() -> None:
-    """PyTorch's own limit is 8, after which it goes on without a word; with graph breaks forbidden it says so."""
+    """PyTorch's own limit is 8."""
     made: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
