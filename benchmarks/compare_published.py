@@ -1,10 +1,12 @@
-"""This project beside the published framework (rxlm 0.3.78), in turn within one run: medians, and medians of the rounds' ratios.
+"""This project beside the published framework (rxlm 0.3.78), in turn within one run: medians, and medians of the
+rounds' ratios.
 
     python benchmarks/compare_published.py --published PYTHON --preset rxt-alpha [--preset rxt-alpha-nano] [--json FILE]
 
 PYTHON is the interpreter of an environment that has the framework (``pip install --no-deps rxlm==0.3.78`` beside torch,
-transformers, tokenizers, huggingface_hub, nltk, scikit-learn and datasets). Both sides run in processes of their own with the
-same number of threads, one at a time; each round asks both for the same thing. The framework is used from outside only.
+transformers, tokenizers, huggingface_hub, nltk, scikit-learn and datasets). Both sides run in processes of their own
+with the same number of threads, one at a time; each round asks both for the same thing. The framework is used from
+outside only.
 """
 
 from __future__ import annotations
@@ -96,25 +98,48 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--listed-experts", action="store_true", help="the framework's list of experts instead of its stacked ones")
+    parser.add_argument(
+        "--listed-experts", action="store_true", help="the framework's list of experts instead of its stacked ones"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     wanted = options.what.split(",")
     if unknown := set(wanted) - COMPARED.keys():
         parser.error(f"--what {', '.join(sorted(unknown))}: there are {', '.join(COMPARED)}")
     sizes = Sizes(options.prompt_tokens, options.new_tokens, options.rows, options.turns, options.tokens)
-    results: dict[str, Any] = {"threads": options.threads, "rounds": options.rounds, "sizes": asdict(sizes), "presets": {}}
+    results: dict[str, Any] = {
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "sizes": asdict(sizes),
+        "presets": {},
+    }
     for name in options.preset or ["rxt-alpha", "rxt-alpha-nano"]:
-        first = {"threads": options.threads, "config": sizes_of(name, not options.listed_experts), "sizes": asdict(sizes)}
-        ours, theirs = Worker(sys.executable, "our_worker.py", first), Worker(options.published, "published_worker.py", first)
+        first = {
+            "threads": options.threads,
+            "config": sizes_of(name, not options.listed_experts),
+            "sizes": asdict(sizes),
+        }
+        ours, theirs = (
+            Worker(sys.executable, "our_worker.py", first),
+            Worker(options.published, "published_worker.py", first),
+        )
         found = results["presets"][name] = {}
         for what in wanted:
             other, is_time = COMPARED[what]
-            pairs = [(ours.ask(what), theirs.ask(other)) for _ in range(options.warm_up + options.rounds)][options.warm_up :]
+            pairs = [(ours.ask(what), theirs.ask(other)) for _ in range(options.warm_up + options.rounds)][
+                options.warm_up :
+            ]
             ratio = median(b / a if is_time else a / b for a, b in pairs)
-            found[what] = {"ours": median(a for a, _ in pairs), "published": median(b for _, b in pairs), "ratio": ratio}
+            found[what] = {
+                "ours": median(a for a, _ in pairs),
+                "published": median(b for _, b in pairs),
+                "ratio": ratio,
+            }
             unit = "s" if is_time else "tokens/s"
-            print(f"{name:16} {what:20} {found[what]['ours']:10.3f} {found[what]['published']:10.3f} {unit:9} × {ratio:.2f}", flush=True)
+            print(
+                f"{name:16} {what:20} {found[what]['ours']:10.3f} {found[what]['published']:10.3f} {unit:9} × {ratio:.2f}",  # noqa: E501
+                flush=True,
+            )
         ours.close()
         theirs.close()
     if options.json:

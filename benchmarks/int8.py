@@ -1,10 +1,11 @@
-"""What 8-bit weights cost and give: size, speed, perplexity and recall of one model, in float32 and quantized, side by side.
+"""What 8-bit weights cost and give: size, speed, perplexity and recall of one model, in float32 and quantized, side by
+side.
 
     python benchmarks/int8.py [MODEL] [--data CHATS.jsonl] [--preset NAME] [--questions 64] [--compiled] [--json FILE]
 
-MODEL is a folder or hub id; the bundled model when not given. Perplexity is that of the answers of generated conversations of the test
-split, or of your own (``--data``). ``--preset`` adds speed and size of a published size with random weights; they do not depend on
-the weights. ``--compiled`` times compiled steps.
+MODEL is a folder or hub id; the bundled model when not given. Perplexity is that of the answers of generated
+conversations of the test split, or of your own (``--data``). ``--preset`` adds speed and size of a published size with
+random weights; they do not depend on the weights. ``--compiled`` times compiled steps.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def size_and_speed(model: ReactiveTransformer, new_tokens: int, compiled: bool, 
             found[name].append(result.steps_per_second)
     ratios = [b / a for a, b in zip(found["float32"], found["int8"], strict=True)]
     bytes_of = {"float32": decoder_bytes(model), "int8": decoder_bytes(small)}
-    numbers = {name: {"decoder_megabytes": bytes_of[name] / 1e6, "tokens_per_second": median(found[name])} for name in found}
+    numbers = {
+        name: {"decoder_megabytes": bytes_of[name] / 1e6, "tokens_per_second": median(found[name])} for name in found
+    }
     return {**numbers, "ratio": {"speed": median(ratios), "size": bytes_of["int8"] / bytes_of["float32"]}}
 
 

@@ -1,4 +1,5 @@
-"""This project's side of ``compare_published.py``: the public ``generate``, ``memorize``, and the training loop's own update."""
+"""This project's side of ``compare_published.py``: the public ``generate``, ``memorize``, and the training loop's own
+update."""
 
 from __future__ import annotations
 

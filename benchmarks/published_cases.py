@@ -3,7 +3,8 @@
 Two environments, one folder. With the published framework installed (``pip install --no-deps rxlm==0.3.78`` beside torch,
 transformers, tokenizers, huggingface_hub, nltk, scikit-learn and datasets)::
 
-    python benchmarks/published_cases.py make FOLDER    # models of many kinds with random weights, and what they compute
+    python benchmarks/published_cases.py make FOLDER    # models of many kinds with random weights, and what they
+    compute
 
 With this project installed::
 
@@ -14,7 +15,7 @@ And again with the published framework::
     python benchmarks/published_cases.py read FOLDER    # load what was written back, and compare every tensor
 
 The published framework is used from outside only: its constructors, ``save_pretrained``, ``from_pretrained`` and calls.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -31,16 +32,44 @@ import torch
 from safetensors.torch import load_file, save_file
 
 ALPHA_TOKENS = {f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos", "query", "answer"))}
-BETA_TOKENS = ALPHA_TOKENS | {f"{name}_token_id": index + 5 for index, name in enumerate(("think", "tool_use", "tool_call", "internal"))}
+BETA_TOKENS = ALPHA_TOKENS | {
+    f"{name}_token_id": index + 5 for index, name in enumerate(("think", "tool_use", "tool_call", "internal"))
+}
 SQA = {"self_att_type": "sqa", "att_groups": 2, "att_query_groups": 2}
 SQA |= {"cross_att_type": "sqa", "cross_att_groups": 2, "cross_att_query_groups": 2}
 STACK = {"num_layers": 2, "vocab_size": 48, "embed_dim": 32, "att_heads": 4, "seq_len": 24, "stm_size": 12, **SQA}
 STACK |= {"use_flash_attention": False, "use_gated": True, "ff_activation": "silu", "use_rms_norm": True}
-MIXTURE = {"ff_dim": 24, "use_moe": True, "num_experts": 4, "moe_top_k": 2, "num_shared_experts": 0, "use_vectorized_moe": True}
-MEMORY = {"num_layers": 2, "embed_dim": 32, "att_heads": 4, "seq_len": 24, "stm_size": 12, "use_flash_attention": False, "att_dropout": 0.0}
-MEMORY |= {"att_type": "sqa", "att_groups": 2, "att_query_groups": 2, "norm_type": "classic-rms", "interlayer_att_dropout": 0.0}
+MIXTURE = {
+    "ff_dim": 24,
+    "use_moe": True,
+    "num_experts": 4,
+    "moe_top_k": 2,
+    "num_shared_experts": 0,
+    "use_vectorized_moe": True,
+}
+MEMORY = {
+    "num_layers": 2,
+    "embed_dim": 32,
+    "att_heads": 4,
+    "seq_len": 24,
+    "stm_size": 12,
+    "use_flash_attention": False,
+    "att_dropout": 0.0,
+}
+MEMORY |= {
+    "att_type": "sqa",
+    "att_groups": 2,
+    "att_query_groups": 2,
+    "norm_type": "classic-rms",
+    "interlayer_att_dropout": 0.0,
+}
 MEMORY |= {"interlayer_att_type": "sqa", "interlayer_att_groups": 2, "interlayer_att_query_groups": 2}
-MEMORY |= {"use_gated_residual": True, "residual_gate_type": "linear", "residual_per_slot_gate": True, "residual_gate_init": 0.0}
+MEMORY |= {
+    "use_gated_residual": True,
+    "residual_gate_type": "linear",
+    "residual_per_slot_gate": True,
+    "residual_gate_init": 0.0,
+}
 MEMORY |= {"residual_gate_slot_status_type": "mean", "use_tanh_residual_gate": False}
 Change = dict[str, Any]
 UNSTORED = re.compile(r"\.rope\.|^encoder\.model\.stm\.memory$|\.slot_status\.")
@@ -48,12 +77,17 @@ UNSTORED = re.compile(r"\.rope\.|^encoder\.model\.stm\.memory$|\.slot_status\.")
 
 
 def cases() -> Iterator[tuple[str, bool, Change, Change, Change]]:
-    """Name, whether it is a Beta model, and what its decoder, encoder and memory attention have instead of the usual."""
+    """Name, whether it is a Beta model, and what its decoder, encoder and memory attention have instead of the
+    usual."""
     shared = {"num_shared_experts": 2, "shared_expert_dim": 20}
     for mode in ("local", "global", "off"):
         yield f"routed-{mode}", False, {"moe_bias_mode": mode}, {}, {}
         for count, weighted in product((1, 2, 3), (True, False)):
-            change = {"num_shared_experts": count, "moe_shared_experts_bias_mode": mode, "moe_use_weighted_shared_experts": weighted}
+            change = {
+                "num_shared_experts": count,
+                "moe_shared_experts_bias_mode": mode,
+                "moe_use_weighted_shared_experts": weighted,
+            }
             yield f"shared-{count}-{mode}-{'weighted' if weighted else 'plain'}", False, shared | change, {}, {}
     for count, weighted in product((0, 1, 2), (True, False)):
         change = {"use_vectorized_moe": False, "num_shared_experts": count, "moe_use_weighted_shared_experts": weighted}
@@ -67,7 +101,13 @@ def cases() -> Iterator[tuple[str, bool, Change, Change, Change]]:
     yield "stateless-list", False, {**before, "dense_layer_dim": 30, "use_vectorized_moe": False}, {}, {}
     yield "stateless-dense", False, {**before, "dense_layer_dim": 30, "use_moe": False}, {}, {}
     for activation in ("sigmoid", "silu", "relu", "gelu"):
-        yield f"gated-{activation}", False, {"use_gated_attention": True, "gated_attention_activation": activation}, {}, {}
+        yield (
+            f"gated-{activation}",
+            False,
+            {"use_gated_attention": True, "gated_attention_activation": activation},
+            {},
+            {},
+        )
     yield "gated-self-only", False, {"use_gated_attention": True, "use_gated_cross_attention": False}, {}, {}
     yield "gated-encoder", False, {}, {"use_gated_attention": True}, {}
     yield "no-output-bias", False, {"use_attention_output_bias": False}, {"use_attention_output_bias": False}, {}
@@ -80,7 +120,9 @@ def cases() -> Iterator[tuple[str, bool, Change, Change, Change]]:
         own = {"self_att_type": kind, "att_groups": groups, "att_query_groups": queries}
         cross = {f"cross_{key.removeprefix('self_')}": value for key, value in own.items()}
         yield f"heads-{kind}", False, own | cross, {}, {}
-    for kind, per_slot, status, tanh in product(("static", "elementwise", "linear"), (True, False), ("mean", "linear"), (True, False)):
+    for kind, per_slot, status, tanh in product(
+        ("static", "elementwise", "linear"), (True, False), ("mean", "linear"), (True, False)
+    ):
         if kind == "linear" or per_slot or status == "mean":
             gate = {"residual_gate_type": kind, "residual_per_slot_gate": per_slot}
             gate |= {"residual_gate_slot_status_type": status, "use_tanh_residual_gate": tanh}
@@ -88,7 +130,11 @@ def cases() -> Iterator[tuple[str, bool, Change, Change, Change]]:
             yield name, False, {}, {}, gate
     yield "gate-none", False, {}, {}, {"use_gated_residual": False}
     bare = {"moe_bias_mode": "off", "moe_shared_experts_bias_mode": "off", "use_attention_output_bias": False}
-    beta = shared | bare | {"use_gated_attention": True, "use_head_norm": True, "head_norm_type": "rms_norm", "dense_layer_dim": 48}
+    beta = (
+        shared
+        | bare
+        | {"use_gated_attention": True, "use_head_norm": True, "head_norm_type": "rms_norm", "dense_layer_dim": 48}
+    )
     for name, change in (
         ("plain", {"stateless_layers_config": ["dense", "moe"]}),
         ("one-shared", {"num_shared_experts": 1, "moe_use_weighted_shared_experts": True}),
@@ -122,7 +168,9 @@ def make(folder: Path) -> int:
             logits, encoded = first(model.decoder(ids)), model.encoder(ids)[1]
             updated = model.memory_attention(encoded)
         computed = {"ids": ids, "slots": slots, "logits": logits, "encoded": encoded, "updated": updated}
-        save_file({key: value.clone().contiguous() for key, value in computed.items()}, folder / name / "computed.safetensors")
+        save_file(
+            {key: value.clone().contiguous() for key, value in computed.items()}, folder / name / "computed.safetensors"
+        )
         print("made", name)
     return 0
 

@@ -1,7 +1,9 @@
-"""The published framework (rxlm 0.3.78), timed from outside: constructors, ``interact``, ``update_stm``, and calls of its parts.
+"""The published framework (rxlm 0.3.78), timed from outside: constructors, ``interact``, ``update_stm``, and calls of
+its parts.
 
-Started by ``compare_published.py`` with the framework's own Python. Its trainers bring data sets, callbacks and validation of their
-own, so a training step is timed as its parts under the same loop as ours: forward, cross-entropy, backward, clipping, fused AdamW.
+Started by ``compare_published.py`` with the framework's own Python. Its trainers bring data sets, callbacks and
+validation of their own, so a training step is timed as its parts under the same loop as ours: forward, cross-entropy,
+backward, clipping, fused AdamW.
 """
 
 from __future__ import annotations
@@ -19,17 +21,49 @@ from worker_loop import Action, Sizes, serve
 def build(size: dict[str, Any]) -> Any:
     """An RxTAlpha of a preset's sizes, symmetric SQA everywhere, with its fastest experts."""
     heads = {"att_heads": size["heads"], "att_groups": size["heads"] // 2, "att_query_groups": size["heads"] // 2}
-    cross = {"cross_att_type": "sqa", "cross_att_groups": size["heads"] // 2, "cross_att_query_groups": size["heads"] // 2}
-    stack = {"num_layers": size["layers"], "embed_dim": size["width"], "vocab_size": size["vocab_size"], "seq_len": size["max_length"]}
-    stack |= {"stm_size": size["slots"], "self_att_type": "sqa", "use_gated": True, "ff_activation": "silu", "use_rms_norm": True}
+    cross = {
+        "cross_att_type": "sqa",
+        "cross_att_groups": size["heads"] // 2,
+        "cross_att_query_groups": size["heads"] // 2,
+    }
+    stack = {
+        "num_layers": size["layers"],
+        "embed_dim": size["width"],
+        "vocab_size": size["vocab_size"],
+        "seq_len": size["max_length"],
+    }
+    stack |= {
+        "stm_size": size["slots"],
+        "self_att_type": "sqa",
+        "use_gated": True,
+        "ff_activation": "silu",
+        "use_rms_norm": True,
+    }
     stack |= {"use_flash_attention": False, "att_dropout": 0.0, "ff_dropout": 0.0, **heads, **cross}
     experts = {"use_moe": True, "num_experts": size["experts"], "moe_top_k": size["top_k"], "num_shared_experts": 0}
     decoder = stack | experts | {"ff_dim": size["decoder_dim"], "use_vectorized_moe": size["vectorized"]}
     encoder = stack | {"ff_dim": size["encoder_dim"], "skip_memory_cross_attention": True}
-    memory = {"num_layers": size["layers"], "embed_dim": size["width"], "seq_len": size["max_length"], "stm_size": size["slots"], **heads}
+    memory = {
+        "num_layers": size["layers"],
+        "embed_dim": size["width"],
+        "seq_len": size["max_length"],
+        "stm_size": size["slots"],
+        **heads,
+    }
     between = {"interlayer_att_groups": size["heads"] // 2, "interlayer_att_query_groups": size["heads"] // 2}
-    memory |= {"att_type": "sqa", "interlayer_att_type": "sqa", "att_dropout": 0.0, "interlayer_att_dropout": 0.0, **between}
-    memory |= {"norm_type": "classic-rms", "use_gated_residual": True, "residual_gate_type": "linear", "residual_per_slot_gate": True}
+    memory |= {
+        "att_type": "sqa",
+        "interlayer_att_type": "sqa",
+        "att_dropout": 0.0,
+        "interlayer_att_dropout": 0.0,
+        **between,
+    }
+    memory |= {
+        "norm_type": "classic-rms",
+        "use_gated_residual": True,
+        "residual_gate_type": "linear",
+        "residual_per_slot_gate": True,
+    }
     memory |= {"residual_gate_init": 0.0, "residual_gate_slot_status_type": "mean", "use_tanh_residual_gate": False}
     memory |= {"use_flash_attention": False}
     tokens = {f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos", "query", "answer"))}
@@ -44,7 +78,10 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
     stm, vocab_size = model.decoder.model.stm, size["vocab_size"]
     fresh = torch.randn(size["layers"], 1, size["slots"], size["width"])
     head = nn.Sequential(
-        nn.Linear(size["width"], size["width"]), nn.GELU(), nn.LayerNorm(size["width"]), nn.Linear(size["width"], vocab_size)
+        nn.Linear(size["width"], size["width"]),
+        nn.GELU(),
+        nn.LayerNorm(size["width"]),
+        nn.Linear(size["width"], vocab_size),
     )
     trained = list({id(parameter): parameter for parameter in [*model.parameters(), *head.parameters()]}.values())
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
@@ -61,7 +98,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         stm.memory = fresh.clone()
         times = []
         with torch.no_grad():
-            answer = model.interact(prompt, torch.ones_like(prompt), temperature=1.0, max_seq_len=sizes.prompt_tokens + sizes.new_tokens)
+            answer = model.interact(
+                prompt, torch.ones_like(prompt), temperature=1.0, max_seq_len=sizes.prompt_tokens + sizes.new_tokens
+            )
             for token in answer:
                 if token < 0:  # a mark, no token: the answer has ended
                     break

@@ -1,15 +1,18 @@
-"""The study of stages 5 and 5′: every arm goes on from the same model, several seeds each; the table and plot of docs/reinforcement.md.
+"""The study of stages 5 and 5′: every arm goes on from the same model, several seeds each; the table and plot of
+docs/reinforcement.md.
 
 ::
 
-    rxt train study --set memory_aware.window=1 --seed 2 --out runs/cut    # the model that all begin with: the published rule, gradient cut
-    python benchmarks/reinforcement_study.py run --start runs/cut/model --out runs/reinforcement    # what is missing, one after another
-    python benchmarks/reinforcement_study.py run --start runs/cut/model --out runs/reinforcement --arms dmpo --seeds 0
-    python benchmarks/reinforcement_study.py measure --start runs/cut/model --out runs/reinforcement
-    python benchmarks/reinforcement_study.py table --out runs/reinforcement            # Markdown
-    python benchmarks/reinforcement_study.py plot --out runs/reinforcement --picture docs/reinforcement.png
+    rxt train study --set memory_aware.window=1 --seed 2 --out runs/cut    # the model that all begin with: the
+    published rule, gradient cut python benchmarks/reinforcement_study.py run --start runs/cut/model --out
+    runs/reinforcement    # what is missing, one after another python benchmarks/reinforcement_study.py run --start
+    runs/cut/model --out runs/reinforcement --arms dmpo --seeds 0 python benchmarks/reinforcement_study.py measure
+    --start runs/cut/model --out runs/reinforcement python benchmarks/reinforcement_study.py table --out
+    runs/reinforcement            # Markdown python benchmarks/reinforcement_study.py plot --out runs/reinforcement
+    --picture docs/reinforcement.png
 
-A run that was stopped goes on where it was. Everything is measured on the generator's validation split, with a seed of its own.
+A run that was stopped goes on where it was. Everything is measured on the generator's validation split, with a seed of
+its own.
 """
 
 from __future__ import annotations
@@ -52,13 +55,21 @@ def episodes(steps: int, batch_size: int, **more: str) -> dict[str, str]:
 
 SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 900, "turns": 16, "batch_size": 16}])} | {
     f"memory_aware.optim.{name}": value
-    for name, value in {"kind": "adamw", "learning_rate": "2e-4", "warmup": "20", "weight_decay": "0", "gate_rate": "0.1"}.items()
+    for name, value in {
+        "kind": "adamw",
+        "learning_rate": "2e-4",
+        "warmup": "20",
+        "weight_decay": "0",
+        "gate_rate": "0.1",
+    }.items()
 }
 ARMS = {
     "group": Arm("MRL, group", "mrl", episodes(300, 16)),
     "impo": Arm("MRL, IMPO", "mrl", episodes(150, 32, algorithm="impo")),
     "dmpo": Arm("DMPO", "dmpo", {f"preference.{name}": value for name, value in JUDGED.items()}),
-    "supervised": Arm("stage 4, as many updates as DMPO", "study", {**SUPERVISED, "joint.steps": "0", "interaction.steps": "0"}),
+    "supervised": Arm(
+        "stage 4, as many updates as DMPO", "study", {**SUPERVISED, "joint.steps": "0", "interaction.steps": "0"}
+    ),
 }
 
 
@@ -67,7 +78,11 @@ def run(start: Path, out: Path, arms: list[str], seeds: list[int]) -> None:
     for seed in seeds:
         for name in arms:
             arm = ARMS[name]
-            settings = {**{f"data.everyday.{key}": value for key, value in DATA.items()}, "validation_batches": "2", **arm.options}
+            settings = {
+                **{f"data.everyday.{key}": value for key, value in DATA.items()},
+                "validation_batches": "2",
+                **arm.options,
+            }
             given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
             argv = [arm.recipe, "--from", str(start), "--out", str(out / f"{name}-{seed}"), "--seed", str(seed), *given]
             print("rxt train", *argv, flush=True)
@@ -99,7 +114,9 @@ def numbers_of(model: Path) -> dict[str, Any]:
     cases = [generate("validation", 16, SEED, index, mix) for index in range(CONVERSATIONS)]
     perplexity = measure_perplexity(subject.model, subject.template, [case.conversation for case in cases], SEED)
     rewards = []
-    said_by_all = walk(subject, [[said.query for said in case.conversation.interactions] for case in cases], SEED).answers
+    said_by_all = walk(
+        subject, [[said.query for said in case.conversation.interactions] for case in cases], SEED
+    ).answers
     for case, answers in zip(cases, said_by_all, strict=True):
         said = case.conversation.interactions
         for turn in sorted({question.turn for question in case.questions} - {0}):
@@ -137,9 +154,15 @@ def table(out: Path) -> str:
     """Markdown; the interval is of all seeds' questions at 5 to 16 turns together."""
     from rxt.evaluation.retention import Score, interval
 
-    lines = ["| | seeds | minutes | 1–4 | 5–16 | 95 % interval | changed | never told | answer perplexity | reward |", "|" + "---|" * 10]
+    lines = [
+        "| | seeds | minutes | 1–4 | 5–16 | 95 % interval | changed | never told | answer perplexity | reward |",
+        "|" + "---|" * 10,
+    ]
     start = json.loads((out / "start.json").read_text(encoding="utf-8"))
-    for title, found in [("the model they start from", [start]), *((arm.title, measured(out, name)) for name, arm in ARMS.items())]:
+    for title, found in [
+        ("the model they start from", [start]),
+        *((arm.title, measured(out, name)) for name, arm in ARMS.items()),
+    ]:
         if not found:
             continue
         early, late = ([band(numbers, *ends) for numbers in found] for ends in ((1, 4), (5, 16)))
@@ -163,17 +186,36 @@ def plot(out: Path, picture: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     bands = [(1, 2), (3, 4), (5, 8), (9, 12), (13, 16)]
     start = json.loads((out / "start.json").read_text(encoding="utf-8"))
-    for title, name, found in [("start", "start", [start]), *((arm.title, name, measured(out, name)) for name, arm in ARMS.items())]:
+    for title, name, found in [
+        ("start", "start", [start]),
+        *((arm.title, name, measured(out, name)) for name, arm in ARMS.items()),
+    ]:
         if not found:
             continue
         shares = [[rights / asked for rights, asked in (band(numbers, *ends) for numbers in found)] for ends in bands]
-        (line,) = left.plot(range(len(bands)), [mean(values) for values in shares], "k--" if name == "start" else "-o", label=title)
-        left.fill_between(range(len(bands)), [min(v) for v in shares], [max(v) for v in shares], color=line.get_color(), alpha=0.15)
+        (line,) = left.plot(
+            range(len(bands)), [mean(values) for values in shares], "k--" if name == "start" else "-o", label=title
+        )
+        left.fill_between(
+            range(len(bands)), [min(v) for v in shares], [max(v) for v in shares], color=line.get_color(), alpha=0.15
+        )
         for log in sorted(out.glob(f"{name}-*/5-*/metrics.jsonl")):
-            rows = [row for row in map(json.loads, log.read_text(encoding="utf-8").splitlines()) if "recall_5_16" in row]
+            rows = [
+                row for row in map(json.loads, log.read_text(encoding="utf-8").splitlines()) if "recall_5_16" in row
+            ]
             last = max(row["step"] for row in rows)
-            right.plot([row["step"] / last for row in rows], [row["recall_5_16"] for row in rows], color=line.get_color(), alpha=0.7)
-    left.set(xticks=range(len(bands)), xticklabels=[f"{a}–{b}" for a, b in bands], xlabel="turns since the fact was told", ylabel="recall")
+            right.plot(
+                [row["step"] / last for row in rows],
+                [row["recall_5_16"] for row in rows],
+                color=line.get_color(),
+                alpha=0.7,
+            )
+    left.set(
+        xticks=range(len(bands)),
+        xticklabels=[f"{a}–{b}" for a, b in bands],
+        xlabel="turns since the fact was told",
+        ylabel="recall",
+    )
     left.set_ylim(0, 1)
     left.legend()
     right.set(xlabel="share of the updates", ylabel="recall at 5–16 turns, by the stage's judge", ylim=(0, 1))
@@ -192,7 +234,11 @@ def main() -> None:
     if options.what in ("run", "measure"):
         if options.start is None:
             parser.error("--start MODEL: which model do the arms go on from?")
-        (run(options.start, options.out, options.arms, options.seeds) if options.what == "run" else measure(options.start, options.out))
+        (
+            run(options.start, options.out, options.arms, options.seeds)
+            if options.what == "run"
+            else measure(options.start, options.out)
+        )
     elif options.what == "table":
         print(table(options.out))
     else:

@@ -1,14 +1,15 @@
-"""The retention study: every arm trained and measured alike, several seeds each, and the tables and plots of docs/retention.md.
+"""The retention study: every arm trained and measured alike, several seeds each, and the tables and plots of
+docs/retention.md.
 
 ::
 
-    python benchmarks/retention_study.py run --out runs/study              # trains and measures what is missing, one run after another
-    python benchmarks/retention_study.py run --out runs/study --arms reactive recurrent --seeds 0
-    python benchmarks/retention_study.py table --out runs/study            # Markdown
-    python benchmarks/retention_study.py plot --out runs/study --picture docs/retention.png
+    python benchmarks/retention_study.py run --out runs/study              # trains and measures what is missing, one
+    run after another python benchmarks/retention_study.py run --out runs/study --arms reactive recurrent --seeds 0
+    python benchmarks/retention_study.py table --out runs/study            # Markdown python
+    benchmarks/retention_study.py plot --out runs/study --picture docs/retention.png
 
-A run that was stopped goes on where it was. Everything is the ``study`` recipe of ``rxt train`` with the arm's options, and
-``rxt eval retention`` on the validation or test split.
+A run that was stopped goes on where it was. Everything is the ``study`` recipe of ``rxt train`` with the arm's options,
+and ``rxt eval retention`` on the validation or test split.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ ARMS = {
     "history-longer": Arm("full history, three times the updates", ("--baseline", "history", *LONGER), constant=False),
     "window-2": Arm("gradient through 2 turns", changed(memory_aware__window="2")),
     "window-4": Arm("gradient through 4 turns", changed(memory_aware__window="4")),
-    "self-interlayer": Arm("self-interlayer memory attention", changed(model__memory_attention__variant="self-interlayer")),
+    "self-interlayer": Arm(
+        "self-interlayer memory attention", changed(model__memory_attention__variant="self-interlayer")
+    ),
     "plain-gates": Arm(
         "gates as published: mean status, all alike at the start",
         changed(
@@ -74,12 +77,23 @@ ARMS = {
     ),
     "slots-16": Arm("16 slots", changed(model__memory_attention__slots="16")),
     "no-stage-3": Arm("without stage 3", changed(memory_pretrain__steps="0")),
-    "no-stages-1-to-3": Arm("without stages 1 to 3", changed(joint__steps="0", interaction__steps="0", memory_pretrain__steps="0")),
+    "no-stages-1-to-3": Arm(
+        "without stages 1 to 3", changed(joint__steps="0", interaction__steps="0", memory_pretrain__steps="0")
+    ),
     "no-curriculum": Arm("eight turns from the start, no echo", changed(memory_aware__phases=ONE_LENGTH)),
     "slow-gates": Arm("gates by AdamW at a tenth of the rate", changed(memory_aware__optim__gate_rate="0.1")),
     "adamw": Arm("AdamW instead of Muon", changed(memory_aware__optim__kind="adamw")),
 }
-MAIN = ("reactive", "history", "history-cut", "recurrent", "cut-gradient", "no-memory", "reactive-longer", "history-longer")
+MAIN = (
+    "reactive",
+    "history",
+    "history-cut",
+    "recurrent",
+    "cut-gradient",
+    "no-memory",
+    "reactive-longer",
+    "history-longer",
+)
 
 
 def run(out: Path, arms: list[str], seeds: list[int], questions: int) -> None:
@@ -137,7 +151,8 @@ def table(out: Path) -> str:
 
 
 def plot(out: Path, picture: Path) -> None:
-    """Recall by distance: the baselines, and beside them the ingredients that were measured; bands from the lowest to the highest seed."""
+    """Recall by distance: the baselines, and beside them the ingredients that were measured; bands from the lowest to
+    the highest seed."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -147,7 +162,9 @@ def plot(out: Path, picture: Path) -> None:
     if ingredients:
         parts["ingredients"] = ("reactive", *ingredients)
     figure = Figure(figsize=(7.5 * len(parts), 6), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, len(parts), sharey=True, squeeze=False)[0], parts.items(), strict=True):
+    for axes, (title, names) in zip(
+        figure.subplots(1, len(parts), sharey=True, squeeze=False)[0], parts.items(), strict=True
+    ):
         axes.set_prop_cycle(color=dark_and_light)
         for name in names:
             runs = measured(out, name)
@@ -155,9 +172,17 @@ def plot(out: Path, picture: Path) -> None:
                 continue
             curves = [[numbers["recall_by_distance"][str(distance)] for distance in DISTANCES] for numbers in runs]
             points = list(zip(*curves, strict=True))
-            style = {"linewidth": 2.5} if name == "reactive" else {"linewidth": 1.3, "linestyle": "-" if ARMS[name].constant else "--"}
-            (line,) = axes.plot(DISTANCES, [mean(point) for point in points], marker="o", markersize=3, label=ARMS[name].title, **style)
-            axes.fill_between(DISTANCES, list(map(min, points)), list(map(max, points)), alpha=0.15, color=line.get_color())
+            style = (
+                {"linewidth": 2.5}
+                if name == "reactive"
+                else {"linewidth": 1.3, "linestyle": "-" if ARMS[name].constant else "--"}
+            )
+            (line,) = axes.plot(
+                DISTANCES, [mean(point) for point in points], marker="o", markersize=3, label=ARMS[name].title, **style
+            )
+            axes.fill_between(
+                DISTANCES, list(map(min, points)), list(map(max, points)), alpha=0.15, color=line.get_color()
+            )
         axes.axvline(TRAINED, color="grey", linewidth=0.8, linestyle=":")
         axes.text(TRAINED * 1.05, 1.03, "trained length", fontsize=8, color="grey")
         axes.set(title=title, xlabel="told … turns ago", ylabel="recall", xscale="log", ylim=(-0.02, 1.08))

@@ -1,9 +1,11 @@
-"""Many conversations at once for a while: ``python benchmarks/soak.py [--connections 200] [--active 64] [--seconds 60] [--db ADDRESS]``.
+"""Many conversations at once for a while: ``python benchmarks/soak.py [--connections 200] [--active 64] [--seconds 60]
+[--db ADDRESS]``.
 
-It starts ``rxt serve`` as a process of its own, tells each conversation a name, keeps them talking while idle connections stay
-open, and asks each for its name at the end. It prints load, errors, times to the first token, memory of the server, and the
-check that nothing crossed over: some conversations are held again alone, and every answer must be the same. Exit code 1 if
-anything but a documented 429 or 503 came, or an answer differs.
+It starts ``rxt serve`` as a process of its own, tells each conversation a name, keeps them talking while idle
+connections stay open, and asks each for its name at the end. It prints load, errors, times to the first token, memory
+of the server, and the
+of the server, and the check that nothing crossed over: some conversations are held again alone, and every answer must
+be the same. Exit code 1 if anything but a documented 429 or 503 came, or an answer differs.
 """
 
 from __future__ import annotations
@@ -133,7 +135,20 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         db = options.db or f"{folder}/db"
-        command = [sys.executable, "-m", "rxt", "serve", "--port", "0", "--db", db, "--places", str(options.places), "--per-key", "1000"]
+        command = [
+            sys.executable,
+            "-m",
+            "rxt",
+            "serve",
+            "--port",
+            "0",
+            "--db",
+            db,
+            "--places",
+            str(options.places),
+            "--per-key",
+            "1000",
+        ]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
@@ -156,13 +171,15 @@ def main() -> int:
     differing = sum(differences(transcript) for transcript in replayed)
     print(f"load: {options.active} conversations, {options.connections} connections, {lasted:.0f} s")
     print(
-        f"turns: {soak.turns}, {soak.turns / lasted:.1f} a second; errors: {dict(soak.errors) or 'none'}; exit code of the server: {code}"
+        f"turns: {soak.turns}, {soak.turns / lasted:.1f} a second; errors: {dict(soak.errors) or 'none'}; exit code of the server: {code}"  # noqa: E501
     )
     for what, values in (("time to the first token", soak.first), ("time to the whole answer", soak.whole)):
         print(f"{what}: p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s")
     print(f"memory of the server: {before:.0f} MB at the start, {after:.0f} MB at the end")
     print(f"secrets at the end: {own} of {options.active} its own, {crossed} of somebody else")
-    print(f"cross-talk: {len(replayed)} conversations held again alone, {sum(map(len, replayed))} turns, {differing} answers differ")
+    print(
+        f"cross-talk: {len(replayed)} conversations held again alone, {sum(map(len, replayed))} turns, {differing} answers differ"  # noqa: E501
+    )
     wrong = [name for name in soak.errors if "documented" not in name]
     return 1 if wrong or differing else 0
 

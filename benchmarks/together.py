@@ -1,6 +1,7 @@
 """Many conversations at once beside one: tokens a second of ``BatchDecoder``, in turn within one run.
 
-python benchmarks/together.py --preset rxt-alpha [--conversations 16] [--new-tokens 48] [--rounds 5] [--compiled] [--json FILE]
+python benchmarks/together.py --preset rxt-alpha [--conversations 16] [--new-tokens 48] [--rounds 5] [--compiled]
+[--json FILE]
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     model = ReactiveTransformer(rxt.RxTConfig.preset(options.preset)).eval()
     many = options.conversations
-    prompts, memory = random_ids(model.config, many, options.prompt_tokens, 1, torch.device("cpu")), model.init_memory(many, seed=1)
+    prompts, memory = (
+        random_ids(model.config, many, options.prompt_tokens, 1, torch.device("cpu")),
+        model.init_memory(many, seed=1),
+    )
     found: dict[int, list[float]] = {1: [], many: []}
     batches = {count: BatchDecoder(model, count, options.compiled) for count in found}
     for round_ in range(options.rounds + 1):  # the first does not count

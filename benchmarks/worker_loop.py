@@ -1,4 +1,5 @@
-"""What both sides of a comparison share: a process that is told what to do, one line of JSON at a time, and tells how long it took.
+"""What both sides of a comparison share: a process that is told what to do, one line of JSON at a time, and tells how
+long it took.
 
 Needs torch alone, so it runs in every environment.
 """
@@ -31,7 +32,8 @@ Action = Callable[[], float]
 
 
 def serve(make: Callable[[dict[str, int], Sizes], dict[str, Action]]) -> None:
-    """The first line gives threads, preset and sizes; each further one names an action. Every line is answered by one number.
+    """The first line gives threads, preset and sizes; each further one names an action. Every line is answered by one
+    number.
 
     Frameworks may print what they like: answers begin with ``result``.
     """

@@ -1,6 +1,7 @@
 """The picture of the server's page in the README: ``python docs/picture_of_page.py [FOLDER]`` (needs chromium).
 
-It starts ``rxt serve`` with the bundled model and an empty store, has a conversation by the keyboard, and takes pictures.
+It starts ``rxt serve`` with the bundled model and an empty store, has a conversation by the keyboard, and takes
+pictures.
 """
 
 import re
@@ -12,7 +13,14 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-SAID = ["Hello!", "My name is Anna.", "My dog is called Rex.", "I live in Paris.", "What is my dog called?", "Where do I live?"]
+SAID = [
+    "Hello!",
+    "My name is Anna.",
+    "My dog is called Rex.",
+    "I live in Paris.",
+    "What is my dog called?",
+    "Where do I live?",
+]
 
 
 def main(folder: Path) -> None:

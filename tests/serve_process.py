@@ -30,7 +30,9 @@ class Process:
         self.url = found[0]
 
     def post(self, path: str, body: object) -> dict[str, object]:
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=600) as reply:
             return json.load(reply)
 

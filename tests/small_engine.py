@@ -53,7 +53,11 @@ def make_model(
 
 @asynccontextmanager
 async def serving(
-    where: Path | str, model: ReactiveTransformer, tokenizer: ChatTokenizer, limits: Limits | None = None, rules: Rules | None = None
+    where: Path | str,
+    model: ReactiveTransformer,
+    tokenizer: ChatTokenizer,
+    limits: Limits | None = None,
+    rules: Rules | None = None,
 ) -> AsyncIterator[Sessions]:
     """Sessions over a store, closed at the end."""
     sessions = Sessions(Engine(model, limits), tokenizer, open_store(str(where)), rules)

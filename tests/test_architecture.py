@@ -1,4 +1,5 @@
-"""Dependencies point one way: config <- model <- generation <- {engine <- server, evaluation}, and model, data <- training."""
+"""Dependencies point one way: config <- model <- generation <- {engine <- server, evaluation}, and model, data <-
+training."""
 
 from __future__ import annotations
 
@@ -82,7 +83,10 @@ def imports_of(path: Path) -> list[Import]:
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     deferred = {inner for function in functions for inner in ast.walk(function)}
     typing_only = {
-        inner for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
     }
     source = top(path)
     found = []
@@ -134,7 +138,9 @@ def test_data_is_made_without_torch() -> None:
         if found.source == "data"
         and not found.deferred
         and not found.place.partition(":")[0].endswith("data/collate.py")
-        and any(found.target == name or found.target.startswith(f"{name}.") for name in (*NEEDS_TORCH, "rxt.data.collate"))
+        and any(
+            found.target == name or found.target.startswith(f"{name}.") for name in (*NEEDS_TORCH, "rxt.data.collate")
+        )
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -31,7 +31,9 @@ DENSE = FeedForwardConfig(8)
 WRITE = MemoryAttentionConfig(width=16, layers=2, slots=6, attention=AttentionConfig.sqa(4))
 
 
-def tiny(feed_forward: FeedForward = DENSE, attention: AttentionConfig = ATTENTION, memory: MemoryAttentionConfig = WRITE) -> RxTConfig:
+def tiny(
+    feed_forward: FeedForward = DENSE, attention: AttentionConfig = ATTENTION, memory: MemoryAttentionConfig = WRITE
+) -> RxTConfig:
     decoder = DecoderConfig(
         vocab_size=20,
         width=16,
@@ -46,7 +48,13 @@ def tiny(feed_forward: FeedForward = DENSE, attention: AttentionConfig = ATTENTI
         head_norm="layer",
     )
     encoder = EncoderConfig(
-        vocab_size=20, width=16, layers=2, self_attention=attention, feed_forward=feed_forward, max_length=8, cross_attention=attention
+        vocab_size=20,
+        width=16,
+        layers=2,
+        self_attention=attention,
+        feed_forward=feed_forward,
+        max_length=8,
+        cross_attention=attention,
     )
     return RxTConfig(decoder, encoder, memory)
 
@@ -56,10 +64,14 @@ def assert_counted(config: RxTConfig) -> None:
         model = ReactiveTransformer(config)
     counts = parameter_counts(config)
     for part in ("decoder", "encoder", "memory_attention"):
-        assert sum(parameter.numel() for parameter in model.get_submodule(part).parameters()) == getattr(counts, part), part
+        assert sum(parameter.numel() for parameter in model.get_submodule(part).parameters()) == getattr(
+            counts, part
+        ), part
 
 
-@pytest.mark.parametrize("attention", [ATTENTION, AttentionConfig.mha(4), AttentionConfig.mqa(2), AttentionConfig(4, 1, 4, gated=True)])
+@pytest.mark.parametrize(
+    "attention", [ATTENTION, AttentionConfig.mha(4), AttentionConfig.mqa(2), AttentionConfig(4, 1, 4, gated=True)]
+)
 def test_attentions(attention: AttentionConfig) -> None:
     assert_counted(tiny(attention=attention))
 
@@ -68,14 +80,22 @@ def test_attentions(attention: AttentionConfig) -> None:
 @pytest.mark.parametrize("shared", [0, 1, 3])
 @pytest.mark.parametrize("gated", [True, False])
 def test_mixtures(bias: BiasMode, shared: int, gated: bool) -> None:
-    assert_counted(tiny(MoEConfig(8, 4, 2, gated=gated, bias=bias, shared_experts=shared, shared_dim=5, shared_bias=bias)))
+    assert_counted(
+        tiny(MoEConfig(8, 4, 2, gated=gated, bias=bias, shared_experts=shared, shared_dim=5, shared_bias=bias))
+    )
 
 
 @pytest.mark.parametrize("variant", get_args(MemoryVariant))
 @pytest.mark.parametrize("self_gate", [True, False])
 def test_memory_variants(variant: MemoryVariant, self_gate: bool) -> None:
     groups = 2 if variant.startswith("grouped") else None
-    assert_counted(tiny(memory=replace(WRITE, variant=variant, groups=groups, self_gate=self_gate, consolidation=AttentionConfig.mha(4))))
+    assert_counted(
+        tiny(
+            memory=replace(
+                WRITE, variant=variant, groups=groups, self_gate=self_gate, consolidation=AttentionConfig.mha(4)
+            )
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", get_args(GateKind))

@@ -68,7 +68,9 @@ class AttentionConfig:
             found = getattr(self, name)
             _require(found <= self.heads, f"attention.{name}", f"must be at most heads={self.heads}, found {found}")
         small, large = sorted((self.query_heads, self.kv_heads))
-        _require(large % small == 0, "attention.kv_heads", f"{self.kv_heads} and query_heads {self.query_heads} must divide")
+        _require(
+            large % small == 0, "attention.kv_heads", f"{self.kv_heads} and query_heads {self.query_heads} must divide"
+        )
         _require(self.rope_base > 1, "attention.rope_base", f"must be above 1, found {self.rope_base}")
 
     @classmethod
@@ -137,8 +139,14 @@ class MoEConfig:
 
     def __post_init__(self) -> None:
         _positive("feed_forward", dim=self.dim, experts=self.experts, top_k=self.top_k)
-        _require(self.top_k <= self.experts, "feed_forward.top_k", f"must be at most experts={self.experts}, found {self.top_k}")
-        _require(self.shared_experts >= 0, "feed_forward.shared_experts", f"cannot be negative, found {self.shared_experts}")
+        _require(
+            self.top_k <= self.experts,
+            "feed_forward.top_k",
+            f"must be at most experts={self.experts}, found {self.top_k}",
+        )
+        _require(
+            self.shared_experts >= 0, "feed_forward.shared_experts", f"cannot be negative, found {self.shared_experts}"
+        )
         if self.shared_dim is not None:
             _positive("feed_forward", shared_dim=self.shared_dim)
 
@@ -146,12 +154,16 @@ class MoEConfig:
 FeedForward = Annotated[FeedForwardConfig | MoEConfig, Field(discriminator="kind")]
 
 
-def _check_stack(owner: str, vocab_size: int, width: int, layers: int, max_length: int, attentions: dict[str, AttentionConfig]) -> None:
+def _check_stack(
+    owner: str, vocab_size: int, width: int, layers: int, max_length: int, attentions: dict[str, AttentionConfig]
+) -> None:
     _positive(owner, vocab_size=vocab_size, width=width, layers=layers, max_length=max_length)
     for name, attention in attentions.items():
         _require(width % attention.heads == 0, f"{owner}.{name}.heads", f"{attention.heads} must divide width {width}")
         _require(
-            (width // attention.heads) % 2 == 0, f"{owner}.{name}.heads", f"{attention.heads} leave an odd head size; RoPE turns pairs"
+            (width // attention.heads) % 2 == 0,
+            f"{owner}.{name}.heads",
+            f"{attention.heads} leave an odd head size; RoPE turns pairs",
         )
 
 
@@ -229,10 +241,18 @@ class GateConfig:
         if self.longest is not None:
             where = "memory_attention.gate.longest"
             _require(self.longest >= 1, where, f"must be at least one turn, found {self.longest}")
-            _require(self.kind == "linear" and self.activation == "sigmoid", where, "is for linear sigmoid gates, so leave it out")
+            _require(
+                self.kind == "linear" and self.activation == "sigmoid",
+                where,
+                "is for linear sigmoid gates, so leave it out",
+            )
         if self.own_status is not None:
             where = "memory_attention.gate.own_status"
-            _require(self.kind == "linear" and self.per_slot, where, "is for linear gates that each slot has, so leave it out")
+            _require(
+                self.kind == "linear" and self.per_slot,
+                where,
+                "is for linear gates that each slot has, so leave it out",
+            )
 
 
 @dataclass(frozen=True)
@@ -280,16 +300,32 @@ class MemoryAttentionConfig:
             attention = getattr(self, name)
             if attention is not None:
                 _require(
-                    self.width % attention.heads == 0, f"memory_attention.{name}.heads", f"{attention.heads} must divide width {self.width}"
+                    self.width % attention.heads == 0,
+                    f"memory_attention.{name}.heads",
+                    f"{attention.heads} must divide width {self.width}",
                 )
         head_size = self.width // self.attention.heads
-        _require(head_size % 2 == 0, "memory_attention.attention.heads", f"leave an odd head size, {head_size}; RoPE turns pairs")
+        _require(
+            head_size % 2 == 0,
+            "memory_attention.attention.heads",
+            f"leave an odd head size, {head_size}; RoPE turns pairs",
+        )
         if self.variant == "grouped-self-interlayer":
-            _require(self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer")
+            _require(
+                self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer"
+            )
             _positive("memory_attention", groups=self.groups or 0)
-            _require(self.layers % (self.groups or 1) == 0, "memory_attention.groups", f"{self.groups} must divide layers {self.layers}")
+            _require(
+                self.layers % (self.groups or 1) == 0,
+                "memory_attention.groups",
+                f"{self.groups} must divide layers {self.layers}",
+            )
         else:
-            _require(self.groups is None, "memory_attention.groups", f"only goes with grouped-self-interlayer, not {self.variant}")
+            _require(
+                self.groups is None,
+                "memory_attention.groups",
+                f"only goes with grouped-self-interlayer, not {self.variant}",
+            )
 
 
 @dataclass(frozen=True)
@@ -333,7 +369,11 @@ class RxTConfig:
         decoder, encoder, memory = self.decoder, self.encoder, self.memory_attention
         for name in ("width", "layers"):
             found = (getattr(decoder, name), getattr(encoder, name), getattr(memory, name))
-            _require(len(set(found)) == 1, name, f"must agree: decoder {found[0]}, encoder {found[1]}, memory_attention {found[2]}")
+            _require(
+                len(set(found)) == 1,
+                name,
+                f"must agree: decoder {found[0]}, encoder {found[1]}, memory_attention {found[2]}",
+            )
         _require(
             decoder.vocab_size == encoder.vocab_size,
             "vocab_size",

@@ -19,8 +19,11 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
-def model_folder(source: str | Path | None, weights: bool = True, revision: str | None = None, cache_dir: str | Path | None = None) -> Path:
-    """The folder of a model: ``None`` is the bundled one, ``owner/name`` is fetched from the Hub if it is no folder here.
+def model_folder(
+    source: str | Path | None, weights: bool = True, revision: str | None = None, cache_dir: str | Path | None = None
+) -> Path:
+    """The folder of a model: ``None`` is the bundled one, ``owner/name`` is fetched from the Hub if it is no folder
+    here.
 
     Args:
         weights: without them only the small files are fetched.
@@ -41,7 +44,9 @@ def model_folder(source: str | Path | None, weights: bool = True, revision: str 
     if source is None:
         raise UserError("this installation has no bundled model; name a model folder")
     if not HUB_ID.fullmatch(str(source)):
-        raise UserError(f"{source}: no such folder; name a folder with a config.json, or a model of the Hugging Face Hub as owner/name")
+        raise UserError(
+            f"{source}: no such folder; name a folder with a config.json, or a model of the Hugging Face Hub as owner/name"  # noqa: E501
+        )
     return _fetch(str(source), weights, revision, cache_dir)
 
 
@@ -50,7 +55,11 @@ def _fetch(hub_id: str, weights: bool, revision: str | None, cache_dir: str | Pa
 
     wanted = [*FILES, *WEIGHTS] if weights else [*FILES]
     with hub_errors(hub_id, revision, "no such folder here or in the cache, and "):
-        folder = Path(snapshot_download(hub_id, revision=revision, cache_dir=cache_dir, allow_patterns=wanted, ignore_patterns=["*/*"]))
+        folder = Path(
+            snapshot_download(
+                hub_id, revision=revision, cache_dir=cache_dir, allow_patterns=wanted, ignore_patterns=["*/*"]
+            )
+        )
     if weights and not any(folder.glob("*.safetensors")):
         names: list[str] = []
         with suppress(UserError), hub_errors(hub_id, revision):
@@ -67,8 +76,8 @@ def _refuse_pickles(where: str, names: Iterable[str]) -> None:
     pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles and not any(name.endswith(".safetensors") for name in names):
         raise UserError(
-            f"{where}: its weights are a pickle ({pickles[0]}), and loading a pickle can run any code, so only safetensors are read; "
-            "if you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"{where}: its weights are a pickle ({pickles[0]}), and loading a pickle can run any code, so only safetensors are read; "  # noqa: E501
+            "if you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"  # noqa: E501
         )
 
 
@@ -103,7 +112,7 @@ def _reason(error: Exception, hub_id: str, revision: str | None, sought: str) ->
         case errors.RepositoryNotFoundError():
             return f"{sought}the Hugging Face Hub has no such model, or it is private: then {LOG_IN}"
         case errors.RevisionNotFoundError():
-            return f"the Hugging Face Hub has this model, but no revision {revision!r} of it; name a branch, a tag or a commit"
+            return f"the Hugging Face Hub has this model, but no revision {revision!r} of it; name a branch, a tag or a commit"  # noqa: E501
         case errors.HFValidationError():
             return f"{sought}this is no valid name on the Hugging Face Hub; write owner/name"
         case errors.LocalTokenNotFoundError():
@@ -111,7 +120,9 @@ def _reason(error: Exception, hub_id: str, revision: str | None, sought: str) ->
         case errors.HfHubHTTPError():
             status = getattr(cause.response, "status_code", 0)
             if status in (401, 403):
-                return f"the Hugging Face Hub does not allow this (status {status}): {LOG_IN}, with a token that may do it"
+                return (
+                    f"the Hugging Face Hub does not allow this (status {status}): {LOG_IN}, with a token that may do it"
+                )
             return f"the Hugging Face Hub answered with an error (status {status}); try again later"
         case OSError(filename=str(path)) if not isinstance(cause, errors.LocalEntryNotFoundError):
             return f"{path}: cannot be read or written ({cause.strerror or cause})"

@@ -103,7 +103,9 @@ def _feed_forward(config: FeedForward, width: int, active: bool) -> int:
         inner = 2 * config.dim if config.gated else config.dim
         return _linear(width, inner) + _linear(config.dim, width)
     shared = config.shared_experts
-    routed = _experts(config.experts, config.dim, config.gated, config.bias, width, config.top_k if active else config.experts)
+    routed = _experts(
+        config.experts, config.dim, config.gated, config.bias, width, config.top_k if active else config.experts
+    )
     always_on = _experts(shared, config.shared_dim or config.dim, config.gated, config.shared_bias, width, shared)
     shared_gate = shared * width if shared > 1 else 0
     return config.experts * width + routed + always_on + shared_gate
@@ -113,7 +115,9 @@ def _decoder(config: DecoderConfig, active: bool) -> int:
     width = config.width
     stateless_part = _attention(config.self_attention, width) + 2 * _norm(config.norm, width)
     memory_layer = (
-        stateless_part + _cross_attention(config.cross_attention, config.norm, width) + _feed_forward(config.feed_forward, width, active)
+        stateless_part
+        + _cross_attention(config.cross_attention, config.norm, width)
+        + _feed_forward(config.feed_forward, width, active)
     )
     stateless = (*config.stateless, *config.final_stateless)
     return (
@@ -128,7 +132,9 @@ def _decoder(config: DecoderConfig, active: bool) -> int:
 def _encoder(config: EncoderConfig) -> int:
     width = config.width
     layer = (
-        _attention(config.self_attention, width) + 2 * _norm(config.norm, width) + _feed_forward(config.feed_forward, width, active=False)
+        _attention(config.self_attention, width)
+        + 2 * _norm(config.norm, width)
+        + _feed_forward(config.feed_forward, width, active=False)
     )
     if config.cross_attention is not None:
         layer += _cross_attention(config.cross_attention, config.norm, width)

@@ -96,11 +96,14 @@ def _alpha_mini() -> RxTConfig:
 def _alpha_mini_encoder_base() -> RxTConfig:
     """The Mini with its base encoder of 2025, which reads memory too: 8 query heads and 4 key/value heads."""
     mini = _alpha_mini()
-    return replace(mini, encoder=replace(mini.encoder, cross_attention=AttentionConfig.sqa(16, query_heads=8, kv_heads=4)))
+    return replace(
+        mini, encoder=replace(mini.encoder, cross_attention=AttentionConfig.sqa(16, query_heads=8, kv_heads=4))
+    )
 
 
 def _alpha_synthetic() -> RxTConfig:
-    """RxT-Alpha, Synthetic and Supervised. Its card states the encoder's 784 (13.95M parameters) beside a size of 13.8M (768)."""
+    """RxT-Alpha, Synthetic and Supervised. Its card states the encoder's 784 (13.95M parameters) beside a size of 13.8M
+    (768)."""
     return _alpha(_Alpha(12, 256, 16, 384, 36, 6, 784, 20_000, 256, 256, "self-interlayer"))
 
 
@@ -160,8 +163,9 @@ def _small(width: int, layers: int, heads: int, slots: int, vocab_size: int, max
 def _pocket() -> RxTConfig:
     """The bundled model: at most 12 MB of weights, trained on one CPU core within an hour.
 
-    Its memory is the plainest that works: slots only write, each through a gate that starts with a time scale of its own
-    and with its own slot alone, and all conversations begin with the same, almost empty memory. ``docs/log.md`` compares it with others.
+    Its memory is the plainest that works: slots only write, each through a gate that starts with a time scale of its
+    own and with its own slot alone, and all conversations begin with the same, almost empty memory. ``docs/log.md``
+    compares it with others.
     """
     attention = AttentionConfig.sqa(4)
     cross_attention = replace(AttentionConfig.mha(2), qk_norm=True)

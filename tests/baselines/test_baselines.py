@@ -12,7 +12,14 @@ from rxt.baselines.config import BaselineConfig, BaselineKind
 from rxt.baselines.decoder_only import parameter_count
 from rxt.baselines.model import Baseline, baseline_like
 from rxt.baselines.subjects import CarriesMemory, ReadsHistory, continue_greedily, load_any
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    RxTConfig,
+)
 from rxt.data.collate import collate_conversations, collate_rows
 from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Template

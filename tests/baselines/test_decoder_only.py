@@ -19,7 +19,9 @@ CONFIG = DecoderOnlyConfig(50, 16, 3, AttentionConfig.mha(4), DENSE, 64)
 CONFIGS = {
     "plain": CONFIG,
     "grouped": replace(CONFIG, attention=AttentionConfig.gqa(4, 2)),
-    "sparse, gated, layer norm": replace(CONFIG, attention=AttentionConfig(4, 2, 2, gated=True, qk_norm=True), norm="layer"),
+    "sparse, gated, layer norm": replace(
+        CONFIG, attention=AttentionConfig(4, 2, 2, gated=True, qk_norm=True), norm="layer"
+    ),
     "experts, no head norm": replace(CONFIG, feed_forward=MoEConfig(12, 4, 2), head_norm=None),
 }
 

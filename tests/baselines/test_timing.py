@@ -1,4 +1,5 @@
-"""The timed baselines really hold the conversation: what they say is what the plain model says after the same history."""
+"""The timed baselines really hold the conversation: what they say is what the plain model says after the same
+history."""
 
 from __future__ import annotations
 
@@ -72,7 +73,10 @@ def test_what_is_kept_and_what_is_read() -> None:
     for subject in (again, kept):
         subject.skip(history[:3])
     fourth = [subject.turn(history[3:, :Q], A) for subject in (again, kept)]
-    whole, token = 4 * (Q + A), 2 * CONFIG.layers * CONFIG.attention.kv_heads * (CONFIG.width // CONFIG.attention.heads) * 4
+    whole, token = (
+        4 * (Q + A),
+        2 * CONFIG.layers * CONFIG.attention.kv_heads * (CONFIG.width // CONFIG.attention.heads) * 4,
+    )
     assert [cost.tokens for cost in first] == [Q + A - 1] * 2, "the last token of an answer is read with the next query"
     assert [cost.tokens for cost in fourth] == [whole - 1, Q + A]
     assert [cost.state_bytes for cost in first] == [(Q + A) * 8, (Q + A - 1) * token]

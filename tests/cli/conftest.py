@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    RxTConfig,
+)
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
 

@@ -18,7 +18,7 @@ TINY = {
     "joint.steps": 2,
     "interaction.steps": 2,
     "memory_pretrain.steps": 2,
-    "memory_aware.phases": '[{"steps": 1, "turns": 2, "batch_size": 2, "echo": true}, {"steps": 3, "turns": 4, "batch_size": 3}]',
+    "memory_aware.phases": '[{"steps": 1, "turns": 2, "batch_size": 2, "echo": true}, {"steps": 3, "turns": 4, "batch_size": 3}]',  # noqa: E501
     "validate_every": 2,
     "validation_batches": 1,
     "checkpoint_every": 1,
@@ -76,14 +76,20 @@ def test_mistakes_are_one_line(babi: Path, folder: Path, tmp_path: Path, capsys:
     assert "holds no bAbI files" in refused("train", "babi", "--data", str(empty), "--out", str(tmp_path / "run"))
     assert "--data DIR" in refused("train", "babi", "--out", str(tmp_path / "run"))
     twice = ["--data", str(babi), "--data", str(empty)]
-    assert "must be the one folder of the bAbI tasks" in refused("train", "babi", *twice, "--out", str(tmp_path / "run"))
+    assert "must be the one folder of the bAbI tasks" in refused(
+        "train", "babi", *twice, "--out", str(tmp_path / "run")
+    )
     assert "data.everyday_share must be 0" in refused("train", "babi", "--data", str(babi), "--everyday-share", "0.5")
     assert not (tmp_path / "run" / "run.json").exists()
 
     for path in babi.glob("*_train*"):
         path.unlink()
-    assert "holds no bAbI training files" in refused("train", "babi", "--data", str(babi), "--out", str(tmp_path / "run"))
-    assert "holds no stories for validation" in refused("eval", "babi", "--data", str(babi), str(folder), "--split", "validation")
+    assert "holds no bAbI training files" in refused(
+        "train", "babi", "--data", str(babi), "--out", str(tmp_path / "run")
+    )
+    assert "holds no stories for validation" in refused(
+        "eval", "babi", "--data", str(babi), str(folder), "--split", "validation"
+    )
     (babi / "qa1_where_test.txt").unlink()
     (babi / "qa1_where_train.txt").write_text("1 Anna sat.\n")
     assert "task 1 has one story" in refused("train", "babi", "--data", str(babi), "--out", str(tmp_path / "run"))

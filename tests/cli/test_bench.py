@@ -33,12 +33,23 @@ def check_limits(limits: object) -> None:
 
 
 def test_decode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = bench(["decode", "--preset", "smoke", "--batch", "3", "--prompt-tokens", "4", "--new-tokens", "5"], tmp_path / "x.json")
+    found = bench(
+        ["decode", "--preset", "smoke", "--batch", "3", "--prompt-tokens", "4", "--new-tokens", "5"],
+        tmp_path / "x.json",
+    )
     told, errors = capsys.readouterr()
     assert errors == ""
     for words in ("steps/s", "tokens/s", "first token", "very first call", "matrix–vector", "MB read", "threads 1"):
         assert words in told
-    settings = {"model": "smoke", "device": "cpu", "threads": 1, "dtype": "float32", "batch_size": 3, "prompt_tokens": 4, "new_tokens": 5}
+    settings = {
+        "model": "smoke",
+        "device": "cpu",
+        "threads": 1,
+        "dtype": "float32",
+        "batch_size": 3,
+        "prompt_tokens": 4,
+        "new_tokens": 5,
+    }
     assert {name: found[name] for name in settings} == settings
     assert found["tokens_per_second"] == pytest.approx(15 / found["answer"]["median"])  # type: ignore[index]
     assert 0 < found["first_token"]["median"] < found["answer"]["median"]  # type: ignore[index]
@@ -48,7 +59,9 @@ def test_decode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_memorize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = bench(["memorize", "--preset", "smoke", "--batch", "2", "--tokens", "9", "--dtype", "float64"], tmp_path / "x.json")
+    found = bench(
+        ["memorize", "--preset", "smoke", "--batch", "2", "--tokens", "9", "--dtype", "float64"], tmp_path / "x.json"
+    )
     assert "memory update" in capsys.readouterr().out
     assert found["seconds"] == found["update"]["median"] > 0  # type: ignore[index]
     assert (found["dtype"], found["batch_size"], found["tokens"]) == ("float64", 2, 9)
@@ -74,7 +87,9 @@ def test_train(extra: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_model_folder_is_timed(folder: Path, tmp_path: Path) -> None:
-    assert bench(["decode", str(folder), "--new-tokens", "2", "--prompt-tokens", "1"], tmp_path / "x.json")["model"] == str(folder)
+    assert bench(["decode", str(folder), "--new-tokens", "2", "--prompt-tokens", "1"], tmp_path / "x.json")[
+        "model"
+    ] == str(folder)
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +105,10 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--repeats", "0"], "--repeats 0: must be at least 1"),
         (["train", "--turns", "0"], "--turns 0: must be at least 1"),
         (["decode", "--preset", "smoke", "--new-tokens", "1"], "--new-tokens 1: must be at least 2"),
-        (["decode", "--preset", "smoke", "--new-tokens", "40"], "--prompt-tokens and --new-tokens: 72 tokens do not fit"),
+        (
+            ["decode", "--preset", "smoke", "--new-tokens", "40"],
+            "--prompt-tokens and --new-tokens: 72 tokens do not fit",
+        ),
         (
             ["memorize", "--preset", "smoke", "--tokens", "65"],
             "--tokens: 65 tokens do not fit, an interaction of this model has at most 64",

@@ -81,7 +81,9 @@ def test_a_line_break_in_an_answer_becomes_a_space(chat: Conversation, monkeypat
         (b"Graz! " * 40, "the query is too long"),
     ],
 )
-def test_a_bad_line_is_named_after_the_answers_before_it(piped: Piped, answers: list[str], third: bytes, message: str) -> None:
+def test_a_bad_line_is_named_after_the_answers_before_it(
+    piped: Piped, answers: list[str], third: bytes, message: str
+) -> None:
     code, out, err = piped(lines(*QUERIES[:2]) + third + b"\n" + lines("never reached"))
     assert code == 2
     assert out == [*answers[:2], ""]
@@ -130,7 +132,20 @@ def test_a_memory_file_that_could_not_be_saved_is_refused_at_once(piped: Piped, 
 def test_sampling_options_reach_the_model(piped: Piped, folder: Path) -> None:
     sampling = Sampling(2.0, 50, 0.95, 0.001, 1.5)
     expected = " ".join(load_chat(folder, 5, sampling, max_new_tokens=LENGTH).ask("hello").splitlines())
-    options = ["--temperature", "2", "--top-k", "50", "--top-p", "0.95", "--min-p", "0.001", "--repetition-penalty", "1.5", "--seed", "5"]
+    options = [
+        "--temperature",
+        "2",
+        "--top-k",
+        "50",
+        "--top-p",
+        "0.95",
+        "--min-p",
+        "0.001",
+        "--repetition-penalty",
+        "1.5",
+        "--seed",
+        "5",
+    ]
     assert piped(lines("hello"), *options) == (0, [expected, ""], "")
     code, _, err = piped(lines("hello"), "--top-p", "2")
     assert (code, err) == (2, "rxt: top_p must be above 0 and at most 1, found 2.0\n")
@@ -269,7 +284,9 @@ def test_an_interrupted_answer_is_not_remembered(chat: Conversation, monkeypatch
     assert chat.turns == 2
 
 
-def test_a_failed_update_is_told_and_the_chat_goes_on(chat: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_update_is_told_and_the_chat_goes_on(
+    chat: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     screen = Screen(chat, tmp_path / "chat.memory")
     save = Conversation.save
 

@@ -43,7 +43,9 @@ def test_there_and_back(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (layout_of(first), layout_of(second)) == ("published", "rxt")
     assert same_model(first, folder)
     assert same_model(second, folder)
-    assert {path.name: path.read_bytes() for path in second.iterdir()} == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {path.name: path.read_bytes() for path in second.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
     assert load_chat(first, max_new_tokens=4).ask("hello") == load_chat(folder, max_new_tokens=4).ask("hello")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "new"]
 
@@ -72,7 +74,9 @@ def test_what_is_there_is_not_touched(folder: Path, tmp_path: Path, capsys: pyte
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_nothing_is_half_written(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_half_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -80,17 +84,23 @@ def test_nothing_is_half_written(folder: Path, tmp_path: Path, capsys: pytest.Ca
         patch.setattr("os.fsync", full)
         assert "No space left on device" in refused(capsys, folder, tmp_path / "out")
     assert not list(tmp_path.iterdir())
-    assert "tokenizer.json: cannot be read" in refused(capsys, folder, tmp_path / "out", "--tokenizer", tmp_path / "tokenizer.json")
+    assert "tokenizer.json: cannot be read" in refused(
+        capsys, folder, tmp_path / "out", "--tokenizer", tmp_path / "tokenizer.json"
+    )
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_the_published_layout_cannot_hold(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_the_published_layout_cannot_hold(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "source"
     shutil.copytree(folder, source)
     values = json.loads((source / "config.json").read_text())
     values["decoder"]["cross_attention"]["rope_base"] = 99.0
     (source / "config.json").write_text(json.dumps(values))
-    assert "the published layout cannot say: decoder self- and cross-attention" in refused(capsys, source, tmp_path / "out")
+    assert "the published layout cannot say: decoder self- and cross-attention" in refused(
+        capsys, source, tmp_path / "out"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -100,9 +110,18 @@ def test_a_model_that_the_published_layout_cannot_hold(folder: Path, tmp_path: P
         (["one"], "write rxt convert SOURCE OUT, found 1 of these two"),
         (["one", "two", "three"], "write rxt convert SOURCE OUT, found 3 of these two"),
         (["one", "out", "--embedding", "decoder"], "--embedding is for --decoder and --encoder"),
-        (["out", "--decoder", "d"], "a whole model needs --decoder, --encoder, --memory-attention; found only --decoder"),
-        (["a", "b", "--decoder", "d", "--encoder", "e", "--memory-attention", "m"], "with parts write only OUT, found 2 folders"),
-        (["o", "--decoder", "d", "--encoder", "e", "--memory-attention", "m", "--revision", "r"], "--revision is for SOURCE"),
+        (
+            ["out", "--decoder", "d"],
+            "a whole model needs --decoder, --encoder, --memory-attention; found only --decoder",
+        ),
+        (
+            ["a", "b", "--decoder", "d", "--encoder", "e", "--memory-attention", "m"],
+            "with parts write only OUT, found 2 folders",
+        ),
+        (
+            ["o", "--decoder", "d", "--encoder", "e", "--memory-attention", "m", "--revision", "r"],
+            "--revision is for SOURCE",
+        ),
         (["nowhere", "out"], "nowhere: no such folder"),
         (["nowhere", "out", "--layout", "other"], "--layout"),
     ],
@@ -126,7 +145,10 @@ def parts(folder: Path, tmp_path: Path) -> list[str]:
         path = tmp_path / name
         path.mkdir()
         (path / "config.json").write_text(json.dumps(values[f"{name}_config"]))
-        save_file({key.removeprefix(f"{name}."): each for key, each in stored.items() if key.startswith(name)}, path / "model.safetensors")
+        save_file(
+            {key.removeprefix(f"{name}."): each for key, each in stored.items() if key.startswith(name)},
+            path / "model.safetensors",
+        )
         options += [f"--{name.replace('_', '-')}", str(path)]
     shutil.copy(folder / "tokenizer.json", tmp_path / "decoder")
     return options
@@ -136,11 +158,18 @@ def parts(folder: Path, tmp_path: Path) -> list[str]:
 def test_a_model_from_its_parts(folder: Path, tmp_path: Path, parts: list[str], layout: str) -> None:
     assert main(["convert", str(tmp_path / "out"), *parts, "--layout", layout]) == 0
     assert layout_of(tmp_path / "out") == layout
-    assert ReactiveTransformer.from_pretrained(tmp_path / "out").fingerprint() == ReactiveTransformer.from_pretrained(folder).fingerprint()
-    assert load_chat(tmp_path / "out", max_new_tokens=4).ask("hello") == load_chat(folder, max_new_tokens=4).ask("hello")
+    assert (
+        ReactiveTransformer.from_pretrained(tmp_path / "out").fingerprint()
+        == ReactiveTransformer.from_pretrained(folder).fingerprint()
+    )
+    assert load_chat(tmp_path / "out", max_new_tokens=4).ask("hello") == load_chat(folder, max_new_tokens=4).ask(
+        "hello"
+    )
 
 
-def test_different_embeddings_need_a_choice(tmp_path: Path, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_embeddings_need_a_choice(
+    tmp_path: Path, parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = tmp_path / "encoder" / "model.safetensors"
     tensors = load_file(weights)
     save_file({**tensors, EMBEDDING: tensors[EMBEDDING] + 1}, weights)

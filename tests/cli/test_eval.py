@@ -33,7 +33,12 @@ PERPLEXITY = Perplexity(
     worth=Estimate(1.0, 0.5, 1.5),
     later_worth=Estimate(float("nan"), float("nan"), float("nan")),
 )
-GOOD = {"interactions": [{"query": "my name is Ann", "answer": "hello Ann"}, {"query": "who am I?", "answer": "you are Ann"}]}
+GOOD = {
+    "interactions": [
+        {"query": "my name is Ann", "answer": "hello Ann"},
+        {"query": "who am I?", "answer": "you are Ann"},
+    ]
+}
 
 
 @pytest.fixture
@@ -54,7 +59,20 @@ def test_retention_is_told_and_written(
 
     monkeypatch.setattr("rxt.evaluation.retention.measure_retention", measure)
     out = tmp_path / "numbers.json"
-    options = ["--split", "validation", "--distances", "1,2,9", "--questions", "4", "--facts", "1", "--seed", "3", "--json", str(out)]
+    options = [
+        "--split",
+        "validation",
+        "--distances",
+        "1,2,9",
+        "--questions",
+        "4",
+        "--facts",
+        "1",
+        "--seed",
+        "3",
+        "--json",
+        str(out),
+    ]
     assert main(["eval", "retention", str(folder), *options]) == 0
     assert asked == [("validation", Plan((1, 2, 9), 4, (1,)), 3)]
     numbers = json.loads(out.read_text())
@@ -73,11 +91,24 @@ def test_retention_is_told_and_written(
         "never_told": None,
         "capacity": {"1": {"1": 1.0, "4": 0.5, "16": 0.25, "64": 0.0}},
         "controls": {"reset": 1 / 8, "shuffled": 2 / 12, "chance": 0.05},
-        "controls_by_distance": {"reset": {"1": 0.25, "2": None, "9": 0.0}, "shuffled": {"1": 0.25, "2": 0.25, "9": 0.0}},
+        "controls_by_distance": {
+            "reset": {"1": 0.25, "2": None, "9": 0.0},
+            "shuffled": {"1": 0.25, "2": 0.25, "9": 0.0},
+        },
     }
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.json"]
     table = capsys.readouterr().out
-    for name in ("1-4", "5-16", "distracted", "changed", "memory reset", "another's", "chance", "16 turns ago", "in training not known"):
+    for name in (
+        "1-4",
+        "5-16",
+        "distracted",
+        "changed",
+        "memory reset",
+        "another's",
+        "chance",
+        "16 turns ago",
+        "in training not known",
+    ):
         assert name in table
     assert "0.750" in table
     assert "│ never told" not in table.replace("  ", ""), "nothing was asked"
@@ -140,7 +171,10 @@ def test_an_unfinished_file_leaves_the_old_one(
         (["retention", "--distances", ""], "--distances : write ranges"),
         (["retention", "--questions", "1"], "--questions 1: ask at least two"),
         (["retention", "nowhere"], "nowhere: no such folder"),
-        (["retention", "nowhere", "--json", "no/such/folder/x.json"], "no/such/folder/x.json: there is no folder no/such/folder"),
+        (
+            ["retention", "nowhere", "--json", "no/such/folder/x.json"],
+            "no/such/folder/x.json: there is no folder no/such/folder",
+        ),
         (["perplexity"], ""),
         (["perplexity", "none.jsonl"], "none.jsonl: no such file"),
         (["perplexity", "DATA", "nowhere"], "nowhere: no such folder"),

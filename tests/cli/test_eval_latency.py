@@ -26,7 +26,13 @@ def test_costs_are_told_written_and_drawn(folder: Path, tmp_path: Path, capsys: 
     assert main(["eval", "latency", str(folder), *SMALL, *options]) == 0
     told, errors = capsys.readouterr()
     assert errors == "", "no progress bar where there is no terminal"
-    for words in ("Reactive Transformer", "decoder-only, reads all again", "decoder-only, keeps a cache", "first token", "update"):
+    for words in (
+        "Reactive Transformer",
+        "decoder-only, reads all again",
+        "decoder-only, keeps a cache",
+        "first token",
+        "update",
+    ):
         assert words in told
     written = json.loads(out.read_text())
     assert {key: written[key] for key in ("model", "threads", "query_tokens", "answer_tokens", "repeats")} == {
@@ -53,7 +59,10 @@ def test_costs_are_told_written_and_drawn(folder: Path, tmp_path: Path, capsys: 
 
 def test_a_preset_is_timed_with_random_weights(tmp_path: Path) -> None:
     out = tmp_path / "numbers.json"
-    assert main(["eval", "latency", "--preset", "pocket", "--turns", "1", *SMALL, "--repeats", "1", "--json", str(out)]) == 0
+    assert (
+        main(["eval", "latency", "--preset", "pocket", "--turns", "1", *SMALL, "--repeats", "1", "--json", str(out)])
+        == 0
+    )
     assert json.loads(out.read_text())["model"] == "pocket"
 
 

@@ -15,7 +15,12 @@ RETENTION = {
     "recall_by_distance": {"1": 1.0, "4": 0.5},
     "controls": {"reset": 0.0, "shuffled": 0.1, "chance": 0.05},
 }
-CHAT = {"interactions": [{"query": "my name is Ann", "answer": "hello Ann"}, {"query": "who am I?", "answer": "you are Ann"}]}
+CHAT = {
+    "interactions": [
+        {"query": "my name is Ann", "answer": "hello Ann"},
+        {"query": "who am I?", "answer": "you are Ann"},
+    ]
+}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +36,9 @@ def measured(tmp_path: Path) -> Path:
     return path
 
 
-def test_everything_is_measured(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_is_measured(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[list[str]] = []
 
     def retention(argv: list[str]) -> int:
@@ -47,10 +54,17 @@ def test_everything_is_measured(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert main(["eval", "report", str(folder), "--out", str(out), "--data", str(chats), *few, *asking]) == 0
     options = ["--distances", "1,4", "--questions", "2", "--facts", "none", "--seed", "7"]
     assert asked == [[str(folder), *options, "--json", str(out / "retention.json")]]
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "latency.json", "perplexity.json", "retention.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "index.html",
+        "latency.json",
+        "perplexity.json",
+        "retention.json",
+    ]
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "index.html")
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert all(words in page for words in ("How often is a fact recalled?", "What does a turn cost?", "What is memory worth"))
+    assert all(
+        words in page for words in ("How often is a fact recalled?", "What does a turn cost?", "What is memory worth")
+    )
     assert json.loads((out / "perplexity.json").read_text())["seed"] == 7
 
 
@@ -59,7 +73,18 @@ def test_the_retention_suite_knows_the_options(tmp_path: Path, capsys: pytest.Ca
     from rxt.cli.suites import retention
     from rxt.errors import UserError
 
-    options = ["--distances", "1,4", "--questions", "2", "--facts", "none", "--seed", "7", "--json", str(tmp_path / "x.json")]
+    options = [
+        "--distances",
+        "1,4",
+        "--questions",
+        "2",
+        "--facts",
+        "none",
+        "--seed",
+        "7",
+        "--json",
+        str(tmp_path / "x.json"),
+    ]
     with pytest.raises(UserError, match="nowhere: no such folder"):
         retention.run(["nowhere", *options])
 
@@ -67,8 +92,15 @@ def test_the_retention_suite_knows_the_options(tmp_path: Path, capsys: pytest.Ca
 def test_earlier_files_are_shown_and_copied(measured: Path, tmp_path: Path) -> None:
     other, out = tmp_path / "other.json", tmp_path / "out"
     other.write_text(json.dumps({**RETENTION, "recall_by_distance": {"1": 0.9, "4": 0.4}}))
-    assert main(["eval", "report", "--from", str(measured), "--out", str(out), "--compare", f"re-reads 4 turns={other}"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["compare-re-reads-4-turns.json", "index.html", "retention.json"]
+    assert (
+        main(["eval", "report", "--from", str(measured), "--out", str(out), "--compare", f"re-reads 4 turns={other}"])
+        == 0
+    )
+    assert sorted(path.name for path in out.iterdir()) == [
+        "compare-re-reads-4-turns.json",
+        "index.html",
+        "retention.json",
+    ]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "re-reads 4 turns" in page
     assert "What does a turn cost?" not in page, "it was not measured"
@@ -107,17 +139,28 @@ def test_without_matplotlib_there_are_tables(
     [
         ([], ""),
         (["--out", "OUT", "--from", "nowhere"], "nowhere: no such folder"),
-        (["--out", "OUT", "--from", "EMPTY"], "EMPTY: none of retention.json, latency.json and perplexity.json is there"),
+        (
+            ["--out", "OUT", "--from", "EMPTY"],
+            "EMPTY: none of retention.json, latency.json and perplexity.json is there",
+        ),
         (["--out", "OUT", "--from", "BAD"], "BAD/retention.json: recall_by_distance: field required"),
-        (["--out", "OUT", "--from", "MEASURED", "--data", "x"], "--from shows what was measured before: leave out the model and --data"),
+        (
+            ["--out", "OUT", "--from", "MEASURED", "--data", "x"],
+            "--from shows what was measured before: leave out the model and --data",
+        ),
         (["--out", "OUT", "--compare", "name"], "--compare name: write NAME=FILE.json"),
         (["--out", "OUT", "--compare", "a=x", "--compare", "a=y"], "--compare a=y: there are two files of the name a"),
         (["--out", "OUT", "--compare", "a=none.json"], "none.json: no such file"),
         (["nowhere", "--out", "OUT"], "nowhere: no such folder"),
-        (["--out", "MEASURED/retention.json", "--from", "MEASURED"], "MEASURED/retention.json: the folder cannot be made"),
+        (
+            ["--out", "MEASURED/retention.json", "--from", "MEASURED"],
+            "MEASURED/retention.json: the folder cannot be made",
+        ),
     ],
 )
-def test_a_mistake_is_one_line(argv: list[str], message: str, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(
+    argv: list[str], message: str, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, content in (("empty", None), ("bad", "{}")):
         (tmp_path / name).mkdir()
         if content:

@@ -20,7 +20,9 @@ def info(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_table_names_every_preset_and_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_names_every_preset_and_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     out = info(capsys)
     assert all(name in out for name in preset_names())
@@ -96,5 +98,17 @@ def test_info_needs_no_torch(folder: Path) -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [short(count) for count in (7, 1_500, 9_458_508, 57_767_696, 2_850_000_000)] == ["7", "1.50k", "9.46M", "57.8M", "2.85B"]
-    assert [in_bytes(size) for size in (12, 1536, 3 * 2**20, 168 * 2**20, 2**31)] == ["12 bytes", "1.5 KiB", "3 MiB", "168 MiB", "2 GiB"]
+    assert [short(count) for count in (7, 1_500, 9_458_508, 57_767_696, 2_850_000_000)] == [
+        "7",
+        "1.50k",
+        "9.46M",
+        "57.8M",
+        "2.85B",
+    ]
+    assert [in_bytes(size) for size in (12, 1536, 3 * 2**20, 168 * 2**20, 2**31)] == [
+        "12 bytes",
+        "1.5 KiB",
+        "3 MiB",
+        "168 MiB",
+        "2 GiB",
+    ]

@@ -52,13 +52,16 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["info", "a", "b"], "rxt: unrecognized options: b (rxt info --help lists the options)\n"),
         (
             ["chat", "--tempratur", "1"],
-            "rxt: unrecognized options: --tempratur, 1; did you mean --temperature? (rxt chat --help lists the options)\n",
+            "rxt: unrecognized options: --tempratur, 1; did you mean --temperature? (rxt chat --help lists the options)\n",  # noqa: E501
         ),
         (
             ["chat", "--temperature", "hot"],
-            "rxt: error parsing --temperature: could not convert string to float: 'hot' (rxt chat --help lists the options)\n",
+            "rxt: error parsing --temperature: could not convert string to float: 'hot' (rxt chat --help lists the options)\n",  # noqa: E501
         ),
-        (["chat", "--seed"], "rxt: missing value for argument '--seed'. Expected 1 values. (rxt chat --help lists the options)\n"),
+        (
+            ["chat", "--seed"],
+            "rxt: missing value for argument '--seed'. Expected 1 values. (rxt chat --help lists the options)\n",
+        ),
     ],
 )
 @pytest.mark.parametrize("columns", ["60", "200"])

@@ -16,7 +16,9 @@ from rxt.cli.main import main
 from serve_process import Process
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'")
+pytestmark = pytest.mark.skipif(
+    bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'"
+)
 
 
 @pytest.fixture
@@ -50,7 +52,9 @@ def test_killed_right_after_an_answer_it_remembers(
     assert "5 turns, 0 conversations: all as it was written" in capsys.readouterr().out
 
 
-def test_the_store_from_outside(start: Callable[..., Process], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_store_from_outside(
+    start: Callable[..., Process], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     db = tmp_path / "db"
     server = start(db, "--half-memory", "--keep-turns", "100")
     conversation = server.post("/v1/conversations", {"metadata": {"title": "dogs"}})["id"]
@@ -68,7 +72,10 @@ def test_the_store_from_outside(start: Callable[..., Process], tmp_path: Path, c
     memory = tmp_path / "rex.memory"
     said("export", str(db), str(memory), "--name", str(reply["id"]), "--memory")
     chat = [sys.executable, "-m", "rxt", "chat", "--memory", str(memory)]
-    assert "Rex" in subprocess.run(chat, input="What is my dog called?\n", capture_output=True, text=True, check=True).stdout
+    assert (
+        "Rex"
+        in subprocess.run(chat, input="What is my dog called?\n", capture_output=True, text=True, check=True).stdout
+    )
     said("export", str(db), str(tmp_path / "all.jsonl"))
     other = tmp_path / "other"
     assert "2 turns and conversations added" in said("import", str(other), str(tmp_path / "all.jsonl"))
@@ -93,7 +100,9 @@ def test_the_store_from_outside(start: Callable[..., Process], tmp_path: Path, c
         (["db", "prune", "{0}/missing"], "name a limit"),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([word.replace("{0}", str(tmp_path)) for word in words]) == 2
     shown = capsys.readouterr().err
     assert message in shown

@@ -21,7 +21,9 @@ from small_engine import make_model, make_tokenizer
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'"),
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"{', '.join(MISSING)} missing: pip install 'reactive-transformers[serve]'"
+    ),
 ]
 ENDED = {"response.completed", "response.incomplete"}
 
@@ -60,7 +62,9 @@ def verified(db: Path) -> SqliteStore:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_finishes_what_is_being_answered(start: Callable[..., Process], endless: str, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_stop_finishes_what_is_being_answered(
+    start: Callable[..., Process], endless: str, tmp_path: Path, how: signal.Signals
+) -> None:
     server, db = start(tmp_path / "db", endless, "--grace", "300"), tmp_path / "db"
     events = server.stream("hello", most=200)
     seen = [next(event for event in events if event["type"] == "response.output_text.delta")]
@@ -73,7 +77,9 @@ def test_a_stop_finishes_what_is_being_answered(start: Callable[..., Process], e
     store.close()
 
 
-def test_a_stop_without_patience_leaves_nothing_half_there(start: Callable[..., Process], endless: str, tmp_path: Path) -> None:
+def test_a_stop_without_patience_leaves_nothing_half_there(
+    start: Callable[..., Process], endless: str, tmp_path: Path
+) -> None:
     server, db = start(tmp_path / "db", endless, "--grace", "0.05"), tmp_path / "db"
     events = server.stream("hello")
     next(event for event in events if event["type"] == "response.output_text.delta")
@@ -96,7 +102,8 @@ def test_a_second_interrupt_ends_at_once(start: Callable[..., Process], endless:
 
 
 def test_a_full_disk_refuses_turns_and_loses_none(start: Callable[..., Process], tmp_path: Path) -> None:
-    """The process may not write files beyond a size, so the system refuses its writes as it does where there is no more room."""
+    """The process may not write files beyond a size, so the system refuses its writes as it does where there is no more
+    room."""
 
     def bounded() -> None:
         import resource
@@ -139,7 +146,9 @@ def test_a_model_that_was_made_faster_answers(
     tokenizer.save(folder)
     server = start(tmp_path / "db", str(folder), option, "--places", "2")
     first = server.post("/v1/responses", {"input": "hello", "max_output_tokens": 8})
-    second = server.post("/v1/responses", {"input": "how are you", "previous_response_id": first["id"], "max_output_tokens": 8})
+    second = server.post(
+        "/v1/responses", {"input": "how are you", "previous_response_id": first["id"], "max_output_tokens": 8}
+    )
     for reply in (first, second):
         assert reply["status"] in ("completed", "incomplete")
         assert reply["usage"]["output_tokens"] > 0  # type: ignore[index]

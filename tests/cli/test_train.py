@@ -35,7 +35,12 @@ TINY = {
     "checkpoint_every": 1,
     "log_every": 1,
 }
-GOOD = {"interactions": [{"query": "my name is Ann", "answer": "Hello Ann!"}, {"query": "who am I?", "answer": "You are Ann."}]}
+GOOD = {
+    "interactions": [
+        {"query": "my name is Ann", "answer": "Hello Ann!"},
+        {"query": "who am I?", "answer": "You are Ann."},
+    ]
+}
 
 
 def train(out: Path, *options: str) -> int:
@@ -45,7 +50,9 @@ def train(out: Path, *options: str) -> int:
 
 
 def data(path: Path, *rows: object) -> str:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
     return str(path)
 
 
@@ -86,7 +93,10 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         (["--set", "joint.optim.learning_rate=Infinity"], "recipe: optim.learning_rate must be positive, found inf"),
         (["--set", "memory_aware.phases=[]"], "recipe: memory_aware.phases must be one at least"),
         (["--set", "memory_aware.phases.0.shortest=99"], "recipe: phase.shortest must lie in 1"),
-        (["--set", 'memory_aware.phases.0.trains=["head"]'], "recipe: memory_aware.phases.0.trains.0: input should be 'decoder'"),
+        (
+            ["--set", 'memory_aware.phases.0.trains=["head"]'],
+            "recipe: memory_aware.phases.0.trains.0: input should be 'decoder'",
+        ),
         (["--set", "memory_pretrain.turns=0"], "recipe: memory_pretrain.turns must be at least 1"),
         (["--set", "model.decoder.width=33"], "recipe: decoder.self_attention.heads 4 must divide width 33"),
         (["--seed", "-1"], "recipe: seed must lie in 0"),
@@ -99,9 +109,15 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         (["--device", "hpu"], "--device hpu: there is no such device here; use cpu"),
     ],
 )
-def test_a_wrong_option_is_one_line(options: list[str], message: str, tmp_path: Path, refused: Callable[[int], str]) -> None:
+def test_a_wrong_option_is_one_line(
+    options: list[str], message: str, tmp_path: Path, refused: Callable[[int], str]
+) -> None:
     out = tmp_path / "run"
-    argv = ["train", *options, "--out", str(out)] if options[0] == "smok" else ["train", "smoke", "--out", str(out), *options]
+    argv = (
+        ["train", *options, "--out", str(out)]
+        if options[0] == "smok"
+        else ["train", "smoke", "--out", str(out), *options]
+    )
     assert refused(main(argv)).startswith(message)
     assert files(out) == []
 
@@ -116,13 +132,21 @@ def test_a_wrong_option_is_one_line(options: list[str], message: str, tmp_path: 
         (b'{"text": "hello"}\n', ":1: interactions: missing"),
         (b'{"interactions": []}\n', ":1: interactions: the conversation is empty"),
         (b'{"interactions": [{"query": "a"}]}\n', ":1: interactions[0].answer: missing"),
-        (b'{"interactions": [{"query": "a", "answer": 3}]}\n', ":1: interactions[0].answer: must be a string, found a number"),
-        (json.dumps(GOOD).encode() + b'\n{"interactions": [{"query": "\xff", "answer": "b"}]}\n', ":2: not UTF-8 (byte 0xff"),
+        (
+            b'{"interactions": [{"query": "a", "answer": 3}]}\n',
+            ":1: interactions[0].answer: must be a string, found a number",
+        ),
+        (
+            json.dumps(GOOD).encode() + b'\n{"interactions": [{"query": "\xff", "answer": "b"}]}\n',
+            ":2: not UTF-8 (byte 0xff",
+        ),
         (gzip.compress(json.dumps(GOOD).encode() * 50)[:-30], ": the gzip file is cut off or damaged"),
         (json.dumps(GOOD).encode(), "one conversation is too little to train on: add more, or name --validation-data"),
     ],
 )
-def test_bad_data_is_one_line_and_leaves_nothing(content: bytes, message: str, tmp_path: Path, refused: Callable[[int], str]) -> None:
+def test_bad_data_is_one_line_and_leaves_nothing(
+    content: bytes, message: str, tmp_path: Path, refused: Callable[[int], str]
+) -> None:
     path, out = tmp_path / "chat.jsonl", tmp_path / "run"
     path.write_bytes(content)
     found = refused(train(out, "--data", str(path)))
@@ -155,7 +179,9 @@ def test_a_part_that_the_template_lacks_is_one_line(
     path = data(tmp_path / "system.jsonl", *[{**GOOD, "system": "be kind"}] * 3)
     assert train(out, "--data", path) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("rxt: the conversation that begins 'my name is Ann': the alpha template has no system prompt part")
+    assert last.startswith(
+        "rxt: the conversation that begins 'my name is Ann': the alpha template has no system prompt part"
+    )
     assert files(out) == []
 
 
@@ -178,34 +204,54 @@ def test_one_conversation_beside_validation_data(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "run" / "model" / "config.json").exists()
 
 
-def test_a_folder_that_is_taken(tmp_path: Path, refused: Callable[[int], str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_taken(
+    tmp_path: Path, refused: Callable[[int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
-    assert refused(train(out)) == f"{out}: the folder is not empty (it holds thesis.tex) and holds no run; choose another --out"
+    assert (
+        refused(train(out))
+        == f"{out}: the folder is not empty (it holds thesis.tex) and holds no run; choose another --out"
+    )
     (out / "thesis.tex").unlink()
     assert train(out) == 0
     capsys.readouterr()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    assert refused(train(out, "--seed", "5")).startswith(f"{out}: holds another run: seed was 0, now 5; choose another --out")
+    assert refused(train(out, "--seed", "5")).startswith(
+        f"{out}: holds another run: seed was 0, now 5; choose another --out"
+    )
     message = refused(train(out, "--set", "memory_aware.optim.learning_rate=0.5"))
     assert "holds another run: memory_aware.optim.learning_rate was 0.003, now 0.5" in message
     (out / "run.json").write_text("{")
     assert refused(train(out)).startswith(f"{out / 'run.json'}: not JSON (")
     (out / "run.json").write_bytes(b"\xff")
     assert refused(train(out)).startswith(f"{out / 'run.json'}: not JSON (")
-    after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name not in ("run.json", ".lock")}
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in ("run.json", ".lock")
+    }
     assert after == {path: time for path, time in before.items() if path in after}
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path, refused: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, refused: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     assert refused(train(tmp_path / "file")) == f"{tmp_path / 'file'}: the folder cannot be made (File exists)"
-    assert refused(train(tmp_path / "file" / "run")) == f"{tmp_path / 'file' / 'run'}: the folder cannot be made (Not a directory)"
+    assert (
+        refused(train(tmp_path / "file" / "run"))
+        == f"{tmp_path / 'file' / 'run'}: the folder cannot be made (Not a directory)"
+    )
     assert "the folder cannot be made (" in refused(train(Path("/proc/run")))
-    monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied")))
+    monkeypatch.setattr(
+        "builtins.open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied"))
+    )
     locked_out = refused(train(tmp_path / "run"))
-    assert locked_out == f"{tmp_path / 'run'}: the folder cannot be written to (Permission denied); choose another --out"
+    assert (
+        locked_out == f"{tmp_path / 'run'}: the folder cannot be written to (Permission denied); choose another --out"
+    )
 
 
 def test_a_second_process_is_refused(tmp_path: Path, refused: Callable[[int], str]) -> None:
@@ -248,12 +294,18 @@ def test_a_log_that_cannot_be_written_is_one_line(
     monkeypatch.setattr("rxt.training.metrics.MetricsLog.write", full)
     assert train(tmp_path / "run") == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == (f"rxt: {tmp_path / 'run'}: the disk is full; what was checkpointed is whole, and the same command goes on from there")
+    assert last == (
+        f"rxt: {tmp_path / 'run'}: the disk is full; what was checkpointed is whole, and the same command goes on from there"  # noqa: E501
+    )
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    settings = [word for name, value in {**TINY, "memory_aware.phases.0.steps": 5000}.items() for word in ("--set", f"{name}={value}")]
+    settings = [
+        word
+        for name, value in {**TINY, "memory_aware.phases.0.steps": 5000}.items()
+        for word in ("--set", f"{name}={value}")
+    ]
     command = [sys.executable, "-m", "rxt", "train", "smoke", "--out", str(out), *settings]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert process.stderr is not None
@@ -276,7 +328,13 @@ def test_show_prints_the_resolved_recipe_and_trains_nothing(tmp_path: Path, caps
     shown = json.loads(capsys.readouterr().out)
     assert shown["seed"] == 3
     assert shown["data"].pop("everyday")["novelty"] == 1.0
-    assert shown["data"] == {"everyday_share": 0.5, "files": ["mine.jsonl"], "validation_files": [], "on_bad": "stop", "babi": None}
+    assert shown["data"] == {
+        "everyday_share": 0.5,
+        "files": ["mine.jsonl"],
+        "validation_files": [],
+        "on_bad": "stop",
+        "babi": None,
+    }
     assert shown["joint"]["steps"] == 2
     assert not (tmp_path / "run").exists()
 
@@ -301,7 +359,9 @@ def test_the_smoke_recipe_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("kind", ["history", "no-memory", "recurrent"])
-def test_a_baseline_is_trained_by_the_same_loop_and_measured(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_baseline_is_trained_by_the_same_loop_and_measured(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     longer = ["--set", "model.decoder.max_length=128", "--set", "model.encoder.max_length=128"]  # every question fits
     assert train(out, *longer, "--baseline", kind) == 0

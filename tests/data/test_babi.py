@@ -41,7 +41,10 @@ def test_a_line_1_begins_a_story(content: bytes, tmp_path: Path) -> None:
 
 def test_a_story_is_a_conversation_of_a_line_a_turn() -> None:
     assert STORIES[1].questions == (1,)
-    assert STORIES[1].conversation().interactions == (Interaction("Tom sat.", OKAY), Interaction("What does Tom hold?", "lamp,rope"))
+    assert STORIES[1].conversation().interactions == (
+        Interaction("Tom sat.", OKAY),
+        Interaction("What does Tom hold?", "lamp,rope"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,14 @@ def test_a_validation_file_holds_out_nothing_else(babi: Path) -> None:
 
 
 def test_tasks_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    for name in ("qa10_b_train.txt", "qa2_two-facts_train.txt", "qa1_test.txt", "qa3_train.md", "xqa4_train.txt", "qa5_train.txt.zip"):
+    for name in (
+        "qa10_b_train.txt",
+        "qa2_two-facts_train.txt",
+        "qa1_test.txt",
+        "qa3_train.md",
+        "xqa4_train.txt",
+        "qa5_train.txt.zip",
+    ):
         write(tmp_path / name, TEXT)
     found = babi_files(tmp_path)
     assert [(task, list(kinds)) for task, kinds in found.items()] == [(1, ["test"]), (2, ["train"]), (10, ["train"])]

@@ -12,7 +12,9 @@ from rxt.data.collate import Rows, Ways, collate_conversations, collate_preferen
 from rxt.data.template import Encoded
 
 PAD = 0
-INTERACTIONS = st.lists(st.integers(1, 99), min_size=1, max_size=7).map(lambda ids: Encoded(ids, [token % 2 == 0 for token in ids]))
+INTERACTIONS = st.lists(st.integers(1, 99), min_size=1, max_size=7).map(
+    lambda ids: Encoded(ids, [token % 2 == 0 for token in ids])
+)
 CONVERSATIONS = st.lists(st.lists(INTERACTIONS, min_size=1, max_size=5), min_size=1, max_size=6)
 
 

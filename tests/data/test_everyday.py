@@ -44,7 +44,13 @@ def fill(template: str, value: str, subject: str = "best friend") -> str:
 def normal(text: str) -> str:
     """Without case, punctuation and contractions, so that only the wording counts."""
     text = text.lower()
-    for short, long in (("what's", "what is"), ("where's", "where is"), ("i'm", "i am"), ("it's", "it is"), ("name's", "name is")):
+    for short, long in (
+        ("what's", "what is"),
+        ("where's", "where is"),
+        ("i'm", "i am"),
+        ("it's", "it is"),
+        ("name's", "name is"),
+    ):
         text = text.replace(short, long)
     return re.sub(r"[^\w{} ]", "", text)
 
@@ -68,7 +74,11 @@ def test_there_are_enough_kinds_and_values_and_every_value_can_be_told_apart() -
         assert len(values) >= 40, kind
         assert len({value.lower() for value in values}) == len(values), kind
         for value in values:
-            inside = [other for other in values if other != value and re.search(rf"\b{re.escape(value)}\b", other, re.IGNORECASE)]
+            inside = [
+                other
+                for other in values
+                if other != value and re.search(rf"\b{re.escape(value)}\b", other, re.IGNORECASE)
+            ]
             assert not inside, (kind, value)
     assert {int(age) for age in values_of("age")} == set(range(18, 80))
     assert {"Rex", "Luna", "Milo", "Bella", "Max"} <= set(values_of("dog"))
@@ -92,7 +102,14 @@ def test_every_kind_has_enough_phrasings(kind, phrases) -> None:
     for template in phrases.ask + phrases.ask_held_out:
         assert "{v}" not in template
         assert "{av}" not in template
-    theirs = phrases.tell + phrases.tell_held_out + phrases.ask + phrases.ask_held_out + phrases.change + phrases.change_held_out
+    theirs = (
+        phrases.tell
+        + phrases.tell_held_out
+        + phrases.ask
+        + phrases.ask_held_out
+        + phrases.change
+        + phrases.change_held_out
+    )
     assert all(("{s}" in template) != mine for template in theirs)
 
 
@@ -176,7 +193,9 @@ def test_conversations_are_well_formed(split: Split, turns: int) -> None:
                 assert not re.search(r"[{}|]|  ", text), text
             assert interaction.answer[0].isupper() or interaction.answer[0].isdigit()
         for fact in made.facts:
-            assert re.search(rf"(?<!\w){re.escape(fact.value)}(?!\w)", interactions[fact.turn].query, re.IGNORECASE), fact
+            assert re.search(rf"(?<!\w){re.escape(fact.value)}(?!\w)", interactions[fact.turn].query, re.IGNORECASE), (
+                fact
+            )
         assert made.questions[-1].turn == turns - 1
         assert made.questions[-1].value is not None
 
@@ -186,13 +205,21 @@ def test_questions_ask_for_the_newest_value_and_their_answers_are_right(split: S
     seen: Counter[str] = Counter()
     for made in conversations(split, turns=20):
         for question in made.questions:
-            before = [f for f in made.facts if (f.subject, f.kind) == (question.subject, question.kind) and f.turn < question.turn]
+            before = [
+                f
+                for f in made.facts
+                if (f.subject, f.kind) == (question.subject, question.kind) and f.turn < question.turn
+            ]
             interaction = made.conversation.interactions[question.turn]
             if question.subject != "me":
                 assert f"my {question.subject}" in interaction.query.lower()
             assert correct(question, interaction.answer), interaction
             if before:
-                assert (question.value, question.told_turn, question.changed) == (before[-1].value, before[-1].turn, len(before) > 1)
+                assert (question.value, question.told_turn, question.changed) == (
+                    before[-1].value,
+                    before[-1].turn,
+                    len(before) > 1,
+                )
             else:
                 assert (question.value, question.told_turn, question.changed) == (None, None, False)
             seen["changed" if question.changed else "never" if question.value is None else "told"] += 1
@@ -202,7 +229,9 @@ def test_questions_ask_for_the_newest_value_and_their_answers_are_right(split: S
 
 def test_one_kind_is_alive_for_several_subjects() -> None:
     both = [
-        made for made in conversations("train", 16) if len({f.kind for f in made.facts}) < len({(f.subject, f.kind) for f in made.facts})
+        made
+        for made in conversations("train", 16)
+        if len({f.kind for f in made.facts}) < len({(f.subject, f.kind) for f in made.facts})
     ]
     assert len(both) > MANY // 4
 
@@ -247,7 +276,12 @@ def test_people_type_in_different_ways_and_values_keep_their_spelling() -> None:
     unfinished = sum(query[-1] not in ".?!" for query in queries) / len(queries)
     assert 0.03 < lower < 0.2
     assert 0.03 < unfinished < 0.2
-    names = [(one.conversation.interactions[f.turn].query, f.value) for one in made for f in one.facts if f.kind in ("name", "dog", "city")]
+    names = [
+        (one.conversation.interactions[f.turn].query, f.value)
+        for one in made
+        for f in one.facts
+        if f.kind in ("name", "dog", "city")
+    ]
     assert len(names) > 100
     assert all(value in query for query, value in names)
 
@@ -262,7 +296,9 @@ def test_conversations_are_a_pure_function_of_their_arguments() -> None:
 
 
 def test_knobs_do_what_they_say() -> None:
-    quiet = EverydayConfig(small_talk_rate=0, multi_fact_rate=0, change_rate=0, other_people_rate=0, never_told_rate=0, max_facts=3)
+    quiet = EverydayConfig(
+        small_talk_rate=0, multi_fact_rate=0, change_rate=0, other_people_rate=0, never_told_rate=0, max_facts=3
+    )
     for index in range(50):
         made = generate("train", 20, 0, index, quiet)
         assert {fact.subject for fact in made.facts} == {"me"}
@@ -330,7 +366,9 @@ def test_every_single_value_occurs_in_training() -> None:
 
 def test_all_kinds_and_values_can_be_asked_for() -> None:
     everything = EverydayConfig(kinds=kinds(), values=1_000)
-    seen = {(fact.kind, fact.value) for index in range(12_000) for fact in generate("train", 16, 0, index, everything).facts}
+    seen = {
+        (fact.kind, fact.value) for index in range(12_000) for fact in generate("train", 16, 0, index, everything).facts
+    }
     assert seen == {(kind, value) for kind in kinds() for value in values_of(kind)}
 
 
@@ -346,7 +384,12 @@ def test_held_out_phrasings_occur_in_their_split_only() -> None:
     people = "|".join(subject.noun for subject in SUBJECTS)
 
     def pattern(template: str, values: str) -> str:
-        return normal(template).replace("{s}", f"(?:{people})").replace("{v}", f"(?:{values})").replace("{av}", f"an? (?:{values})")
+        return (
+            normal(template)
+            .replace("{s}", f"(?:{people})")
+            .replace("{v}", f"(?:{values})")
+            .replace("{av}", f"an? (?:{values})")
+        )
 
     unseen = re.compile(
         "|".join(
@@ -364,7 +407,9 @@ def test_held_out_phrasings_occur_in_their_split_only() -> None:
             assert unseen.fullmatch(normal(made.conversation.interactions[question.turn].query))
         for turn, count in Counter(fact.turn for fact in made.facts).items():
             if count == 1:
-                assert unseen.fullmatch(normal(made.conversation.interactions[turn].query)), made.conversation.interactions[turn].query
+                assert unseen.fullmatch(normal(made.conversation.interactions[turn].query)), (
+                    made.conversation.interactions[turn].query
+                )
 
 
 def test_unseen_phrasings_are_about_the_same_facts_as_test() -> None:
@@ -414,7 +459,12 @@ def test_never_told_answers_can_be_scored() -> None:
 
 def test_corpus_lines_are_the_texts_of_the_conversations() -> None:
     lines = list(corpus_lines("train", 4, conversations=3, turns=6))
-    expected = [t for index in range(3) for i in generate("train", 6, 4, index).conversation.interactions for t in (i.query, i.answer)]
+    expected = [
+        t
+        for index in range(3)
+        for i in generate("train", 6, 4, index).conversation.interactions
+        for t in (i.query, i.answer)
+    ]
     assert lines == expected
 
 
@@ -425,8 +475,12 @@ def test_generation_is_fast_enough_for_the_training_loop() -> None:
 
 
 def test_two_facts_about_one_person_are_joined_with_a_pronoun() -> None:
-    config = EverydayConfig(multi_fact_rate=1, other_people_rate=1, people=1, question_rate=0, small_talk_rate=0, change_rate=0)
-    queries = [i.query for index in range(200) for i in generate("train", 3, 0, index, config).conversation.interactions]
+    config = EverydayConfig(
+        multi_fact_rate=1, other_people_rate=1, people=1, question_rate=0, small_talk_rate=0, change_rate=0
+    )
+    queries = [
+        i.query for index in range(200) for i in generate("train", 3, 0, index, config).conversation.interactions
+    ]
     joined = [query for query in queries if " and she " in query or " and her " in query]
     assert len(joined) > 10
     assert all(re.search(r"\bmy (mother|sister|aunt)\b", query, re.IGNORECASE) for query in joined)

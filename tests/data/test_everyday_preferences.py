@@ -15,11 +15,17 @@ from rxt.data.everyday.scoring import _any_value
 from rxt.data.everyday.splits import pair_split
 from rxt.errors import UserError
 
-MIX = EverydayConfig(change_rate=0.5, never_told_rate=0.3, other_people_rate=0.6, people=2, kinds=("name", "city", "dog", "food"))
+MIX = EverydayConfig(
+    change_rate=0.5, never_told_rate=0.3, other_people_rate=0.6, people=2, kinds=("name", "city", "dog", "food")
+)
 MANY = 150
 
 
-def made(turns: int = 12, mix: EverydayConfig = MIX, rejected: RejectedMix = RejectedMix()) -> list[EverydayPreferences]:  # noqa: B008
+def made(
+    turns: int = 12,
+    mix: EverydayConfig = MIX,
+    rejected: RejectedMix = RejectedMix(),  # noqa: B008
+) -> list[EverydayPreferences]:
     return [generate_preferences("train", turns, 5, index, mix, rejected) for index in range(MANY)]
 
 
@@ -76,7 +82,9 @@ def test_every_kind_of_rejected_answer_is_what_it_says() -> None:
                 case "wrong_value":
                     assert question.value is not None
                     assert named(question, answer) not in spoken
-                    assert len(answer.split()) - len(accepted.split()) == len(named(question, answer).split()) - len(question.value.split())
+                    assert len(answer.split()) - len(accepted.split()) == len(named(question, answer).split()) - len(
+                        question.value.split()
+                    )
                 case "copy":
                     assert answer == each.preferences.turns[question.turn - 1].accepted.answer
                 case "evasive":
@@ -134,7 +142,9 @@ def test_what_has_no_weight_is_not_taken() -> None:
     changed = [(each, question) for each in made(rejected=only) for question in each.case.questions if question.changed]
     assert changed
     assert all(each.rejected[question.turn] == "stale_value" for each, question in changed)
-    never_told = [(each, question) for each in made(rejected=only) for question in each.case.questions if question.value is None]
+    never_told = [
+        (each, question) for each in made(rejected=only) for question in each.case.questions if question.value is None
+    ]
     assert never_told
     assert all(each.preferences.turns[question.turn].rejected is None for each, question in never_told)
 

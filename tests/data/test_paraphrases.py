@@ -1,4 +1,5 @@
-"""The further ways to speak: that they say what they should, that training shows them, and that no test phrasing is among them."""
+"""The further ways to speak: that they say what they should, that training shows them, and that no test phrasing is
+among them."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def plain(text: str) -> str:
 
 def held_out() -> set[str]:
     phrases = [part for kind in ALL_KINDS for part in (kind.mine, kind.theirs) if part is not None]
-    return {plain(each) for part in phrases for each in (*part.tell_held_out, *part.ask_held_out, *part.change_held_out)}
+    return {
+        plain(each) for part in phrases for each in (*part.tell_held_out, *part.ask_held_out, *part.change_held_out)
+    }
 
 
 @pytest.mark.parametrize(("kind", "mine"), BOTH)
@@ -76,7 +79,9 @@ def test_training_conversations_use_them_and_the_others_do_not() -> None:
         for query in said(generate("train", 12, 1, index, TRAINING))
     )
     unseen = EverydayConfig(paraphrase_rate=1.0)
-    assert said(generate("test-unseen-phrasings", 12, 0, 3, unseen)) == said(generate("test-unseen-phrasings", 12, 0, 3))
+    assert said(generate("test-unseen-phrasings", 12, 0, 3, unseen)) == said(
+        generate("test-unseen-phrasings", 12, 0, 3)
+    )
 
 
 def said(case: EverydayConversation) -> list[str]:

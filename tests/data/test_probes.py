@@ -52,11 +52,15 @@ def test_both_test_splits_tell_and_ask_the_same(make: Callable[[Split, int], Eve
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_every_fact_of_a_test_probe_makes_a_pair_that_training_never_shows(make: Callable[[Split, int], EverydayConversation]) -> None:
+def test_every_fact_of_a_test_probe_makes_a_pair_that_training_never_shows(
+    make: Callable[[Split, int], EverydayConversation],
+) -> None:
     for index in range(40):
         facts = make("test", index).facts
         for at, fact in enumerate(facts[1:], start=1):
-            assert any(pair_split(fact.kind, fact.value, earlier.kind, earlier.value) == "test" for earlier in facts[:at])
+            assert any(
+                pair_split(fact.kind, fact.value, earlier.kind, earlier.value) == "test" for earlier in facts[:at]
+            )
 
 
 def test_the_newest_value_counts() -> None:
@@ -93,7 +97,10 @@ def test_so_many_facts_are_told_one_a_turn(facts: int, distance: int) -> None:
         case = capacity_conversation("test", facts, distance, 5, index)
         question = case.questions[-1]
         assert (
-            len(case.facts) == facts == len({(fact.subject, fact.kind) for fact in case.facts}) == len({fact.turn for fact in case.facts})
+            len(case.facts)
+            == facts
+            == len({(fact.subject, fact.kind) for fact in case.facts})
+            == len({fact.turn for fact in case.facts})
         )
         assert question.told_turn == question.turn - distance
         assert len(case.questions) == 1

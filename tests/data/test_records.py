@@ -45,7 +45,9 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
     def make(*lines: Any, name: str = "chat.jsonl", ending: bytes = b"\n") -> Path:
         path = tmp_path / name
-        path.write_bytes(b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + ending for line in lines))
+        path.write_bytes(
+            b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + ending for line in lines)
+        )
         return path
 
     return make
@@ -69,14 +71,27 @@ def test_interactions_with_every_part(write: Callable[..., Path]) -> None:
 
 
 def test_conversations_in_both_layouts(write: Callable[..., Path]) -> None:
-    path = write({"interactions": [HELLO, BYE], "system": "be kind"}, {**HELLO, "interactions": [BYE]}, {**HELLO, "interactions": []})
+    path = write(
+        {"interactions": [HELLO, BYE], "system": "be kind"},
+        {**HELLO, "interactions": [BYE]},
+        {**HELLO, "interactions": []},
+    )
     hello, bye = Interaction("hello", "hi"), Interaction("bye", "see you")
-    assert read_conversations(path).items == (Conversation((hello, bye), "be kind"), Conversation((hello, bye)), Conversation((hello,)))
+    assert read_conversations(path).items == (
+        Conversation((hello, bye), "be kind"),
+        Conversation((hello, bye)),
+        Conversation((hello,)),
+    )
 
 
 def test_preferences(write: Callable[..., Path]) -> None:
     turn = {"query": "q", "internal": "i", "accepted": {"answer": "yes", "think": "t"}, "rejected": {"answer": "no"}}
-    after_tool = {"tool_use": "u", "accepted": {"answer": "yes"}, "rejected": {"answer": "no"}, "neutral": {"answer": "hm"}}
+    after_tool = {
+        "tool_use": "u",
+        "accepted": {"answer": "yes"},
+        "rejected": {"answer": "no"},
+        "neutral": {"answer": "hm"},
+    }
     (found,) = read_preferences(write({"interactions": [turn, after_tool], "system": "s"}))
     first = PreferenceTurn(Interaction("q", "yes", think="t", internal="i"), Interaction("q", "no", internal="i"))
     ways = [Interaction("", answer, tool_use="u") for answer in ("yes", "no", "hm")]
@@ -141,7 +156,11 @@ def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "chat.data"  # known by content
-    rows = [{"interactions": [HELLO, {**BYE, "think": "leaving"}]}, {"interactions": [HELLO], "system": "s"}, {"interactions": []}]
+    rows = [
+        {"interactions": [HELLO, {**BYE, "think": "leaving"}]},
+        {"interactions": [HELLO], "system": "s"},
+        {"interactions": []},
+    ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     found = read_conversations(path, on_bad="skip")
     assert found.items[0].interactions == (Interaction("hello", "hi"), Interaction("bye", "see you", think="leaving"))
@@ -181,8 +200,12 @@ def test_empty_file(write: Callable[..., Path], content: bytes) -> None:
 
 
 @pytest.mark.parametrize("on_bad", ["stop", "skip"])
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:30] + b"\xff\xff\xff\xff" + data[34:]])
-def test_damaged_gzip_is_never_half_read(write: Callable[..., Path], on_bad: Any, damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:30] + b"\xff\xff\xff\xff" + data[34:]]
+)
+def test_damaged_gzip_is_never_half_read(
+    write: Callable[..., Path], on_bad: Any, damage: Callable[[bytes], bytes]
+) -> None:
     lines = b"".join(json.dumps({"text": f"number {i} {i * i}"}).encode() + b"\n" for i in range(500))
     path = write(damage(gzip.compress(lines)), ending=b"")
     with pytest.raises(UserError, match=r"chat\.jsonl: the gzip file is cut off or damaged"):
@@ -244,14 +267,29 @@ PREFERENCE_CASES = [
         {"interactions": [{"query": "q", "accepted": "yes", "rejected": NO}]},
         r"interactions\[0\]\.accepted: must be an object, found a string",
     ),
-    ({"interactions": [{"query": "q", "accepted": YES, "rejected": {}}]}, r"interactions\[0\]\.rejected\.answer: missing"),
-    ({"interactions": [{"query": "q", "accepted": YES, "rejected": NO, "neutral": {"answer": 1}}]}, r".*neutral\.answer: must be a string"),
-    ({"interactions": [{"query": "q", "accepted": {**YES, "score": 1}, "rejected": NO}]}, r".*accepted\.score: unknown key"),
-    ({"interactions": [{"query": "q", "answer": "a", "accepted": YES, "rejected": NO}]}, r"interactions\[0\]\.answer: unknown key"),
+    (
+        {"interactions": [{"query": "q", "accepted": YES, "rejected": {}}]},
+        r"interactions\[0\]\.rejected\.answer: missing",
+    ),
+    (
+        {"interactions": [{"query": "q", "accepted": YES, "rejected": NO, "neutral": {"answer": 1}}]},
+        r".*neutral\.answer: must be a string",
+    ),
+    (
+        {"interactions": [{"query": "q", "accepted": {**YES, "score": 1}, "rejected": NO}]},
+        r".*accepted\.score: unknown key",
+    ),
+    (
+        {"interactions": [{"query": "q", "answer": "a", "accepted": YES, "rejected": NO}]},
+        r"interactions\[0\]\.answer: unknown key",
+    ),
     ({"interactions": [{"query": "q", "answer": "a", "rejected": NO}]}, r"interactions\[0\]\.answer: unknown key"),
     ({"interactions": [{"query": "q", "rejected": NO}]}, r"interactions\[0\]\.accepted: missing"),
     ({"interactions": [{"query": "q"}]}, r"interactions\[0\]\.accepted: missing"),
-    ({"interactions": [{"query": "q", "accepted": YES, "rejected": YES}]}, r"interactions\[0\]\.rejected: the same as accepted"),
+    (
+        {"interactions": [{"query": "q", "accepted": YES, "rejected": YES}]},
+        r"interactions\[0\]\.rejected: the same as accepted",
+    ),
     ({"interactions": [{"query": "q", "answer": "a"}]}, "interactions: no turn has an accepted and a rejected answer"),
     (
         {"interactions": [{"query": "q", "accepted": YES, "rejected": NO}, {"query": "q", "answer": "a", "score": 1}]},
@@ -262,12 +300,17 @@ ALL_CASES = [
     *((read_texts, {"text": "good"}, *case) for case in TEXT_CASES),
     *((read_interactions, HELLO, *case) for case in INTERACTION_CASES),
     *((read_conversations, {"interactions": [HELLO]}, *case) for case in CONVERSATION_CASES),
-    *((read_preferences, {"interactions": [{"query": "q", "accepted": YES, "rejected": NO}]}, *case) for case in PREFERENCE_CASES),
+    *(
+        (read_preferences, {"interactions": [{"query": "q", "accepted": YES, "rejected": NO}]}, *case)
+        for case in PREFERENCE_CASES
+    ),
 ]
 
 
 @pytest.mark.parametrize(("read", "good", "bad", "problem"), ALL_CASES)
-def test_bad_record(write: Callable[..., Path], read: Callable[..., Records[Any]], good: Any, bad: Any, problem: str) -> None:
+def test_bad_record(
+    write: Callable[..., Path], read: Callable[..., Records[Any]], good: Any, bad: Any, problem: str
+) -> None:
     path = write(good, bad, good)
     with pytest.raises(UserError, match=rf"chat\.jsonl:2: {problem}") as stopped:
         read(path)
@@ -312,7 +355,9 @@ def test_detect_format_of_something_else(write: Callable[..., Path]) -> None:
 
 
 def test_conversations_serve_the_stages_without_memory(write: Callable[..., Path]) -> None:
-    path = write({"interactions": [HELLO, BYE], "system": "s"}, {"interactions": [{"query": "q"}]}, {"interactions": [HELLO]})
+    path = write(
+        {"interactions": [HELLO, BYE], "system": "s"}, {"interactions": [{"query": "q"}]}, {"interactions": [HELLO]}
+    )
     as_interactions = read_as_interactions(path, on_bad="skip")
     assert [interaction.query for interaction in as_interactions] == ["hello", "bye", "hello"]
     assert as_interactions.skipped == 1, "what was skipped stays counted"
@@ -365,14 +410,18 @@ def test_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [record.text for record in found] == ["a", "b"]
     assert found.reasons == ("org/name/data/train-1.jsonl:2: text: must be a string, found a number",)
     assert [record.text for record in read_texts("org/name:test")] == ["c"]
-    with pytest.raises(UserError, match=r"org/name:dev: no data file of split 'dev'; the data set holds data/test-0\.jsonl"):
+    with pytest.raises(
+        UserError, match=r"org/name:dev: no data file of split 'dev'; the data set holds data/test-0\.jsonl"
+    ):
         read_texts("org/name:dev")
 
 
 def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_hub(monkeypatch, ConnectionError("offline\nmore"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^org/name: no such file here, and the hub gave no data set .*ConnectionError: offline\)$"):
+    with pytest.raises(
+        UserError, match=r"^org/name: no such file here, and the hub gave no data set .*ConnectionError: offline\)$"
+    ):
         read_texts("org/name")
 
 

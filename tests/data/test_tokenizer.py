@@ -27,7 +27,9 @@ ALPHA = ChatTokenizer.train(CORPUS, 300, "alpha")
 BETA = ChatTokenizer.train(CORPUS, 300, "beta")
 TOKENIZERS = {"alpha": ALPHA, "beta": BETA}
 MARKS = st.sampled_from(list(TOKEN_TEXTS.values()))
-TEXTS = st.lists(st.one_of(st.text(), MARKS, st.sampled_from([" ", "\n", "the cat", "\x00", "👨‍👩‍👧", "é", "\ufffd"]))).map("".join)
+TEXTS = st.lists(
+    st.one_of(st.text(), MARKS, st.sampled_from([" ", "\n", "the cat", "\x00", "👨‍👩‍👧", "é", "\ufffd"]))
+).map("".join)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
@@ -46,12 +48,17 @@ def test_any_text_comes_back_and_makes_no_special_token(tokenizer: ChatTokenizer
 
 def test_special_tokens_never_show() -> None:
     ids = ALPHA.encode("cat")
-    assert ALPHA.decode([ALPHA.tokens.bos, *ids, ALPHA.tokens.answer, *ids, ALPHA.tokens.eos, ALPHA.tokens.pad]) == "catcat"
+    assert (
+        ALPHA.decode([ALPHA.tokens.bos, *ids, ALPHA.tokens.answer, *ids, ALPHA.tokens.eos, ALPHA.tokens.pad])
+        == "catcat"
+    )
 
 
 def test_ids_of_the_special_tokens() -> None:
     assert ALPHA.tokens == SpecialTokens(pad=0, bos=1, eos=2, query=3, answer=4, mask=5)
-    assert BETA.tokens == SpecialTokens(pad=0, bos=1, eos=2, query=3, answer=4, think=5, tool_call=6, tool_use=7, internal=8, mask=9)
+    assert BETA.tokens == SpecialTokens(
+        pad=0, bos=1, eos=2, query=3, answer=4, think=5, tool_call=6, tool_use=7, internal=8, mask=9
+    )
 
 
 def test_merges_shorten_text_but_never_join_digits_or_words() -> None:
@@ -146,7 +153,9 @@ def test_no_file(tmp_path: Path) -> None:
 def foreign(tmp_path: Path, special: bool = True, *more: str) -> Path:
     """A byte-level tokenizer with its own names for the special tokens, a prefix of its own, truncation and padding."""
     alphabet = {character: index for index, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(vocab=alphabet | {text: 256 + index for index, text in enumerate(more)}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=alphabet | {text: 256 + index for index, text in enumerate(more)}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(text, special=special) for text in ("<pad>", "<s>", "</s>", "<user>", "<bot>")])
@@ -180,16 +189,24 @@ def test_special_token_that_is_an_ordinary_entry_of_the_vocabulary(tmp_path: Pat
 
 
 def test_foreign_tokenizer_without_ids(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"foreign\.json: has no token \[PAD\], \[BOS\], \[EOS\], \[Q\], \[A\]; say which ids"):
+    with pytest.raises(
+        UserError, match=r"foreign\.json: has no token \[PAD\], \[BOS\], \[EOS\], \[Q\], \[A\]; say which ids"
+    ):
         ChatTokenizer.load(foreign(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("tokens", "problem"),
     [
-        (SpecialTokens(pad=256, bos=257, eos=258, query=259, answer=261), "has no token 261, the id given for tokens.answer"),
+        (
+            SpecialTokens(pad=256, bos=257, eos=258, query=259, answer=261),
+            "has no token 261, the id given for tokens.answer",
+        ),
         (SpecialTokens(pad=256, bos=257, eos=258, query=259, answer=259), "two special tokens share one id"),
-        (SpecialTokens(pad=256, bos=257, eos=258, query=259, answer=0), "becomes a special token, so users could forge one"),
+        (
+            SpecialTokens(pad=256, bos=257, eos=258, query=259, answer=0),
+            "becomes a special token, so users could forge one",
+        ),
     ],
 )
 def test_foreign_ids_that_cannot_be(tmp_path: Path, tokens: SpecialTokens, problem: str) -> None:

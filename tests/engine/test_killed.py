@@ -1,4 +1,5 @@
-"""A process is killed at random moments: every turn that was seen as complete is there, and its memory as if nothing had happened."""
+"""A process is killed at random moments: every turn that was seen as complete is there, and its memory as if nothing
+had happened."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def test_kill_9_at_any_moment(model: ReactiveTransformer, tokenizer: ChatTokeniz
     unfinished = 0
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     for _ in range(KILLS):
-        process = subprocess.Popen([sys.executable, str(SCRIPT), where], stdout=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), where], stdout=subprocess.PIPE, text=True, env=environment
+        )
         assert process.stdout is not None
         for _ in range(drawn.randint(2, 40)):  # moments: so many answers, and then a little more
             seen.append(process.stdout.readline().split()[1])

@@ -25,7 +25,8 @@ from small_engine import ask, serving
 async def conversation(
     path: Path, model: ReactiveTransformer, tokenizer: ChatTokenizer, rules: Rules | None = None
 ) -> AsyncIterator[tuple[Sessions, str, SqliteStore]]:
-    """Sessions, a conversation of theirs, and the store as another process sees it. At the end the conversation is nobody's."""
+    """Sessions, a conversation of theirs, and the store as another process sees it. At the end the conversation is
+    nobody's."""
     async with serving(path, model, tokenizer, rules=rules) as sessions:
         other = SqliteStore(path)
         name = (await sessions.new_dialogue("", {})).id
@@ -71,7 +72,9 @@ def test_leaving_while_another_turn_is_being_answered(
     asyncio.run(scene())
 
 
-def test_leaving_while_another_process_has_it(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_leaving_while_another_process_has_it(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with conversation(tmp_path / "db", model, tokenizer) as (sessions, name, other):
             assert other.lock(name, "another", 60)
@@ -86,7 +89,9 @@ def test_leaving_while_another_process_has_it(model: ReactiveTransformer, tokeni
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["leaves", "waits too long"])
-def test_leaving_while_the_store_grants_it(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path, late: bool) -> None:
+def test_leaving_while_the_store_grants_it(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path, late: bool
+) -> None:
     """The store's call goes on in its thread, and succeeds, when nobody waits for it any more."""
 
     async def scene() -> None:
@@ -115,7 +120,9 @@ def test_leaving_while_the_store_grants_it(model: ReactiveTransformer, tokenizer
     asyncio.run(scene())
 
 
-def test_leaving_while_the_memory_is_awaited(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_leaving_while_the_memory_is_awaited(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with conversation(tmp_path / "db", model, tokenizer) as (sessions, name, _):
             await ask(sessions, Question("", "hello", conversation=name, most=4))
@@ -150,7 +157,9 @@ def test_who_may_not_wait_is_not_counted(model: ReactiveTransformer, tokenizer: 
     asyncio.run(scene())
 
 
-def test_a_process_that_ends_gives_back_what_it_holds(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_process_that_ends_gives_back_what_it_holds(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         sessions, other = Sessions(Engine(model), tokenizer, SqliteStore(tmp_path / "db")), SqliteStore(tmp_path / "db")
         name = (await sessions.new_dialogue("", {})).id

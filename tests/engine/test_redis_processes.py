@@ -27,7 +27,9 @@ def address(tmp_path: Path) -> Iterator[str]:
         yield server.address
 
 
-def test_a_conversation_goes_on_at_either_process(model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str) -> None:
+def test_a_conversation_goes_on_at_either_process(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str
+) -> None:
     async def scene() -> None:
         rules = Rules(wait_seconds=0.3)
         one, other = (Sessions(Engine(model), tokenizer, open_store(address), rules) for _ in range(2))
@@ -49,7 +51,9 @@ def test_a_conversation_goes_on_at_either_process(model: ReactiveTransformer, to
     asyncio.run(scene())
 
 
-def test_one_process_memorizes_what_another_left(model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str) -> None:
+def test_one_process_memorizes_what_another_left(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, address: str
+) -> None:
     async def scene() -> None:
         one, other = (Sessions(Engine(model), tokenizer, open_store(address)) for _ in range(2))
         running = await one.begin(Question("", QUERIES[0], most=8))

@@ -132,7 +132,9 @@ def test_mistakes_reach_only_who_made_them(model: ReactiveTransformer) -> None:
     engine.stop()
 
 
-def test_a_failed_step_ends_its_answers_and_no_others(model: ReactiveTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_step_ends_its_answers_and_no_others(
+    model: ReactiveTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, step = Engine(model), BatchDecoder.step
 
     def failing(self: BatchDecoder) -> dict[int, Said]:

@@ -26,17 +26,23 @@ from small_engine import all_events, ask, make_model, make_tokenizer, serving, t
 QUERIES = ["hello there", "my name is Ann", "how are you"]
 
 
-def alone(model: ReactiveTransformer, tokenizer: ChatTokenizer, queries: list[str], most: int = 8) -> tuple[list[str], Memory]:
+def alone(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, queries: list[str], most: int = 8
+) -> tuple[list[str], Memory]:
     chat = Conversation(model, tokenizer, max_new_tokens=most)
     return [chat.ask(query) for query in queries], chat.memory
 
 
-def test_many_at_once_say_what_each_says_alone(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_many_at_once_say_what_each_says_alone(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     paths = [[f"{query} {number}" for query in QUERIES] for number in range(7)]
 
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer, Limits(places=4, patience=3)) as sessions:
-            for queries, turns in zip(paths, await asyncio.gather(*(told(sessions, None, *queries) for queries in paths)), strict=True):
+            for queries, turns in zip(
+                paths, await asyncio.gather(*(told(sessions, None, *queries) for queries in paths)), strict=True
+            ):
                 answers, memory = alone(model, tokenizer, queries)
                 assert [turn.answer for turn in turns] == answers
                 torch.testing.assert_close((await sessions.memories.after(turns[-1])).memory.slots, memory.slots)
@@ -60,7 +66,9 @@ def test_events_come_in_order(model: ReactiveTransformer, tokenizer: ChatTokeniz
     asyncio.run(scene())
 
 
-def test_a_fork_goes_on_from_an_earlier_turn(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_fork_goes_on_from_an_earlier_turn(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             first, *_ = await told(sessions, None, *QUERIES)
@@ -106,13 +114,17 @@ def test_a_memory_in_half_precision_is_the_same_before_and_after_a_restart(tmp_p
     asyncio.run(scene())
 
 
-def test_one_turn_at_a_time_in_a_conversation(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_one_turn_at_a_time_in_a_conversation(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             dialogue = await sessions.new_dialogue("", {})
             asked = [ask(sessions, Question("", query, conversation=dialogue.id, most=8)) for query in QUERIES]
             turns = await asyncio.gather(*asked)
-            assert [turn.answer for turn in turns] == alone(model, tokenizer, QUERIES)[0], "in the order in which they came"
+            assert [turn.answer for turn in turns] == alone(model, tokenizer, QUERIES)[0], (
+                "in the order in which they came"
+            )
             head = (await sessions.dialogue("", dialogue.id)).head
             assert [turn.id for turn in sessions.store.chain(head, "")] == [turn.id for turn in turns]
 
@@ -139,7 +151,9 @@ def test_who_waits_too_long_is_told(model: ReactiveTransformer, tokenizer: ChatT
     asyncio.run(scene())
 
 
-def test_a_client_that_leaves_leaves_nothing(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_client_that_leaves_leaves_nothing(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer, Limits(places=1)) as sessions:
             dialogue = await sessions.new_dialogue("", {})
@@ -158,7 +172,9 @@ def test_a_client_that_leaves_leaves_nothing(model: ReactiveTransformer, tokeniz
     asyncio.run(scene())
 
 
-def test_a_client_that_leaves_after_the_answer_is_remembered(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_client_that_leaves_after_the_answer_is_remembered(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             running = await sessions.begin(Question("", QUERIES[0], most=8))
@@ -190,7 +206,9 @@ def test_nothing_is_kept_unless_wanted(model: ReactiveTransformer, tokenizer: Ch
     asyncio.run(scene())
 
 
-def test_a_known_history_is_not_memorized_again(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_known_history_is_not_memorized_again(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             first = await ask(sessions, Question("a", "hello", most=8))
@@ -215,7 +233,9 @@ def test_instructions_are_memorized_once(tmp_path: Path) -> None:
             chat = Conversation(model, tokenizer, system="Be kind.", max_new_tokens=8)
             assert [first.answer, second.answer] == [chat.ask("hello"), chat.ask("hello")]
             assert second.number == 2
-            with pytest.raises(UserError, match="memorized once, at the start, and this conversation began with others"):
+            with pytest.raises(
+                UserError, match="memorized once, at the start, and this conversation began with others"
+            ):
                 await ask(sessions, Question("", "hello", instructions="Be rude.", previous=first.id))
         made_again = SqliteStore(tmp_path / "db")
         made_again._base.execute("UPDATE turns SET status = 'answered', memory = NULL, checksum = NULL")
@@ -360,7 +380,9 @@ def test_a_conversation_that_went_on_elsewhere_refuses_the_turn(
     asyncio.run(scene())
 
 
-def test_drawn_answers_are_repeatable_with_a_seed(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_drawn_answers_are_repeatable_with_a_seed(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             question = Question("", "hello", sampling=Sampling(1.0, seed=3), most=12)

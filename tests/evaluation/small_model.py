@@ -6,7 +6,14 @@ from functools import cache
 
 import torch
 
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    RxTConfig,
+)
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
 

@@ -14,7 +14,14 @@ from rxt.evaluation.subject import Reactive, Subject
 
 State = list[tuple[str, ...]]
 STORIES = [
-    Story((Line("Anna ran to the attic."), Line("Where is Anna?", "attic"), Line("Tom sat."), Line("Where is Anna?", "cellar"))),
+    Story(
+        (
+            Line("Anna ran to the attic."),
+            Line("Where is Anna?", "attic"),
+            Line("Tom sat."),
+            Line("Where is Anna?", "cellar"),
+        )
+    ),
     Story((Line("Tom ran to the cellar."), Line("Where is Tom?", "cellar"))),
     Story((Line("Where is Tom?", "attic"),)),
 ]
@@ -51,7 +58,9 @@ class Listener(Subject[State]):
 
 def test_questions_are_counted_by_task_and_own_answers_remembered() -> None:
     told, listener = [], Listener()
-    found = measure_babi(listener, {1: STORIES, 4: STORIES[1:2], 7: [Story((Line("Tom sat."),))], 9: []}, 1, told.append)
+    found = measure_babi(
+        listener, {1: STORIES, 4: STORIES[1:2], 7: [Story((Line("Tom sat."),))], 9: []}, 1, told.append
+    )
     assert found == {
         1: TaskResult(3, Score(3, 4), Score(2, 4)),
         4: TaskResult(1, Score(1, 1), Score(0, 1)),

@@ -51,7 +51,9 @@ def test_reading_memory_is_part_of_the_first_token(monkeypatch: pytest.MonkeyPat
     model, subject = small_model(), TimedReactive(small_model(), 0)
     calls: list[str] = []
     read = type(model.decoder).read_memory
-    monkeypatch.setattr(type(model.decoder), "read_memory", lambda self, slots: (calls.append("read"), read(self, slots))[1])
+    monkeypatch.setattr(
+        type(model.decoder), "read_memory", lambda self, slots: (calls.append("read"), read(self, slots))[1]
+    )
     monkeypatch.setattr(latency.Stopwatch, "token", lambda self: calls.append("token"))
     subject.turn(torch.randint(10, 200, (1, Q)), A)
     assert calls == ["read", *["token"] * A]
@@ -84,9 +86,21 @@ def test_turns_are_walked_to_and_models_take_turns() -> None:
     log: list[str] = []
     subjects = [Scripted("a", log), Scripted("b", log)]
     done: list[int] = []
-    curves = measure_latency(subjects, MODEL.tokens, 30, [1, 3, 4], Q, A, repeats=3, warm_up=1, seed=0, report=done.append)
+    curves = measure_latency(
+        subjects, MODEL.tokens, 30, [1, 3, 4], Q, A, repeats=3, warm_up=1, seed=0, report=done.append
+    )
     answers = ["a answers", "b answers"] * 4
-    assert log == ["a skips 0", "b skips 0", *answers, "a skips 2", "b skips 2", *answers, "a skips 1", "b skips 1", *answers]
+    assert log == [
+        "a skips 0",
+        "b skips 0",
+        *answers,
+        "a skips 2",
+        "b skips 2",
+        *answers,
+        "a skips 1",
+        "b skips 1",
+        *answers,
+    ]
     assert sum(done) == 2 * 3 * 4
     for curve, subject in zip(curves, subjects, strict=True):
         assert (curve.name, curve.parameters) == (subject.name, 7)
@@ -94,7 +108,9 @@ def test_turns_are_walked_to_and_models_take_turns() -> None:
         assert curve.turns[1].first_token == Seconds(3, 2, 4), "the first timing of a turn is warm-up"
         assert curve.turns[3].update == Seconds(21, 18, 24)
         assert (curve.turns[4].state_bytes, curve.turns[4].tokens) == (11, 13)
-    assert torch.equal(torch.cat(subjects[0].skipped), torch.cat(subjects[1].skipped)), "all are in the same conversation"
+    assert torch.equal(torch.cat(subjects[0].skipped), torch.cat(subjects[1].skipped)), (
+        "all are in the same conversation"
+    )
     special = [token for token in vars(MODEL.tokens).values() if token is not None]
     assert not torch.isin(torch.cat(subjects[0].skipped), torch.tensor(special)).any()
 

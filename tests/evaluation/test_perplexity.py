@@ -26,7 +26,9 @@ def template() -> Template:
 
 def conversations(turns: Sequence[int]) -> list[Conversation]:
     return [
-        Conversation(tuple(Interaction(WORDS[(row + turn) % 7], WORDS[(3 * row + 2 * turn + 1) % 7]) for turn in range(count)))
+        Conversation(
+            tuple(Interaction(WORDS[(row + turn) % 7], WORDS[(3 * row + 2 * turn + 1) % 7]) for turn in range(count))
+        )
         for row, count in enumerate(turns)
     ]
 
@@ -53,7 +55,11 @@ def naive(
         for row, conversation in enumerate(ordered):
             for at, turn in enumerate(conversation.interactions):
                 other = histories[row - 1]
-                seen = {"kept": histories[row][at], "reset": fresh.select(row), "shuffled": other[min(at, len(other) - 1)]}[kind]
+                seen = {
+                    "kept": histories[row][at],
+                    "reset": fresh.select(row),
+                    "shuffled": other[min(at, len(other) - 1)],
+                }[kind]
                 encoded = template().interaction(turn)
                 logits = model.decode(torch.tensor([encoded.ids]), seen)[0].double().log_softmax(-1)
                 for position in range(1, len(encoded.ids)):
@@ -65,7 +71,9 @@ def naive(
                         saved[row][0] += nats[-1] * {"kept": -1, "reset": 1, "shuffled": 0}[kind]
                         saved[row][1] += kind == "kept"
         later_nats = [value for value, is_later in zip(nats, later, strict=True) if is_later]
-        found[kind] = AnswerScore(len(nats), sum(nats) / len(nats), sum(right) / len(right), sum(later_nats) / max(1, len(later_nats)))
+        found[kind] = AnswerScore(
+            len(nats), sum(nats) / len(nats), sum(right) / len(right), sum(later_nats) / max(1, len(later_nats))
+        )
         by_turn[kind] = {
             turn: sum(values) / len(values)
             for turn in set(turns)
@@ -86,7 +94,9 @@ def test_it_is_the_naive_loop(turns: Sequence[int]) -> None:
         assert vars(measured) == pytest.approx(vars(score), rel=1e-4), kind
         assert measured.perplexity == pytest.approx(math.exp(score.nats), rel=1e-4)
         assert measured.later_perplexity == pytest.approx(math.exp(score.later_nats), rel=1e-4)
-        assert {turn: getattr(score, kind) for turn, score in found.by_turn.items()} == pytest.approx(by_turn[kind], rel=1e-4)
+        assert {turn: getattr(score, kind) for turn, score in found.by_turn.items()} == pytest.approx(
+            by_turn[kind], rel=1e-4
+        )
     assert sum(score.tokens for score in found.by_turn.values()) == found.kept.tokens
     total = sum(value for value, _ in saved) / sum(tokens for _, tokens in saved)
     assert found.worth.value == pytest.approx(total, rel=1e-3, abs=1e-6)
@@ -95,7 +105,9 @@ def test_it_is_the_naive_loop(turns: Sequence[int]) -> None:
     assert min(each) - 1e-6 <= found.worth.low <= found.worth.value <= found.worth.high <= max(each) + 1e-6
     assert sum(done) == len(turns)
     if max(turns) > 1:
-        assert len({round(score.later_nats, 6) for score in (found.kept, found.reset, found.shuffled)}) == 3, "the memories differ"
+        assert len({round(score.later_nats, 6) for score in (found.kept, found.reset, found.shuffled)}) == 3, (
+            "the memories differ"
+        )
 
 
 def test_a_conversation_left_alone_still_has_anothers_memory() -> None:
@@ -125,13 +137,19 @@ def test_several_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_system_prompt_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stands before turn 1, so that turn 1 of all conversations is compared with turn 1, whoever has one."""
-    monkeypatch.setattr(Template, "system", lambda self, text: Encoded(self.prompt(text), [False] * len(self.prompt(text))))
+    monkeypatch.setattr(
+        Template, "system", lambda self, text: Encoded(self.prompt(text), [False] * len(self.prompt(text)))
+    )
     plain = conversations((3, 2, 1))
     batch = [Conversation(plain[0].interactions), Conversation(plain[1].interactions, system="hello Ann"), plain[2]]
     found = measure_perplexity(small_model(), template(), batch, 3)
     without = measure_perplexity(small_model(), template(), plain, 3)
-    assert {turn: score.tokens for turn, score in found.by_turn.items()} == {turn: score.tokens for turn, score in without.by_turn.items()}
-    assert found.by_turn[1].kept != pytest.approx(found.by_turn[1].reset, rel=1e-6), "a system prompt is something to remember"
+    assert {turn: score.tokens for turn, score in found.by_turn.items()} == {
+        turn: score.tokens for turn, score in without.by_turn.items()
+    }
+    assert found.by_turn[1].kept != pytest.approx(found.by_turn[1].reset, rel=1e-6), (
+        "a system prompt is something to remember"
+    )
 
 
 def test_one_conversation_has_no_control() -> None:

@@ -71,9 +71,13 @@ def test_shares_are_counted() -> None:
 
 def test_a_reward_sees_reference_and_previous_interaction() -> None:
     seen: list[tuple[str, str, str, str]] = []
-    quadruple = Quadruple(Exchange("q", "a"), "query", "reference", "paraphrase", "unrelated", exact="exact", wrong="wrong")
+    quadruple = Quadruple(
+        Exchange("q", "a"), "query", "reference", "paraphrase", "unrelated", exact="exact", wrong="wrong"
+    )
     found = rank(lambda *texts: seen.append(texts) or float(len(seen)), [quadruple])  # type: ignore[func-returns-value]
-    assert seen == [(answer, "reference", "q\na", "query") for answer in ("exact", "paraphrase", "a", "unrelated", "wrong")]
+    assert seen == [
+        (answer, "reference", "q\na", "query") for answer in ("exact", "paraphrase", "a", "unrelated", "wrong")
+    ]
     assert (found.scores, found.wrong) == (((1, 2, 3, 4),), ((2, 5),))
     assert found.above_wrong == 0
     with pytest.raises(UserError, match="nothing to rank"):

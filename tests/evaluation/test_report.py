@@ -101,7 +101,7 @@ def plain(text: str) -> str:
 
 def test_the_first_sentence_has_the_ends_of_the_curve_and_the_controls() -> None:
     assert plain(what_is_remembered(MODEL)) == (
-        "Told a fact, the model answers a question about it correctly 100 % of the time 1 turn later and 25 % of the time 64 turns later; "
+        "Told a fact, the model answers a question about it correctly 100 % of the time 1 turn later and 25 % of the time 64 turns later; "  # noqa: E501
         "with its memory erased it gets 0 %, with another conversation's memory 2 %, guessing would get 3 %."
     )
     assert plain(what_is_remembered(RetentionResult({3: 0.5}))).endswith("50 % of the time 3 turns later.")
@@ -110,13 +110,21 @@ def test_the_first_sentence_has_the_ends_of_the_curve_and_the_controls() -> None
 def test_the_second_says_how_long() -> None:
     found = plain(for_how_long(MODEL, {"a": OTHER, "b": RetentionResult({1: 1.0, 16: 0.2})}))
     assert found == (
-        "It stays at 90 % or better for 4 turns and at half or better for 16 turns (training never showed more than 16 turns); "
+        "It stays at 90 % or better for 4 turns and at half or better for 16 turns (training never showed more than 16 turns); "  # noqa: E501
         "the best of the others, a, recalls 50 % after 64 turns, this model 25 %."
     )
-    assert plain(for_how_long(RetentionResult({1: 1.0, 8: 0.9}), {})) == "It stays at 90 % or better over all 8 turns measured."
-    assert plain(for_how_long(RetentionResult({1: 0.8, 8: 0.4}), {})) == "It begins below 90 %, and stays at half or better for 1 turn."
+    assert (
+        plain(for_how_long(RetentionResult({1: 1.0, 8: 0.9}), {}))
+        == "It stays at 90 % or better over all 8 turns measured."
+    )
+    assert (
+        plain(for_how_long(RetentionResult({1: 0.8, 8: 0.4}), {}))
+        == "It begins below 90 %, and stays at half or better for 1 turn."
+    )
     assert "less than half" in for_how_long(RetentionResult({1: 0.1}), {})
-    assert "others" not in for_how_long(MODEL, {"c": RetentionResult({3: 1.0})}), "nothing measured at the same distance"
+    assert "others" not in for_how_long(MODEL, {"c": RetentionResult({3: 1.0})}), (
+        "nothing measured at the same distance"
+    )
 
 
 def test_the_third_says_what_it_costs() -> None:
@@ -137,11 +145,11 @@ def test_recall_lasts_until_it_first_falls() -> None:
 
 def test_the_commands_measure_the_same_again() -> None:
     assert retention_command(MODEL) == (
-        "rxt eval retention 'runs/mine & more' --split test --distances 1,4,16,64,128 --questions 32 --seed 3 --json retention.json"
+        "rxt eval retention 'runs/mine & more' --split test --distances 1,4,16,64,128 --questions 32 --seed 3 --json retention.json"  # noqa: E501
     )
     assert retention_command(OTHER) == "rxt eval retention --distances 1,64 --facts none --json retention.json"
     assert latency_command(LATENCY) == (
-        "rxt eval latency --turns 1,256 --query-tokens 32 --answer-tokens 32 --repeats 5 --threads 1 --json latency.json"
+        "rxt eval latency --turns 1,256 --query-tokens 32 --answer-tokens 32 --repeats 5 --threads 1 --json latency.json"  # noqa: E501
     )
     assert perplexity_command(PERPLEXITY) == "rxt eval perplexity chats.jsonl --seed 1 --json perplexity.json"
 
@@ -149,7 +157,12 @@ def test_the_commands_measure_the_same_again() -> None:
 def test_numbers_as_people_read_them() -> None:
     assert [plain(percent(share)) for share in (1.0, 0.987, 0.0, 0.5)] == ["100 %", "98.7 %", "0 %", "50 %"]
     assert [plain(milliseconds(value)) for value in (0.00421, 0.38, 9.04)] == ["4.2 ms", "380 ms", "9.0 s"]
-    assert [plain(size(count)) for count in (512, 49_152, 33_552_384, 1_020 * 1_024)] == ["512 bytes", "48 KiB", "32 MiB", "1020 KiB"]
+    assert [plain(size(count)) for count in (512, 49_152, 33_552_384, 1_020 * 1_024)] == [
+        "512 bytes",
+        "48 KiB",
+        "32 MiB",
+        "1020 KiB",
+    ]
 
 
 class Seen(HTMLParser):
@@ -210,7 +223,9 @@ def test_the_plots_share_no_names_and_have_no_colour_of_their_own() -> None:
     assert len({name for group in names for name in group}) == sum(map(len, names))
     for svg, group in zip(drawn, names, strict=True):
         ElementTree.fromstring(svg)
-        assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r'(href|id)="[^"]*"|url\([^)]*\)', "", svg)), "colours are the page's"
+        assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r'(href|id)="[^"]*"|url\([^)]*\)', "", svg)), (
+            "colours are the page's"
+        )
         assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg)) <= set(group), "what is referred to is there"
         assert "var(" not in standalone(svg)
         ElementTree.fromstring(standalone(svg))
@@ -220,7 +235,9 @@ def test_the_plots_share_no_names_and_have_no_colour_of_their_own() -> None:
 
 def test_files_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "retention.json"
-    path.write_text(json.dumps({"recall_by_distance": {"8": None, "2": 0.5}, "controls": {"chance": 0.1}, "something": "else"}))
+    path.write_text(
+        json.dumps({"recall_by_distance": {"8": None, "2": 0.5}, "controls": {"chance": 0.1}, "something": "else"})
+    )
     found = read_retention(path)
     assert found.curve == {2: 0.5}
     assert found.controls == Controls(chance=0.1)
@@ -264,7 +281,9 @@ def test_an_empty_latency_file_is_named(tmp_path: Path) -> None:
 def test_every_shipped_baseline_can_be_shown() -> None:
     found = {name: read_retention(path) for name, path in shipped_baselines().items()}
     assert {result.trained_turns for result in found.values()} == {8}
-    assert all((result.model or "").startswith("rxt train study") for result in found.values()), "commands, no folders of somebody"
+    assert all((result.model or "").startswith("rxt train study") for result in found.values()), (
+        "commands, no folders of somebody"
+    )
     text = page(replace(ALL, baselines=found, about_baselines=ABOUT_SHIPPED))
     assert "The curves of the study" in text
     assert all(escape(name) in text for name in found)

@@ -21,7 +21,16 @@ from rxt.data.everyday.phrases import values_of
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention
-from rxt.evaluation.retention import NOTHING, Plan, Score, has_distractor, interval, measure_recall, measure_retention, queries
+from rxt.evaluation.retention import (
+    NOTHING,
+    Plan,
+    Score,
+    has_distractor,
+    interval,
+    measure_recall,
+    measure_retention,
+    queries,
+)
 from rxt.evaluation.subject import Reactive, Subject
 
 Heard = tuple[tuple[str, ...], ...]
@@ -36,7 +45,9 @@ def template() -> Template:
 class Scripted(Subject[Heard]):
     """Answers a conversation's last question rightly when its state is that conversation, and ``knows`` says so."""
 
-    def __init__(self, cases: Sequence[EverydayConversation], knows: Callable[[EverydayConversation], bool] = lambda case: True) -> None:
+    def __init__(
+        self, cases: Sequence[EverydayConversation], knows: Callable[[EverydayConversation], bool] = lambda case: True
+    ) -> None:
         super().__init__(template(), trained_turns=5)
         self.right = {tuple(queries(case)): case.questions[-1].value or NEVER for case in cases if knows(case)}
         self.batches: list[int] = []
@@ -65,7 +76,9 @@ class Scripted(Subject[Heard]):
 
 
 def curve_cases(distances: Sequence[int], questions: int, seed: int) -> list[EverydayConversation]:
-    return [retention_conversation("test", d, seed, d * 1_000_000 + index) for d in distances for index in range(questions)]
+    return [
+        retention_conversation("test", d, seed, d * 1_000_000 + index) for d in distances for index in range(questions)
+    ]
 
 
 @pytest.fixture
@@ -100,7 +113,8 @@ def value_count(case: EverydayConversation) -> int:
 
 @pytest.mark.usefixtures("no_specials")
 def test_the_controls_see_a_fresh_state_and_anothers() -> None:
-    """Who remembers everything answers nothing under the controls; who guesses right without a state answers under both."""
+    """Who remembers everything answers nothing under the controls; who guesses right without a state answers under
+    both."""
     cases = curve_cases([2], 6, 9)
     found = measure_retention(Scripted(cases), "test", Plan((2,), 6), 9)
     assert (found.by_distance[2], found.reset[2], found.shuffled[2]) == (Score(6, 6), Score(0, 6), Score(0, 6))
@@ -165,7 +179,9 @@ def test_a_distractor_is_the_same_kind_told_of_another_person() -> None:
         assert has == bool(others)
 
 
-@pytest.mark.parametrize(("distances", "questions", "problem"), [((1,), 1, "at least two questions, found 1"), ((), 4, "needs distances")])
+@pytest.mark.parametrize(
+    ("distances", "questions", "problem"), [((1,), 1, "at least two questions, found 1"), ((), 4, "needs distances")]
+)
 def test_a_plan_that_cannot_be_measured_is_refused(distances: tuple[int, ...], questions: int, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         Plan(distances, questions)

@@ -31,7 +31,9 @@ def test_a_copy_is_what_the_reference_does_not_share() -> None:
     repeated = "Rex is in the garden."
     assert score(repeated, repeated, repeated) == 10, "to say the same again may be right"
     assert score(repeated, "Rex sleeps on the sofa.", repeated) < score(repeated, "Rex sleeps on the sofa.", "")
-    assert score("Rex sleeps on a sofa", "Rex sleeps on the sofa.", repeated) > score(repeated, "Rex sleeps on the sofa.", repeated)
+    assert score("Rex sleeps on a sofa", "Rex sleeps on the sofa.", repeated) > score(
+        repeated, "Rex sleeps on the sofa.", repeated
+    )
 
 
 def test_the_words_of_the_question_say_little() -> None:
@@ -43,7 +45,9 @@ def test_the_words_of_the_question_say_little() -> None:
 
 
 @given(TEXT, TEXT.filter(lambda text: bool(words(text))), TEXT, TEXT)
-def test_every_answer_has_a_score_and_the_reference_the_highest(answer: str, reference: str, previous: str, query: str) -> None:
+def test_every_answer_has_a_score_and_the_reference_the_highest(
+    answer: str, reference: str, previous: str, query: str
+) -> None:
     assert 0 <= score(answer, reference, previous, query) <= 10
     assert score(reference, reference, previous, query) == pytest.approx(10)
 
@@ -72,7 +76,9 @@ def test_weights_do_what_they_say() -> None:
     copied = "Dogs are wonderful! What is your dog called?"
     assert score(copied, REFERENCE, PREVIOUS, weights=replace(DEFAULT, copy=0.0)) > score(copied, REFERENCE, PREVIOUS)
     only_bleu = RewardWeights(bleu=1, copy=0, length=0, context=0)
-    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, weights=only_bleu) == pytest.approx(10 * bleu("Your dog is Rex.", REFERENCE))
+    assert score("Your dog is Rex.", REFERENCE, PREVIOUS, weights=only_bleu) == pytest.approx(
+        10 * bleu("Your dog is Rex.", REFERENCE)
+    )
     only_cosine = RewardWeights(bleu=0, copy=0, length=0, context=0)
     expected = 10 * cosine(vector("Your dog is Rex."), vector(REFERENCE))
     assert score("Your dog is Rex.", REFERENCE, PREVIOUS, weights=only_cosine) == pytest.approx(expected)
@@ -94,7 +100,17 @@ def test_bleu_is_a_fraction_in_any_case() -> None:
 
 
 def test_words_and_numbers() -> None:
-    assert words("It's the 3rd of May – NINETY-two, third time") == ["it's", "the", "3", "of", "may", "90", "2", "3", "time"]
+    assert words("It's the 3rd of May – NINETY-two, third time") == [
+        "it's",
+        "the",
+        "3",
+        "of",
+        "may",
+        "90",
+        "2",
+        "3",
+        "time",
+    ]
     assert words("one day") == ["one", "day"]
     assert words("?!") == []
 
@@ -111,7 +127,9 @@ def test_content_words_weigh_and_their_pieces_are_near() -> None:
     assert vector("the") == {"the": FUNCTION_WEIGHT}
     assert cosine(vector("dog dog dog"), vector("dog")) == pytest.approx(1)
     faint = vector("the dog", {"dog"}, 0.2)
-    assert faint == pytest.approx({key: value * (1 if key == "the" else 0.2) for key, value in vector("the dog").items()})
+    assert faint == pytest.approx(
+        {key: value * (1 if key == "the" else 0.2) for key, value in vector("the dog").items()}
+    )
 
 
 def test_the_reward_is_the_same_in_every_process() -> None:
@@ -119,10 +137,14 @@ def test_the_reward_is_the_same_in_every_process() -> None:
     import subprocess
     import sys
 
-    code = f"from rxt.evaluation.reward import score; print(score('The name of your dog is Rex.', {REFERENCE!r}, {PREVIOUS!r}))"
+    code = f"from rxt.evaluation.reward import score; print(score('The name of your dog is Rex.', {REFERENCE!r}, {PREVIOUS!r}))"  # noqa: E501
     found = {
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**_environment(), "PYTHONHASHSEED": seed}
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**_environment(), "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
     }

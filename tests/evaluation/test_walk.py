@@ -65,7 +65,8 @@ def test_rows_are_padded_on_the_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "sizes"), [(0, 4, []), (1, 4, [1]), (4, 4, [4]), (5, 4, [2, 3]), (65, 64, [32, 33]), (9, 4, [3, 3, 3])]
+    ("count", "most", "sizes"),
+    [(0, 4, []), (1, 4, [1]), (4, 4, [4]), (5, 4, [2, 3]), (65, 64, [32, 33]), (9, 4, [3, 3, 3])],
 )
 def test_batches_are_even(count: int, most: int, sizes: Sequence[int]) -> None:
     batches = even_batches(count, most)

@@ -100,7 +100,8 @@ def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.M
     compiled = compile_step(model.reader(compiled=True), "eager")
     rows: list[int] = []
     monkeypatch.setattr(
-        "rxt.generation.batch.compiled_step", lambda _: lambda decoder, ids, *rest: rows.append(len(ids)) or compiled(decoder, ids, *rest)
+        "rxt.generation.batch.compiled_step",
+        lambda _: lambda decoder, ids, *rest: rows.append(len(ids)) or compiled(decoder, ids, *rest),
     )
     visits = guests(model)
     assert run(BatchDecoder(model, 5, compiled=True), visits)[0] == [guest.alone(model) for guest in visits]

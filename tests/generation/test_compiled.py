@@ -1,4 +1,5 @@
-"""Compiled steps look only at what they are given: what may change around them, they follow; decoders they keep apart."""
+"""Compiled steps look only at what they are given: what may change around them, they follow; decoders they keep
+apart."""
 
 from __future__ import annotations
 
@@ -90,8 +91,12 @@ def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("rxt.generation.compiled.compile_step", lambda *_: without)
     model = make_model(0)
-    with pytest.raises(UserError, match="cannot be compiled: FileNotFoundError: no c\\+\\+ here; install a C\\+\\+ compiler"):
-        model.eval().generate(torch.tensor([[7]]), model.init_memory(), max_new_tokens=3, stop_at_eos=False, compiled=True)
+    with pytest.raises(
+        UserError, match="cannot be compiled: FileNotFoundError: no c\\+\\+ here; install a C\\+\\+ compiler"
+    ):
+        model.eval().generate(
+            torch.tensor([[7]]), model.init_memory(), max_new_tokens=3, stop_at_eos=False, compiled=True
+        )
 
 
 def test_a_decoders_code_is_kept_for_as_long_as_the_decoder() -> None:

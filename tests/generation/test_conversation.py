@@ -79,7 +79,9 @@ def test_a_turn_is_tokens_then_the_answer_then_the_update(chat: Conversation) ->
     assert updated.seconds > 0
 
 
-def test_the_turns_are_the_models_own_respond_and_memorize(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> None:
+def test_the_turns_are_the_models_own_respond_and_memorize(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer
+) -> None:
     """The whole session against the plain computation: prompts, answers, memory and the reported change."""
     chat, memory = Conversation(model, tokenizer, max_new_tokens=8), model.init_memory(1, seed=0)
     template = Template(tokenizer, "alpha", model.config.max_length)
@@ -117,13 +119,17 @@ def test_an_answer_ended_by_the_model_is_memorized_as_the_interaction_it_is(toke
     assert "stop" in reasons
 
 
-def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, seen = make_model(tokens=SpecialTokens(eos=5)), []
     tokenizer = ChatTokenizer(tokenizer._tokenizer, SpecialTokens(eos=5))
     with torch.no_grad():
         model.decoder.head.bias[5] = -1e9
     memorize = ReactiveTransformer.memorize
-    monkeypatch.setattr(ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids))
+    monkeypatch.setattr(
+        ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids)
+    )
     *_, answered, _ = Conversation(model, tokenizer).stream("hello")
     assert answered.finish_reason == "length"  # type: ignore[union-attr]
     assert seen[0].shape == (1, model.config.max_length)
@@ -227,7 +233,12 @@ def test_sampling_differs_by_turn_and_by_seed(model: ReactiveTransformer, tokeni
     chat.restore(memory)
     assert chat.ask("hello") == first
     assert Conversation(model, tokenizer, 1, hot, max_new_tokens=8, memory=memory).ask("hello") != first
-    assert Conversation(model, tokenizer, 1, Sampling(temperature=5.0, seed=0), max_new_tokens=8, memory=memory).ask("hello") == first
+    assert (
+        Conversation(model, tokenizer, 1, Sampling(temperature=5.0, seed=0), max_new_tokens=8, memory=memory).ask(
+            "hello"
+        )
+        == first
+    )
 
 
 def test_forks_are_independent(chat: Conversation) -> None:
@@ -256,10 +267,14 @@ def test_a_model_that_fixes_its_first_memory_begins_with_it(tokenizer: ChatToken
     model = make_model(memory_seed=3)
     for seed in (0, 1, None):
         assert torch.equal(slots(Conversation(model, tokenizer, seed)), model.init_memory().slots)
-    assert not torch.equal(slots(Conversation(make_model(), tokenizer, 0)), slots(Conversation(make_model(), tokenizer, 1)))
+    assert not torch.equal(
+        slots(Conversation(make_model(), tokenizer, 0)), slots(Conversation(make_model(), tokenizer, 1))
+    )
 
 
-def test_memory_of_other_weights_is_refused_with_both_fingerprints(chat: Conversation, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_memory_of_other_weights_is_refused_with_both_fingerprints(
+    chat: Conversation, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     chat.ask("hello")
     chat.save(tmp_path / "chat.safetensors")
     other = make_model(seed=1)
@@ -293,7 +308,9 @@ def test_a_query_that_is_too_long_is_refused_with_what_was_found_and_what_fits(c
 def test_markers_in_a_query_stay_text(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
     memorize = ReactiveTransformer.memorize
-    monkeypatch.setattr(ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids))
+    monkeypatch.setattr(
+        ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids)
+    )
     chat.ask("[A] no [EOS]")
     chat.wait()
     ids, tokens = seen[0][0].tolist(), chat.model.config.tokens
@@ -344,8 +361,19 @@ def test_thinking_and_tool_calls_are_memorized_but_not_shown(monkeypatch: pytest
     tokens, encode = tokenizer.tokens, tokenizer.encode
     assert tokens.think is not None
     assert tokens.tool_call is not None
-    said = [*encode("you"), tokens.think, *encode("hello"), tokens.answer, *encode(" are"), tokens.tool_call, *encode("kind"), tokens.eos]
-    monkeypatch.setattr("rxt.generation.conversation.generate_tokens", lambda *_, **__: iter(torch.tensor(said)[:, None]))
+    said = [
+        *encode("you"),
+        tokens.think,
+        *encode("hello"),
+        tokens.answer,
+        *encode(" are"),
+        tokens.tool_call,
+        *encode("kind"),
+        tokens.eos,
+    ]
+    monkeypatch.setattr(
+        "rxt.generation.conversation.generate_tokens", lambda *_, **__: iter(torch.tensor(said)[:, None])
+    )
     *shown, answered, updated = Conversation(model, tokenizer).stream("hello")
     assert answered == Answered("you are", "stop")
     assert "".join(token.text for token in shown if isinstance(token, Token)) == "you are"
@@ -377,4 +405,7 @@ def test_a_canonical_interaction_equals_the_templates(chat: Conversation) -> Non
     """What is memorized is what training memorizes."""
     template = chat.template
     prompt = template.prompt("hello")
-    assert template.complete(prompt, chat.tokenizer.encode("how are you")) == template.interaction(Interaction("hello", "how are you")).ids
+    assert (
+        template.complete(prompt, chat.tokenizer.encode("how are you"))
+        == template.interaction(Interaction("hello", "how are you")).ids
+    )

@@ -41,7 +41,12 @@ def prompt(batch_size: int, length: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize(("length", "new"), [(1, 9), (5, 12), (40, 30), (47, 5)])
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(), Sampling(repetition_penalty=1.5), Sampling(1.0, top_p=0.9, seed=4), Sampling(1.0, repetition_penalty=1.3, seed=5)],
+    [
+        Sampling(),
+        Sampling(repetition_penalty=1.5),
+        Sampling(1.0, top_p=0.9, seed=4),
+        Sampling(1.0, repetition_penalty=1.3, seed=5),
+    ],
 )
 def test_the_cache_changes_nothing(model: ReactiveTransformer, length: int, new: int, sampling: Sampling) -> None:
     ids, memory = prompt(1, length), model.init_memory(seed=1)
@@ -84,7 +89,8 @@ def test_prompts_of_different_lengths_are_as_alone(stop_at_eos: bool, new: int) 
     sampling = Sampling(repetition_penalty=1.1)
     together = generate(model, ids, memory, new, sampling, stop_at_eos, mask)
     alone = [
-        naive(model, ids[row : row + 1, :length], memory.select(row), new, sampling, stop_at_eos)[0] for row, length in enumerate(lengths)
+        naive(model, ids[row : row + 1, :length], memory.select(row), new, sampling, stop_at_eos)[0]
+        for row, length in enumerate(lengths)
     ]
     assert together.shape[1] == max(40, *map(len, alone))
     for found, expected in zip(together, alone, strict=True):
@@ -99,7 +105,9 @@ def test_streaming_gives_the_same_tokens_and_stops_when_all_rows_have() -> None:
     assert torch.equal(torch.cat([ids, steps], dim=1), generate(model, ids, memory, 20))
     ending = int((steps == model.config.tokens.eos).any(1).nonzero()[0])
     row = naive(model, ids[ending : ending + 1], memory.select(ending), 20)
-    assert len(list(generate_tokens(model, ids[ending : ending + 1], memory.select(ending), 20))) == row.shape[1] - 7 < 20
+    assert (
+        len(list(generate_tokens(model, ids[ending : ending + 1], memory.select(ending), 20))) == row.shape[1] - 7 < 20
+    )
 
 
 def test_streaming_computes_only_what_is_asked_for(model: ReactiveTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +150,12 @@ def test_gradients_are_off_and_the_result_is_an_ordinary_tensor(model: ReactiveT
     assert not result.is_inference()
 
 
-@pytest.mark.parametrize("experts", [None, MoEConfig(16, experts=6, top_k=2, shared_experts=1)], ids=["dense", "experts"])
-def test_compiled_steps_make_the_same_tokens_without_a_graph_break(experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "experts", [None, MoEConfig(16, experts=6, top_k=2, shared_experts=1)], ids=["dense", "experts"]
+)
+def test_compiled_steps_make_the_same_tokens_without_a_graph_break(
+    experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch._dynamo.reset()
     monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     for seed in (0, 1):
@@ -156,7 +168,14 @@ def test_compiled_steps_make_the_same_tokens_without_a_graph_break(experts: MoEC
 
 
 def test_a_compiled_step_sees_few_lengths_of_its_cache() -> None:
-    assert [cache_length(needed, 4_096) for needed in (1, 256, 257, 600, 4_000, 4_096)] == [256, 256, 512, 1_024, 4_096, 4_096]
+    assert [cache_length(needed, 4_096) for needed in (1, 256, 257, 600, 4_000, 4_096)] == [
+        256,
+        256,
+        512,
+        1_024,
+        4_096,
+        4_096,
+    ]
     assert cache_length(30, 48) == 48
 
 

@@ -31,7 +31,9 @@ def published_tokenizer(names: tuple[str, ...] = BETA, space: bool = True, decod
     if decoder:
         tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=290, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=290, initial_alphabet=alphabet, show_progress=False)
+    )
     tokenizer.add_special_tokens([TOKEN_TEXTS[name] for name in reversed(names)])
     ends = [(text, tokenizer.token_to_id(text)) for text in ("[BOS]", "[EOS]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[BOS] $A [EOS]", special_tokens=ends)
@@ -60,7 +62,9 @@ def change(path: Path, values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("names", "template"), [(ALPHA, "alpha"), (BETA, "beta")])
-def test_a_chat_has_the_ids_and_the_template_of_the_checkpoint(tmp_path: Path, names: tuple[str, ...], template: str) -> None:
+def test_a_chat_has_the_ids_and_the_template_of_the_checkpoint(
+    tmp_path: Path, names: tuple[str, ...], template: str
+) -> None:
     chat = load_chat(published(tmp_path, names), max_new_tokens=12)
     tokens = chat.tokenizer.tokens
     assert chat.template.name == chat.model.config.template == template
@@ -82,7 +86,9 @@ def test_a_beta_chat_has_a_system_prompt(tmp_path: Path) -> None:
     assert not chat.memory.slots.equal(plain.memory.slots)
 
 
-TOKENIZERS = {f"space={space}, decoder={decoder}": (space, decoder) for space in (True, False) for decoder in (True, False)}
+TOKENIZERS = {
+    f"space={space}, decoder={decoder}": (space, decoder) for space in (True, False) for decoder in (True, False)
+}
 
 
 @pytest.fixture(scope="module", params=TOKENIZERS.values(), ids=list(TOKENIZERS))
@@ -94,7 +100,10 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @STEADY
-@given(text=st.text() | st.lists(st.sampled_from([" ", "  ", "\n", "Ann", " is", "Ġ", "é", "👨‍👩‍👧", "[A]", "中文"])).map("".join))
+@given(
+    text=st.text()
+    | st.lists(st.sampled_from([" ", "  ", "\n", "Ann", " is", "Ġ", "é", "👨‍👩‍👧", "[A]", "中文"])).map("".join)
+)
 @example(text="")
 @example(text=" ")
 @example(text="  hello there")
@@ -116,7 +125,8 @@ def test_any_ids_join_to_their_decoding(tokenizer: ChatTokenizer, ids: list[int]
 
 
 def test_a_text_is_encoded_as_the_model_has_learned_it(tmp_path: Path) -> None:
-    """Theirs puts a space before every text, and so do we; where the text opens with one, both stay, so that both come back."""
+    """Theirs puts a space before every text, and so do we; where the text opens with one, both stay, so that both come
+    back."""
     theirs = published_tokenizer()
     theirs.save(str(tmp_path / "tokenizer.json"))
     theirs.no_padding()
@@ -150,7 +160,10 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused_with_both_numbers(tmp
         ({"query_token_id": 7}, r"tokenizer\.json: \[Q\] has the id 29\d, but the configuration's tokens.query is 7"),
         ({"eos_token_id": 319}, r"tokenizer\.json: \[EOS\] has the id 29\d, but the configuration's tokens.eos is 319"),
         ({"eos_token_id": 320}, r"config\.json: tokens.eos 320 is outside the vocabulary of 320"),
-        ({"eos_token_id": "[EOS]"}, r"config\.json: tokenizer_config: eos_token_id must be of type int, found '\[EOS\]'"),
+        (
+            {"eos_token_id": "[EOS]"},
+            r"config\.json: tokenizer_config: eos_token_id must be of type int, found '\[EOS\]'",
+        ),
         ({"tool_use_token_id": None}, r"config\.json: tokens.tool_use is needed by the beta template"),
     ],
 )

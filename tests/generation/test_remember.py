@@ -31,7 +31,9 @@ def test_each_is_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = [model.memorize(one, torch.tensor([ids])) for one, ids in zip(memories, said, strict=True)]
     read: list[int] = []
     encode = ReactiveTransformer.encode
-    monkeypatch.setattr(ReactiveTransformer, "encode", lambda self, ids, *rest: read.append(ids.numel()) or encode(self, ids, *rest))
+    monkeypatch.setattr(
+        ReactiveTransformer, "encode", lambda self, ids, *rest: read.append(ids.numel()) or encode(self, ids, *rest)
+    )
     together = memorize_together(model, memories, said)
     assert sum(read) <= 1.1 * sum(LENGTHS), "next to no padding"
     for found, expected in zip(together, alone, strict=True):
@@ -49,7 +51,9 @@ def test_padding_that_nobody_needs_is_not_read(monkeypatch: pytest.MonkeyPatch) 
     exact = model.memory_attention(memory.slots, model.encoder(ids, mask), mask)
     widths: list[int] = []
     encode = ReactiveTransformer.encode
-    monkeypatch.setattr(ReactiveTransformer, "encode", lambda self, ids, *rest: widths.append(ids.shape[1]) or encode(self, ids, *rest))
+    monkeypatch.setattr(
+        ReactiveTransformer, "encode", lambda self, ids, *rest: widths.append(ids.shape[1]) or encode(self, ids, *rest)
+    )
     torch.testing.assert_close(model.memorize(memory, ids, mask).slots, exact, rtol=1e-10, atol=1e-10)
     assert widths == [12]
 

@@ -14,7 +14,11 @@ def naive_distribution(logits: list[float], sampling: Sampling, seen: set[int]) 
     """One row, in plain Python: the probability of every token."""
     scores = list(logits)
     for token in seen:
-        scores[token] = scores[token] / sampling.repetition_penalty if scores[token] > 0 else scores[token] * sampling.repetition_penalty
+        scores[token] = (
+            scores[token] / sampling.repetition_penalty
+            if scores[token] > 0
+            else scores[token] * sampling.repetition_penalty
+        )
     scores = [score / sampling.temperature for score in scores]
     order = sorted(range(len(scores)), key=lambda token: -scores[token])
     if sampling.top_k is not None:

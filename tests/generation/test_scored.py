@@ -61,7 +61,9 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
 def test_a_seed_repeats() -> None:
     model = make_model()
     ids, mask = prompts([4, 6], model.config.tokens.pad)
-    first, same, other = (generate_scored(model, ids, model.init_memory(2, 1), 6, 1.0, seed, mask).tokens for seed in (1, 1, 2))
+    first, same, other = (
+        generate_scored(model, ids, model.init_memory(2, 1), 6, 1.0, seed, mask).tokens for seed in (1, 1, 2)
+    )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 

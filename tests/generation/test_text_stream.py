@@ -8,7 +8,8 @@ TOKENIZER = ChatTokenizer.train(["hello there 🙂 naïve Žižek 中文 中文 
 
 
 def byte_ids() -> dict[int, int]:
-    """Which id stands for a lone byte: no text has these alone, so they are looked up by the spelling that byte-level BPE gives them."""
+    """Which id stands for a lone byte: no text has these alone, so they are looked up by the spelling that byte-level
+    BPE gives them."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     spelling = {byte: chr(byte) for byte in printable}
     spelling |= {byte: chr(256 + index) for index, byte in enumerate(sorted(set(range(256)) - set(printable)))}

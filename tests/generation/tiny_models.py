@@ -28,7 +28,9 @@ def make_model(
     """A random model, in evaluation mode, whose logits differ enough from each other to have a clear best."""
     attention, feed_forward = AttentionConfig.sqa(4), FeedForwardConfig(dim=48)
     config = RxTConfig(
-        DecoderConfig(vocab_size, 32, 2, attention, attention, experts or feed_forward, max_length, stateless=(feed_forward,)),
+        DecoderConfig(
+            vocab_size, 32, 2, attention, attention, experts or feed_forward, max_length, stateless=(feed_forward,)
+        ),
         EncoderConfig(vocab_size, 32, 2, attention, feed_forward, max_length),
         MemoryAttentionConfig(32, 2, 6, attention),
         tokens=tokens,

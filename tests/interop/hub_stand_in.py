@@ -49,7 +49,11 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {
+            "Content-Length": str(len(content)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -83,7 +87,17 @@ class Handler(BaseHTTPRequestHandler):
         match what:
             case "revision":
                 siblings = [{"rfilename": name} for name in files]
-                self.reply(200, {"id": hub_id, "sha": commit_of(files), "siblings": siblings, "private": False, "tags": [], "downloads": 0})
+                self.reply(
+                    200,
+                    {
+                        "id": hub_id,
+                        "sha": commit_of(files),
+                        "siblings": siblings,
+                        "private": False,
+                        "tags": [],
+                        "downloads": 0,
+                    },
+                )
             case "tree":
                 self.reply(
                     200,
@@ -129,13 +143,20 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(200, {})
             case "preupload":
                 wanted = [file["path"] for file in json.loads(body)["files"]]
-                self.reply(200, {"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in wanted]})
+                self.reply(
+                    200, {"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in wanted]}
+                )
             case "commit":
                 for line in body.decode().splitlines():
                     self.apply(json.loads(line), branches[branch])
                 oid = commit_of(branches[branch])
                 self.reply(
-                    200, {"success": True, "commitOid": oid, "commitUrl": f"http://{self.headers['Host']}/{owner}/{name}/commit/{oid}"}
+                    200,
+                    {
+                        "success": True,
+                        "commitOid": oid,
+                        "commitUrl": f"http://{self.headers['Host']}/{owner}/{name}/commit/{oid}",
+                    },
                 )
             case _:
                 self.refuse(404, "EntryNotFound")

@@ -69,7 +69,9 @@ def test_equal_embeddings_need_no_choice() -> None:
 
 
 def test_different_embeddings_need_a_choice() -> None:
-    with pytest.raises(UserError, match=r"embedding: the decoder's and the encoder's differ.*embedding='decoder' or 'encoder'"):
+    with pytest.raises(
+        UserError, match=r"embedding: the decoder's and the encoder's differ.*embedding='decoder' or 'encoder'"
+    ):
         ReactiveTransformer.from_components(decoder(), encoder(), MemoryAttention(MEMORY))
     wrong: Any = "both"
     with pytest.raises(UserError, match="embedding must be 'decoder' or 'encoder', found 'both'"):
@@ -92,12 +94,16 @@ def test_parts_that_do_not_fit_are_named(first: D, second: E, memory: MemoryAtte
 
 
 def test_the_shorter_length_is_the_models() -> None:
-    model = ReactiveTransformer.from_components(decoder(), encoder(replace(ENCODER, max_length=5)), MemoryAttention(MEMORY), "decoder")
+    model = ReactiveTransformer.from_components(
+        decoder(), encoder(replace(ENCODER, max_length=5)), MemoryAttention(MEMORY), "decoder"
+    )
     assert model.config.max_length == 5
 
 
 def test_parts_of_different_types_are_refused() -> None:
-    with pytest.raises(UserError, match=r"one type and device, found decoder torch.bfloat16 on cpu; encoder torch.float32 on cpu"):
+    with pytest.raises(
+        UserError, match=r"one type and device, found decoder torch.bfloat16 on cpu; encoder torch.float32 on cpu"
+    ):
         ReactiveTransformer.from_components(decoder().bfloat16(), encoder(), MemoryAttention(MEMORY), "decoder")
 
 
@@ -141,7 +147,8 @@ def as_parts(folder: Path, out: Path) -> dict[str, Any]:
             own = own | {"memory_attention_variant": values["memory_attention_variant"]}
         (path / "config.json").write_text(json.dumps(own))
         save_file(
-            {key.partition(".")[2]: tensor for key, tensor in stored.items() if key.startswith(f"{name}.")}, path / "model.safetensors"
+            {key.partition(".")[2]: tensor for key, tensor in stored.items() if key.startswith(f"{name}.")},
+            path / "model.safetensors",
         )
     return parts
 

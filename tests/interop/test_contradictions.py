@@ -63,12 +63,24 @@ def assert_refused(folder: Path, message: str) -> None:
         ({"ff_dim": 17}, r"tensor decoder\.model\.\S+ has shape \(\d.*\), expected \(\d"),
         ({"use_gated": False}, r"tensor decoder\.\S+fc1\.weight is missing \(expected shape \(48, 32\)\)"),
         ({"use_gated_attention": False}, r"unexpected tensor decoder\.\S+gate_proj\.weight of shape \(16, 32\)"),
-        ({"use_attention_output_bias": True}, r"tensor decoder\.\S+out_proj\.bias is missing \(expected shape \(32,\)\)"),
+        (
+            {"use_attention_output_bias": True},
+            r"tensor decoder\.\S+out_proj\.bias is missing \(expected shape \(32,\)\)",
+        ),
         ({"use_rms_norm": False}, r"tensor decoder\.\S+norm\S*\.bias is missing \(expected shape \(32,\)\)"),
         ({"use_head_norm": False}, r"unexpected tensor decoder\.model\.head_norm\.weight of shape \(32,\)"),
-        ({"head_norm_type": "layer_norm"}, r"tensor decoder\.model\.head_norm\.bias is missing \(expected shape \(32,\)\)"),
-        ({"stateless_layers_config": ["dense"]}, r"unexpected tensor decoder\.model\.stateless_layers\.1\.\S+ of shape"),
-        ({"final_stateless_layers_config": ["dense"]}, r"tensor decoder\.model\.final_stateless_layers\.0\.\S+ is missing"),
+        (
+            {"head_norm_type": "layer_norm"},
+            r"tensor decoder\.model\.head_norm\.bias is missing \(expected shape \(32,\)\)",
+        ),
+        (
+            {"stateless_layers_config": ["dense"]},
+            r"unexpected tensor decoder\.model\.stateless_layers\.1\.\S+ of shape",
+        ),
+        (
+            {"final_stateless_layers_config": ["dense"]},
+            r"tensor decoder\.model\.final_stateless_layers\.0\.\S+ is missing",
+        ),
         (
             {"ff_activation": "mystery"},
             r"config\.json: decoder_config: ff_activation is 'mystery', which is not known; expected one of silu",
@@ -112,8 +124,14 @@ def test_nothing_is_allocated_before_all_shapes_fit(folder: Path) -> None:
         ({"residual_gate_slot_status_type": "linear"}, r"slot_status\S+ is missing \(expected shape"),
         ({"use_gated_residual": False}, r"unexpected tensor memory_attention\.\S+gate\S* of shape"),
         ({"num_groups": 3}, r"config\.json: memory_attention\.groups 3 must divide layers 4"),
-        ({"num_groups": None}, r"config\.json: memory_attention\.groups is needed by the variant grouped-self-interlayer"),
-        ({"norm_type": "mystery"}, r"config\.json: memory_attention_config: norm_type is 'mystery'.* expected one of classic-rms"),
+        (
+            {"num_groups": None},
+            r"config\.json: memory_attention\.groups is needed by the variant grouped-self-interlayer",
+        ),
+        (
+            {"norm_type": "mystery"},
+            r"config\.json: memory_attention_config: norm_type is 'mystery'.* expected one of classic-rms",
+        ),
     ],
 )
 def test_the_memory_attentions_configuration(folder: Path, values: dict[str, Any], message: str) -> None:
@@ -150,8 +168,14 @@ NORM = "encoder.model.layers.1.norm1.weight"
     [
         (lambda tensors: tensors.pop(NORM), rf"tensor {NORM} is missing \(expected shape \(32,\)\)"),
         (lambda tensors: tensors.update({NORM: torch.ones(31)}), rf"tensor {NORM} has shape \(31,\), expected \(32,\)"),
-        (lambda tensors: tensors.update({NORM: torch.ones(32).int()}), rf"tensor {NORM} has type torch.int32, expected floating point"),
-        (lambda tensors: tensors.update({NORM: torch.ones(32).bool()}), rf"tensor {NORM} has type torch.bool, expected floating point"),
+        (
+            lambda tensors: tensors.update({NORM: torch.ones(32).int()}),
+            rf"tensor {NORM} has type torch.int32, expected floating point",
+        ),
+        (
+            lambda tensors: tensors.update({NORM: torch.ones(32).bool()}),
+            rf"tensor {NORM} has type torch.bool, expected floating point",
+        ),
         (lambda tensors: tensors.update({f"{NORM}s": torch.ones(32)}), rf"unexpected tensor {NORM}s of shape \(32,\)"),
     ],
 )

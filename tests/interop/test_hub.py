@@ -14,7 +14,14 @@ from huggingface_hub import constants
 from torch import nn
 
 import rxt
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    RxTConfig,
+)
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import model_folder
@@ -92,7 +99,14 @@ def test_uploaded_and_fetched_again(hub: Hub, model: ReactiveTransformer, tokeni
 def test_the_short_card_tells_the_facts(hub: Hub, model: ReactiveTransformer) -> None:
     model.push_to_hub(NAME, private=True, layout="published")
     card = hub.repositories[NAME]["main"]["README.md"].decode()
-    for fact in ("# tiny", "2 layers × 6 slots × 32", "at most 48 tokens", "| vocabulary | 320 |", "| layout | published |", f'("{NAME}")'):
+    for fact in (
+        "# tiny",
+        "2 layers × 6 slots × 32",
+        "at most 48 tokens",
+        "| vocabulary | 320 |",
+        "| layout | published |",
+        f'("{NAME}")',
+    ):
         assert fact in card
     assert f"| parameters | {sum(each.numel() for each in model.parameters()):,} |" in card
     assert f"| encoder | {sum(each.numel() for each in model.encoder.parameters()):,} |" in card
@@ -100,7 +114,9 @@ def test_the_short_card_tells_the_facts(hub: Hub, model: ReactiveTransformer) ->
     assert same_weights(ReactiveTransformer.from_pretrained(NAME), model)
 
 
-def test_a_card_that_is_there_is_kept(hub: Hub, model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
+def test_a_card_that_is_there_is_kept(
+    hub: Hub, model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
     tokenizer.save(tmp_path)
     (tmp_path / "README.md").write_text("beside the model")
     model.push_to_hub(NAME, tmp_path)
@@ -114,7 +130,9 @@ def test_a_card_that_is_there_is_kept(hub: Hub, model: ReactiveTransformer, toke
 
 def test_a_card_that_the_hub_cannot_read_is_named(hub: Hub, model: ReactiveTransformer, tmp_path: Path) -> None:
     (tmp_path / "card.md").write_text("---\nlicense: [\n---\n")
-    with pytest.raises(UserError, match=r"card.md: the Hugging Face Hub does not take this card \(.*a list that does not end\)"):
+    with pytest.raises(
+        UserError, match=r"card.md: the Hugging Face Hub does not take this card \(.*a list that does not end\)"
+    ):
         model.push_to_hub(NAME, card=tmp_path / "card.md")
     assert not hub.repositories[NAME]["main"]
 
@@ -159,7 +177,9 @@ def test_weights_in_several_files_are_fetched(hub: Hub) -> None:
 
 
 def test_no_such_model(hub: Hub) -> None:
-    refused(r"no such folder here or in the cache, and the Hugging Face Hub has no such model, or it is private: then log in")
+    refused(
+        r"no such folder here or in the cache, and the Hugging Face Hub has no such model, or it is private: then log in"  # noqa: E501
+    )
 
 
 def test_no_such_revision(hub: Hub) -> None:
@@ -190,7 +210,9 @@ def test_offline(hub: Hub, model: ReactiveTransformer, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         huggingface_hub.close_session()
-        refused(r"no such folder here or in the cache, and HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; go online once")
+        refused(
+            r"no such folder here or in the cache, and HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; go online once"  # noqa: E501
+        )
     huggingface_hub.close_session()
     model.push_to_hub(NAME)
     ReactiveTransformer.from_pretrained(NAME)
@@ -225,7 +247,9 @@ def test_an_empty_repository(hub: Hub) -> None:
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])
 def test_pickles_are_refused(hub: Hub, tmp_path: Path, pickle: str) -> None:
     hub.repositories[NAME] = {"main": {"config.json": b"{}", pickle: b""}}
-    refused(rf"its weights are a pickle \({pickle}\), and loading a pickle can run any code.*safetensors.torch.save_file")
+    refused(
+        rf"its weights are a pickle \({pickle}\), and loading a pickle can run any code.*safetensors.torch.save_file"
+    )
     assert not [request for request in hub.requests if pickle in request]
     (tmp_path / pickle).write_bytes(b"")
     with pytest.raises(UserError, match=rf"its weights are a pickle \({pickle}\)"):

@@ -47,7 +47,9 @@ def same_weights(found: nn.Module, expected: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("name", ["alpha_legacy_moe", "alpha_vectorized_moe", "beta"])
-def test_every_missing_tensor_of_a_whole_model_is_named(reference: Path, edited: Callable[[str, Edit], Path], name: str) -> None:
+def test_every_missing_tensor_of_a_whole_model_is_named(
+    reference: Path, edited: Callable[[str, Edit], Path], name: str
+) -> None:
     with safe_open(str(reference / name / "model.safetensors"), framework="pt") as file:
         parameters = [key for key in file.keys() if "rope" not in key and "stm.memory" not in key]  # noqa: SIM118
     for missing in parameters[:: len(parameters) // 12]:
@@ -57,7 +59,9 @@ def test_every_missing_tensor_of_a_whole_model_is_named(reference: Path, edited:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("extra", ["decoder.model.layers.0.ff.extra", "encoder.model.layers.9.norm1.weight", "something"])
+@pytest.mark.parametrize(
+    "extra", ["decoder.model.layers.0.ff.extra", "encoder.model.layers.9.norm1.weight", "something"]
+)
 def test_an_unexpected_tensor_is_named(edited: Callable[[str, Edit], Path], extra: str) -> None:
     folder = edited("beta", lambda _, tensors: tensors.update({extra: torch.zeros(32)}))
     with pytest.raises(UserError, match=f"unexpected tensor {extra}"):
@@ -97,13 +101,17 @@ def test_integers_are_no_weights(edited: Callable[[str, Edit], Path]) -> None:
         ("mlm_head", "vocab_size", "many"),
     ],
 )
-def test_an_unknown_configuration_value_is_named(edited: Callable[[str, Edit], Path], name: str, key: str, value: object) -> None:
+def test_an_unknown_configuration_value_is_named(
+    edited: Callable[[str, Edit], Path], name: str, key: str, value: object
+) -> None:
     folder = edited(name, lambda values, _: values.update({key: value}))
     with pytest.raises(UserError, match=key):
         load_published_component(folder)
 
 
-@pytest.mark.parametrize("part", [None, "decoder_config", "encoder_config", "memory_attention_config", "tokenizer_config"])
+@pytest.mark.parametrize(
+    "part", [None, "decoder_config", "encoder_config", "memory_attention_config", "tokenizer_config"]
+)
 def test_an_unknown_key_of_a_whole_model_is_named(edited: Callable[[str, Edit], Path], part: str | None) -> None:
     folder = edited("beta", lambda values, _: (values[part] if part else values).update({"a_new_key": 3}))
     with pytest.raises(UserError, match="a_new_key"):
@@ -146,15 +154,30 @@ def test_two_different_embeddings_are_refused(edited: Callable[[str, Edit], Path
         load_published(folder)
 
 
-def test_keys_that_a_checkpoint_leaves_out_have_the_reference_defaults(reference: Path, edited: Callable[[str, Edit], Path]) -> None:
+def test_keys_that_a_checkpoint_leaves_out_have_the_reference_defaults(
+    reference: Path, edited: Callable[[str, Edit], Path]
+) -> None:
     """The small references keep every size; all else must come from defaults or from the tensors."""
-    sizes = ("vocab_size", "embed_dim", "att_heads", "att_groups", "att_query_groups", "ff_dim", "num_layers", "num_experts", "moe_top_k")
+    sizes = (
+        "vocab_size",
+        "embed_dim",
+        "att_heads",
+        "att_groups",
+        "att_query_groups",
+        "ff_dim",
+        "num_layers",
+        "num_experts",
+        "moe_top_k",
+    )
 
     def drop(values: dict[str, Any], _: dict[str, Tensor]) -> None:
         for key in [key for key in values if key not in sizes]:
             del values[key]
 
-    found, expected = load_published_component(edited("decoder_micro_sft", drop)), load_published_component(reference / "decoder_micro_sft")
+    found, expected = (
+        load_published_component(edited("decoder_micro_sft", drop)),
+        load_published_component(reference / "decoder_micro_sft"),
+    )
     assert same_weights(found, expected)
     assert isinstance(found.config, DecoderConfig)
     assert found.config.max_length == 1_024
@@ -171,11 +194,17 @@ def test_an_empty_configuration_is_the_reference_default(edited: Callable[[str, 
 def other_moe_words(values: dict[str, Any], _: dict[str, Tensor]) -> None:
     for key in ("use_vectorized_moe", "use_moe"):
         values["decoder_config"][key] = not values["decoder_config"].get(key, True)
-    values["decoder_config"] |= {"num_shared_experts": 3, "moe_bias_mode": "local", "moe_shared_experts_bias_mode": "global"}
+    values["decoder_config"] |= {
+        "num_shared_experts": 3,
+        "moe_bias_mode": "local",
+        "moe_shared_experts_bias_mode": "global",
+    }
 
 
 @pytest.mark.parametrize("name", ["alpha_legacy_moe", "alpha_vectorized_moe", "beta"])
-def test_the_tensors_decide_how_experts_are_made_up(reference: Path, edited: Callable[[str, Edit], Path], name: str) -> None:
+def test_the_tensors_decide_how_experts_are_made_up(
+    reference: Path, edited: Callable[[str, Edit], Path], name: str
+) -> None:
     expected = load_published(reference / name)
     found = load_published(edited(name, other_moe_words))
     assert same_weights(found, expected)
@@ -193,7 +222,9 @@ def as_list(_: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", ["alpha_vectorized_moe", "beta"])
-def test_listed_and_stacked_experts_are_the_same_model(reference: Path, edited: Callable[[str, Edit], Path], name: str) -> None:
+def test_listed_and_stacked_experts_are_the_same_model(
+    reference: Path, edited: Callable[[str, Edit], Path], name: str
+) -> None:
     assert same_weights(load_published(edited(name, as_list)), load_published(reference / name))
 
 

@@ -32,8 +32,20 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.presets import preset, preset_names
 
 WHOLE = ("alpha_legacy_moe", "alpha_vectorized_moe", "beta")
-PARTS = ("decoder_dense_gqa", "decoder_micro_sft", "encoder", "encoder_beta", "mlm_head", "memory_self", "memory_self_interlayer")
-PARTS += ("memory_simple", "memory_simple_ungated", *(f"memory_interlayer_{gate}" for gate in ("elementwise", "linear", "static", "tanh")))
+PARTS = (
+    "decoder_dense_gqa",
+    "decoder_micro_sft",
+    "encoder",
+    "encoder_beta",
+    "mlm_head",
+    "memory_self",
+    "memory_self_interlayer",
+)
+PARTS += (
+    "memory_simple",
+    "memory_simple_ungated",
+    *(f"memory_interlayer_{gate}" for gate in ("elementwise", "linear", "static", "tanh")),
+)
 SQA = AttentionConfig.sqa(4)
 DENSE = FeedForwardConfig(8)
 MEMORY = MemoryAttentionConfig(width=32, layers=2, slots=6, attention=SQA)
@@ -49,7 +61,9 @@ def test_an_exported_reference_is_the_reference(reference: Path, tmp_path: Path,
     save_published(load_published(reference / name), tmp_path / "copy")
     (found, aliases), (expected, expected_aliases) = read(tmp_path / "copy"), read(reference / name)
     twice = {"encoder.model.embedding.weight", "memory_attention.model.stm.memory"}
-    assert found.keys() == expected.keys() | twice, "the published loader draws at random what is not there under its own name"
+    assert found.keys() == expected.keys() | twice, (
+        "the published loader draws at random what is not there under its own name"
+    )
     assert aliases == {name: kept for name, kept in expected_aliases.items() if name not in twice}
     assert torch.equal(found["encoder.model.embedding.weight"], expected["decoder.model.embedding.weight"])
     for key, tensor in expected.items():
@@ -61,7 +75,10 @@ def test_an_exported_reference_is_the_reference(reference: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_an_exported_configuration_says_what_the_reference_says(reference: Path, name: str) -> None:
-    found, expected = published_config(load_published(reference / name).config), json.loads((reference / name / "config.json").read_text())
+    found, expected = (
+        published_config(load_published(reference / name).config),
+        json.loads((reference / name / "config.json").read_text()),
+    )
     for part in ("decoder_config", "encoder_config", "memory_attention_config", "tokenizer_config"):
         said = {key: value for key, value in found[part].items() if key in expected[part]}
         assert said == {key: expected[part][key] for key in said}
@@ -108,21 +125,31 @@ ROUND_TRIPS = {
     "listed experts, ungated": tiny(replace(MIXTURE, gated=False, activation="relu")),
     "listed experts and a shared one": tiny(replace(MIXTURE, shared_experts=1, shared_dim=5)),
     "stacked experts, global biases": tiny(replace(MIXTURE, bias="global", shared_experts=2, shared_bias="global")),
-    "stacked experts, mixed biases": tiny(replace(MIXTURE, bias="off", shared_experts=2, shared_dim=3, weighted_shared=True)),
+    "stacked experts, mixed biases": tiny(
+        replace(MIXTURE, bias="off", shared_experts=2, shared_dim=3, weighted_shared=True)
+    ),
     "stateless layers": tiny(MIXTURE, (FeedForwardConfig(20), MIXTURE)),
     "stateless experts before dense layers": tiny(FeedForwardConfig(8), (MIXTURE,)),
     "head counts": tiny(attention=AttentionConfig.gqa(4, 2), cross=AttentionConfig.mqa(4)),
     "multi-head": tiny(attention=AttentionConfig.mha(4), cross=AttentionConfig(4, 1, 2)),
-    "gated, normed attention": tiny(attention=replace(SQA, gated=True, qk_norm=True), cross=replace(SQA, gated=True, qk_norm=True)),
+    "gated, normed attention": tiny(
+        attention=replace(SQA, gated=True, qk_norm=True), cross=replace(SQA, gated=True, qk_norm=True)
+    ),
     "self-attention alone gated, by silu": tiny(attention=replace(SQA, gated=True, gate_activation="silu")),
     "cross-attention alone gated": tiny(cross=replace(SQA, gated=True)),
     "an encoder that reads memory": tiny(reads_memory=True),
     "simple memory": tiny(memory=replace(MEMORY, variant="simple", gate=GateConfig("replace"))),
     "self memory": tiny(memory=replace(MEMORY, variant="self", consolidation=AttentionConfig.mha(4), self_gate=False)),
-    "grouped memory": tiny(memory=replace(MEMORY, variant="grouped-self-interlayer", groups=2, gate=GateConfig("elementwise", "tanh"))),
+    "grouped memory": tiny(
+        memory=replace(MEMORY, variant="grouped-self-interlayer", groups=2, gate=GateConfig("elementwise", "tanh"))
+    ),
     "ungated memory": tiny(memory=replace(MEMORY, gate=GateConfig("ungated"))),
-    "one gate a layer": tiny(memory=replace(MEMORY, gate=GateConfig("linear", per_slot=False, status="linear", init=-1.0))),
-    "gates that started spread and apart": tiny(memory=replace(MEMORY, gate=GateConfig("linear", longest=16.0, own_status=2.0))),
+    "one gate a layer": tiny(
+        memory=replace(MEMORY, gate=GateConfig("linear", per_slot=False, status="linear", init=-1.0))
+    ),
+    "gates that started spread and apart": tiny(
+        memory=replace(MEMORY, gate=GateConfig("linear", longest=16.0, own_status=2.0))
+    ),
     "own start of memory": replace(tiny(), memory_init="zeros", memory_seed=7, system_prompt_title="RULES"),
 }
 
@@ -155,7 +182,9 @@ def test_every_preset_of_the_family_has_published_words(name: str) -> None:
 
 
 def test_the_pocket_model_has_none_and_is_told_why() -> None:
-    with pytest.raises(UserError, match=r"cannot say: decoder self- and cross-attention with different heads; save with layout='rxt'"):
+    with pytest.raises(
+        UserError, match=r"cannot say: decoder self- and cross-attention with different heads; save with layout='rxt'"
+    ):
         published_config(preset("pocket"))
 
 
@@ -166,7 +195,10 @@ def test_the_pocket_model_has_none_and_is_told_why() -> None:
         (tiny(FeedForwardConfig(8), (FeedForwardConfig(8, gated=False),)), "different activations"),
         (tiny(MIXTURE, (FeedForwardConfig(20), FeedForwardConfig(30))), "dense stateless layers of different sizes"),
         (tiny(cross=AttentionConfig.sqa(8)), "different heads"),
-        (tiny(attention=replace(SQA, gated=True, gate_activation="silu"), cross=replace(SQA, gated=True)), "different activations"),
+        (
+            tiny(attention=replace(SQA, gated=True, gate_activation="silu"), cross=replace(SQA, gated=True)),
+            "different activations",
+        ),
         (tiny(memory=replace(MEMORY, norm=MemoryNormConfig("ema-rms"))), "memory norm 'ema-rms'"),
         (tiny(memory=replace(MEMORY, attention=replace(SQA, gated=True))), "gated heads"),
     ],
@@ -180,11 +212,23 @@ def test_what_cannot_be_said_is_named(tmp_path: Path, config: RxTConfig, what: s
 def test_an_alpha_configuration_has_no_key_that_its_own_loader_refuses() -> None:
     """What only rxt knows stands among the tokens' ids, which are read as they are; Beta models alone know a title."""
     alpha = published_config(replace(tiny(), memory_seed=7, system_prompt_title="RULES"))
-    parts = {"decoder_config", "encoder_config", "memory_attention_config", "memory_attention_variant", "tokenizer", "tokenizer_config"}
+    parts = {
+        "decoder_config",
+        "encoder_config",
+        "memory_attention_config",
+        "memory_attention_variant",
+        "tokenizer",
+        "tokenizer_config",
+    }
     assert alpha.keys() == parts
     assert alpha["tokenizer_config"]["rxt"]["system_prompt_title"] == "RULES"
     assert "rxt" not in published_config(tiny())["tokenizer_config"]
-    beta = replace(tiny(), tokens=SpecialTokens(think=5, tool_use=6, tool_call=7, internal=8), template="beta", system_prompt_title="RULES")
+    beta = replace(
+        tiny(),
+        tokens=SpecialTokens(think=5, tool_use=6, tool_call=7, internal=8),
+        template="beta",
+        system_prompt_title="RULES",
+    )
     assert published_config(beta).keys() == parts | {"system_prompt_title"}
 
 

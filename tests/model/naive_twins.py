@@ -1,6 +1,8 @@
-"""What the model computes, once more: plain loops, one token, one head and one expert at a time, written from the formulas.
+"""What the model computes, once more: plain loops, one token, one head and one expert at a time, written from the
+formulas.
 
-Only weights are taken from the modules. Rotations are computed in Python's float64; the package's are float32, hence ``ROTATED``.
+Only weights are taken from the modules. Rotations are computed in Python's float64; the package's are float32, hence
+``ROTATED``.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def assert_twins(found: Tensor, expected: Tensor, inputs: list[Tensor], atol: fl
 
 
 def gradients(output: Tensor, inputs: list[Tensor], direction: Tensor) -> list[Tensor]:
-    return list(torch.autograd.grad(output, inputs, direction, retain_graph=True, allow_unused=True, materialize_grads=True))
+    return list(
+        torch.autograd.grad(output, inputs, direction, retain_graph=True, allow_unused=True, materialize_grads=True)
+    )
 
 
 def activation(x: Tensor, name: str) -> Tensor:
@@ -116,14 +120,19 @@ def attention(
         for j in range(max(config.query_heads, config.kv_heads)):
             query_head = j % config.query_heads if reversed_heads else j
             kv_head = j if reversed_heads else j // (config.query_heads // config.kv_heads)
-            keys = [finish(head(module.k_proj, token, kv_head), module.k_norm, s, rotate_keys) for s, token in enumerate(source[b])]
+            keys = [
+                finish(head(module.k_proj, token, kv_head), module.k_norm, s, rotate_keys)
+                for s, token in enumerate(source[b])
+            ]
             values = [head(module.v_proj, token, kv_head) for token in source[b]]
             looked_up = []
             for t in range(x.shape[1]):
                 query = finish(head(module.q_proj, x[b, t], query_head), module.q_norm, t, rotate_queries)
                 seen = [s for s in range(len(keys)) if not (causal and s > t) and (padding is None or padding[b, s])]
                 weights = softmax([torch.dot(query, keys[s]) / math.sqrt(size) for s in seen])
-                looked_up.append(torch.stack([weight * values[s] for weight, s in zip(weights, seen, strict=True)]).sum(0))
+                looked_up.append(
+                    torch.stack([weight * values[s] for weight, s in zip(weights, seen, strict=True)]).sum(0)
+                )
             heads.append(torch.stack(looked_up))
         merged = torch.cat(heads, -1)  # (T, heads·Hd)
         if module.gate_proj is not None:
@@ -161,7 +170,11 @@ def moe(module: MixtureOfExperts, x: Tensor) -> Tensor:
     def expert(token: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None) -> Tensor:
         hidden = token @ w1 if b1 is None else token @ w1 + b1
         half = len(hidden) // 2
-        hidden = hidden[:half] * activation(hidden[half:], config.activation) if config.gated else activation(hidden, config.activation)
+        hidden = (
+            hidden[:half] * activation(hidden[half:], config.activation)
+            if config.gated
+            else activation(hidden, config.activation)
+        )
         return hidden @ w2 if b2 is None else hidden @ w2 + b2
 
     def at(bias: Tensor | None, index: int) -> Tensor | None:
@@ -173,7 +186,9 @@ def moe(module: MixtureOfExperts, x: Tensor) -> Tensor:
         total = torch.stack([probabilities[e] for e in chosen]).sum()
         routed = torch.zeros_like(token)
         for e in chosen:
-            routed = routed + probabilities[e] / total * expert(token, module.w1[e], at(module.b1, e), module.w2[e], at(module.b2, e))
+            routed = routed + probabilities[e] / total * expert(
+                token, module.w1[e], at(module.b1, e), module.w2[e], at(module.b2, e)
+            )
         count = config.shared_experts
         if count:
             assert module.shared_w1 is not None
@@ -257,7 +272,9 @@ def gate(module: ResidualGate, old: Tensor, new: Tensor) -> Tensor:
         for s in range(slots):
             total = old[b, s] + new[b, s]
             learned = config.status == "linear" and config.kind != "static"
-            status.append(torch.dot(module.status.weight[0], total) + module.status.bias[0] if learned else total.mean())
+            status.append(
+                torch.dot(module.status.weight[0], total) + module.status.bias[0] if learned else total.mean()
+            )
         updated = []
         for s in range(slots):
             which = s if config.per_slot else 0
@@ -313,6 +330,12 @@ def memory_attention(module: MemoryAttention, memory: Tensor, encoded: Tensor, p
                     kv = gate(layer.mean_gate, n, kv)  # type: ignore[arg-type]
             looked_up = attention(layer.consolidation, n, kv)  # type: ignore[arg-type]
             u = gate(layer.consolidation_gate, m, looked_up) if config.self_gate else m + looked_up  # type: ignore[arg-type]
-        a = attention(layer.attention, memory_norm(layer.norm, u), memory_norm(layer.input_norm, e), rotate_keys=True, padding=padding)  # type: ignore[arg-type]
+        a = attention(
+            layer.attention,
+            memory_norm(layer.norm, u),
+            memory_norm(layer.input_norm, e),
+            rotate_keys=True,
+            padding=padding,
+        )  # type: ignore[arg-type]
         updated.append(gate(layer.gate, u, a))  # type: ignore[arg-type]
     return torch.stack(updated)

@@ -30,7 +30,19 @@ from rxt.config import (
 
 VOCABULARY, WIDTH, LAYERS = 13, 16, 2
 one_of = st.sampled_from
-HEADS = [(4, 4, 4), (4, 4, 2), (4, 4, 1), (4, 2, 2), (4, 2, 1), (4, 1, 1), (4, 2, 4), (4, 1, 4), (4, 1, 2), (2, 2, 2), (2, 1, 1)]
+HEADS = [
+    (4, 4, 4),
+    (4, 4, 2),
+    (4, 4, 1),
+    (4, 2, 2),
+    (4, 2, 1),
+    (4, 1, 1),
+    (4, 2, 4),
+    (4, 1, 4),
+    (4, 1, 2),
+    (2, 2, 2),
+    (2, 1, 1),
+]
 """(H, Hq, Hkv): multi-head, grouped, multi-query, sparse, symmetric and reversed."""
 activations, bias_modes, norms = one_of(get_args(Activation)), one_of(get_args(BiasMode)), one_of(get_args(Norm))
 bases = one_of([10_000.0, 500.0]) | st.floats(2, 1e6)
@@ -105,7 +117,11 @@ def gates(draw: st.DrawFn) -> GateConfig:
 
 
 memory_norms = st.builds(
-    MemoryNormConfig, one_of(["rms", "layer", "ema-rms"]), mixed=st.booleans(), mix_init=st.floats(-3, 3), decay=st.floats(0, 0.99)
+    MemoryNormConfig,
+    one_of(["rms", "layer", "ema-rms"]),
+    mixed=st.booleans(),
+    mix_init=st.floats(-3, 3),
+    decay=st.floats(0, 0.99),
 )
 
 
@@ -203,7 +219,9 @@ def _published_encoders(draw: st.DrawFn) -> EncoderConfig:
 def _published_memory_attentions(draw: st.DrawFn) -> MemoryAttentionConfig:
     heads, base = draw(one_of([2, 4])), draw(bases)
     counts = st.sampled_from([counts for counts in HEADS if counts[0] == heads])
-    attention = st.builds(lambda counts, normed: AttentionConfig(*counts, qk_norm=normed, rope_base=base), counts, st.booleans())
+    attention = st.builds(
+        lambda counts, normed: AttentionConfig(*counts, qk_norm=normed, rope_base=base), counts, st.booleans()
+    )
     return draw(memory_attentions(attention, st.just(MemoryNormConfig())))
 
 

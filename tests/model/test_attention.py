@@ -41,7 +41,9 @@ ROTATIONS = {  # queries, keys, causal, padding: the rows of the table of where 
 
 def make(config: AttentionConfig, options: str = "plain") -> Attention:
     gated, qk_norm, output_bias = OPTIONS[options]
-    config = AttentionConfig(config.heads, config.query_heads, config.kv_heads, gated=gated, qk_norm=qk_norm, output_bias=output_bias)
+    config = AttentionConfig(
+        config.heads, config.query_heads, config.kv_heads, gated=gated, qk_norm=qk_norm, output_bias=output_bias
+    )
     module = Attention(WIDTH, config)
     randomize(module)
     return module
@@ -99,7 +101,10 @@ def test_projections_have_the_heads_of_their_kind(kind: str) -> None:
     queries, keys = HEADS[kind]
     module = make(KINDS[kind], "gated")
     assert module.gate_proj is not None
-    shapes = {name: tuple(getattr(module, name).weight.shape) for name in ("q_proj", "k_proj", "v_proj", "gate_proj", "out_proj")}
+    shapes = {
+        name: tuple(getattr(module, name).weight.shape)
+        for name in ("q_proj", "k_proj", "v_proj", "gate_proj", "out_proj")
+    }
     out = max(queries, keys) * 4
     assert shapes == {
         "q_proj": (queries * 4, WIDTH),
@@ -116,7 +121,8 @@ def test_rope_is_relative() -> None:
     """Queries and keys moved by the same number of positions score the same."""
     q, k = torch.randn(2, 1, 1, 5, 6, dtype=torch.float64)
     scores = [
-        rotate(q, rotation_at(at, 6, 100.0)) @ rotate(k, rotation_at(at, 6, 100.0)).mT for at in (torch.arange(5), torch.arange(5) + 7)
+        rotate(q, rotation_at(at, 6, 100.0)) @ rotate(k, rotation_at(at, 6, 100.0)).mT
+        for at in (torch.arange(5), torch.arange(5) + 7)
     ]
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-5)
     assert (scores[0] - q @ k.mT).abs().max() > 1e-2
@@ -148,4 +154,6 @@ def test_one_query_looked_up_in_sums_is_the_same_lookup(masked: bool) -> None:
     compiled = torch.compile(look_up, backend="eager", fullgraph=True)
     queries, keys, values = torch.randn(3, 2, 1, 4), torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 4)
     mask = (torch.arange(7) <= torch.tensor([0, 3, 6])[:, None])[:, None, None] if masked else None
-    torch.testing.assert_close(compiled(queries, keys, values, mask), look_up(queries, keys, values, mask), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        compiled(queries, keys, values, mask), look_up(queries, keys, values, mask), rtol=1e-5, atol=1e-6
+    )

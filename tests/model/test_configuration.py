@@ -44,21 +44,57 @@ PLAIN = REACTIVE["plain"]
         (lambda: MoEConfig(4, 2, 1, shared_dim=0), "feed_forward.shared_dim must be at least 1, found 0"),
         (lambda: replace(DECODER, vocab_size=0), "decoder.vocab_size must be at least 1"),
         (lambda: replace(DECODER, max_length=0), "decoder.max_length must be at least 1"),
-        (lambda: replace(DECODER, cross_attention=AttentionConfig.mha(3)), "decoder.cross_attention.heads 3 must divide width 16"),
-        (lambda: replace(DECODER, self_attention=AttentionConfig.mha(16)), "decoder.self_attention.heads 16 leave an odd head size"),
-        (lambda: replace(ENCODER, cross_attention=AttentionConfig.mha(3)), "encoder.cross_attention.heads 3 must divide width 16"),
+        (
+            lambda: replace(DECODER, cross_attention=AttentionConfig.mha(3)),
+            "decoder.cross_attention.heads 3 must divide width 16",
+        ),
+        (
+            lambda: replace(DECODER, self_attention=AttentionConfig.mha(16)),
+            "decoder.self_attention.heads 16 leave an odd head size",
+        ),
+        (
+            lambda: replace(ENCODER, cross_attention=AttentionConfig.mha(3)),
+            "encoder.cross_attention.heads 3 must divide width 16",
+        ),
         (lambda: replace(ENCODER, layers=0), "encoder.layers must be at least 1"),
         (lambda: replace(MEMORY, slots=0), "memory_attention.slots must be at least 1"),
-        (lambda: replace(MEMORY, attention=AttentionConfig.mha(3)), "memory_attention.attention.heads 3 must divide width 16"),
-        (lambda: replace(MEMORY, consolidation=AttentionConfig.mha(3)), "memory_attention.consolidation.heads 3 must divide width 16"),
-        (lambda: replace(MEMORY, variant="grouped-self-interlayer"), "memory_attention.groups is needed by the variant grouped"),
-        (lambda: replace(MEMORY, variant="grouped-self-interlayer", groups=0), "memory_attention.groups must be at least 1, found 0"),
-        (lambda: replace(MEMORY, variant="grouped-self-interlayer", groups=3), "memory_attention.groups 3 must divide layers 2"),
-        (lambda: replace(MEMORY, groups=2), "memory_attention.groups only goes with grouped-self-interlayer, not self-interlayer"),
+        (
+            lambda: replace(MEMORY, attention=AttentionConfig.mha(3)),
+            "memory_attention.attention.heads 3 must divide width 16",
+        ),
+        (
+            lambda: replace(MEMORY, consolidation=AttentionConfig.mha(3)),
+            "memory_attention.consolidation.heads 3 must divide width 16",
+        ),
+        (
+            lambda: replace(MEMORY, variant="grouped-self-interlayer"),
+            "memory_attention.groups is needed by the variant grouped",
+        ),
+        (
+            lambda: replace(MEMORY, variant="grouped-self-interlayer", groups=0),
+            "memory_attention.groups must be at least 1, found 0",
+        ),
+        (
+            lambda: replace(MEMORY, variant="grouped-self-interlayer", groups=3),
+            "memory_attention.groups 3 must divide layers 2",
+        ),
+        (
+            lambda: replace(MEMORY, groups=2),
+            "memory_attention.groups only goes with grouped-self-interlayer, not self-interlayer",
+        ),
         (lambda: MemoryNormConfig(decay=1.0), r"memory_attention.norm.decay must lie in \[0, 1\), found 1.0"),
-        (lambda: RxTConfig(DECODER, ENCODER, replace(MEMORY, layers=3)), "layers must agree: decoder 2, encoder 2, memory_attention 3"),
-        (lambda: RxTConfig(DECODER, replace(ENCODER, width=32), MEMORY), "width must agree: decoder 16, encoder 32, memory_attention 16"),
-        (lambda: RxTConfig(DECODER, replace(ENCODER, vocab_size=9), MEMORY), "vocab_size must agree: decoder 13, encoder 9"),
+        (
+            lambda: RxTConfig(DECODER, ENCODER, replace(MEMORY, layers=3)),
+            "layers must agree: decoder 2, encoder 2, memory_attention 3",
+        ),
+        (
+            lambda: RxTConfig(DECODER, replace(ENCODER, width=32), MEMORY),
+            "width must agree: decoder 16, encoder 32, memory_attention 16",
+        ),
+        (
+            lambda: RxTConfig(DECODER, replace(ENCODER, vocab_size=9), MEMORY),
+            "vocab_size must agree: decoder 13, encoder 9",
+        ),
         (lambda: replace(PLAIN, tokens=SpecialTokens(answer=13)), "tokens.answer 13 is outside the vocabulary of 13"),
         (lambda: replace(PLAIN, tokens=SpecialTokens(think=-1)), "tokens.think -1 is outside the vocabulary"),
         (lambda: replace(PLAIN, template="beta"), "tokens.think is needed by the beta template"),
@@ -76,7 +112,9 @@ def test_a_write_that_cannot_rotate_its_keys_is_refused() -> None:
 
 
 def test_consolidation_rotates_nothing_and_may_have_heads_of_any_size() -> None:
-    model = ReactiveTransformer(replace(PLAIN, memory_attention=replace(MEMORY, consolidation=AttentionConfig.mha(16)))).eval()
+    model = ReactiveTransformer(
+        replace(PLAIN, memory_attention=replace(MEMORY, consolidation=AttentionConfig.mha(16)))
+    ).eval()
     assert model.memorize(model.init_memory(1), torch.zeros(1, 3, dtype=torch.long)).turns == (1,)
 
 

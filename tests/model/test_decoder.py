@@ -202,5 +202,7 @@ def test_stateless_layers_have_no_memory_and_layers_are_counted() -> None:
     decoder = Decoder(replace(DECODER, stateless=(DENSE, MOE), final_stateless=(MOE,)), nn.Embedding(VOCABULARY, WIDTH))
     assert (len(decoder.stateless), len(decoder.layers), len(decoder.final_stateless)) == (2, LAYERS, 1)
     assert not any(
-        "cross" in name or "stm" in name for part in (decoder.stateless, decoder.final_stateless) for name, _ in part.named_parameters()
+        "cross" in name or "stm" in name
+        for part in (decoder.stateless, decoder.final_stateless)
+        for name, _ in part.named_parameters()
     )

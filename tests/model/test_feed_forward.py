@@ -51,7 +51,9 @@ def assert_routes(module: MixtureOfExperts) -> None:
 @pytest.mark.parametrize("shared", [0, 1, 2])
 @pytest.mark.parametrize("bias", ["local", "global", "off"])
 def test_experts(bias: str, shared: int, weighted: bool) -> None:
-    assert_routes(make(MoEConfig(3, 5, 2, bias=bias, shared_experts=shared, shared_bias=bias, weighted_shared=weighted)))  # type: ignore[arg-type]
+    assert_routes(
+        make(MoEConfig(3, 5, 2, bias=bias, shared_experts=shared, shared_bias=bias, weighted_shared=weighted))
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("bias", "shared_bias"), [("local", "off"), ("off", "global"), ("global", "local")])
@@ -96,7 +98,8 @@ def test_balance_by_hand() -> None:
 
 
 def test_balance_is_the_probability_that_the_chosen_experts_hold() -> None:
-    """As p̄_e is a mean over the tokens that selected e, f_e·p̄_e loses the count: the loss is E/K · mean top-K probability."""
+    """As p̄_e is a mean over the tokens that selected e, f_e·p̄_e loses the count: the loss is E/K · mean top-K
+    probability."""
     module = make(MoEConfig(3, 5, 2))
     x = tokens(4, 6)
     held = module.router(x).softmax(-1).topk(2).values.sum(-1).mean()
@@ -114,7 +117,9 @@ def test_padding_changes_neither_the_loss_nor_the_other_tokens(config: MoEConfig
     assert_twins(found[mask], module(real.unsqueeze(0))[0].squeeze(0), [x, *module.parameters()], EXACT)
     louder = torch.where(mask.unsqueeze(-1), x, 9.0)
     torch.testing.assert_close(module(louder, mask)[1], balance, rtol=0, atol=EXACT)
-    assert (module(x)[1] - balance).abs().item() > 1e-4, "without the mask padding must count, or this test proves nothing"
+    assert (module(x)[1] - balance).abs().item() > 1e-4, (
+        "without the mask padding must count, or this test proves nothing"
+    )
 
 
 def test_tokens_are_routed_alone() -> None:

@@ -17,7 +17,9 @@ ENDS = torch.tensor([2, 2, 5, 5, 6, 6], dtype=torch.int32)
 def naive(rows: Tensor, weights: Tensor) -> Tensor:
     """Row by row."""
     groups = [group for group, count in enumerate(COUNTS) for _ in range(count)]
-    return torch.stack([torch.stack([(row * column).sum() for column in weights[g].T]) for row, g in zip(rows, groups, strict=True)])
+    return torch.stack(
+        [torch.stack([(row * column).sum() for column in weights[g].T]) for row, g in zip(rows, groups, strict=True)]
+    )
 
 
 def operands(inner: int, outer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -28,7 +30,12 @@ def operands(inner: int, outer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
 @pytest.mark.parametrize("product", [grouped_matmul, group_by_group])
 @pytest.mark.parametrize(
     ("inner", "outer", "dtype", "kernel"),
-    [(8, 12, torch.float32, True), (7, 5, torch.float32, False), (8, 12, torch.float64, False), (7, 5, torch.float64, False)],
+    [
+        (8, 12, torch.float32, True),
+        (7, 5, torch.float32, False),
+        (8, 12, torch.float64, False),
+        (7, 5, torch.float64, False),
+    ],
 )
 def test_naive_twin(product, inner: int, outer: int, dtype: torch.dtype, kernel: bool) -> None:  # type: ignore[no-untyped-def]
     rows, weights = operands(inner, outer, dtype)
@@ -36,7 +43,9 @@ def test_naive_twin(product, inner: int, outer: int, dtype: torch.dtype, kernel:
     found, expected = product(rows, weights, ENDS), naive(rows, weights)
     torch.testing.assert_close(found, expected)
     direction = torch.randn_like(expected)
-    for mine, theirs in zip(*(torch.autograd.grad(output, [rows, weights], direction) for output in (found, expected)), strict=True):
+    for mine, theirs in zip(
+        *(torch.autograd.grad(output, [rows, weights], direction) for output in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(mine, theirs)
 
 
@@ -47,18 +56,25 @@ def test_without_gradients_there_is_a_loop_of_its_own(inner: int, outer: int) ->
     expected = naive(rows, weights)
     for product in (active_groups, grouped_matmul, torch.ops.rxt.grouped_matmul):
         torch.testing.assert_close(product(rows, weights, ENDS), expected)
-    torch.library.opcheck(torch.ops.rxt.grouped_matmul, (rows.detach(), weights.detach(), ENDS), test_utils="test_faketensor")
+    torch.library.opcheck(
+        torch.ops.rxt.grouped_matmul, (rows.detach(), weights.detach(), ENDS), test_utils="test_faketensor"
+    )
 
 
 @pytest.mark.parametrize("counts", [[2, 1, 3, 1, 1, 2], [2, 0, 3, 1, 1, 1], [2, 0, 3, 0, 1, 0], [0, 9, 0, 0, 0, 0]])
 @torch.no_grad()
 def test_groups_in_one_batch_are_groups_one_by_one(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, weights = torch.tensor(counts, dtype=torch.int32).cumsum(0, dtype=torch.int32), torch.randn(6, 8, 12, dtype=torch.float64)
+    ends, weights = (
+        torch.tensor(counts, dtype=torch.int32).cumsum(0, dtype=torch.int32),
+        torch.randn(6, 8, 12, dtype=torch.float64),
+    )
     rows = torch.randn(sum(counts), 8, dtype=torch.float64)
     expected = group_by_group(rows, weights, ends)
     torch.testing.assert_close(groups_as_batch(rows, weights, ends, max(counts)), expected)
     batches: list[int] = []
-    monkeypatch.setattr("rxt.model.grouped.groups_as_batch", lambda *given: batches.append(given[3]) or groups_as_batch(*given))
+    monkeypatch.setattr(
+        "rxt.model.grouped.groups_as_batch", lambda *given: batches.append(given[3]) or groups_as_batch(*given)
+    )
     torch.testing.assert_close(active_groups(rows, weights, ends), expected)
     assert batches == ([max(counts)] if sum(map(bool, counts)) >= 5 else []), "only where nearly all groups have rows"
 
@@ -104,7 +120,9 @@ def test_experts_in_float32_are_those_in_float64(tokens: int) -> None:
     for (name, mine), theirs in zip(module.named_parameters(), exact.parameters(), strict=True):
         assert mine.grad is not None, name
         assert theirs.grad is not None, name
-        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_who_asks_for_no_balance_gets_none_and_the_same_output() -> None:

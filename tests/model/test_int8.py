@@ -1,4 +1,5 @@
-"""Weights in 8 bits: each against the plain product with the rounded weights, and what a whole quantized model keeps."""
+"""Weights in 8 bits: each against the plain product with the rounded weights, and what a whole quantized model
+keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from rxt import quantize
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    MoEConfig,
+    RxTConfig,
+)
 from rxt.errors import UserError
 from rxt.generation.compiled import compile_step
 from rxt.generation.generate import generate
@@ -21,7 +30,16 @@ TOLERANCE = {torch.float32: 0.05, torch.float64: 1e-12}
 """In float32 inputs and outputs have 8 bits."""
 ATTENTION = AttentionConfig(4, 4, 2, gated=True)
 CONFIG = RxTConfig(
-    DecoderConfig(64, 32, 2, ATTENTION, ATTENTION, MoEConfig(16, experts=6, top_k=2, shared_experts=2), 24, (FeedForwardConfig(48),)),
+    DecoderConfig(
+        64,
+        32,
+        2,
+        ATTENTION,
+        ATTENTION,
+        MoEConfig(16, experts=6, top_k=2, shared_experts=2),
+        24,
+        (FeedForwardConfig(48),),
+    ),
     EncoderConfig(64, 32, 2, ATTENTION, FeedForwardConfig(48), 24),
     MemoryAttentionConfig(32, 2, 6, ATTENTION),
 )
@@ -94,7 +112,9 @@ def test_a_quantized_model_answers_nearly_the_same_and_remembers_the_same(dtype:
     assert stored_bytes(small.decoder) < 0.6 * stored_bytes(model.decoder)
 
 
-def test_a_quantized_models_cached_and_compiled_steps_say_what_it_says_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quantized_models_cached_and_compiled_steps_say_what_it_says_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch._dynamo.reset()
     monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     small = quantize(make())

@@ -35,7 +35,12 @@ def test_immutable() -> None:
 
 def test_a_memory_from_a_tensor_alone() -> None:
     memory = Memory(torch.zeros(2, 3, 5, 4))
-    assert (memory.turns, memory.fingerprint, memory.batch_size, memory.nbytes) == ((0, 0, 0), None, 3, 2 * 3 * 5 * 4 * 4)
+    assert (memory.turns, memory.fingerprint, memory.batch_size, memory.nbytes) == (
+        (0, 0, 0),
+        None,
+        3,
+        2 * 3 * 5 * 4 * 4,
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (4,), (1, 2, 3, 4, 5)])
@@ -203,7 +208,9 @@ def test_every_shorter_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["os.replace", "os.fsync"])
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     path, old = tmp_path / "memory", make()
     old.save(path)
 

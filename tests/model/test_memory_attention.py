@@ -28,14 +28,19 @@ VARIANTS = {
     "grouped-self-interlayer": replace(BASE, variant="grouped-self-interlayer", groups=2, layers=4),
 }
 ALONE = {
-    f"{kind} {activation} {'per slot' if per_slot else 'per layer'} {status}": GateConfig(kind, activation, per_slot, status)  # type: ignore[arg-type]
+    f"{kind} {activation} {'per slot' if per_slot else 'per layer'} {status}": GateConfig(
+        kind, activation, per_slot, status
+    )  # type: ignore[arg-type]
     for kind, activation, per_slot, status in product(
         ["static", "elementwise", "linear"], ["sigmoid", "tanh"], [True, False], ["mean", "linear"]
     )
     if not (kind == "static" and status == "linear")
 }
 GATES = {**ALONE, "ungated": GateConfig("ungated"), "replace": GateConfig("replace")}
-EACH = [*product(VARIANTS, ["linear sigmoid per slot mean", "static tanh per layer mean"]), *product(["self-interlayer"], GATES)]
+EACH = [
+    *product(VARIANTS, ["linear sigmoid per slot mean", "static tanh per layer mean"]),
+    *product(["self-interlayer"], GATES),
+]
 """Every variant and every gate, not every pair of them."""
 NORMS = {
     f"{kind}{' mixed' if mixed else ''}": MemoryNormConfig(kind, mixed)  # type: ignore[arg-type]
@@ -76,7 +81,9 @@ def test_interactions_read_together_are_written_as_if_alone() -> None:
         alone = module(slots[:, rows], encoded[:, rows, :longest], padding[rows, :longest])
         assert source[rows].keys.shape[-2] == longest
         assert_twins(module.write(slots[:, rows], source[rows]), alone, [slots, encoded, *module.parameters()], EXACT)
-    assert_twins(module.write(slots, module.read(encoded)), module(slots, encoded), [slots, encoded, *module.parameters()], EXACT)
+    assert_twins(
+        module.write(slots, module.read(encoded)), module(slots, encoded), [slots, encoded, *module.parameters()], EXACT
+    )
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -288,7 +295,11 @@ def test_which_layers_a_layer_looks_at(variant: str, groups: int | None, reach: 
         assert [other for other in range(4) if gradient[other].any()] == expected
 
 
-BY_SLOT = {name for name, gate in GATES.items() if gate.kind == "linear" or (gate.per_slot and gate.kind in ("static", "elementwise"))}
+BY_SLOT = {
+    name
+    for name, gate in GATES.items()
+    if gate.kind == "linear" or (gate.per_slot and gate.kind in ("static", "elementwise"))
+}
 """Gates with weights for each slot: they know one slot from another."""
 
 

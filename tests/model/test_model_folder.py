@@ -103,8 +103,13 @@ def test_an_unexpected_tensor_is_named(folder: Path) -> None:
 
 
 def test_a_second_embedding_is_not_thrown_away_in_silence(folder: Path) -> None:
-    change_weights(folder, lambda tensors: tensors.update({"encoder.embedding.weight": tensors["decoder.embedding.weight"] + 1}))
-    assert_refused(folder, r"unexpected tensor encoder.embedding.weight; the shared table is stored once, as decoder.embedding.weight")
+    change_weights(
+        folder, lambda tensors: tensors.update({"encoder.embedding.weight": tensors["decoder.embedding.weight"] + 1})
+    )
+    assert_refused(
+        folder,
+        r"unexpected tensor encoder.embedding.weight; the shared table is stored once, as decoder.embedding.weight",
+    )
 
 
 @pytest.mark.parametrize("tensor", TENSORS)
@@ -156,13 +161,21 @@ def test_a_broken_configuration_file_is_named(folder: Path) -> None:
         (lambda c: c["encoder"].pop("width"), "config.json: encoder.width: field required"),
         (lambda c: c["encoder"].update(width="wide"), "config.json: encoder.width: .*valid integer.*'wide'"),
         (lambda c: c["encoder"].update(width=None), "config.json: encoder.width: .*valid integer.*None"),
-        (lambda c: c["memory_attention"].update(variant="other"), "config.json: memory_attention.variant: .*'self-interlayer'.*'other'"),
-        (lambda c: c["memory_attention"]["gate"].update(kind="open"), "config.json: memory_attention.gate.kind: .*'elementwise'.*'open'"),
+        (
+            lambda c: c["memory_attention"].update(variant="other"),
+            "config.json: memory_attention.variant: .*'self-interlayer'.*'other'",
+        ),
+        (
+            lambda c: c["memory_attention"]["gate"].update(kind="open"),
+            "config.json: memory_attention.gate.kind: .*'elementwise'.*'open'",
+        ),
         (lambda c: c["decoder"].update(width=10), "decoder.self_attention.heads 4 must divide width 10"),
         (lambda c: c["encoder"].update(vocab_size=5), "vocab_size must agree: decoder 13, encoder 5"),
     ],
 )
-def test_a_wrong_configuration_names_the_key(folder: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
+def test_a_wrong_configuration_names_the_key(
+    folder: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
     change_config(folder, change)
     assert_refused(folder, message)
 
@@ -182,24 +195,37 @@ def in_every_part(**values: int) -> Callable[[dict[str, Any]], object]:
         (in_every_part(layers=4), r"model.safetensors: tensor decoder\.layers\.2\.\S+ is missing \(expected shape"),
         (in_every_part(width=2**24), r"model.safetensors: tensor \S+ has shape \(\d.*\), expected \(\d"),
         (in_every_part(width=32), r"model.safetensors: tensor \S+ has shape \(\d.*\), expected \(\d"),
-        (lambda c: c["memory_attention"].update(slots=4), r"model.safetensors: tensor \S+gate\S* has shape \(3, 1\), expected \(4, 1\)"),
+        (
+            lambda c: c["memory_attention"].update(slots=4),
+            r"model.safetensors: tensor \S+gate\S* has shape \(3, 1\), expected \(4, 1\)",
+        ),
         (
             lambda c: c["decoder"]["self_attention"].update(query_heads=2),
             r"tensor \S+_proj.weight has shape \(16, 16\), expected \((8, 16|16, 8)\)",
         ),
-        (lambda c: c["decoder"].update(layers=4), "config.json: layers must agree: decoder 4, encoder 2, memory_attention 2"),
-        (lambda c: c["decoder"]["feed_forward"].update(activation="mystery"), "config.json: decoder.feed_forward.activation: .*'mystery'"),
+        (
+            lambda c: c["decoder"].update(layers=4),
+            "config.json: layers must agree: decoder 4, encoder 2, memory_attention 2",
+        ),
+        (
+            lambda c: c["decoder"]["feed_forward"].update(activation="mystery"),
+            "config.json: decoder.feed_forward.activation: .*'mystery'",
+        ),
         (lambda c: c["decoder"].update(head_norm=None), r"unexpected tensor decoder.head_norm.weight of shape \(16,\)"),
         (lambda c: c["tokens"].update(eos=13), "config.json: tokens.eos 13 is outside the vocabulary of 13"),
     ],
 )
-def test_a_configuration_that_contradicts_the_tensors(folder: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
+def test_a_configuration_that_contradicts_the_tensors(
+    folder: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
     change_config(folder, change)
     assert_refused(folder, message)
 
 
 @pytest.mark.parametrize("failing", ["os.replace", "os.fsync"])
-def test_a_failed_save_leaves_the_old_model_and_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_a_failed_save_leaves_the_old_model_and_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(*_: object) -> None:

@@ -1,4 +1,5 @@
-"""The whole model: turns are its components called in order, memories are checked, nothing is remembered outside them."""
+"""The whole model: turns are its components called in order, memories are checked, nothing is remembered outside
+them."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def test_conversations_may_change_places(name: str) -> None:
     order = [2, 0, 1]
     shuffled = Memory.stack([memory.select(b) for b in order])
     assert_near(model.decode(ids[order], shuffled, mask[order]), model.decode(ids, memory, mask)[order])
-    assert_near(model.memorize(shuffled, ids[order], mask[order]).slots, model.memorize(memory, ids, mask).slots[:, order])
+    assert_near(
+        model.memorize(shuffled, ids[order], mask[order]).slots, model.memorize(memory, ids, mask).slots[:, order]
+    )
 
 
 @every_model
@@ -80,7 +83,9 @@ def test_a_reset_is_a_new_conversation(name: str) -> None:
     ids, mask = turns_of(1)[0]
     used = model.decode(ids, model.init_memory(2, seed=7), mask)
     assert torch.equal(used, fresh.decode(ids, fresh.init_memory(2, seed=7), mask))
-    assert (model.decode(ids, memory, mask) - used).abs().max() > 1e-3, "turns must leave a trace, or a reset proves nothing"
+    assert (model.decode(ids, memory, mask) - used).abs().max() > 1e-3, (
+        "turns must leave a trace, or a reset proves nothing"
+    )
 
 
 @every_model
@@ -161,11 +166,17 @@ def test_the_configured_kind_of_fresh_memory(init: str) -> None:
     assert torch.equal(slots, torch.full_like(slots, float(init == "ones")))
 
 
-@pytest.mark.parametrize("shape", [(LAYERS + 1, 2, SLOTS, WIDTH), (LAYERS, 2, SLOTS + 1, WIDTH), (LAYERS, 2, SLOTS, WIDTH + 2)])
+@pytest.mark.parametrize(
+    "shape", [(LAYERS + 1, 2, SLOTS, WIDTH), (LAYERS, 2, SLOTS + 1, WIDTH), (LAYERS, 2, SLOTS, WIDTH + 2)]
+)
 def test_a_memory_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     model, ids, memory = make(), tokens(2, 3), Memory(torch.zeros(shape).double())
     expected = rf"\(L, S, D\) = \({LAYERS}, {SLOTS}, {WIDTH}\), found \({shape[0]}, {shape[2]}, {shape[3]}\)"
-    for use in (lambda: model.decode(ids, memory), lambda: model.memorize(memory, ids), lambda: model.check_memory(memory)):
+    for use in (
+        lambda: model.decode(ids, memory),
+        lambda: model.memorize(memory, ids),
+        lambda: model.check_memory(memory),
+    ):
         with pytest.raises(UserError, match=expected):
             use()
 
@@ -174,7 +185,9 @@ def test_a_memory_that_other_weights_made_is_refused() -> None:
     model, other, ids = make(), make(), tokens(2, 3)
     memory = other.init_memory(2)
     for use in (lambda: model.decode(ids, memory), lambda: model.memorize(memory, ids)):
-        with pytest.raises(UserError, match=f"other weights: it has fingerprint {other.fingerprint()}, the model {model.fingerprint()}"):
+        with pytest.raises(
+            UserError, match=f"other weights: it has fingerprint {other.fingerprint()}, the model {model.fingerprint()}"
+        ):
             use()
     model.decode(ids, Memory(memory.slots))  # of unknown origin: accepted
     model.load_state_dict(other.state_dict())
@@ -187,7 +200,9 @@ def test_a_memory_of_another_number_of_conversations_is_refused(conversations: i
     model = make()
     memory, ids = model.init_memory(conversations), tokens(rows, 3)
     for use in (lambda: model.decode(ids, memory), lambda: model.memorize(memory, ids)):
-        with pytest.raises(UserError, match=f"memory of {conversations} conversations does not go with the tokens of {rows}"):
+        with pytest.raises(
+            UserError, match=f"memory of {conversations} conversations does not go with the tokens of {rows}"
+        ):
             use()
 
 
@@ -207,7 +222,9 @@ def test_built_on_the_meta_device(name: str) -> None:
     with torch.device("meta"):
         model = ReactiveTransformer(REACTIVE[name])
     assert all(parameter.is_meta for parameter in model.parameters())
-    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in ReactiveTransformer(REACTIVE[name]).parameters())
+    assert sum(p.numel() for p in model.parameters()) == sum(
+        p.numel() for p in ReactiveTransformer(REACTIVE[name]).parameters()
+    )
 
 
 def test_shapes_propagate_on_the_meta_device() -> None:

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    MoEConfig,
+    RxTConfig,
+)
 from rxt.model.decoder import Decoder
 from rxt.model.reactive import ReactiveTransformer
 
@@ -46,7 +54,9 @@ def test_it_computes_the_same_and_copies_linear_weights_alone() -> None:
 @pytest.mark.parametrize("bias", ["local", "off"])
 @pytest.mark.parametrize("tokens", [1, 2])
 @torch.no_grad()
-def test_what_is_compiled_computes_the_same_and_shares_all_but_experts(bias: Literal["local", "off"], tokens: int) -> None:
+def test_what_is_compiled_computes_the_same_and_shares_all_but_experts(
+    bias: Literal["local", "off"], tokens: int
+) -> None:
     experts = MoEConfig(8, experts=4, top_k=2, bias=bias, shared_experts=2)
     model = ReactiveTransformer(replace(CONFIG, decoder=replace(CONFIG.decoder, feed_forward=experts))).double().eval()
     for parameter in model.parameters():
@@ -57,7 +67,9 @@ def test_what_is_compiled_computes_the_same_and_shares_all_but_experts(bias: Lit
     torch.testing.assert_close(run(reader, ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(reader(ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
     originals = {parameter.data_ptr() for parameter in model.decoder.parameters()}
-    own = {name.rsplit(".", 2)[-2] for name, tensor in reader.state_dict().items() if tensor.data_ptr() not in originals}
+    own = {
+        name.rsplit(".", 2)[-2] for name, tensor in reader.state_dict().items() if tensor.data_ptr() not in originals
+    }
     assert own == {"w1", "w2"}
     assert model.reader(compiled=True) is reader
     assert model.reader() is not reader

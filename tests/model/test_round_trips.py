@@ -90,7 +90,8 @@ def test_published_layout_or_a_reason_why_not(config: RxTConfig) -> None:
 
 
 def spelled_out(config: RxTConfig) -> RxTConfig:
-    """The same model with one spelling for what means the same: the published layout has no word for options without effect."""
+    """The same model with one spelling for what means the same: the published layout has no word for options without
+    effect."""
     decoder, encoder = config.decoder, config.encoder
     decoder = replace(
         decoder,
@@ -106,7 +107,9 @@ def spelled_out(config: RxTConfig) -> RxTConfig:
         cross_attention=encoder.cross_attention and _attention(encoder.cross_attention),
         feed_forward=_feed_forward(encoder.feed_forward),
     )
-    return replace(config, decoder=decoder, encoder=encoder, memory_attention=_memory_attention(config.memory_attention))
+    return replace(
+        config, decoder=decoder, encoder=encoder, memory_attention=_memory_attention(config.memory_attention)
+    )
 
 
 def _attention(config: AttentionConfig) -> AttentionConfig:

@@ -59,7 +59,9 @@ def test_several_files_are_the_same_model(tmp_path: Path, layout: Any) -> None:
 
 
 @pytest.mark.parametrize("layout", ["rxt", "published"])
-def test_large_weights_are_written_in_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
+def test_large_weights_are_written_in_several_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any
+) -> None:
     """And one file, several, fewer again over each other leave nothing of the ones before."""
     for number, file_bytes in enumerate((2**30, 4_096, 8_192, 4_096, 2**30)):
         monkeypatch.setattr(weights.write_weights, "__defaults__", (file_bytes,))
@@ -82,7 +84,9 @@ def test_large_weights_are_written_in_several_files(tmp_path: Path, monkeypatch:
 def test_a_whole_reference_in_several_files(tmp_path: Path, reference: Path, name: str) -> None:
     shutil.copytree(reference / name, tmp_path / name)
     split(tmp_path / name)
-    assert same_weights(ReactiveTransformer.from_pretrained(tmp_path / name), ReactiveTransformer.from_pretrained(reference / name))
+    assert same_weights(
+        ReactiveTransformer.from_pretrained(tmp_path / name), ReactiveTransformer.from_pretrained(reference / name)
+    )
 
 
 @pytest.mark.parametrize("name", ["encoder", "memory_self", "mlm_head"])
@@ -150,7 +154,16 @@ def test_a_misshapen_tensor_is_named_with_its_file(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["../outside.safetensors", "/outside.safetensors", "sub/x.safetensors", "..", "a\\b.safetensors", "c:x.safetensors", "", "x.bin"],
+    [
+        "../outside.safetensors",
+        "/outside.safetensors",
+        "sub/x.safetensors",
+        "..",
+        "a\\b.safetensors",
+        "c:x.safetensors",
+        "",
+        "x.bin",
+    ],
 )
 def test_a_file_outside_the_folder_is_refused(folder: Path, place: str) -> None:
     save_file({"x": torch.zeros(1)}, folder.parent / "outside.safetensors")

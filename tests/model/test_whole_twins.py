@@ -25,30 +25,46 @@ GATED = replace(ATTENTION, gated=True, output_bias=False)
 GROUPED = replace(MEMORY, variant="grouped-self-interlayer", groups=2)
 CASES = {
     "static gates": RxTConfig(DECODER, ENCODER, replace(MEMORY, gate=STATIC)),
-    "one static gate a layer": RxTConfig(DECODER, ENCODER, replace(MEMORY, variant="interlayer", gate=replace(STATIC, per_slot=False))),
+    "one static gate a layer": RxTConfig(
+        DECODER, ENCODER, replace(MEMORY, variant="interlayer", gate=replace(STATIC, per_slot=False))
+    ),
     "elementwise gates": RxTConfig(DECODER, ENCODER, replace(MEMORY, gate=ELEMENTWISE)),
-    "elementwise gates, learned status": RxTConfig(DECODER, ENCODER, replace(GROUPED, gate=replace(ELEMENTWISE, status="linear"))),
-    "one elementwise tanh gate a layer": RxTConfig(DECODER, ENCODER, replace(MEMORY, gate=GateConfig("elementwise", "tanh", False))),
+    "elementwise gates, learned status": RxTConfig(
+        DECODER, ENCODER, replace(GROUPED, gate=replace(ELEMENTWISE, status="linear"))
+    ),
+    "one elementwise tanh gate a layer": RxTConfig(
+        DECODER, ENCODER, replace(MEMORY, gate=GateConfig("elementwise", "tanh", False))
+    ),
     "no residual": RxTConfig(DECODER, ENCODER, replace(MEMORY, variant="self", gate=GateConfig("replace"))),
     "one shared expert": RxTConfig(replace(DECODER, feed_forward=ONE_SHARED), ENCODER, MEMORY),
     "one weighted shared expert, stacked": RxTConfig(
-        replace(DECODER, feed_forward=replace(ONE_SHARED, bias="global", shared_bias="global", weighted_shared=True)), ENCODER, MEMORY
+        replace(DECODER, feed_forward=replace(ONE_SHARED, bias="global", shared_bias="global", weighted_shared=True)),
+        ENCODER,
+        MEMORY,
     ),
     "shared experts of their own bias": RxTConfig(
         replace(DECODER, feed_forward=replace(MOE, bias="off", shared_experts=3, shared_bias="local")), ENCODER, MEMORY
     ),
     "final stateless layers": RxTConfig(
-        replace(DECODER, feed_forward=SMALL_MOE, stateless=(DENSE,), final_stateless=(SMALL_MOE, DENSE)), ENCODER, MEMORY
+        replace(DECODER, feed_forward=SMALL_MOE, stateless=(DENSE,), final_stateless=(SMALL_MOE, DENSE)),
+        ENCODER,
+        MEMORY,
     ),
     "a layer norm before the head": RxTConfig(replace(DECODER, head_norm="layer"), ENCODER, MEMORY),
-    "layer norms everywhere": RxTConfig(replace(DECODER, norm="layer", head_norm="layer"), replace(ENCODER, norm="layer"), MEMORY),
+    "layer norms everywhere": RxTConfig(
+        replace(DECODER, norm="layer", head_norm="layer"), replace(ENCODER, norm="layer"), MEMORY
+    ),
     "reversed, normed heads": RxTConfig(
-        replace(DECODER, self_attention=AttentionConfig(4, 1, 4), cross_attention=AttentionConfig(4, 2, 4, qk_norm=True)),
+        replace(
+            DECODER, self_attention=AttentionConfig(4, 1, 4), cross_attention=AttentionConfig(4, 2, 4, qk_norm=True)
+        ),
         replace(ENCODER, cross_attention=AttentionConfig(4, 1, 2)),
         replace(MEMORY, attention=AttentionConfig(4, 2, 4), consolidation=AttentionConfig.mqa(4)),
     ),
     "gated heads": RxTConfig(
-        replace(DECODER, self_attention=GATED, cross_attention=GATED), replace(ENCODER, self_attention=GATED), replace(GROUPED, groups=1)
+        replace(DECODER, self_attention=GATED, cross_attention=GATED),
+        replace(ENCODER, self_attention=GATED),
+        replace(GROUPED, groups=1),
     ),
 }
 
@@ -60,7 +76,9 @@ def assert_twin_of_what_is_stored(config: RxTConfig, folder: Path) -> None:
     randomize(model, 0.4)
     model.float().save_pretrained(folder, layout="published")
     model = ReactiveTransformer.from_pretrained(folder).double()
-    slots = torch.randn(config.decoder.layers, 1, config.memory_attention.slots, config.decoder.width, dtype=torch.float64)
+    slots = torch.randn(
+        config.decoder.layers, 1, config.memory_attention.slots, config.decoder.width, dtype=torch.float64
+    )
     for _turn in range(2):
         ids = torch.randint(VOCABULARY, (1, 4))
         logits = naive_twins.decoder(model.decoder, ids, slots)

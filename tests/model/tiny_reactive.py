@@ -25,7 +25,9 @@ VOCABULARY, WIDTH, LAYERS, SLOTS, LENGTH = 13, 16, 2, 3, 16
 ATTENTION = AttentionConfig.sqa(4)
 DENSE = FeedForwardConfig(6)
 MOE = MoEConfig(4, experts=5, top_k=2)
-SHARED_MOE = MoEConfig(4, experts=5, top_k=2, bias="global", shared_experts=2, shared_dim=6, shared_bias="global", weighted_shared=True)
+SHARED_MOE = MoEConfig(
+    4, experts=5, top_k=2, bias="global", shared_experts=2, shared_dim=6, shared_bias="global", weighted_shared=True
+)
 
 DECODER = DecoderConfig(VOCABULARY, WIDTH, LAYERS, ATTENTION, ATTENTION, DENSE, LENGTH)
 ENCODER = EncoderConfig(VOCABULARY, WIDTH, LAYERS, ATTENTION, DENSE, LENGTH)
@@ -57,15 +59,27 @@ ENCODERS = {
 }
 REACTIVE = {
     "plain": RxTConfig(DECODER, ENCODER, MEMORY),
-    "moe": RxTConfig(DECODERS["moe"], ENCODERS["moe"], replace(MEMORY, variant="interlayer", gate=GateConfig("static", init=0.5))),
-    "mixed norms": RxTConfig(
-        DECODERS["head layer"], ENCODERS["layer norm"], replace(MEMORY, variant="self", norm=MemoryNormConfig("ema-rms", mixed=True))
+    "moe": RxTConfig(
+        DECODERS["moe"], ENCODERS["moe"], replace(MEMORY, variant="interlayer", gate=GateConfig("static", init=0.5))
     ),
-    "encoder reads memory": RxTConfig(DECODER, ENCODERS["reads memory"], replace(MEMORY, variant="simple", gate=GateConfig("ungated"))),
+    "mixed norms": RxTConfig(
+        DECODERS["head layer"],
+        ENCODERS["layer norm"],
+        replace(MEMORY, variant="self", norm=MemoryNormConfig("ema-rms", mixed=True)),
+    ),
+    "encoder reads memory": RxTConfig(
+        DECODER, ENCODERS["reads memory"], replace(MEMORY, variant="simple", gate=GateConfig("ungated"))
+    ),
     "beta-like": RxTConfig(
         DECODERS["beta-like"],
         ENCODERS["plain"],
-        replace(MEMORY, variant="grouped-self-interlayer", groups=2, gate=GateConfig("elementwise", status="linear"), attention=GATED),
+        replace(
+            MEMORY,
+            variant="grouped-self-interlayer",
+            groups=2,
+            gate=GateConfig("elementwise", status="linear"),
+            attention=GATED,
+        ),
     ),
 }
 

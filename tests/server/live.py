@@ -42,7 +42,9 @@ class Live:
         async def run() -> None:
             sessions = Sessions(Engine(model, limits), tokenizer, open_store(str(db)), rules)
             self.service = Service(sessions, options or Options(), Keys(keys))
-            config = uvicorn.Config(create_app(self.service), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+            config = uvicorn.Config(
+                create_app(self.service), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
+            )
             self._server = uvicorn.Server(config)
             serving = asyncio.ensure_future(self._server.serve())
             while not self._server.started:

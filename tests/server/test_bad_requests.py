@@ -50,8 +50,8 @@ OK = {"input": "Hello!"}
         (json.dumps(OK | {"conversation": "a", "previous_response_id": "b"}).encode(), 400, "conversation"),
         (json.dumps(OK | {"instructions": "Be kind."}).encode(), 400, None),
         (json.dumps({"input": [{"role": "assistant", "content": "hi"}]}).encode(), 400, "input.0"),
-        (json.dumps({"input": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}).encode(), 400, "input.1"),
-        (json.dumps({"input": [{"role": "user", "content": [{"type": "image", "text": ""}]}]}).encode(), 400, "input.0.content.0.type"),
+        (json.dumps({"input": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}).encode(), 400, "input.1"),  # noqa: E501
+        (json.dumps({"input": [{"role": "user", "content": [{"type": "image", "text": ""}]}]}).encode(), 400, "input.0.content.0.type"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_bad_bodies(served: Live, body: bytes, status: int, param: str | None) -> None:
@@ -107,7 +107,9 @@ def test_long_bodies_are_refused(served: Live) -> None:
 def test_a_slow_sender_is_told(serve: Callable[..., Live]) -> None:
     live = serve(options=Options(slow_seconds=0.2))
     with socket.create_connection(("127.0.0.1", live.port)) as connection:
-        connection.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+        connection.sendall(
+            b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
@@ -125,7 +127,8 @@ def test_a_client_that_vanishes_leaves_nothing_behind(serve: Callable[..., Live]
     with live.sessions.engine._wake:  # the answer does not begin before the client has gone
         connection = socket.create_connection(("127.0.0.1", live.port))
         connection.sendall(
-            b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(body), body)
         )
         assert waited(lambda: live.sessions.active == 1)
         connection.close()
@@ -189,7 +192,9 @@ def test_logs_hold_no_text_unless_wanted(serve: Callable[..., Live], caplog: pyt
     caplog.set_level("INFO")
     live = serve()
     live.http.post("/v1/responses", json={"input": "My dog is called Rex."})
-    assert waited(lambda: any(getattr(record, "fields", {}).get("route") == "/v1/responses" for record in caplog.records))
+    assert waited(
+        lambda: any(getattr(record, "fields", {}).get("route") == "/v1/responses" for record in caplog.records)
+    )
     assert not any("Rex" in f"{record.getMessage()} {vars(record)}" for record in caplog.records)
     live = serve(options=Options(log_texts=True), db=":memory:")
     live.http.post("/v1/responses", json={"input": "My dog is called Rex."})

@@ -46,4 +46,7 @@ def test_the_examples_with_curl(live: Live, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, command
-    assert "Rex" in client.responses.create(model="rxt", input="What is my dog called?", conversation=conversation).output_text
+    assert (
+        "Rex"
+        in client.responses.create(model="rxt", input="What is my dog called?", conversation=conversation).output_text
+    )

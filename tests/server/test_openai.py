@@ -23,7 +23,10 @@ def test_the_readme_lines_hold_a_conversation(live: Live) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = next(block.partition("```")[0] for block in readme.split("```python\n") if block.startswith("from openai"))
     said: list[str] = []
-    exec(code.replace("http://127.0.0.1:8000", live.url), {"print": lambda *parts: said.append(" ".join(map(str, parts)))})
+    exec(
+        code.replace("http://127.0.0.1:8000", live.url),
+        {"print": lambda *parts: said.append(" ".join(map(str, parts)))},
+    )
     assert len(code.strip().splitlines()) <= 12
     assert "Rex" in said[-2]
     assert "Rex" not in said[-1]
@@ -53,7 +56,9 @@ def test_a_fork_knows_what_was_said_before_it(live: Live, bundled: tuple[Reactiv
         previous = reply.id
         said.append(reply.output_text)
     alone = Conversation(*bundled)
-    assert [first.output_text, *said] == [alone.ask(query) for query in (REX, *queries)], "the other branch has left no trace"
+    assert [first.output_text, *said] == [alone.ask(query) for query in (REX, *queries)], (
+        "the other branch has left no trace"
+    )
 
 
 def test_a_conversation_goes_on_after_a_restart(serve: Callable[..., Live]) -> None:
@@ -134,7 +139,10 @@ def test_conversations_with_a_past(live: Live) -> None:
         conversation.id,
         items=[{"role": "user", "content": "My name is Anna."}, {"role": "assistant", "content": "Hello Anna!"}],  # type: ignore[list-item]
     )
-    assert "Anna" in client.responses.create(model="rxt", input="What is my name?", conversation=conversation.id).output_text
+    assert (
+        "Anna"
+        in client.responses.create(model="rxt", input="What is my name?", conversation=conversation.id).output_text
+    )
     assert client.conversations.update(conversation.id, metadata={"a": "b"}).metadata == {"a": "b"}
     pages = client.conversations.items.list(conversation.id, limit=3, order="asc")
     assert [item.content[0].text for item in pages][:3] == [REX, "I hope Rex is a happy dog.", DOG]  # type: ignore[union-attr]
@@ -150,7 +158,11 @@ def test_chat_completions(live: Live) -> None:
     reply = client.chat.completions.create(model="rxt", messages=messages)  # type: ignore[arg-type]
     assert "Rex" in str(reply.choices[0].message.content)
     assert live.sessions.store.stats().turns == turns + 1, "nothing of the known history was read again"
-    chunks = list(client.chat.completions.create(model="rxt", messages=messages, stream=True, stream_options={"include_usage": True}))  # type: ignore[arg-type]
+    chunks = list(
+        client.chat.completions.create(
+            model="rxt", messages=messages, stream=True, stream_options={"include_usage": True}
+        )
+    )  # type: ignore[arg-type]
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert text == reply.choices[0].message.content
     assert chunks[-1].usage == reply.usage

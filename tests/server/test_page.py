@@ -17,7 +17,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; install it (Debian: apt install chromium)"),
-    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is missing: pip install 'reactive-transformers[dev]'"),
+    pytest.mark.skipif(
+        find_spec("playwright") is None, reason="playwright is missing: pip install 'reactive-transformers[dev]'"
+    ),
 ]
 
 
@@ -39,8 +41,16 @@ def page(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(60_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" and "401" not in message.text else None)
-    page.on("request", lambda request: None if "127.0.0.1" in request.url or request.url.startswith("data:") else wrong.append(request.url))
+    page.on(
+        "console",
+        lambda message: wrong.append(message.text) if message.type == "error" and "401" not in message.text else None,
+    )
+    page.on(
+        "request",
+        lambda request: (
+            None if "127.0.0.1" in request.url or request.url.startswith("data:") else wrong.append(request.url)
+        ),
+    )
     yield page
     context.close()
     assert wrong == []

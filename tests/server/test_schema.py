@@ -10,7 +10,9 @@ from live import Live
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is missing: pip install 'reactive-transformers[dev]'"),
+    pytest.mark.skipif(
+        find_spec("schemathesis") is None, reason="schemathesis is missing: pip install 'reactive-transformers[dev]'"
+    ),
     pytest.mark.filterwarnings("default"),
 ]
 
@@ -20,8 +22,23 @@ def test_no_request_makes_the_server_fail(live: Live, tmp_path: Path) -> None:
     import sys
 
     command = [
-        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run", f"{live.url}/openapi.json"),
-        *("--checks", "not_a_server_error", "--max-examples", "12", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
+        *(
+            sys.executable,
+            "-c",
+            "from schemathesis.cli import schemathesis; schemathesis()",
+            "run",
+            f"{live.url}/openapi.json",
+        ),
+        *(
+            "--checks",
+            "not_a_server_error",
+            "--max-examples",
+            "12",
+            "--seed",
+            "1",
+            "--phases",
+            "examples,coverage,fuzzing",
+        ),
         *("--suppress-health-check", "all", "--no-color"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -31,7 +31,12 @@ def refused(live: Live, body: dict[str, object]) -> bool:
         return False
     error = reply.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
-    return (reply.status_code, error["type"], error["code"], reply.headers["retry-after"]) == (503, "server_error", "store_failed", "1")
+    return (reply.status_code, error["type"], error["code"], reply.headers["retry-after"]) == (
+        503,
+        "server_error",
+        "store_failed",
+        "1",
+    )
 
 
 def test_redis_is_killed_and_comes_back(
@@ -50,7 +55,10 @@ def test_redis_is_killed_and_comes_back(
     assert live.http.get("/metrics").status_code == 503
     assert live.http.get("/healthz").status_code == 200, "starting this process again would help nobody"
     redis_server.start()
-    said += [client.responses.create(model="rxt", input=query, conversation=conversation).output_text for query in QUERIES[1:]]
+    said += [
+        client.responses.create(model="rxt", input=query, conversation=conversation).output_text
+        for query in QUERIES[1:]
+    ]
     assert said == [alone.ask(query) for query in QUERIES]
     assert live.sessions.store.verify() == []
     assert live.sessions.store.stats().turns == 3, "nothing is left of what was refused"

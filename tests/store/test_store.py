@@ -19,7 +19,11 @@ from rxt.store.sqlite import SqliteStore
 
 
 def make_turn(
-    parent: str | None = None, owner: str = "me", created: float = 1.0, conversation: str | None = None, prefix: str = "p"
+    parent: str | None = None,
+    owner: str = "me",
+    created: float = 1.0,
+    conversation: str | None = None,
+    prefix: str = "p",
 ) -> Turn:
     return Turn(
         new_id("resp"),
@@ -242,7 +246,13 @@ def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
     other.close()
     part = list(exported(store, turns[1].id, turns[1].id, "me"))
     assert len(part) == 2
-    for damaged in (content.replace(b'"hello', b'"jello', 1), content[:-9], b"{}", b"\xff", content.replace(b'"bW1t', b'"bW1u', 1)):
+    for damaged in (
+        content.replace(b'"hello', b'"jello', 1),
+        content[:-9],
+        b"{}",
+        b"\xff",
+        content.replace(b'"bW1t', b'"bW1u', 1),
+    ):
         with pytest.raises(UserError, match=r"file line (1|5): "):
             imported(other, damaged, "file")
 

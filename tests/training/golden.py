@@ -59,18 +59,22 @@ def trajectory(name: str, checkpointing: bool = False) -> list[float]:
         subject = trainee()
         preference.reference.of(subject)
     optimizer = make_optimizer(subject, stage.optim)
-    return [float(sum(loss.loss for loss in update(stage, subject, optimizer, run.seed, step))) for step in range(STEPS)]
+    return [
+        float(sum(loss.loss for loss in update(stage, subject, optimizer, run.seed, step))) for step in range(STEPS)
+    ]
 
 
 def reinforced(algorithm: Algorithm) -> list[float]:
     """The entropy of the policy in stage 5's first fifty updates, two for each collection, from the same fresh weights.
 
-    Not the loss, which is near zero whatever the policy does. In double precision: in single, the last bit of another processor would
-    now and then have another token sampled, and the curve go its own way from there.
+    Not the loss, which is near zero whatever the policy does. In double precision: in single, the last bit of another
+    processor would now and then have another token sampled, and the curve go its own way from there.
     """
     torch.set_num_threads(1)
     phases = (replace(reinforcing.PHASE, steps=STEPS, trains=("decoder",)), replace(reinforcing.PHASE, steps=STEPS))
-    config = replace(reinforcing.CONFIG, phases=(replace(phases[0], steps=10), phases[1]), algorithm=algorithm, epochs=2)
+    config = replace(
+        reinforcing.CONFIG, phases=(replace(phases[0], steps=10), phases[1]), algorithm=algorithm, epochs=2
+    )
     stage, subject = reinforcing.stage(config), reinforcing.learner(config, double=True)
     optimizer = make_optimizer(subject, stage.optim)
     found = [update(stage, subject, optimizer, RUN.seed, step) for step in range(STEPS)]
@@ -85,7 +89,9 @@ def record() -> None:
     """Write ``golden.json`` from the committed code."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=FILE.parent, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=FILE.parent, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     root = git("rev-parse", "--show-toplevel")
     dirty = git(

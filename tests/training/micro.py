@@ -12,7 +12,15 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from rxt.config import AttentionConfig, DecoderConfig, EncoderConfig, FeedForwardConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    MoEConfig,
+    RxTConfig,
+)
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Encoded, Template
 from rxt.data.tokenizer import ChatTokenizer
@@ -98,7 +106,9 @@ def stages(run: RunConfig = RUN) -> list[Stage]:
 PREFERENCE = PreferenceConfig(steps=6, turns=4, batch_size=4, beta=1.0, optim=OPTIM)
 
 
-def preference_stage(folder: Path, config: PreferenceConfig = PREFERENCE, data: DataConfig = RUN.data) -> PreferenceStage:
+def preference_stage(
+    folder: Path, config: PreferenceConfig = PREFERENCE, data: DataConfig = RUN.data
+) -> PreferenceStage:
     """Stage 5′ without a judge; its reference goes into ``folder``."""
     corpus, _ = PreferenceCorpus.load(data, config.rejected, RUN.seed).differing(template())
     return PreferenceStage(corpus, template(), config, Reference(folder / "reference"))
@@ -109,7 +119,9 @@ def quiet() -> Console:
     return Console(file=io.StringIO(), width=80)
 
 
-def random_conversations(turns: list[int], vocabulary: int = 13, longest: int = 9, seed: int = 0) -> list[list[Encoded]]:
+def random_conversations(
+    turns: list[int], vocabulary: int = 13, longest: int = 9, seed: int = 0
+) -> list[list[Encoded]]:
     """Conversations of these many turns, whose interactions have random lengths, tokens and targets."""
     rng = Random(seed)
 
@@ -138,4 +150,6 @@ def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
 def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], atol: float = 1e-11) -> None:
     assert found.keys() == expected.keys()
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=atol, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name], expected[name], rtol=1e-9, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
+        )

@@ -64,7 +64,9 @@ def episodes(config: ReinforcementConfig = CONFIG, reward: Reward | None = None,
     return episodes_of(corpus(), template(), config, config.phases[0], reward or Letters(), "train", index)
 
 
-def learner(config: ReinforcementConfig = CONFIG, model: RxTConfig = MODEL, double: bool = False) -> ReinforcementTrainee:
+def learner(
+    config: ReinforcementConfig = CONFIG, model: RxTConfig = MODEL, double: bool = False
+) -> ReinforcementTrainee:
     """With random weights everywhere, so that nothing is zero by accident."""
     base = trainee(model, double=double)
     with torch.no_grad():
@@ -91,6 +93,8 @@ def played(
     return play(subject.model, template(), found, slots, config, teacher_forcing, reward or Letters(), seed)
 
 
-def stage(config: ReinforcementConfig = CONFIG, reward: Reward | None = None, run: RunConfig = REINFORCED) -> ReinforcementStage:
+def stage(
+    config: ReinforcementConfig = CONFIG, reward: Reward | None = None, run: RunConfig = REINFORCED
+) -> ReinforcementStage:
     judge = RecallProbe.of_mix(config.recall, template(), run.data.everyday, run.seed)
     return ReinforcementStage(corpus(run), template(), config, reward or Letters(), judge)

@@ -1,7 +1,8 @@
 """An update's gradient does not depend on how many micro-batches it is computed in.
 
-Exactly so, experts' balance loss included: every term is a sum over tokens, conversations or updates of the whole batch.
-What a micro-batch draws for itself (fresh memories, noise, hidden tokens) is fixed here: accumulating draws other numbers.
+Exactly so, experts' balance loss included: every term is a sum over tokens, conversations or updates of the whole
+batch. What a micro-batch draws for itself (fresh memories, noise, hidden tokens) is fixed here: accumulating draws
+other numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ CALM = replace(
     joint=replace(RUN.joint, noise=0.0),
     interaction=replace(RUN.interaction, noise=0.0),
     memory_pretrain=replace(RUN.memory_pretrain, noise=0.0, jitter=0.0, difference_penalty=0.3, batch_size=5),
-    memory_aware=replace(RUN.memory_aware, phases=tuple(replace(phase, batch_size=5) for phase in RUN.memory_aware.phases)),
+    memory_aware=replace(
+        RUN.memory_aware, phases=tuple(replace(phase, batch_size=5) for phase in RUN.memory_aware.phases)
+    ),
 )
 
 
@@ -45,7 +48,9 @@ def gradient_of(stage: Stage, subject: Trainee, step: int) -> tuple[float, dict[
     generator = torch.Generator().manual_seed(0)
     losses = [stage.loss(subject, batch, batches, generator) for batch in batches]
     torch.stack([loss.loss for loss in losses]).sum().backward()
-    gradients = {name: parameter.grad.clone() for name, parameter in subject.named_parameters() if parameter.grad is not None}
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in subject.named_parameters() if parameter.grad is not None
+    }
     metrics = [{name: float(value.detach()) for name, value in loss.metrics.items()} for loss in losses]
     return sum(float(loss.loss.detach()) for loss in losses), gradients, metrics
 

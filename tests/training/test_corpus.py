@@ -58,7 +58,9 @@ def test_one_conversation_in_fifty_is_held_out(tmp_path: Path) -> None:
     assert trained == set(corpus.files["train"])
     assert set(corpus.conversations("validation", 0, 9, 2)) == set(corpus.files["validation"])
     seen = set(corpus.all_text(0))
-    assert not any(text in seen for each in corpus.files["validation"] for text in texts_of(each)), "nor does the tokenizer see it"
+    assert not any(text in seen for each in corpus.files["validation"] for text in texts_of(each)), (
+        "nor does the tokenizer see it"
+    )
 
 
 def test_a_validation_file_is_all_of_the_validation(tmp_path: Path) -> None:
@@ -93,7 +95,9 @@ def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     corpus = Corpus.load(DataConfig(0.0, (str(path),)), seed=0)
     assert next(iter(corpus.all_text(0))) == "be kind"
-    with pytest.raises(UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"):
+    with pytest.raises(
+        UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"
+    ):
         corpus.count_cut(template())
 
 
@@ -115,14 +119,18 @@ def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
 
 
 def test_one_conversation_is_too_little(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="one conversation is too little to train on: add more, or name --validation-data"):
+    with pytest.raises(
+        UserError, match="one conversation is too little to train on: add more, or name --validation-data"
+    ):
         Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
 
 
 def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
     mix = EverydayConfig(small_talk_rate=0.0, question_rate=0.9)
     usual, mixed = Corpus.load(DataConfig(), seed=0), Corpus.load(DataConfig(everyday=mix), seed=0)
-    assert mixed.conversations("train", 3, 2, 6) == [generate("train", 6, 0, index, mix).conversation for index in (6, 7)]
+    assert mixed.conversations("train", 3, 2, 6) == [
+        generate("train", 6, 0, index, mix).conversation for index in (6, 7)
+    ]
     assert mixed.conversations("train", 3, 2, 6) != usual.conversations("train", 3, 2, 6)
     assert mixed.conversations("validation", 3, 2, 6) == usual.conversations("validation", 3, 2, 6)
 

@@ -29,7 +29,9 @@ def queries(episode: Episode) -> list[str]:
 
 def test_long_range_episodes_return_to_their_first_interaction() -> None:
     for index in range(5):
-        for episode in episodes_of(corpus(), template(), CONFIG, phase("long-range", 7), RecallReward(), "train", index):
+        for episode in episodes_of(
+            corpus(), template(), CONFIG, phase("long-range", 7), RecallReward(), "train", index
+        ):
             assert len(episode) == 7
             last = episode[-1].question
             assert last is not None
@@ -64,13 +66,18 @@ def test_the_policy_answers_questions_after_the_warm_up() -> None:
     assert all(step.answered for episode in everything for step in episode[1:])
     assert any(step.question is None for episode in everything for step in episode[1:])
     by_recall = episodes(replace(CONFIG, score="all"), RecallReward())
-    assert all(step.answered == (step.question is not None) for episode in by_recall for step in episode[1:]), "it cannot judge others"
+    assert all(step.answered == (step.question is not None) for episode in by_recall for step in episode[1:]), (
+        "it cannot judge others"
+    )
 
 
 def conversations_of(folder: Path, count: int, turns: int, **more: object) -> str:
     path = folder / "chats.jsonl"
     lines = [
-        {"interactions": [{"query": f"q {index} {turn}?", "answer": f"word{index} {turn}"} for turn in range(turns)], **more}
+        {
+            "interactions": [{"query": f"q {index} {turn}?", "answer": f"word{index} {turn}"} for turn in range(turns)],
+            **more,
+        }
         for index in range(count)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -86,11 +93,16 @@ def test_long_range_episodes_of_files_have_another_topic_in_between(tmp_path: Pa
         assert first == last
         assert len(between) == 3
         assert set(between) != {first}
-        assert [step.answered for step in episode] == [False, True, True, True, True], "a file does not say what its questions are"
+        assert [step.answered for step in episode] == [False, True, True, True, True], (
+            "a file does not say what its questions are"
+        )
 
 
 def test_what_was_not_to_be_learned_is_not_answered() -> None:
-    first, between = (Conversation(tuple(Interaction(f"{name} {turn}", "yes") for turn in range(3)), None, frozenset({1})) for name in "ab")
+    first, between = (
+        Conversation(tuple(Interaction(f"{name} {turn}", "yes") for turn in range(3)), None, frozenset({1}))
+        for name in "ab"
+    )
     found = long_range(first, between)
     assert [each.query for each in found.interactions] == ["a 0", "b 0", "b 1", "b 2", "a 1"]
     assert found.unlearned == {2, 4}
@@ -121,7 +133,10 @@ def test_references_without_words_cannot_be_judged(tmp_path: Path) -> None:
     read = Corpus.load(DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
     with pytest.raises(UserError, match="none of 4 episodes has a question that the reward composite can judge"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)
-    assert any(step.answered for step in episodes_of(read, template(), CONFIG, phase("multi-step", 4), Letters(), "train", 0)[0])
+    assert any(
+        step.answered
+        for step in episodes_of(read, template(), CONFIG, phase("multi-step", 4), Letters(), "train", 0)[0]
+    )
 
 
 def test_recall_needs_data_that_knows_its_values(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""A stage with a judge ends with what the judge thought best, stops when it collapses, and a stop does not change what it becomes."""
+"""A stage with a judge ends with what the judge thought best, stops when it collapses, and a stop does not change what
+it becomes."""
 
 from __future__ import annotations
 
@@ -97,7 +98,9 @@ def test_the_stage_ends_with_its_best_weights(worths: list[float], best: int, tm
     subject = trainee()
     assert run_stage(judged(Scripted(worths)), subject, context(tmp_path)) == best
     assert_weights(subject, weights_after(best))
-    assert [(line["step"], line["recall"]) for line in lines(tmp_path)] == list(zip([0, 2, 4, 6, 8, 9], worths, strict=True))
+    assert [(line["step"], line["recall"]) for line in lines(tmp_path)] == list(
+        zip([0, 2, 4, 6, 8, 9], worths, strict=True)
+    )
     again = trainee(seed=1)
     assert run_stage(judged(Scripted([])), again, context(tmp_path)) == best, "a finished stage is not judged again"
     assert_weights(again, weights_after(best))
@@ -111,7 +114,9 @@ def test_the_last_weights_are_kept_where_that_is_asked_for(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("fallen", [0.19, math.nan])
-def test_a_collapse_ends_the_stage_with_its_best_weights(fallen: float, keep: Literal["best", "last"], tmp_path: Path) -> None:
+def test_a_collapse_ends_the_stage_with_its_best_weights(
+    fallen: float, keep: Literal["best", "last"], tmp_path: Path
+) -> None:
     subject, shared = trainee(), context(tmp_path)
     judge = Scripted([0.6, 0.7, 0.2, fallen, 0.9, 0.9], keep=keep)
     assert run_stage(judged(judge), subject, shared) == 2
@@ -128,7 +133,9 @@ def test_a_collapse_ends_the_stage_with_its_best_weights(fallen: float, keep: Li
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_loss_that_is_not_finite_ends_a_judged_stage_too(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_ends_a_judged_stage_too(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, original_clip, calls = MemoryPretrainStage.loss, torch.nn.utils.clip_grad_norm_, 0
 
     def loss(self: MemoryPretrainStage, subject: Trainee, *rest: object) -> StageLoss:
@@ -147,12 +154,14 @@ def test_a_loss_that_is_not_finite_ends_a_judged_stage_too(where: str, tmp_path:
     monkeypatch.undo()
     assert_weights(subject, weights_after(2))
     assert printed(shared).splitlines()[-1] == (
-        "3-memory-pretrain: the loss or its gradient is not finite at step 6: 3-memory-pretrain ends with its best weights, those of step 2"
+        "3-memory-pretrain: the loss or its gradient is not finite at step 6: 3-memory-pretrain ends with its best weights, those of step 2"  # noqa: E501
     )
 
 
 @pytest.mark.parametrize(
-    "worths", [[0.6, 0.7, 0.3, 0.65, 0.6, 0.5], [0.6, 0.7, 0.3, 0.1, 0.9, 0.9]], ids=["to its end", "until it collapses"]
+    "worths",
+    [[0.6, 0.7, 0.3, 0.65, 0.6, 0.5], [0.6, 0.7, 0.3, 0.1, 0.9, 0.9]],
+    ids=["to its end", "until it collapses"],
 )
 def test_resumed_is_uninterrupted(worths: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, judge = trainee(), Scripted(worths)

@@ -105,7 +105,8 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(
     monkeypatch.setattr(MemoryPretrainStage, "loss", loss)
     subject = trainee()
     with pytest.raises(
-        UserError, match=r"^3-memory-pretrain: the loss or its gradient is not finite at step 6; the last checkpoint is kept"
+        UserError,
+        match=r"^3-memory-pretrain: the loss or its gradient is not finite at step 6; the last checkpoint is kept",
     ):
         run_stage(stage, subject, context(tmp_path, run))
     assert all(torch.equal(copies[5][name], tensor) for name, tensor in subject.weights().items())
@@ -127,7 +128,11 @@ def test_validation_asks_the_same_every_time_and_changes_nothing(tmp_path: Path)
 def test_validation_data_is_no_training_data() -> None:
     for stage in stages():
         rows = [
-            {tuple(row.tolist()) for batch in stage.batches(split, 0) for row in (batch.rows if hasattr(batch, "rows") else batch).ids}
+            {
+                tuple(row.tolist())
+                for batch in stage.batches(split, 0)
+                for row in (batch.rows if hasattr(batch, "rows") else batch).ids
+            }
             for split in ("train", "validation")
         ]
         assert rows[0] != rows[1]
@@ -159,7 +164,9 @@ def test_the_same_steps_give_the_same_weights() -> None:
 
 
 def test_gradients_are_clipped_to_their_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = stages(replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, clip=1e-3))))[3]
+    stage = stages(
+        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, clip=1e-3)))
+    )[3]
     subject = trainee()
     optimizer = make_optimizer(subject, stage.optim)
     norms = []

@@ -57,7 +57,11 @@ def test_each_target_is_predicted_one_position_earlier() -> None:
 
 
 def test_losses_are_at_least_float32() -> None:
-    for given_, expected in ((torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)):
+    for given_, expected in (
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ):
         assert at_least_float32(torch.zeros(1, dtype=given_)).dtype == expected
 
 
@@ -118,7 +122,9 @@ def test_stage_3_weights_follow_the_turns() -> None:
             target = (1 - weight) * slots[:, row] + weight * fit_to_slots(encoded, slots.shape[2])[:, row]
             cosine = torch.cosine_similarity(new[:, row], target, dim=-1).mean()
             cosines = cosines + cosine / 5
-            expected = expected + (-cosine + 0.5 * (turn + 1) ** 0.5 * (new[:, row] - slots[:, row]).square().mean()) / 5
+            expected = (
+                expected + (-cosine + 0.5 * (turn + 1) ** 0.5 * (new[:, row] - slots[:, row]).square().mean()) / 5
+            )
         slots = new
     torch.testing.assert_close(found.loss, expected)
     torch.testing.assert_close(found.metrics["cosine"], cosines)

@@ -14,7 +14,13 @@ from micro import MODEL, RUN, stages, trainee
 from rxt.config import GateConfig
 from rxt.training.config import OptimConfig
 from rxt.training.loop import update
-from rxt.training.optim import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
+from rxt.training.optim import (
+    learning_rate,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+    set_learning_rate,
+)
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
@@ -92,7 +98,9 @@ def test_a_step_of_muon_is_an_orthogonal_one() -> None:
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_the_state_comes_back_bit_for_bit(kind: Literal["adamw", "muon"]) -> None:
-    stage = stages(replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, kind=kind))))[3]
+    stage = stages(
+        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, kind=kind)))
+    )[3]
     first = trainee()
     optimizer = make_optimizer(first, stage.optim)
     for step in range(3):

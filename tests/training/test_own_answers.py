@@ -52,7 +52,9 @@ def test_wrong_answers_of_its_own_take_the_place_of_the_rejected_ones(tmp_path: 
         accepted = before[pair]
         prompt = accepted[: accepted.index(template().tokens.answer) + 1]
         ids = torch.tensor([prompt])
-        alone = generate(subject.model, ids, Memory(slots[:, row : row + 1].detach()), MAX_NEW_TOKENS, GREEDY)[0].tolist()
+        alone = generate(subject.model, ids, Memory(slots[:, row : row + 1].detach()), MAX_NEW_TOKENS, GREEDY)[
+            0
+        ].tolist()
         expected = template().complete(prompt, alone[len(prompt) :])
         assert after[pairs + pair] == expected
         targets = found.answers.targets[pairs + pair].nonzero()[:, 0].tolist()
@@ -81,7 +83,9 @@ def test_right_answers_are_no_rejected_ones(tmp_path: Path, monkeypatch: pytest.
 def test_pairs_of_which_nothing_is_known_stay(tmp_path: Path) -> None:
     subject, batch, memories = made(tmp_path)
     known = batch.questions[1]
-    batch = Preferences(batch.accepted, batch.answers, batch.turn_row, batch.pairs, (None, known, *[None] * (batch.pairs - 2)))
+    batch = Preferences(
+        batch.accepted, batch.answers, batch.turn_row, batch.pairs, (None, known, *[None] * (batch.pairs - 2))
+    )
     found, own = with_own_answers(subject.model, template(), batch, memories, GREEDY)
     assert own == 1
     changed = [index for index, (a, b) in enumerate(zip(sequences(batch), sequences(found), strict=True)) if a != b]
@@ -111,14 +115,18 @@ def test_training_uses_them_and_validation_does_not(tmp_path: Path) -> None:
         stage = preference_stage(tmp_path / folder, replace(PREFERENCE, own_temperature=temperature))
         subject = trainee()
         optimizer = make_optimizer(subject, stage.optim)
-        own = [float(sum(loss.metrics["own"] for loss in update(stage, subject, optimizer, 0, step))) for step in range(2)]
+        own = [
+            float(sum(loss.metrics["own"] for loss in update(stage, subject, optimizer, 0, step))) for step in range(2)
+        ]
         return subject, own, validate(stage, subject, 0, 1)
 
     subject, own, checked = trained(0.8, "a")
     assert own == [1.0, 1.0]
     assert checked["own"] == 0
     again, _, _ = trained(0.8, "b")
-    assert all(torch.equal(again.weights()[name], tensor) for name, tensor in subject.weights().items()), "drawn by the step's own numbers"
+    assert all(torch.equal(again.weights()[name], tensor) for name, tensor in subject.weights().items()), (
+        "drawn by the step's own numbers"
+    )
     without, own, _ = trained(None, "c")
     assert own == [0.0, 0.0]
     assert not all(torch.equal(without.weights()[name], tensor) for name, tensor in subject.weights().items())

@@ -71,15 +71,23 @@ def test_files_are_mixed_in_and_some_are_held_out(tmp_path: Path) -> None:
 def test_the_other_stages_read_them_as_they_should_have_gone(tmp_path: Path) -> None:
     pairs = written(tmp_path / "pairs.jsonl", *[[plain("a"), pair("a")]] * 60)
     corpus = Corpus.load(DataConfig(everyday_share=0.0, files=(pairs,)), seed=0)
-    assert corpus.files["train"][0].interactions == (Interaction("here is a", "Hello."), Interaction("who is a?", "a is."))
+    assert corpus.files["train"][0].interactions == (
+        Interaction("here is a", "Hello."),
+        Interaction("who is a?", "a is."),
+    )
 
 
 def test_conversations_beside_preferences_are_for_the_other_stages(tmp_path: Path) -> None:
     chats = written(tmp_path / "chats.jsonl", *[[plain(f"b{index}")] for index in range(3)])
     pairs = written(tmp_path / "pairs.jsonl", *[[pair(f"a{index}")] for index in range(3)])
     config = DataConfig(everyday_share=0.0, files=(chats, pairs), validation_files=(pairs,))
-    assert queries(list(PreferenceCorpus.load(config, MIX, 0).files["train"])) == {f"who is a{index}?" for index in range(3)}
-    assert PreferenceCorpus.load(config, MIX, 0).files["validation"] == PreferenceCorpus.load(config, MIX, 0).files["train"]
+    assert queries(list(PreferenceCorpus.load(config, MIX, 0).files["train"])) == {
+        f"who is a{index}?" for index in range(3)
+    }
+    assert (
+        PreferenceCorpus.load(config, MIX, 0).files["validation"]
+        == PreferenceCorpus.load(config, MIX, 0).files["train"]
+    )
     with pytest.raises(UserError, match=r"chats\.jsonl: holds conversations without rejected answers"):
         PreferenceCorpus.load(DataConfig(everyday_share=0.5, files=(chats,)), MIX, 0)
     assert PreferenceCorpus.load(DataConfig(everyday_share=1.0, files=(chats,)), MIX, 0).everyday_share == 1.0
@@ -97,22 +105,33 @@ def test_long_conversations_are_split_where_pieces_have_pairs() -> None:
 
 
 def test_pairs_that_are_alike_in_tokens_are_no_pairs(tmp_path: Path) -> None:
-    same = {"query": "q", "accepted": {"answer": "yes " * 60 + "a"}, "rejected": {"answer": "yes " * 60 + "b"}}  # both are cut
+    same = {
+        "query": "q",
+        "accepted": {"answer": "yes " * 60 + "a"},
+        "rejected": {"answer": "yes " * 60 + "b"},
+    }  # both are cut
     pairs = written(tmp_path / "pairs.jsonl", *[[same, pair("a")]] * 3, [same])
     config = DataConfig(everyday_share=0.0, files=(pairs,), validation_files=(pairs,))
     corpus, alike = PreferenceCorpus.load(config, MIX, 0).differing(template())
     assert alike == 8
     assert [len(corpus.files[split]) for split in ("train", "validation")] == [3, 3]
-    assert [ways.rejected is None for ways in encode_ways(Pairs(corpus.files["train"][0], {}), template())] == [True, False]
+    assert [ways.rejected is None for ways in encode_ways(Pairs(corpus.files["train"][0], {}), template())] == [
+        True,
+        False,
+    ]
     only = written(tmp_path / "only.jsonl", [same], [same])
-    with pytest.raises(UserError, match="in every pair the accepted and the rejected answer are alike in the model's tokens"):
+    with pytest.raises(
+        UserError, match="in every pair the accepted and the rejected answer are alike in the model's tokens"
+    ):
         PreferenceCorpus.load(DataConfig(everyday_share=0.0, files=(only,)), MIX, 0).differing(template())
 
 
 def test_a_part_that_the_template_has_not_is_named(tmp_path: Path) -> None:
     thinking = {"query": "hello", "accepted": {"answer": "a", "think": "hm"}, "rejected": {"answer": "b"}}
     pairs = written(tmp_path / "pairs.jsonl", [thinking], [thinking])
-    with pytest.raises(UserError, match=r"^the conversation that begins 'hello': the alpha template has no thinking part"):
+    with pytest.raises(
+        UserError, match=r"^the conversation that begins 'hello': the alpha template has no thinking part"
+    ):
         PreferenceCorpus.load(DataConfig(everyday_share=0.0, files=(pairs,)), MIX, 0).differing(template())
 
 

@@ -32,11 +32,14 @@ def random_ways(turns: list[int], seed: int = 0) -> list[list[Ways]]:
     def encoded() -> Encoded:
         length = rng.randint(3, 9)
         return Encoded(
-            [rng.randrange(VOCABULARY) for _ in range(length)], [False] + [rng.random() < 0.5 for _ in range(length - 2)] + [True]
+            [rng.randrange(VOCABULARY) for _ in range(length)],
+            [False] + [rng.random() < 0.5 for _ in range(length - 2)] + [True],
         )
 
     def ways(last: bool) -> Ways:
-        return Ways(encoded(), encoded() if last or rng.random() < 0.6 else None, encoded() if rng.random() < 0.4 else None)
+        return Ways(
+            encoded(), encoded() if last or rng.random() < 0.6 else None, encoded() if rng.random() < 0.4 else None
+        )
 
     return [[ways(turn == count - 1) for turn in range(count)] for count in turns]
 
@@ -54,7 +57,13 @@ def scored(model: ReactiveTransformer, batch: Preferences, slots: Tensor, window
     return policy_scores(model, batch, conversation_memories(model, batch.accepted, slots, window))
 
 
-def together(model: ReactiveTransformer, reference: ReactiveTransformer, ways: list[list[Ways]], slots: Tensor, window: int | None = None):
+def together(
+    model: ReactiveTransformer,
+    reference: ReactiveTransformer,
+    ways: list[list[Ways]],
+    slots: Tensor,
+    window: int | None = None,
+):
     """Numbers of policy and reference as the stage computes them."""
     batch = collate_preferences(ways, pad=0)
     policy = scored(model, batch, slots, window)
@@ -64,7 +73,13 @@ def together(model: ReactiveTransformer, reference: ReactiveTransformer, ways: l
     return Numbers(*policy.answers.log_probs.split(sizes)), Numbers(*same.split(sizes)), policy
 
 
-def naive(model: ReactiveTransformer, reference: ReactiveTransformer, ways: list[list[Ways]], slots: Tensor, window: int | None = None):
+def naive(
+    model: ReactiveTransformer,
+    reference: ReactiveTransformer,
+    ways: list[list[Ways]],
+    slots: Tensor,
+    window: int | None = None,
+):
     """One conversation, one turn, one answer at a time, without padding."""
     found: dict[str, list[tuple[int, int, Tensor, Tensor]]] = {"accepted": [], "rejected": [], "neutral": []}
     for index, conversation in enumerate(sorted(ways, key=len, reverse=True)):
@@ -81,7 +96,10 @@ def naive(model: ReactiveTransformer, reference: ReactiveTransformer, ways: list
                 ("neutral", way.neutral),
             ):
                 if answer is not None:
-                    own, other = naive_log_prob(model, answer, memory), naive_log_prob(reference, answer, memory.detach()).detach()
+                    own, other = (
+                        naive_log_prob(model, answer, memory),
+                        naive_log_prob(reference, answer, memory.detach()).detach(),
+                    )
                     found[name].append((turn, index, own, other))
     ordered = {name: sorted(values, key=lambda value: value[:2]) for name, values in found.items()}
     return (
@@ -94,7 +112,9 @@ def naive_log_prob(model: ReactiveTransformer, answer: Encoded, memory: Memory) 
     """Mean log-probability of the answer's tokens."""
     ids = torch.tensor([answer.ids])
     logits = model.decode(ids, memory)[0]
-    chosen = [(logits[at - 1] - logits[at - 1].logsumexp(0))[ids[0, at]] for at in range(1, ids.shape[1]) if answer.loss[at]]
+    chosen = [
+        (logits[at - 1] - logits[at - 1].logsumexp(0))[ids[0, at]] for at in range(1, ids.shape[1]) if answer.loss[at]
+    ]
     return torch.stack(chosen).mean()
 
 
@@ -153,7 +173,8 @@ def test_a_norm_that_counts_every_pass_counts_each_once() -> None:
 
 
 def test_with_a_memory_held_fixed_it_is_dpo() -> None:
-    """Conversations of one turn read the memory they start from, whatever it is; what is left is DPO on (memory, query)."""
+    """Conversations of one turn read the memory they start from, whatever it is; what is left is DPO on (memory,
+    query)."""
     model, reference = make(), make()
     ways = random_ways([1] * 5, seed=3)
     slots = slots_for(model, 5)
@@ -166,7 +187,9 @@ def test_with_a_memory_held_fixed_it_is_dpo() -> None:
             assert answer is not None
             ids = torch.tensor([answer.ids])
             scored = torch.tensor(answer.loss)[1:]
-            logs = [each.decoder(ids, slots[:, index : index + 1]).log_softmax(-1)[0, :-1] for each in (model, reference)]
+            logs = [
+                each.decoder(ids, slots[:, index : index + 1]).log_softmax(-1)[0, :-1] for each in (model, reference)
+            ]
             mine, theirs = (log.gather(1, ids[0, 1:, None])[scored].mean() for log in logs)
             ratios.append(mine - theirs.detach())
         losses.append(-torch.log(torch.sigmoid(0.1 * (ratios[0] - ratios[1]))))
@@ -174,12 +197,16 @@ def test_with_a_memory_held_fixed_it_is_dpo() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     wanted = gradients(expected, model)
     assert_same_gradients(gradients(found, model), wanted)
-    assert not any(gradient.any() for name, gradient in wanted.items() if name.startswith(("memory_attention", "encoder.layers")))
+    assert not any(
+        gradient.any() for name, gradient in wanted.items() if name.startswith(("memory_attention", "encoder.layers"))
+    )
     assert policy.memory_change == 0
 
 
 def test_the_loss_by_hand() -> None:
-    margin = margins(torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0]), torch.tensor([-1.5, -2.0]), torch.tensor([-3.0, -2.0]))
+    margin = margins(
+        torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0]), torch.tensor([-1.5, -2.0]), torch.tensor([-3.0, -2.0])
+    )
     assert margin.tolist() == [0.5, -1.0]
     plain = [math.log(1 + math.exp(-0.2 * 0.5)), math.log(1 + math.exp(0.2))]
     torch.testing.assert_close(preference_loss(margin, 0.2), torch.tensor(plain))
@@ -200,7 +227,9 @@ TURN_TOKEN = 5
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 9])
 def test_a_preference_reaches_as_far_back_as_the_window_says(window: int | None) -> None:
     turns, model = 5, make()
-    model.encoder.embedding = torch.nn.Embedding.from_pretrained(model.encoder.embedding.weight.detach().clone(), freeze=False)
+    model.encoder.embedding = torch.nn.Embedding.from_pretrained(
+        model.encoder.embedding.weight.detach().clone(), freeze=False
+    )
     said = [Encoded([TURN_TOKEN + turn] * (3 + turn % 2), [False] + [True] * (2 + turn % 2)) for turn in range(turns)]
     ways = [Ways(each, replace(each, ids=[each.ids[0], *[1] * (len(each.ids) - 1)])) for each in said]
     batch = collate_preferences([ways, ways[:-1]], pad=0)
@@ -211,7 +240,9 @@ def test_a_preference_reaches_as_far_back_as_the_window_says(window: int | None)
         gradient = torch.autograd.grad(
             margin[turn_of_pair == turn].sum(), model.encoder.embedding.weight, retain_graph=True, allow_unused=True
         )
-        reached = torch.zeros(turns) if gradient[0] is None else gradient[0][TURN_TOKEN : TURN_TOKEN + turns].abs().sum(1)
+        reached = (
+            torch.zeros(turns) if gradient[0] is None else gradient[0][TURN_TOKEN : TURN_TOKEN + turns].abs().sum(1)
+        )
         farthest = turns if window is None else window
         assert (reached > 0).tolist() == [1 <= turn - earlier <= farthest for earlier in range(turns)]
 
@@ -226,7 +257,11 @@ def test_only_accepted_interactions_are_memorized() -> None:
 
     def poked(way: Ways, name: str) -> Ways:
         answer = getattr(way, name)
-        return way if answer is None else replace(way, **{name: replace(answer, ids=[(token + 1) % VOCABULARY for token in answer.ids])})
+        return (
+            way
+            if answer is None
+            else replace(way, **{name: replace(answer, ids=[(token + 1) % VOCABULARY for token in answer.ids])})
+        )
 
     before = last_memories(ways)
     for name, changes in (("rejected", False), ("neutral", False), ("accepted", True)):

@@ -40,9 +40,12 @@ def loss_of(config: PreferenceConfig, folder: Path, subject: Trainee, step: int 
 
 
 @pytest.mark.parametrize(
-    ("parts", "embedding"), [(("decoder", "memory_attention", "encoder"), True), (("decoder",), False), (("memory_attention",), False)]
+    ("parts", "embedding"),
+    [(("decoder", "memory_attention", "encoder"), True), (("decoder",), False), (("memory_attention",), False)],
 )
-def test_exactly_the_named_parts_move_and_never_the_reference(parts: tuple[Part, ...], embedding: bool, tmp_path: Path) -> None:
+def test_exactly_the_named_parts_move_and_never_the_reference(
+    parts: tuple[Part, ...], embedding: bool, tmp_path: Path
+) -> None:
     optim = replace(OPTIM, learning_rate=1e-2, warmup=0, weight_decay=0.0)
     stage = preference_stage(tmp_path, replace(PREFERENCE, trains=parts, optim=optim, accepted_weight=0.5))
     subject = trainee()
@@ -82,7 +85,9 @@ def test_every_term_has_its_weight(tmp_path: Path) -> None:
     bare = loss_of(replace(PREFERENCE, anchor_weight=0.0), tmp_path, subject)
     more = loss_of(replace(PREFERENCE, anchor_weight=0.0, accepted_weight=0.5), tmp_path, subject)
     torch.testing.assert_close(more.loss, bare.loss - 0.5 * bare.metrics["accepted"])
-    assert torch.equal(loss_of(replace(PREFERENCE, anchor_weight=9.0), tmp_path, subject).loss, bare.loss), "there are no neutral answers"
+    assert torch.equal(loss_of(replace(PREFERENCE, anchor_weight=9.0), tmp_path, subject).loss, bare.loss), (
+        "there are no neutral answers"
+    )
     small = loss_of(replace(PREFERENCE, beta=1e-6), tmp_path, subject).loss
     assert small.item() == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-5)
     smooth = loss_of(replace(PREFERENCE, label_smoothing=0.25), tmp_path, subject).loss
@@ -121,7 +126,9 @@ def test_neutral_answers_are_held_where_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [MODEL, MOE_MODEL], ids=["dense", "moe"])
-def test_the_gradient_is_that_of_the_whole_batch(model: RxTConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gradient_is_that_of_the_whole_batch(
+    model: RxTConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rxt.training.preference.scores.LENGTH_GROUPS", 1)
     subject, reference = (trainee(replace(model, memory_seed=1), seed, double=True) for seed in (0, 1))
     monkeypatch.setattr(Reference, "of", lambda *_: reference.model)
@@ -157,10 +164,14 @@ class TestReference:
         with torch.no_grad():
             subject.model.decoder.head.weight.add_(1)
         subject.model.save_pretrained(tmp_path / "reference")
-        with pytest.raises(UserError, match=r"reference: the reference was changed since the stage began .* another --out$"):
+        with pytest.raises(
+            UserError, match=r"reference: the reference was changed since the stage began .* another --out$"
+        ):
             Reference(tmp_path / "reference").of(subject)
         (tmp_path / "step-000001").mkdir()
-        with pytest.raises(UserError, match=r"gone: the reference that this stage began with is gone; start again with another --out$"):
+        with pytest.raises(
+            UserError, match=r"gone: the reference that this stage began with is gone; start again with another --out$"
+        ):
             Reference(tmp_path / "gone").of(subject)
 
 
@@ -193,19 +204,32 @@ def preferring(model: Path, **changes: object) -> RunConfig:
 
 def metrics(out: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "5-preference" / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")} for line in lines
+    ]
 
 
-def test_a_run_of_it_alone_resumed_is_uninterrupted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_it_alone_resumed_is_uninterrupted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = preferring(model)
     whole = train(run, tmp_path / "whole", quiet())
     lines = metrics(tmp_path / "whole")
     assert [line["step"] for line in lines if line["split"] == "validation"] == [0, 2, 4, 6]
-    assert {"margin", "accuracy", "accepted_change", "rejected_change", "memory_change", "recall_1_4", "recall_5_16", "recall"} <= lines[
-        0
-    ].keys()
+    assert {
+        "margin",
+        "accuracy",
+        "accepted_change",
+        "rejected_change",
+        "memory_change",
+        "recall_1_4",
+        "recall_5_16",
+        "recall",
+    } <= lines[0].keys()
     assert json.loads((whole / "config.json").read_text())["trained_turns"] == 4
-    kept = json.loads(sorted((tmp_path / "whole" / "5-preference").glob("step-*"))[-1].joinpath("state.json").read_text())["best_step"]
+    kept = json.loads(
+        sorted((tmp_path / "whole" / "5-preference").glob("step-*"))[-1].joinpath("state.json").read_text()
+    )["best_step"]
     best = load_file(tmp_path / "whole" / "5-preference" / f"step-{kept:06d}" / "weights.safetensors")
     final = load_file(whole / "model.safetensors")
     assert all(torch.equal(tensor, best[f"model.{name}"]) for name, tensor in final.items() if f"model.{name}" in best)
@@ -234,7 +258,10 @@ def test_a_run_of_it_alone_resumed_is_uninterrupted(model: Path, tmp_path: Path,
     assert all(torch.equal(found[name], final[name]) for name in final)
     assert metrics(tmp_path / "cut") == lines
     for name in ("weights", "optimizer"):
-        a, b = (load_file(tmp_path / out / "5-preference" / "step-000006" / f"{name}.safetensors") for out in ("whole", "cut"))
+        a, b = (
+            load_file(tmp_path / out / "5-preference" / "step-000006" / f"{name}.safetensors")
+            for out in ("whole", "cut")
+        )
         assert all(torch.equal(a[each], b[each]) for each in a)
 
 
@@ -257,7 +284,11 @@ def test_without_a_judge_it_ends_with_its_last_weights(own: bool, model: Path, t
 def test_a_checkpoint_without_a_part_is_one_line(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
-    tensors = {name: tensor for name, tensor in load_file(model / "model.safetensors").items() if not name.startswith("memory_attention")}
+    tensors = {
+        name: tensor
+        for name, tensor in load_file(model / "model.safetensors").items()
+        if not name.startswith("memory_attention")
+    }
     save_file(tensors, broken / "model.safetensors")
     with pytest.raises(UserError, match=r"model\.safetensors: tensor \S+ is missing"):
         train(preferring(broken), tmp_path / "run", quiet())
@@ -292,6 +323,8 @@ def test_bad_data_leaves_nothing(model: Path, tmp_path: Path) -> None:
     chats = tmp_path / "chats.jsonl"
     chats.write_text('{"interactions": [{"query": "a", "answer": "b"}]}\n' * 2)
     data = DataConfig(everyday_share=0.5, files=(str(chats),))
-    with pytest.raises(UserError, match=r"chats\.jsonl: holds conversations without rejected answers; preference training needs"):
+    with pytest.raises(
+        UserError, match=r"chats\.jsonl: holds conversations without rejected answers; preference training needs"
+    ):
         train(replace(preferring(model), data=data), tmp_path / "run", quiet())
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -79,7 +79,10 @@ def naive_gae(rewards: list[float], values: list[float], discount: float, trace:
     """A_t = Σ_l (γλ)^l·δ_{t+l}, written out."""
     after = [*values[1:], 0.0][: len(values)]
     deltas = [reward + discount * later - value for reward, later, value in zip(rewards, after, values, strict=True)]
-    return [sum((discount * trace) ** steps * delta for steps, delta in enumerate(deltas[start:])) for start in range(len(rewards))]
+    return [
+        sum((discount * trace) ** steps * delta for steps, delta in enumerate(deltas[start:]))
+        for start in range(len(rewards))
+    ]
 
 
 @pytest.mark.parametrize(("discount", "trace"), [(0.9, 0.95), (1.0, 1.0), (0.9, 0.0), (0.0, 0.5)])
@@ -98,7 +101,9 @@ def test_advantages_of_a_group_are_its_own() -> None:
     group = torch.tensor([7, 7, 7, 7, 2, 2, 4, 4, 4])
     found = group_advantages(rewards, group)
     deviation = math.sqrt(0.75 * 0.25)
-    assert found[:4].tolist() == pytest.approx([0.25 / deviation, -0.75 / deviation, 0.25 / deviation, 0.25 / deviation], rel=1e-4)
+    assert found[:4].tolist() == pytest.approx(
+        [0.25 / deviation, -0.75 / deviation, 0.25 / deviation, 0.25 / deviation], rel=1e-4
+    )
     assert found[4:6].tolist() == [0, 0], "answers that earn the same teach nothing"
     assert found[6:].tolist() == pytest.approx([-math.sqrt(1.5), math.sqrt(1.5), 0], rel=1e-4)
     assert group_advantages(rewards, group, scale=False)[6:].tolist() == [-3, 3, 0]
@@ -131,7 +136,8 @@ def experienced(config: ReinforcementConfig) -> tuple[ReinforcementTrainee, Expe
 
 
 def naive_ppo(subject: ReinforcementTrainee, experience: Experience, config: ReinforcementConfig) -> Tensor:
-    """PPO as it is written down, answer by answer and token by token: clipped loss, value loss, entropy bonus, KL to the reference."""
+    """PPO as it is written down, answer by answer and token by token: clipped loss, value loss, entropy bonus, KL to
+    the reference."""
     rollout = experience.rollout
     assert subject.critic is not None
     episode_of_row = [episode for alive in rollout.said.alive for episode in range(alive)]
@@ -141,7 +147,11 @@ def naive_ppo(subject: ReinforcementTrainee, experience: Experience, config: Rei
     total = torch.zeros((), dtype=torch.double)
     owner_of_token = rollout.answer_of_token.tolist()
     for token, answer in enumerate(owner_of_token):
-        new, old, reference = scores.log_probabilities[token], rollout.log_probabilities[token], experience.reference[token]
+        new, old, reference = (
+            scores.log_probabilities[token],
+            rollout.log_probabilities[token],
+            experience.reference[token],
+        )
         advantage = experience.advantages[answer]
         ratio = (new - old).exp()
         policy = -torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
@@ -178,7 +188,9 @@ def test_advantages_with_gae_are_those_of_each_episode() -> None:
     for episode in set(owners):
         mine = [answer for answer, owner in enumerate(owners) if owner == episode]
         earned = [float(rollout.rewards[answer]) / HIGHEST for answer in mine]
-        for answer, advantage in zip(mine, naive_gae(earned, [values[answer] for answer in mine], 0.9, 0.95), strict=True):
+        for answer, advantage in zip(
+            mine, naive_gae(earned, [values[answer] for answer in mine], 0.9, 0.95), strict=True
+        ):
             expected[answer] = advantage
     assert found.returns.tolist() == pytest.approx([a + v for a, v in zip(expected, values, strict=True)])
     whole = torch.tensor(expected, dtype=torch.double)
@@ -195,7 +207,9 @@ def test_simple_advantages_are_reward_less_value() -> None:
     assert subject.critic is not None
     found = experiences([rollout], subject.reference, subject.critic, config)[0]
     torch.testing.assert_close(found.returns, rollout.rewards / HIGHEST)
-    torch.testing.assert_close(found.advantages, normalised(rollout.rewards / HIGHEST - values_of(subject.critic, rollout)))
+    torch.testing.assert_close(
+        found.advantages, normalised(rollout.rewards / HIGHEST - values_of(subject.critic, rollout))
+    )
 
 
 @pytest.mark.parametrize("term", ["step", "memory", "supervised"])
@@ -216,7 +230,9 @@ def test_each_further_term_adds_what_it_says(term: str) -> None:
     elif term == "memory":
         expected = 0.7 * memory_change_loss(memories)
     else:
-        expected = -0.2 * token_scores(subject.model, rollout.wanted, rollout.wanted_source, memories).log_probabilities.mean()
+        expected = (
+            -0.2 * token_scores(subject.model, rollout.wanted, rollout.wanted_source, memories).log_probabilities.mean()
+        )
     assert expected > 1e-6
     torch.testing.assert_close(more - plain, expected)
 
@@ -224,7 +240,10 @@ def test_each_further_term_adds_what_it_says(term: str) -> None:
 def test_micro_batches_add_up_to_the_update() -> None:
     config = replace(CONFIG, algorithm="group")
     subject = learner(config, double=True)
-    rollouts = [replace(each, rewards=each.rewards.double()) for each in (played(subject, config, seed=seed).rollout for seed in (1, 2))]
+    rollouts = [
+        replace(each, rewards=each.rewards.double())
+        for each in (played(subject, config, seed=seed).rollout for seed in (1, 2))
+    ]
     parts = tuple(experiences(rollouts, subject.reference, None, config))
     losses = [reinforcement_loss(subject, part, parts, config) for part in parts]
     tokens = [len(part.rollout.log_probabilities) for part in parts]
@@ -244,5 +263,7 @@ def test_experts_are_balanced() -> None:
     rollout = experience.rollout
     scores = token_scores(subject.model, rollout.answers, rollout.source, walk(subject.model, rollout))
     assert scores.balance > 0.5
-    loss = reinforcement_loss(subject, experience, (experience,), replace(CONFIG, weights=LossWeights(entropy=0.0, reference=0.0)))
+    loss = reinforcement_loss(
+        subject, experience, (experience,), replace(CONFIG, weights=LossWeights(entropy=0.0, reference=0.0))
+    )
     torch.testing.assert_close(loss.loss, loss.metrics["policy"] + 0.01 * scores.balance)

@@ -47,7 +47,8 @@ EVERYTHING = replace(
     optim=replace(CONFIG.optim, accumulate=2),
     reward="reinforcing:reward_by_letters",
 )
-"""Whatever a checkpoint could forget: a critic, memories left behind, replay, several updates a collection, micro-batches."""
+"""Whatever a checkpoint could forget: a critic, memories left behind, replay, several updates a collection,
+micro-batches."""
 
 
 def run_of(config: ReinforcementConfig) -> RunConfig:
@@ -56,7 +57,9 @@ def run_of(config: ReinforcementConfig) -> RunConfig:
 
 def numbers(out: Path) -> list[dict[str, object]]:
     found = [json.loads(line) for line in (out / NAME / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in ("tokens_per_second", "seconds")} for line in found]
+    return [
+        {name: value for name, value in line.items() if name not in ("tokens_per_second", "seconds")} for line in found
+    ]
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[]
     def install(number: int, action: Callable[[], None]) -> None:
         made = 0
 
-        def counted(stage: Stage, subject: Learner, optimizer: Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
+        def counted(
+            stage: Stage, subject: Learner, optimizer: Optimizer, seed: int, step: int, team: Team
+        ) -> list[StageLoss]:
             nonlocal made
             made += 1
             found = original(stage, subject, optimizer, seed, step, team)
@@ -106,7 +111,12 @@ def test_a_stop_anywhere_changes_nothing(tmp_path: Path, after_updates: Callable
     assert all(torch.equal(models[0][key], models[1][key]) for key in models[1])
     assert not any("critic" in key or "store" in key for key in models[0]), "they are for training alone"
     kept = load_file(whole / NAME / "step-000015" / "weights.safetensors")
-    assert {key.split(".")[0] for key in kept if key.startswith("store/")} == {"store/left", "store/ages", "store/batches", "store/old"}
+    assert {key.split(".")[0] for key in kept if key.startswith("store/")} == {
+        "store/left",
+        "store/ages",
+        "store/batches",
+        "store/old",
+    }
     assert any(key.startswith("critic.") for key in kept)
 
 
@@ -152,11 +162,18 @@ def test_memories_go_on_where_they_are_not_reset() -> None:
     assert left is not None
     made.collect(subject, 1, step_generator(0, "x", "y", 1, 0))
     started = subject.store.batches[0][0].rollout.initial
-    assert all(any(torch.equal(started[:, row], left[:, other]) for other in range(left.shape[1])) for row in range(started.shape[1]))
+    assert all(
+        any(torch.equal(started[:, row], left[:, other]) for other in range(left.shape[1]))
+        for row in range(started.shape[1])
+    )
     again = stage(replace(config, phases=(PHASE,)))
     again.collect(subject, 2, step_generator(0, "x", "y", 2, 0))
     started = subject.store.batches[0][0].rollout.initial
-    assert not any(torch.equal(started[:, row], left[:, other]) for other in range(left.shape[1]) for row in range(started.shape[1]))
+    assert not any(
+        torch.equal(started[:, row], left[:, other])
+        for other in range(left.shape[1])
+        for row in range(started.shape[1])
+    )
 
 
 @dataclass(frozen=True)
@@ -176,11 +193,17 @@ class Short:
 def test_every_algorithm_learns_what_is_rewarded(algorithm: Algorithm) -> None:
     phase = EpisodePhase(steps=30, turns=3, batch_size=12, teacher_forcing=True)
     config = replace(
-        CONFIG, phases=(phase,), algorithm=algorithm, group=GroupConfig(answers=6), optim=replace(CONFIG.optim, learning_rate=6e-3)
+        CONFIG,
+        phases=(phase,),
+        algorithm=algorithm,
+        group=GroupConfig(answers=6),
+        optim=replace(CONFIG.optim, learning_rate=6e-3),
     )
     subject, made = learner(config), stage(config, Short())
     optimizer = make_optimizer(subject, made.optim)
-    rewards = [float(sum(loss.metrics["reward"] for loss in update(made, subject, optimizer, 0, step))) for step in range(30)]
+    rewards = [
+        float(sum(loss.metrics["reward"] for loss in update(made, subject, optimizer, 0, step))) for step in range(30)
+    ]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.5
 
 
@@ -238,7 +261,20 @@ def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:
         "reinforcement.recall.questions=2",
         "reinforcement.recall.special=0",
     ]
-    assert main(["train", "mrl", "--from", str(folder), "--out", str(out), *(word for each in sets for word in ("--set", each))]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "mrl",
+                "--from",
+                str(folder),
+                "--out",
+                str(out),
+                *(word for each in sets for word in ("--set", each)),
+            ]
+        )
+        == 2
+    )
     assert not (out / "model").exists()
 
 
@@ -271,8 +307,16 @@ def test_collapse_is_told_from_a_bad_start() -> None:
 
 
 def test_a_reward_that_fails_later_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ("calls = 0", "def f(answers):", "    global calls", "    calls += 1", "    bad = float('nan') if calls > 4 else 1.0")
-    (tmp_path / "mine.py").write_text("\n".join([*lines, "    return [bad + len(answer) % 7 for _, answer, _, _ in answers]", ""]))
+    lines = (
+        "calls = 0",
+        "def f(answers):",
+        "    global calls",
+        "    calls += 1",
+        "    bad = float('nan') if calls > 4 else 1.0",
+    )
+    (tmp_path / "mine.py").write_text(
+        "\n".join([*lines, "    return [bad + len(answer) % 7 for _, answer, _, _ in answers]", ""])
+    )
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "run"
     with pytest.raises(UserError, match="reward mine:f: gave nan"):
@@ -290,7 +334,9 @@ def test_a_reward_that_fails_later_keeps_the_last_checkpoint(tmp_path: Path, mon
         ("decoder", "config.json"),
     ],
 )
-def test_a_start_without_a_part_is_one_line(lost: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_without_a_part_is_one_line(
+    lost: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out = tmp_path / "start", tmp_path / "run"
     trainee().model.save_pretrained(folder)
     template().tokenizer.save(folder / "tokenizer.json")
@@ -313,9 +359,14 @@ def test_a_start_without_a_part_is_one_line(lost: str, message: str, tmp_path: P
 def test_without_generated_conversations_it_is_judged_by_rewards(tmp_path: Path) -> None:
     turns = [{"query": f"I have {number} cats.", "answer": f"{number} cats!"} for number in range(4)]
     path, out = tmp_path / "chats.jsonl", tmp_path / "run"
-    path.write_text("".join(json.dumps({"interactions": turns[first:] + turns[:first]}) + "\n" for first in range(4)), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps({"interactions": turns[first:] + turns[:first]}) + "\n" for first in range(4)),
+        encoding="utf-8",
+    )
     data = DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),))
-    config = replace(CONFIG, reward="reinforcing:reward_by_letters", recall=replace(CONFIG.recall, every=2, keep="best"))
+    config = replace(
+        CONFIG, reward="reinforcing:reward_by_letters", recall=replace(CONFIG.recall, every=2, keep="best")
+    )
     train(replace(run_of(config), data=data), out, quiet())
     judged = [(line["step"], line["reward"]) for line in numbers(out) if line["split"] == "validation"]
     assert [step for step, _ in judged] == [0, 2, 4, 6]

@@ -98,7 +98,9 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
     def install(actions: dict[int, Callable[[], None]]) -> None:
         made = 0
 
-        def update(stage: Stage, subject: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
+        def update(
+            stage: Stage, subject: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team
+        ) -> list[StageLoss]:
             nonlocal made
             made += 1
             found = original(stage, subject, optimizer, seed, step, team)
@@ -115,9 +117,20 @@ def ctrl_c() -> None:
 
 
 def test_the_whole_run_has_all_its_files(whole: Path) -> None:
-    assert {child.name for child in whole.iterdir()} - {"curves.png"} == {".lock", "run.json", "tokenizer.json", "model", *STAGES}
+    assert {child.name for child in whole.iterdir()} - {"curves.png"} == {
+        ".lock",
+        "run.json",
+        "tokenizer.json",
+        "model",
+        *STAGES,
+    }
     parents = [json.loads((whole / stage / "stage.json").read_text())["parent"] for stage in STAGES]
-    assert parents == ["tokenizer.json", "1-joint/step-000006", "2-interaction/step-000006", "3-memory-pretrain/step-000006"]
+    assert parents == [
+        "tokenizer.json",
+        "1-joint/step-000006",
+        "2-interaction/step-000006",
+        "3-memory-pretrain/step-000006",
+    ]
     assert json.loads((whole / STAGES[3] / "stage.json").read_text())["config"]["phases"][2]["turns"] == 4
     assert json.loads((whole / "run.json").read_text())["seed"] == RUN.seed
     card = (whole / "model" / "README.md").read_text()
@@ -214,7 +227,9 @@ def test_a_finished_run_does_nothing_again(whole: Path, monkeypatch: pytest.Monk
 
 
 def test_a_stage_without_steps_passes_its_weights_on(tmp_path: Path, after_updates: Callable) -> None:
-    run = replace(RUN, interaction=replace(RUN.interaction, steps=0), memory_pretrain=replace(RUN.memory_pretrain, steps=0))
+    run = replace(
+        RUN, interaction=replace(RUN.interaction, steps=0), memory_pretrain=replace(RUN.memory_pretrain, steps=0)
+    )
     train(run, tmp_path / "whole", quiet())
     after_updates({8: ctrl_c})
     with pytest.raises(KeyboardInterrupt):
@@ -273,7 +288,8 @@ class TestCheckpoints:
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(
-            UserError, match=r"step-000002: the checkpoint cannot be written \(No space left on device\); the one before it is whole$"
+            UserError,
+            match=r"step-000002: the checkpoint cannot be written \(No space left on device\); the one before it is whole$",  # noqa: E501
         ):
             checkpoints.save(subject, optimizer, StageState(2))
         monkeypatch.setattr(os, "fsync", original)

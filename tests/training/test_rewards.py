@@ -11,14 +11,23 @@ from reinforcing import Letters, reward_by_letters
 from rxt.data.everyday import Question
 from rxt.errors import UserError
 from rxt.evaluation.reward import score
-from rxt.training.reinforcement.rewards import Answered, CompositeReward, FunctionReward, RecallReward, reward_of, rewards
+from rxt.training.reinforcement.rewards import (
+    Answered,
+    CompositeReward,
+    FunctionReward,
+    RecallReward,
+    reward_of,
+    rewards,
+)
 
 ASKED = Question(3, "me", "dog", "Rex", 0, False)
 NEVER = Question(3, "me", "dog", None, None, False)
 
 
 def answered(answer: str, question: Question | None = ASKED, finished: bool = True) -> Answered:
-    return Answered("What is my dog called?", answer, "Your dog is called Rex.", "My dog is Rex. Nice!", question, finished)
+    return Answered(
+        "What is my dog called?", answer, "Your dog is called Rex.", "My dog is Rex. Nice!", question, finished
+    )
 
 
 def test_recall_is_all_or_nothing() -> None:

@@ -28,7 +28,9 @@ SINGLE = replace(CONFIG, algorithm="ppo")
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("teacher_forcing", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_the_trainer_finds_the_samplers_log_probabilities(model: RxTConfig, teacher_forcing: bool, temperature: float) -> None:
+def test_the_trainer_finds_the_samplers_log_probabilities(
+    model: RxTConfig, teacher_forcing: bool, temperature: float
+) -> None:
     config = replace(GROUPS, temperature=temperature)
     subject = learner(config, model, double=True)
     rollout = played(subject, config, teacher_forcing).rollout
@@ -82,7 +84,9 @@ def test_turn_by_turn_it_is_the_same_gradients_included(model: RxTConfig) -> Non
     torch.testing.assert_close(found.entropy, entropy, rtol=1e-9, atol=1e-9)
     weights = torch.linspace(-1, 2, len(expected), dtype=torch.double)
     wanted = gradients((weights * expected).sum() + entropy.sum(), subject.model)
-    assert_same_gradients(gradients((weights * found.log_probabilities).sum() + found.entropy.sum(), subject.model), wanted, atol=1e-9)
+    assert_same_gradients(
+        gradients((weights * found.log_probabilities).sum() + found.entropy.sum(), subject.model), wanted, atol=1e-9
+    )
     for part in ("decoder.layers", "encoder.layers", "memory_attention"):
         assert any(gradient.abs().sum() > 1e-6 for name, gradient in wanted.items() if name.startswith(part)), part
 
@@ -100,7 +104,9 @@ def test_a_window_of_one_stops_the_gradient_after_one_update() -> None:
     assert reached[None] is not None
     assert reached[None][:, :first].abs().sum() > 0, "through all updates to the initial memory"
     late = rollout.source >= 2 * first  # asked after two updates or more
-    scores = token_scores(subject.model, rollout.answers, rollout.source, walk(subject.model, replace(rollout, before=slots), 1))
+    scores = token_scores(
+        subject.model, rollout.answers, rollout.source, walk(subject.model, replace(rollout, before=slots), 1)
+    )
     kept = scores.log_probabilities[late[rollout.answer_of_token]]
     assert len(kept)
     gradient = torch.autograd.grad(kept.sum(), slots, allow_unused=True)[0]
@@ -117,7 +123,11 @@ def test_what_is_memorized(teacher_forcing: bool) -> None:
     reward, subject = Letters(), learner(GROUPS)
     found = played(subject, GROUPS, teacher_forcing, reward=reward)
     rollout, steps = found.rollout, episodes(GROUPS)
-    assert [step.answered for episode in steps for step in episode].count(True) * 3 == len(rollout.answers) == len(reward.heard)
+    assert (
+        [step.answered for episode in steps for step in episode].count(True) * 3
+        == len(rollout.answers)
+        == len(reward.heard)
+    )
     starts, own = [turn.start for turn in rollout.said.turns()], 0
     for index, episode in enumerate(steps):
         for turn, step in enumerate(episode):
@@ -138,8 +148,12 @@ def test_what_is_memorized(teacher_forcing: bool) -> None:
             assert heard.answer == template().answer_text(ids[len(prompt) :])
             assert (heard.query, heard.reference) == (step.interaction.query, step.interaction.answer)
             before = said_in(rollout, starts[turn - 1] + index)
-            previous, memorized_before = ("".join(text.split()) for text in (heard.previous, template().tokenizer.decode(before)))
-            assert previous[:8] + previous[-8:] == memorized_before[:8] + memorized_before[-8:], "what did not fit was cut in between"
+            previous, memorized_before = (
+                "".join(text.split()) for text in (heard.previous, template().tokenizer.decode(before))
+            )
+            assert previous[:8] + previous[-8:] == memorized_before[:8] + memorized_before[-8:], (
+                "what did not fit was cut in between"
+            )
     assert bool(own) != teacher_forcing
 
 
@@ -186,7 +200,9 @@ def test_answers_are_drawn_from_the_models_own_distribution() -> None:
     assert (counts - expected).abs().sum() < 0.25
     likeliest = int(expected.argmax())
     assert counts[likeliest] == pytest.approx(float(expected[likeliest]), abs=0.03)
-    torch.testing.assert_close(sampled.log_probabilities[:, 0], expected.log()[sampled.tokens[:, 0]], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        sampled.log_probabilities[:, 0], expected.log()[sampled.tokens[:, 0]], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_greedy_answers_are_nothing_to_learn_from() -> None:

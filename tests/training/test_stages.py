@@ -58,7 +58,11 @@ def test_an_echo_says_every_interaction_again_word_by_word(parts: int) -> None:
 
 
 def test_interactions_are_learned_without_their_queries() -> None:
-    rows = [row for batch in stages()[1].batches("train", 0) for row in zip(batch.ids, batch.targets, batch.mask, strict=True)]
+    rows = [
+        row
+        for batch in stages()[1].batches("train", 0)
+        for row in zip(batch.ids, batch.targets, batch.mask, strict=True)
+    ]
     answer, end = template().tokens.answer, template().tokens.eos
     for ids, targets, mask in rows:
         start = ids.tolist().index(answer)

@@ -72,9 +72,14 @@ def test_the_command_keeps_the_last_phase_alone(model: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--from", "nowhere"], "nowhere: no such folder"), (["--from", "MODEL", "--baseline", "history"], "no start for a baseline")],
+    [
+        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--from", "MODEL", "--baseline", "history"], "no start for a baseline"),
+    ],
 )
-def test_mistakes_are_one_line(options: list[str], message: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    options: list[str], message: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = ["train", "smoke", *(str(model) if option == "MODEL" else option for option in options)]
     assert main(argv) == 2
     error = capsys.readouterr().err
@@ -82,7 +87,9 @@ def test_mistakes_are_one_line(options: list[str], message: str, model: Path, ca
     assert error.count("\n") == 1
 
 
-def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "phrasings"]) == 2
     assert "--from MODEL" in capsys.readouterr().err
     assert main(["train", "phrasings", "--from", str(model), "--show"]) == 0
@@ -92,14 +99,19 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(model: Pat
 
 
 def test_a_recipe_meant_for_trained_models_does_nothing_without_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^the recipe micro goes on from a trained model; name it: start, or --from MODEL$"):
+    with pytest.raises(
+        UserError, match=r"^the recipe micro goes on from a trained model; name it: start, or --from MODEL$"
+    ):
         train(replace(RUN, further=True), tmp_path / "run", quiet())
     assert not (tmp_path / "run").exists()
 
 
 def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "dmpo"]) == 2
-    assert capsys.readouterr().err == "rxt: rxt train dmpo: goes on from a trained model; name its folder with --from MODEL\n"
+    assert (
+        capsys.readouterr().err
+        == "rxt: rxt train dmpo: goes on from a trained model; name its folder with --from MODEL\n"
+    )
     pairs = str(tmp_path / "pairs.jsonl")
     assert main(["train", "dmpo", "--from", str(model), "--data", pairs, "--set", "preference.beta=0.5", "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -33,7 +33,9 @@ def queries(conversation: Conversation) -> tuple[str, ...]:
 
 def test_batches_are_beginnings_of_training_stories(babi: Path) -> None:
     corpus = load(babi)
-    whole = {tuple(line.text for line in story.lines) for stories in read_split(babi, "train").values() for story in stories}
+    whole = {
+        tuple(line.text for line in story.lines) for stories in read_split(babi, "train").values() for story in stories
+    }
     held_out = {tuple(line.text for line in story.lines) for story in read_split(babi, "validation")[1]}
     for turns in (3, 4, 9):
         seen = {queries(each) for step in range(30) for each in corpus.conversations("train", step, 8, turns)}
@@ -41,7 +43,10 @@ def test_batches_are_beginnings_of_training_stories(babi: Path) -> None:
         assert len(seen) > 20
         assert not seen & {story[:turns] for story in held_out}
     assert {
-        queries(each) for step in range(9) for each in corpus.conversations("validation", step, 8, 4) if len(each.interactions) == 4
+        queries(each)
+        for step in range(9)
+        for each in corpus.conversations("validation", step, 8, 4)
+        if len(each.interactions) == 4
     } == held_out
     assert corpus.conversations("train", 7, 8, 4) == load(babi).conversations("train", 7, 8, 4)
     assert corpus.conversations("train", 7, 8, 4) != corpus.conversations("train", 8, 8, 4)
@@ -52,7 +57,10 @@ def test_stories_end_with_a_question(babi: Path) -> None:
         ("1 Tom sat.\n" + "".join(f"{n} Tom sat.\n" for n in range(2, 7)) + "7 Did Tom sit?\tyes\t1\n8 Tom ran.\n") * 21
     )
     corpus = load(babi)
-    for turns, last in ((3, {"Where is Anna?", "What does Anna hold?"}), (8, {"Where is Tom?", "What does Anna hold?", "Did Tom sit?"})):
+    for turns, last in (
+        (3, {"Where is Anna?", "What does Anna hold?"}),
+        (8, {"Where is Tom?", "What does Anna hold?", "Did Tom sit?"}),
+    ):
         drawn = [story.interactions for step in range(30) for story in corpus.conversations("train", step, 8, turns)]
         assert {story[-1].query for story in drawn} == last
     with pytest.raises(UserError, match="no bAbI story has a question in its first 2 lines"):
@@ -80,7 +88,9 @@ def test_one_in_so_many_acknowledgements_is_learned(babi: Path) -> None:
     for okay_every in (1, 2, 5):
         corpus = load(babi, BabiConfig(okay_every=okay_every))
         turns = [
-            (turn.answer, index in story.unlearned) for story in corpus.files["train"] for index, turn in enumerate(story.interactions)
+            (turn.answer, index in story.unlearned)
+            for story in corpus.files["train"]
+            for index, turn in enumerate(story.interactions)
         ]
         assert not any(without for answer, without in turns if answer != OKAY)
         learned = [not without for answer, without in turns if answer == OKAY]
@@ -118,7 +128,9 @@ def test_every_stage_learns_from_stories_also_with_an_encoder_that_reads_memory(
 
 def test_the_mean_over_answers_does_not_depend_on_the_turns(babi: Path) -> None:
     corpus, subject = load(babi), trainee(double=True)
-    stage = MemoryAwareStage(corpus, template(), replace(RUN.memory_aware, phases=(Phase(1, 4, 6),), mean_over="answers"))
+    stage = MemoryAwareStage(
+        corpus, template(), replace(RUN.memory_aware, phases=(Phase(1, 4, 6),), mean_over="answers")
+    )
     batches = stage.batches("train", 0)
     found = stage.loss(subject, batches[0], batches, torch.Generator().manual_seed(1))
     torch.testing.assert_close(found.loss, found.metrics["answer"])

@@ -19,7 +19,10 @@ PHASES = json.dumps([{"steps": 4, "turns": 3, "batch_size": 4}])
 
 def train(out: Path, workers: int, accumulate: int = 2) -> int:
     settings = [f"{stage}.optim.accumulate={accumulate}" for stage in STAGES]
-    settings += [f"{stage}.steps=3" for stage in STAGES[:3]] + [f"memory_aware.phases={PHASES}", "tokenizer.conversations=40"]
+    settings += [f"{stage}.steps=3" for stage in STAGES[:3]] + [
+        f"memory_aware.phases={PHASES}",
+        "tokenizer.conversations=40",
+    ]
     options = [word for setting in settings for word in ("--set", setting)]
     return main(["train", "smoke", "--out", str(out), "--workers", str(workers), *options])
 
@@ -31,7 +34,9 @@ def test_two_processes_train_the_model_that_one_does(tmp_path: Path) -> None:
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            two[name], one[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
     logs = [(tmp_path / name / "4-memory-aware" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["loss"] for line in log] for log in logs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -44,12 +49,20 @@ def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     trainee(seed=3).model.save_pretrained(start)
     template().tokenizer.save(start / "tokenizer.json")
     phases = json.dumps([{"steps": 5, "turns": 4, "batch_size": 4, "reset_rate": 0.5}])
-    settings = [f"reinforcement.phases={phases}", "reinforcement.optim.accumulate=2", "reinforcement.longest_answer=5", "log_every=1"]
+    settings = [
+        f"reinforcement.phases={phases}",
+        "reinforcement.optim.accumulate=2",
+        "reinforcement.longest_answer=5",
+        "log_every=1",
+    ]
     settings += ["reinforcement.recall.questions=2", "reinforcement.recall.special=0", "reinforcement.algorithm=impo"]
     settings += ["reinforcement.reward=composite", "reinforcement.recall.distances=[1,2]"]
     options = [word for setting in settings for word in ("--set", setting)]
     for name, workers in (("one", "1"), ("two", "2")):
-        assert main(["train", "mrl", "--from", str(start), "--out", str(tmp_path / name), "--workers", workers, *options]) == 0
+        assert (
+            main(["train", "mrl", "--from", str(start), "--out", str(tmp_path / name), "--workers", workers, *options])
+            == 0
+        )
     logs = [(tmp_path / name / "5-reinforcement" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     found = [[line for line in map(json.loads, log) if line["split"] == "train"] for log in logs]
     for number in ("reward", "entropy", "value", "answer_tokens", "memory_change"):

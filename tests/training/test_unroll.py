@@ -37,8 +37,12 @@ PLAIN = RxTConfig(
 )
 MODELS = {
     "plain": PLAIN,
-    "moe": replace(PLAIN, decoder=replace(PLAIN.decoder, feed_forward=MoEConfig(4, experts=4, top_k=2), stateless=(DENSE,))),
-    "static gates": replace(PLAIN, memory_attention=replace(PLAIN.memory_attention, variant="simple", gate=GateConfig("static", init=0.3))),
+    "moe": replace(
+        PLAIN, decoder=replace(PLAIN.decoder, feed_forward=MoEConfig(4, experts=4, top_k=2), stateless=(DENSE,))
+    ),
+    "static gates": replace(
+        PLAIN, memory_attention=replace(PLAIN.memory_attention, variant="simple", gate=GateConfig("static", init=0.3))
+    ),
 }
 READS_MEMORY = replace(PLAIN, encoder=replace(PLAIN.encoder, cross_attention=ATTENTION))
 TURNS = [3, 1, 5, 3, 2]
@@ -70,7 +74,8 @@ def loss_of(scores: AnswerScores, batch: Conversations) -> Tensor:
 
 
 def naive_loss(model: ReactiveTransformer, conversations: list[list[Encoded]], slots: Tensor) -> Tensor:
-    """One conversation at a time, one turn at a time, no padding: the mean over a turn's answer tokens, summed over turns."""
+    """One conversation at a time, one turn at a time, no padding: the mean over a turn's answer tokens, summed over
+    turns."""
     by_turn: dict[int, list[Tensor]] = {}
     for index, conversation in enumerate(sorted(conversations, key=len, reverse=True)):
         memory = Memory(slots[:, index : index + 1])
@@ -204,7 +209,8 @@ def test_a_window_changes_gradients_and_not_values(way: Way) -> None:
             assert_same_gradients(found, everything)
         else:
             assert not torch.allclose(
-                found["encoder.layers.0.attention.v_proj.weight"], everything["encoder.layers.0.attention.v_proj.weight"]
+                found["encoder.layers.0.attention.v_proj.weight"],
+                everything["encoder.layers.0.attention.v_proj.weight"],
             )
 
 
@@ -234,11 +240,15 @@ def test_a_first_turn_without_targets_is_memorized_and_not_scored(way: Way) -> N
     other = deepcopy(conversations)
     for conversation in other:
         conversation[0] = replace(conversation[0], ids=[(token + 1) % VOCABULARY for token in conversation[0].ids])
-    assert not torch.allclose(way(model, collate_conversations(other, pad=0), slots).nll, scores.nll), "the prompt was not memorized"
+    assert not torch.allclose(way(model, collate_conversations(other, pad=0), slots).nll, scores.nll), (
+        "the prompt was not memorized"
+    )
 
 
 @pytest.mark.parametrize(
-    ("config", "way"), [(PLAIN, all_turns_at_once), (READS_MEMORY, answers_at_once)], ids=["plain", "encoder reads memory"]
+    ("config", "way"),
+    [(PLAIN, all_turns_at_once), (READS_MEMORY, answers_at_once)],
+    ids=["plain", "encoder reads memory"],
 )
 def test_turns_without_targets_are_memorized_and_not_decoded(config: RxTConfig, way: Way) -> None:
     model, decoded = make(config), list[int]()

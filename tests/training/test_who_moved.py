@@ -21,10 +21,14 @@ OPTIM = OptimConfig(learning_rate=1e-2, warmup=0, weight_decay=0.0)
 
 def named(subject: Trainee, parts: tuple[str, ...], embedding: bool, mlm_head: bool) -> set[str]:
     """Names of the parameters of parts, and of the two that belong to no part alone."""
-    found = {name for name, _ in subject.unique_parameters() if name.startswith(tuple(f"model.{part}." for part in parts))}
+    found = {
+        name for name, _ in subject.unique_parameters() if name.startswith(tuple(f"model.{part}." for part in parts))
+    }
     found -= {"model.decoder.embedding.weight"}
     found |= {"model.decoder.embedding.weight"} if embedding else set()
-    return found | ({name for name, _ in subject.unique_parameters() if name.startswith("mlm_head.")} if mlm_head else set())
+    return found | (
+        {name for name, _ in subject.unique_parameters() if name.startswith("mlm_head.")} if mlm_head else set()
+    )
 
 
 def copies(subject: Trainee) -> dict[str, Tensor]:
@@ -53,7 +57,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("stage", "step", "parts", "embedding", "mlm_head"), CASES)
-def test_exactly_the_named_parts_move(stage: int, step: int, parts: tuple[str, ...], embedding: bool, mlm_head: bool) -> None:
+def test_exactly_the_named_parts_move(
+    stage: int, step: int, parts: tuple[str, ...], embedding: bool, mlm_head: bool
+) -> None:
     subject = trainee(replace(MODEL, decoder=replace(MODEL.decoder, head_norm="rms")))
     before = copies(subject)
     subject.requires_grad_(False)  # whatever an earlier stage left
@@ -62,7 +68,9 @@ def test_exactly_the_named_parts_move(stage: int, step: int, parts: tuple[str, .
     assert moved(before, subject) == named(subject, parts, embedding, mlm_head)
 
 
-@pytest.mark.parametrize("parts", [("encoder",), ("memory_attention", "encoder"), ("memory_attention",), ("decoder", "encoder")])
+@pytest.mark.parametrize(
+    "parts", [("encoder",), ("memory_attention", "encoder"), ("memory_attention",), ("decoder", "encoder")]
+)
 def test_phases_may_name_any_parts(parts: tuple[Part, ...]) -> None:
     config = replace(RUNS.memory_aware, phases=(Phase(steps=2, turns=3, batch_size=2, trains=parts),))
     subject = trainee()
@@ -74,7 +82,10 @@ def test_phases_may_name_any_parts(parts: tuple[Part, ...]) -> None:
 def test_a_part_frozen_again_stays_although_the_optimizer_remembers_it() -> None:
     """Moments and weight decay of an earlier phase move nothing."""
     optim = replace(OPTIM, weight_decay=0.5)
-    phases = (Phase(steps=2, turns=2, batch_size=2), Phase(steps=2, turns=2, batch_size=2, trains=("memory_attention",)))
+    phases = (
+        Phase(steps=2, turns=2, batch_size=2),
+        Phase(steps=2, turns=2, batch_size=2, trains=("memory_attention",)),
+    )
     stage = stages(replace(RUNS, memory_aware=replace(RUNS.memory_aware, phases=phases, optim=optim)))[3]
     subject = trainee()
     optimizer = make_optimizer(subject, optim)

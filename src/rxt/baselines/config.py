@@ -9,7 +9,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from rxt.config import STRICT, AttentionConfig, DecoderConfig, FeedForward, Norm, RxTConfig, SpecialTokens, TemplateName, parse
+from rxt.config import (
+    STRICT,
+    AttentionConfig,
+    DecoderConfig,
+    FeedForward,
+    Norm,
+    RxTConfig,
+    SpecialTokens,
+    TemplateName,
+    parse,
+)
 from rxt.errors import UserError
 
 BaselineKind = Literal["history", "no-memory", "recurrent"]
@@ -35,11 +45,14 @@ class DecoderOnlyConfig:
 
     def __post_init__(self) -> None:
         # The same rules as the decoder's, which says where they are broken.
-        DecoderConfig(self.vocab_size, self.width, self.layers, self.attention, self.attention, self.feed_forward, self.max_length)
+        DecoderConfig(
+            self.vocab_size, self.width, self.layers, self.attention, self.attention, self.feed_forward, self.max_length
+        )
 
     @classmethod
     def like(cls, config: RxTConfig, layers: int, max_length: int) -> DecoderOnlyConfig:
-        """With a Reactive Transformer's vocabulary, width and feed-forwards, and the attention that it looks up its memory with."""
+        """With a Reactive Transformer's vocabulary, width and feed-forwards, and the attention that it looks up its
+        memory with."""
         decoder = config.decoder
         return cls(
             decoder.vocab_size,
@@ -59,7 +72,8 @@ class BaselineConfig:
     """A decoder-only chat model and what it knows of earlier turns."""
 
     baseline: BaselineKind
-    """``history`` reads the whole conversation again, ``no-memory`` the newest message alone, ``recurrent`` carries memory tokens."""
+    """``history`` reads the whole conversation again, ``no-memory`` the newest message alone, ``recurrent`` carries
+    memory tokens."""
     decoder: DecoderOnlyConfig
     interaction_length: int
     """The longest interaction, in tokens."""
@@ -73,7 +87,9 @@ class BaselineConfig:
 
     def __post_init__(self) -> None:
         if (self.memory_tokens > 0) != (self.baseline == "recurrent"):
-            raise UserError(f"baseline: memory_tokens go with the recurrent one, found {self.memory_tokens} for {self.baseline}")
+            raise UserError(
+                f"baseline: memory_tokens go with the recurrent one, found {self.memory_tokens} for {self.baseline}"
+            )
 
     def to_json(self) -> str:
         """As ``config.json`` holds it; ``from_dict`` reads it back."""

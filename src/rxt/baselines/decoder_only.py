@@ -16,7 +16,8 @@ from rxt.parameters import parameter_counts
 
 
 class DecoderOnly(nn.Module):
-    """The Reactive Transformer's decoder layers without memory cross-attention. It holds parameters, never a history."""
+    """The Reactive Transformer's decoder layers without memory cross-attention. It holds parameters, never a
+    history."""
 
     def __init__(self, config: DecoderOnlyConfig) -> None:
         super().__init__()
@@ -24,7 +25,8 @@ class DecoderOnly(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
         self.layers = nn.ModuleList(
-            DecoderLayer(config.width, config.attention, None, config.feed_forward, config.norm) for _ in range(config.layers)
+            DecoderLayer(config.width, config.attention, None, config.feed_forward, config.norm)
+            for _ in range(config.layers)
         )
         self.head_norm = make_norm(config.head_norm, config.width) if config.head_norm else None
         self.head = nn.Linear(config.width, config.vocab_size)
@@ -32,7 +34,8 @@ class DecoderOnly(nn.Module):
             self.head.weight.copy_(self.embedding.weight)
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits (B, T, V) of tokens (B, T). ``mask`` (B, T) is False at padding on the right, where the logits are zeros."""
+        """Logits (B, T, V) of tokens (B, T). ``mask`` (B, T) is False at padding on the right, where the logits are
+        zeros."""
         logits = self.head(self.hidden(ids, mask).states)
         return logits if mask is None else logits * mask.unsqueeze(-1)
 
@@ -44,7 +47,9 @@ class DecoderOnly(nn.Module):
         """An empty cache for ``length`` tokens of ``batch_size`` conversations."""
         attention, weight = self.config.attention, self.head.weight
         head_dim = self.config.width // attention.heads
-        return KVCache.empty(self.config.layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
+        return KVCache.empty(
+            self.config.layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device
+        )
 
     def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
@@ -52,7 +57,8 @@ class DecoderOnly(nn.Module):
         return self._run(self.embedding(ids), positions, None, cache.first(ids.shape[1]).filled()).states
 
     def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
-        """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds; the cache is written in place.
+        """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds; the cache is
+        written in place.
 
         Only what the caller passes to ``head`` costs a look at the vocabulary: of a history that is the last state.
         """
@@ -90,7 +96,8 @@ class EqualSize(NamedTuple):
 
 
 def equal_size(config: RxTConfig, max_length: int) -> EqualSize:
-    """As many layers as bring a decoder-only model nearest to the parameters of a Reactive Transformer; one at least."""
+    """As many layers as bring a decoder-only model nearest to the parameters of a Reactive Transformer; one at
+    least."""
     wanted = parameter_counts(config).total
     one, two = (parameter_count(DecoderOnlyConfig.like(config, layers, max_length)) for layers in (1, 2))
     layers = max(1, round((wanted - one) / (two - one)) + 1)

@@ -29,7 +29,8 @@ class Turn(NamedTuple):
 
 
 class Baseline(nn.Module):
-    """A decoder-only transformer; the recurrent one has memory tokens too (Bulatov, Kuratov and Burtsev 2022, arXiv 2207.06881)."""
+    """A decoder-only transformer; the recurrent one has memory tokens too (Bulatov, Kuratov and Burtsev 2022, arXiv
+    2207.06881)."""
 
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
@@ -45,14 +46,17 @@ class Baseline(nn.Module):
         return self.first_memory.expand(batch_size, -1, -1)
 
     def turn(self, rows: Rows, memory: Tensor) -> Turn:
-        """Read ``[memory] [interaction] [write tokens]`` as one causal sequence; the write tokens' states are the new memory (B, M, D).
+        """Read ``[memory] [interaction] [write tokens]`` as one causal sequence; the write tokens' states are the new
+        memory (B, M, D).
 
         The write tokens stand right after each row's own last token, so that padding is behind everything.
         """
         batch_size, size, _ = memory.shape
         lengths = rows.mask.sum(1)
         longest = rows.ids.shape[1]
-        parts = torch.cat([memory, self.decoder.embedding(rows.ids), self.write_tokens.expand(batch_size, -1, -1)], dim=1)
+        parts = torch.cat(
+            [memory, self.decoder.embedding(rows.ids), self.write_tokens.expand(batch_size, -1, -1)], dim=1
+        )
         steps = torch.arange(longest + 2 * size, device=memory.device).expand(batch_size, -1)
         ends = (size + lengths)[:, None]  # where each row's write tokens begin
         source = torch.where(steps < ends, steps, steps - ends + size + longest)  # what stands at each place
@@ -65,10 +69,13 @@ class Baseline(nn.Module):
         return Turn(Hidden(states[:, size : size + longest], balance), new)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``; weights first, so that a folder with a configuration is complete."""
+        """Write ``config.json`` and ``model.safetensors``; weights first, so that a folder with a configuration is
+        complete."""
         make_folder(folder)
         write_weights(
-            folder, {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}, {"format": "rxt-baseline"}
+            folder,
+            {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()},
+            {"format": "rxt-baseline"},
         )
         write_atomically(folder / CONFIG, self.config.to_json().encode())
 
@@ -80,10 +87,13 @@ class Baseline(nn.Module):
 
 
 def baseline_like(config: RxTConfig, kind: BaselineKind, trained_turns: int | None = None) -> BaselineConfig:
-    """The baseline of a Reactive Transformer's size: same vocabulary, width and blocks, as many layers as bring it nearest.
+    """The baseline of a Reactive Transformer's size: same vocabulary, width and blocks, as many layers as bring it
+    nearest.
 
     A recurrent one carries as many memory tokens as the Reactive Transformer has slots in a layer.
     """
     longest = config.max_length * (trained_turns or 1)
     tokens = config.memory_attention.slots if kind == "recurrent" else 0
-    return BaselineConfig(kind, equal_size(config, longest).config, config.max_length, config.template, tokens, trained_turns)
+    return BaselineConfig(
+        kind, equal_size(config, longest).config, config.max_length, config.template, tokens, trained_turns
+    )

@@ -75,7 +75,9 @@ class CarriesMemory(Subject[Tensor]):
     def answer(self, prompts: Sequence[list[int]], state: Tensor, max_new_tokens: int = 48) -> list[list[int]]:
         ids, mask = as_rows(prompts, self.template)
         decoder = self.model.decoder
-        return continue_greedily(decoder, torch.cat([state, decoder.embedding(ids)], dim=1), state.shape[1] + mask.sum(1), max_new_tokens)
+        return continue_greedily(
+            decoder, torch.cat([state, decoder.embedding(ids)], dim=1), state.shape[1] + mask.sum(1), max_new_tokens
+        )
 
     @torch.no_grad()
     def remember(self, state: Tensor, interactions: Sequence[list[int]]) -> Tensor:
@@ -94,7 +96,8 @@ class CarriesMemory(Subject[Tensor]):
 
 @torch.no_grad()
 def continue_greedily(decoder: DecoderOnly, x: Tensor, lengths: Tensor, max_new_tokens: int) -> list[list[int]]:
-    """Greedy continuations of B embedded prompts (B, T, D) of ``lengths`` (B,), padded on the right; each ends with its [EOS]."""
+    """Greedy continuations of B embedded prompts (B, T, D) of ``lengths`` (B,), padded on the right; each ends with its
+    [EOS]."""
     tokens, (batch_size, longest, _) = decoder.config.tokens, x.shape
     cache = decoder.new_cache(batch_size, longest + max_new_tokens)
     positions = torch.arange(longest, device=x.device).expand(batch_size, -1)
@@ -128,7 +131,9 @@ def load_any(source: str | Path | None = None, history_tokens: int | None = None
     values = read_json(folder / CONFIG)
     if not is_baseline(values):
         if history_tokens is not None:
-            raise UserError(f"{source or 'the bundled model'}: has a memory and reads no history, so leave out the limit of it")
+            raise UserError(
+                f"{source or 'the bundled model'}: has a memory and reads no history, so leave out the limit of it"
+            )
         return load_subject(source)
     config = BaselineConfig.from_dict(values, str(folder / CONFIG))
     model = Baseline.from_folder(folder, config).eval()

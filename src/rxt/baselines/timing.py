@@ -82,7 +82,9 @@ def read(model: DecoderOnly, ids: Tensor, start: int, cache: KVCache) -> Tensor:
     return states[:, -1:]
 
 
-def answer(model: DecoderOnly, prompt: Tensor, start: int, cache: KVCache, tokens: int, heard: Callable[[], None]) -> list[int]:
+def answer(
+    model: DecoderOnly, prompt: Tensor, start: int, cache: KVCache, tokens: int, heard: Callable[[], None]
+) -> list[int]:
     """Continue a prompt (1, T) greedily by so many tokens; ``heard`` is called as soon as each is there."""
     state = read(model, prompt, start, cache)
     at = start + prompt.shape[1]

@@ -1,7 +1,7 @@
 """What a computation takes at least, worked out from the configuration: no torch, no weights.
 
-A multiply–add counts as two operations. Norms, activations, rotations and softmax are left out: they are next to nothing
-beside the matrix products. So a bound made of these numbers is a little too high, never too low.
+A multiply–add counts as two operations. Norms, activations, rotations and softmax are left out: they are next to
+nothing beside the matrix products. So a bound made of these numbers is a little too high, never too low.
 """
 
 from __future__ import annotations
@@ -32,20 +32,30 @@ class Work:
         return Work(self.flops * times, self.bytes * times)
 
 
-def decode_step(config: RxTConfig, batch_size: int, length: float, number_bytes: float = 4, weight_bytes: float = 4) -> Work:
-    """One token for each of B conversations that hold ``length`` tokens of their turns; their memories have been projected.
+def decode_step(
+    config: RxTConfig, batch_size: int, length: float, number_bytes: float = 4, weight_bytes: float = 4
+) -> Work:
+    """One token for each of B conversations that hold ``length`` tokens of their turns; their memories have been
+    projected.
 
     Weights are read once for all; of the routed experts those that some conversation's token chooses, on average, when
-    every expert is as likely as another. ``weight_bytes`` are those of one weight, ``number_bytes`` of all other numbers.
+    every expert is as likely as another. ``weight_bytes`` are those of one weight, ``number_bytes`` of all other
+    numbers.
     """
     decoder, counts = config.decoder, parameter_counts(config)
     layers = [*decoder.stateless, *[decoder.feed_forward] * decoder.layers, *decoder.final_stateless]
     active = counts.decoder_active - counts.embedding
-    others = sum(_more_experts(layer, batch_size) * routed_expert(layer, decoder.width) for layer in layers if isinstance(layer, MoEConfig))
+    others = sum(
+        _more_experts(layer, batch_size) * routed_expert(layer, decoder.width)
+        for layer in layers
+        if isinstance(layer, MoEConfig)
+    )
     own, cross, slots = decoder.self_attention, decoder.cross_attention, config.memory_attention.slots
     looked_up = len(layers) * length * _head(own, decoder.width) * own.kv_heads
     looked_up += decoder.layers * slots * _head(cross, decoder.width) * cross.kv_heads
-    scores = len(layers) * _look_up(own, decoder.width, 1, length) + decoder.layers * _look_up(cross, decoder.width, 1, slots)
+    scores = len(layers) * _look_up(own, decoder.width, 1, length) + decoder.layers * _look_up(
+        cross, decoder.width, 1, slots
+    )
     return Work(
         batch_size * (2 * active + scores),
         weight_bytes * (active + others) + number_bytes * batch_size * (decoder.width + 2 * looked_up),
@@ -61,7 +71,8 @@ def memorize(config: RxTConfig, batch_size: int, tokens: int, number_bytes: floa
 
 
 def joint_step(config: RxTConfig, rows: int, tokens: int, masked: float, number_bytes: float = 4) -> Work:
-    """One update of joint training on rows of ``tokens``: all but the first are targets, and a share of them is masked."""
+    """One update of joint training on rows of ``tokens``: all but the first are targets, and a share of them is
+    masked."""
     counts = parameter_counts(config)
     width, vocab_size = config.decoder.width, config.decoder.vocab_size
     guesses = 2 * masked * (width * width + width * vocab_size)
@@ -70,8 +81,11 @@ def joint_step(config: RxTConfig, rows: int, tokens: int, masked: float, number_
     return Work(BACKWARD * rows * forward, ADAMW_PASSES * number_bytes * trained)
 
 
-def memory_aware_step(config: RxTConfig, conversations: int, turns: int, tokens: int, targets: int, number_bytes: float = 4) -> Work:
-    """One update of memory-aware training: every turn decoded, every turn but the last memorized, the gradient through all."""
+def memory_aware_step(
+    config: RxTConfig, conversations: int, turns: int, tokens: int, targets: int, number_bytes: float = 4
+) -> Work:
+    """One update of memory-aware training: every turn decoded, every turn but the last memorized, the gradient through
+    all."""
     counts = parameter_counts(config)
     decoded = _decode(config, tokens, config.memory_attention.slots, targets)
     forward = turns * decoded + (turns - 1) * (_encode(config, tokens) + _write(config, tokens))
@@ -111,7 +125,10 @@ def _decode(config: RxTConfig, tokens: int, slots: int, targets: int) -> float:
     decoder, width = config.decoder, config.decoder.width
     own = decoder.self_attention
     reading = _attention(own, width, tokens, tokens) - _look_up(own, width, tokens, tokens) / 2
-    stateless = sum(reading + 2 * tokens * feed_forward_parameters(each, width) for each in (*decoder.stateless, *decoder.final_stateless))
+    stateless = sum(
+        reading + 2 * tokens * feed_forward_parameters(each, width)
+        for each in (*decoder.stateless, *decoder.final_stateless)
+    )
     layer = reading + _attention(decoder.cross_attention, width, tokens, slots)
     layer += 2 * tokens * feed_forward_parameters(decoder.feed_forward, width)
     return stateless + decoder.layers * layer + 2 * targets * width * decoder.vocab_size

@@ -36,7 +36,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """Answers of ``new_tokens`` to prompts of ``prompt_tokens``, B conversations at once: the JSON of ``rxt bench decode``."""
+    """Answers of ``new_tokens`` to prompts of ``prompt_tokens``, B conversations at once: the JSON of ``rxt bench
+    decode``."""
 
     batch_size: int
     prompt_tokens: int
@@ -100,7 +101,8 @@ def bench_decode(
     weight_bytes: float | None = None,
     report: Report = lambda: None,
 ) -> DecodeResult:
-    """Time greedy answers that do not stop at [EOS]. ``weight_bytes``: of one weight, where they are stored in fewer than the rest."""
+    """Time greedy answers that do not stop at [EOS]. ``weight_bytes``: of one weight, where they are stored in fewer
+    than the rest."""
     config, weight = model.config, model.decoder.embedding.weight
     check_fits("--prompt-tokens and --new-tokens", prompt_tokens, new_tokens, config)
     if new_tokens < 2:
@@ -127,7 +129,9 @@ def bench_decode(
     first, last = Seconds.of([first for first, _ in times]), Seconds.of([last for _, last in times])
     steps = (new_tokens - 1) / Seconds.of([last - first for first, last in times]).median
     size = weight.element_size()
-    work = decode_step(config, batch_size, prompt_tokens + new_tokens / 2, size, size if weight_bytes is None else weight_bytes)
+    work = decode_step(
+        config, batch_size, prompt_tokens + new_tokens / 2, size, size if weight_bytes is None else weight_bytes
+    )
     bound = 1 / limits.decode_seconds(work, batch_size)
     return DecodeResult(
         batch_size,
@@ -169,7 +173,9 @@ def bench_memorize(
     times = Seconds.of([seconds(update, weight.device) for _ in range(setting.repeats)])
     work = memorize(config, batch_size, tokens, weight.element_size())
     bound = limits.product_seconds(work)
-    return MemorizeResult(batch_size, tokens, times.median, times, first_use, work.flops, work.bytes, bound, bound / times.median, limits)
+    return MemorizeResult(
+        batch_size, tokens, times.median, times, first_use, work.flops, work.bytes, bound, bound / times.median, limits
+    )
 
 
 def check_fits(option: str, prompt: int, answer: int, config: RxTConfig) -> None:
@@ -177,4 +183,6 @@ def check_fits(option: str, prompt: int, answer: int, config: RxTConfig) -> None
     if prompt < 1:
         raise UserError(f"{option}: at least one token is read, found {prompt}")
     if prompt + answer > config.max_length:
-        raise UserError(f"{option}: {prompt + answer} tokens do not fit, an interaction of this model has at most {config.max_length}")
+        raise UserError(
+            f"{option}: {prompt + answer} tokens do not fit, an interaction of this model has at most {config.max_length}"  # noqa: E501
+        )

@@ -31,7 +31,8 @@ class Limits:
     """Reading a large matrix once, in 10⁹ bytes a second: the largest of its numbers is looked for."""
 
     def decode_seconds(self, work: Work, batch_size: int) -> float:
-        """At best: one conversation is a matter of matrix–vector products, many are one of reading and of multiplying."""
+        """At best: one conversation is a matter of matrix–vector products, many are one of reading and of
+        multiplying."""
         bandwidth = self.matvec_gbps if batch_size == 1 else self.read_gbps
         return max(work.bytes / (1e9 * bandwidth), work.flops / (1e9 * self.matmul_gflops))
 
@@ -101,7 +102,8 @@ class MemoryPeak:
 
 
 def _reset_peak() -> None:
-    """Let the system forget the process's highest use of memory so far; where it cannot, the peak is that of the whole run."""
+    """Let the system forget the process's highest use of memory so far; where it cannot, the peak is that of the whole
+    run."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:

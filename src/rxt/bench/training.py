@@ -43,7 +43,8 @@ class StepTimes:
     bound_tokens_per_second: float
     share: float
     peak_bytes: int | None
-    """The process's or the device's highest use of memory, weights and optimiser included; None where it cannot be known."""
+    """The process's or the device's highest use of memory, weights and optimiser included; None where it cannot be
+    known."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ class RandomMemoryAware:
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(ALL_PARTS)
 
-    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+    def loss(
+        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+    ) -> StageLoss:
         slots = fresh_slots(trainee, batch.size, generator)
         scores = conversation_scores(trainee.model, batch, slots, checkpointing=self.config.checkpointing)
         return conversation_loss(scores, batch, all_batches, self.config.mean_over)
@@ -116,18 +119,23 @@ def bench_train(
     setting: Setting,
     report: Report = lambda: None,
 ) -> TrainResult:
-    """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights change."""
+    """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights
+    change."""
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
     limits = measure_limits(model.decoder.embedding.weight.dtype, device)
     joint = JointConfig(1, batch_size, OPTIM)
     aware = MemoryAwareConfig((Phase(steps=1, turns=turns, batch_size=batch_size),), OPTIM, checkpointing=checkpointing)
-    conversations = Conversations(random_rows(model, turns * batch_size, tokens, setting.seed, answers=True), (batch_size,) * turns)
+    conversations = Conversations(
+        random_rows(model, turns * batch_size, tokens, setting.seed, answers=True), (batch_size,) * turns
+    )
     first = RandomJoint(random_rows(model, batch_size, tokens, setting.seed, answers=False), joint)
     joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
     aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
     joint_times = _measure(first, model, batch_size * tokens, joint_work, limits, setting, report)
-    aware_times = _measure(RandomMemoryAware(conversations, aware), model, turns * batch_size * tokens, aware_work, limits, setting, report)
+    aware_times = _measure(
+        RandomMemoryAware(conversations, aware), model, turns * batch_size * tokens, aware_work, limits, setting, report
+    )
     return TrainResult(
         batch_size,
         turns,

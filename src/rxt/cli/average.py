@@ -1,7 +1,7 @@
 """``rxt average``: the mean of several models' weights.
 
-Models that were trained on from the same one lie in one valley, and the middle of it is often better on data that none of them has
-seen than any of them (model soups, Wortsman et al. 2022, arXiv 2203.05482).
+Models that were trained on from the same one lie in one valley, and the middle of it is often better on data that none
+of them has seen than any of them (model soups, Wortsman et al. 2022, arXiv 2203.05482).
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def run(argv: list[str]) -> int:
     """The verb ``average``."""
     options = parse_arguments(Options, "rxt average", argv)
     if len(options.paths) < 3:
-        raise UserError(f"write rxt average OUT MODEL MODEL …, found {len(options.paths)} of these (rxt average --help tells more)")
+        raise UserError(
+            f"write rxt average OUT MODEL MODEL …, found {len(options.paths)} of these (rxt average --help tells more)"
+        )
     out, sources = Path(options.paths[0]).expanduser(), options.paths[1:]
     weights = options.weights or (1.0,) * len(sources)
     if len(weights) != len(sources):
@@ -49,10 +51,14 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--weights: must be positive, found {min(weights):g}")
     check_free(out)
     folders = [model_folder(source) for source in sources]
-    tokenizers = {folder: read_bytes(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else b"" for folder in folders}
+    tokenizers = {
+        folder: read_bytes(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else b"" for folder in folders
+    }
     for folder, content in tokenizers.items():
         if content != tokenizers[folders[0]]:
-            raise UserError(f"{folder}: has another tokenizer than {folders[0]}; only models of the same tokens can be averaged")
+            raise UserError(
+                f"{folder}: has another tokenizer than {folders[0]}; only models of the same tokens can be averaged"
+            )
     model = average(folders, weights)
     with new_folder(out) as folder:
         model.save_pretrained(folder)
@@ -75,7 +81,9 @@ def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransfor
         turns = max(mean.config.trained_turns or 0, other.config.trained_turns or 0) or None
         mean.config = replace(mean.config, trained_turns=turns)
         if replace(other.config, trained_turns=turns) != mean.config:
-            raise UserError(f"{folder}: another configuration than {folders[0]}; only models of the same one can be averaged")
+            raise UserError(
+                f"{folder}: another configuration than {folders[0]}; only models of the same one can be averaged"
+            )
         for name, tensor in other.state_dict().items():
             state[name] += tensor.double() * weight
     total = math.fsum(weights)

@@ -129,7 +129,7 @@ def decode(options: DecodeOptions) -> int:
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
     if options.compiled and not result.compiled:
         table.add_row("not compiled", f"{options.batch} at once are faster without", "", "")
-    what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"
+    what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"  # noqa: E501
     _show(options, table, result.limits, what, {"quantize": options.quantize, **asdict(result)})
     return 0
 
@@ -143,7 +143,9 @@ def memorize(options: MemorizeOptions) -> int:
         task = progress.add_task("updates", total=1 + setting.warm_up + setting.repeats)
         result = bench_memorize(model, options.batch, options.tokens, setting, lambda: progress.advance(task))
     table = _table()
-    table.add_row("memory update", _milliseconds(result.seconds), _milliseconds(result.bound_seconds), f"{result.share:.0%}")
+    table.add_row(
+        "memory update", _milliseconds(result.seconds), _milliseconds(result.bound_seconds), f"{result.share:.0%}"
+    )
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
     what = f"{result.flops / 1e9:,.3f} GFLOP and {result.bytes / 1e6:,.1f} MB an update, from the configuration"
     _show(options, table, result.limits, what, asdict(result))
@@ -160,15 +162,25 @@ def train(options: TrainOptions) -> int:
     with progress_bar() as progress:
         task = progress.add_task("steps", total=2 * (1 + setting.warm_up + setting.repeats))
         result = bench_train(
-            model, options.batch, options.turns, options.tokens, options.checkpointing, setting, lambda: progress.advance(task)
+            model,
+            options.batch,
+            options.turns,
+            options.tokens,
+            options.checkpointing,
+            setting,
+            lambda: progress.advance(task),
         )
     table = _table()
     for name, times in (("joint step", result.joint), ("memory-aware step", result.memory_aware)):
         rate, bound = f"{times.tokens_per_second:,.0f} tokens/s", f"{times.bound_tokens_per_second:,.0f} tokens/s"
         table.add_row(name, rate, bound, f"{times.share:.0%}")
         table.add_row(f"  {times.tokens:,} tokens", _milliseconds(times.step.median), "", "")
-        table.add_row("  memory peak", "not known" if times.peak_bytes is None else f"{times.peak_bytes / 2**20:,.0f} MiB", "", "")
-    what = "; ".join(f"{name}: {_work(times)}" for name, times in (("joint", result.joint), ("memory-aware", result.memory_aware)))
+        table.add_row(
+            "  memory peak", "not known" if times.peak_bytes is None else f"{times.peak_bytes / 2**20:,.0f} MiB", "", ""
+        )
+    what = "; ".join(
+        f"{name}: {_work(times)}" for name, times in (("joint", result.joint), ("memory-aware", result.memory_aware))
+    )
     _show(options, table, result.limits, f"{what}, from the configuration", asdict(result))
     return 0
 
@@ -233,9 +245,7 @@ def _show(options: Options, table: Table, limits: Limits, what: str, numbers: Ma
 
     console = Console(highlight=False)
     console.print(table)
-    machine = (
-        f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, {limits.read_gbps:.1f} GB/s read"
-    )
+    machine = f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, {limits.read_gbps:.1f} GB/s read"  # noqa: E501
     console.print(f"this machine, measured now: {machine}", style="dim")
     console.print(what, style="dim")
     setting = {

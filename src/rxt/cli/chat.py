@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
 
 PARAMETERS_A_THREAD = 50_000_000
-"""One token of a small model is too little work to share: threads would wait for each other, and long on a busy machine."""
+"""One token of a small model is too little work to share: threads would wait for each other, and long on a busy
+machine."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def check_writable(path: Path) -> None:
 
 
 def answer_lines(chat: Conversation, source: BinaryIO, target: BinaryIO, memory: Path | None) -> None:
-    """One message a line in, one answer a line out, each written as soon as it is there; a line break in an answer is a space."""
+    """One message a line in, one answer a line out, each written as soon as it is there; a line break in an answer is a
+    space."""
     for number, query in _lines(source):
         try:
             answer = chat.ask(query)
@@ -111,7 +113,8 @@ def answer_lines(chat: Conversation, source: BinaryIO, target: BinaryIO, memory:
 
 
 def _lines(source: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The messages with their line numbers; a line without a message is an error, for it would be left without an answer."""
+    """The messages with their line numbers; a line without a message is an error, for it would be left without an
+    answer."""
     for number, line in enumerate(source, start=1):
         try:
             text = line.decode("utf-8").rstrip("\r\n")

@@ -37,7 +37,9 @@ class Options:
     """A published encoder."""
     memory_attention: Annotated[str | None, arg(metavar="PART", help_behavior_hint="")] = None
     """A published memory attention."""
-    embedding: Annotated[Literal["decoder", "encoder"] | None, arg(metavar="{decoder,encoder}", help_behavior_hint="")] = None
+    embedding: Annotated[
+        Literal["decoder", "encoder"] | None, arg(metavar="{decoder,encoder}", help_behavior_hint="")
+    ] = None
     """Whose embedding both use, where decoder and encoder bring different ones."""
     tokenizer: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The tokenizer.json to go with the model, or a folder with one; by default the one beside SOURCE or a part."""
@@ -50,19 +52,27 @@ def run(argv: list[str]) -> int:
     given = [name for name, part in parts.items() if part is not None]
     if not given:
         if len(options.paths) != 2:
-            raise UserError(f"write rxt convert SOURCE OUT, found {len(options.paths)} of these two (rxt convert --help tells more)")
+            raise UserError(
+                f"write rxt convert SOURCE OUT, found {len(options.paths)} of these two (rxt convert --help tells more)"
+            )
         if options.embedding is not None:
             raise UserError("--embedding is for --decoder and --encoder; a whole model has one embedding")
     else:
         if len(given) < len(parts):
             raise UserError(f"a whole model needs {', '.join(parts)}; found only {', '.join(given)}")
         if len(options.paths) != 1:
-            raise UserError(f"with parts write only OUT, found {len(options.paths)} folders (rxt convert --help tells more)")
+            raise UserError(
+                f"with parts write only OUT, found {len(options.paths)} folders (rxt convert --help tells more)"
+            )
         if options.revision is not None:
             raise UserError("--revision is for SOURCE; parts are taken from their main branches")
     out = Path(options.paths[-1]).expanduser()
     check_free(out)
-    folders = [model_folder(part) for part in parts.values()] if given else [model_folder(options.paths[0], revision=options.revision)]
+    folders = (
+        [model_folder(part) for part in parts.values()]
+        if given
+        else [model_folder(options.paths[0], revision=options.revision)]
+    )
     written = convert(options, folders, out)
     print(f"{out}: written in the {written} layout")
     return 0
@@ -93,8 +103,11 @@ def convert(options: Options, folders: list[Path], out: Path) -> str:
     return layout
 
 
-def put_together(folders: list[Path], embedding: Literal["decoder", "encoder"] | None, tokenizer: Path | None) -> ReactiveTransformer:
-    """Assemble decoder, encoder and memory attention; special tokens and template are the tokenizer's, where there is one."""
+def put_together(
+    folders: list[Path], embedding: Literal["decoder", "encoder"] | None, tokenizer: Path | None
+) -> ReactiveTransformer:
+    """Assemble decoder, encoder and memory attention; special tokens and template are the tokenizer's, where there is
+    one."""
     from rxt.data.tokenizer import ChatTokenizer
     from rxt.model.reactive import ReactiveTransformer
 

@@ -121,14 +121,20 @@ def _list(options: ListOptions) -> int:
             head = None if dialogue.head is None else store.turn(dialogue.head)
             turns = 0 if head is None else head.number
             if options.json:
-                print(json.dumps({"id": dialogue.id, "turns": turns, "updated": dialogue.updated, "metadata": dialogue.metadata}))
+                print(
+                    json.dumps(
+                        {"id": dialogue.id, "turns": turns, "updated": dialogue.updated, "metadata": dialogue.metadata}
+                    )
+                )
             else:
                 moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue.updated))
                 noted = json.dumps(dialogue.metadata, ensure_ascii=False) if dialogue.metadata else ""
                 print(f"{dialogue.id}  {moment}  {turns} turns  {noted}".rstrip())
         stats = store.stats()
         if not options.json:
-            print(f"{stats.conversations} conversations, {stats.turns} turns ({stats.unfinished} not memorized yet), {stats.bytes:,} bytes")
+            print(
+                f"{stats.conversations} conversations, {stats.turns} turns ({stats.unfinished} not memorized yet), {stats.bytes:,} bytes"  # noqa: E501
+            )
     return 0
 
 
@@ -163,7 +169,9 @@ def _export(options: ExportOptions) -> int:
         if options.memory:
             memory = None if head is None else store.memory(head)
             if memory is None:
-                raise UserError("there is no memory to write: name a response with --name, one that is memorized (rxt db show)")
+                raise UserError(
+                    "there is no memory to write: name a response with --name, one that is memorized (rxt db show)"
+                )
             write_atomically(options.file, memory)
             print(f"{options.file}: the memory after {head}")
             return 0

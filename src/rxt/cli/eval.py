@@ -17,7 +17,9 @@ class Suite(NamedTuple):
 
 SUITES = {
     "retention": Suite("how often a fact is recalled, by how many turns ago it was told", "retention"),
-    "perplexity": Suite("how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"),
+    "perplexity": Suite(
+        "how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"
+    ),
     "latency": Suite("what a turn costs, early and late, beside a model that reads its history again", "latency"),
     "reward": Suite("how well the reward for answers ranks exact, paraphrased, copied and unrelated ones", "reward"),
     "report": Suite("one page that shows what is remembered, for how long, and at what cost", "report"),

@@ -37,7 +37,9 @@ def run(argv: list[str]) -> int:
     console = Console(highlight=False)
     if options.model is None:
         console.print(overview())
-        console.print("active: what one token uses of the decoder · memory: what a conversation keeps, in float32", style="dim")
+        console.print(
+            "active: what one token uses of the decoder · memory: what a conversation keeps, in float32", style="dim"
+        )
     else:
         title, config = find(options.model)
         console.print(details(title, config))
@@ -96,13 +98,20 @@ def details(title: str, config: RxTConfig) -> Table:
         table.add_row()
         table.add_row(f"[not dim bold]{name}", parameters)
 
-    table.add_row("parameters", f"{counts.total:,}, with the embedding that decoder and encoder share ({counts.embedding:,}) once")
+    table.add_row(
+        "parameters", f"{counts.total:,}, with the embedding that decoder and encoder share ({counts.embedding:,}) once"
+    )
     table.add_row("layers x width", f"{decoder.layers} x {decoder.width}")
     table.add_row("vocabulary", f"{decoder.vocab_size:,}")
     table.add_row("a turn", f"at most {config.max_length:,} tokens, {config.template} template")
     layers, slots, width = config.memory_shape
-    start = config.memory_init + ("" if config.memory_seed is None else f", always the draw of seed {config.memory_seed}")
-    table.add_row("memory", f"{layers} layers x {slots:,} slots x {width} = {in_bytes(counts.memory * FLOAT32)} a conversation in float32")
+    start = config.memory_init + (
+        "" if config.memory_seed is None else f", always the draw of seed {config.memory_seed}"
+    )
+    table.add_row(
+        "memory",
+        f"{layers} layers x {slots:,} slots x {width} = {in_bytes(counts.memory * FLOAT32)} a conversation in float32",
+    )
     table.add_row("fresh memory", start)
 
     active = "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} active for a token"
@@ -110,9 +119,14 @@ def details(title: str, config: RxTConfig) -> Table:
     table.add_row("self-attention", attention(decoder.self_attention))
     table.add_row("memory cross-attention", attention(decoder.cross_attention))
     table.add_row("feed-forward", feed_forward(decoder.feed_forward))
-    for name, stack in (("layers before, no memory", decoder.stateless), ("layers after, no memory", decoder.final_stateless)):
+    for name, stack in (
+        ("layers before, no memory", decoder.stateless),
+        ("layers after, no memory", decoder.final_stateless),
+    ):
         if stack:
-            table.add_row(name, "; ".join(f"{len([*alike])} x {text}" for text, alike in groupby(map(feed_forward, stack))))
+            table.add_row(
+                name, "; ".join(f"{len([*alike])} x {text}" for text, alike in groupby(map(feed_forward, stack)))
+            )
     table.add_row("norm", decoder.norm + (f", {decoder.head_norm} before the head" if decoder.head_norm else ""))
 
     section("encoder", f"{counts.encoder:,} parameters")

@@ -22,7 +22,8 @@ def check_free(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside ``out`` to write into; it takes that name when all is written, and goes when something fails."""
+    """A temporary folder beside ``out`` to write into; it takes that name when all is written, and goes when something
+    fails."""
     make_folder(out.parent)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

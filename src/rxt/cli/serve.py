@@ -38,7 +38,8 @@ class Options:
     name: str = ""
     """Of the model, for clients; its folder's by default."""
     keys: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """API keys, one a line; more may stand in the environment as RXT_API_KEYS, with commas between. Without any, nobody is asked."""
+    """API keys, one a line; more may stand in the environment as RXT_API_KEYS, with commas between. Without any, nobody
+    is asked."""
     temperature: float = 0.0
     """Where a request names none."""
     places: int = 16
@@ -122,13 +123,21 @@ def run(argv: list[str]) -> int:
             listener.listen(CONNECTIONS_WAITING)
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            print(f"rxt serve: http://{shown}:{port} · model {asked.name} · conversations in {_without_password(options.db)}", flush=True)
+            print(
+                f"rxt serve: http://{shown}:{port} · model {asked.name} · conversations in {_without_password(options.db)}",  # noqa: E501
+                flush=True,
+            )
             if not keys and options.host not in LOCAL:
                 print(
-                    "rxt serve: there are no API keys: whoever reaches this address can use it (--keys FILE)", file=sys.stderr, flush=True
+                    "rxt serve: there are no API keys: whoever reaches this address can use it (--keys FILE)",
+                    file=sys.stderr,
+                    flush=True,
                 )
             server = uvicorn.Server(config)
-            for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it has ended: then nothing is left to do
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+            ):  # uvicorn raises them once more when it has ended: then nothing is left to do
                 signal.signal(number, server.handle_exit)
             await server.serve(sockets=[listener])
 
@@ -158,7 +167,9 @@ def _listen(options: Options) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{options.host}:{options.port}: cannot be listened at ({reason}); name another --host or --port") from None
+        raise UserError(
+            f"{options.host}:{options.port}: cannot be listened at ({reason}); name another --host or --port"
+        ) from None
     return listener
 
 
@@ -184,7 +195,9 @@ def open_sessions(options: Options) -> Sessions:
             raise UserError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
         if options.quantize:
             model = quantize(model)
-        threads = options.threads or min(torch.get_num_threads(), 1 + parameter_counts(model.config).decoder_active // PARAMETERS_A_THREAD)
+        threads = options.threads or min(
+            torch.get_num_threads(), 1 + parameter_counts(model.config).decoder_active // PARAMETERS_A_THREAD
+        )
         torch.set_num_threads(threads)
         days = options.keep_days
         rules = Rules(

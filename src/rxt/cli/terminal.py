@@ -43,7 +43,8 @@ class Terminal:
     """One person, one model; ``conversations`` is the conversation and the forks begun in it, the current one last."""
 
     def __init__(self, chat: Conversation, name: str, memory: Path | None, console: Console | None = None) -> None:
-        """``memory``: the file that holds the conversation's memory after every turn; forks are never saved by themselves."""
+        """``memory``: the file that holds the conversation's memory after every turn; forks are never saved by
+        themselves."""
         self._conversations = [chat]
         self._name = name
         self._file = memory
@@ -91,7 +92,9 @@ class Terminal:
 
     def _read(self, session: PromptSession[str]) -> str:
         sign = "fork > " if len(self._conversations) > 1 else "> "
-        return session.prompt([("class:sign", sign)], bottom_toolbar=lambda: FormattedText([("class:status", self._status)]))
+        return session.prompt(
+            [("class:sign", sign)], bottom_toolbar=lambda: FormattedText([("class:status", self._status)])
+        )
 
     # A turn.
 
@@ -156,10 +159,14 @@ class Terminal:
         argument = argument.strip()
         if name not in COMMANDS:
             close = get_close_matches(name, COMMANDS, n=1)
-            raise UserError(f"{name}: no such command; " + (f"did you mean {close[0]}?" if close else "/help lists them"))
+            raise UserError(
+                f"{name}: no such command; " + (f"did you mean {close[0]}?" if close else "/help lists them")
+            )
         takes_file = COMMANDS[name].startswith("FILE")
         if takes_file != bool(argument):
-            raise UserError(f"{name} needs a file name: {name} FILE" if takes_file else f"{name} takes nothing after it")
+            raise UserError(
+                f"{name} needs a file name: {name} FILE" if takes_file else f"{name} takes nothing after it"
+            )
         match name:
             case "/memory":
                 self._show_memory()
@@ -205,12 +212,18 @@ class Terminal:
     def _show_memory(self) -> None:
         memory, update = self.chat.memory, self.chat.last_update
         layers, _, slots, width = memory.slots.shape
-        self._say(f"{self._where()} · {memory.nbytes:,} bytes: {layers} layers x {slots} slots x {width} numbers, however many turns")
+        self._say(
+            f"{self._where()} · {memory.nbytes:,} bytes: {layers} layers x {slots} slots x {width} numbers, however many turns"  # noqa: E501
+        )
         if update is None:
             self._say("no turn has changed it here yet", "dim")
             return
         table = Table(
-            box=None, pad_edge=False, title=f"mean change of a number in turn {update.turn}", title_justify="left", title_style="dim"
+            box=None,
+            pad_edge=False,
+            title=f"mean change of a number in turn {update.turn}",
+            title_justify="left",
+            title_style="dim",
         )
         table.add_column("layer", justify="right", style="dim")
         table.add_column("change", justify="right")
@@ -238,7 +251,11 @@ class Terminal:
 
 def printable(text: str) -> str:
     """A model's words, without the control characters that could take over the terminal."""
-    return "".join(character for character in text if character in "\n\t" or not (ord(character) < 32 or 127 <= ord(character) < 160))
+    return "".join(
+        character
+        for character in text
+        if character in "\n\t" or not (ord(character) < 32 or 127 <= ord(character) < 160)
+    )
 
 
 @contextmanager
@@ -279,7 +296,8 @@ class _CarefulHistory(FileHistory):
 
 
 def open_history() -> History:
-    """Earlier messages, for the arrow keys: in the user's state folder, for the user's eyes only; in memory where that fails."""
+    """Earlier messages, for the arrow keys: in the user's state folder, for the user's eyes only; in memory where that
+    fails."""
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     with contextlib.suppress(OSError, RuntimeError):
         path = Path(state).expanduser() / "rxt" / "chat_history"

@@ -21,12 +21,14 @@ class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
     recipe: tyro.conf.Positional[str]
-    """pocket, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini, rxt-alpha,
-    rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo (preferences)."""
+    """pocket, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
+    rxt-alpha, rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
+    (preferences)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
-    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of the tasks.
+    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of
+    the tasks.
     For dmpo: conversations with accepted and rejected answers."""
     validation_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
     """Conversations to validate on; without them one in 50 of --data is held out."""
@@ -38,8 +40,9 @@ class TrainOptions:
     """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
     begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
-    """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that reads the
-    whole history again, one that knows the newest message alone, or one that carries memory tokens from turn to turn."""
+    """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that
+    reads the whole history again, one that knows the newest message alone, or one that carries memory tokens from turn
+    to turn."""
     seed: int = 0
     """Of weights, data order and noise: the same seed gives the same model."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE"), tyro.conf.UseAppendAction] = ()
@@ -125,7 +128,9 @@ def going_on(run: RunConfig, start: str) -> RunConfig:
         joint=replace(run.joint, steps=0),
         interaction=replace(run.interaction, steps=0),
         memory_pretrain=replace(run.memory_pretrain, steps=0),
-        memory_aware=replace(run.memory_aware, phases=run.memory_aware.phases if run.further else run.memory_aware.phases[-1:]),
+        memory_aware=replace(
+            run.memory_aware, phases=run.memory_aware.phases if run.further else run.memory_aware.phases[-1:]
+        ),
     )
 
 

@@ -1,4 +1,5 @@
-"""The bAbI question-answering tasks (Weston et al. 2015, arXiv 1502.05698): their files, as stories and as conversations.
+"""The bAbI question-answering tasks (Weston et al. 2015, arXiv 1502.05698): their files, as stories and as
+conversations.
 
 A story is numbered lines, and a line 1 begins the next one. Statements are text alone; a question is followed, after tabs,
 by its answer and by the lines that support it::
@@ -7,9 +8,9 @@ by its answer and by the lines that support it::
     2 John went to the hallway.
     3 Where is Mary? <TAB>bathroom<TAB>1
 
-As a conversation, every line is a message. A statement is answered with ``OKAY``, a question with the answer as it stands in
-the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines are not used.
-"""
+As a conversation, every line is a message. A statement is answered with ``OKAY``, a question with the answer as it
+stands in the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines are not used.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ Kind = Literal["train", "valid", "test"]
 FILE_NAME = re.compile(r"qa(?P<task>\d+)(_[\w-]+?)?_(?P<kind>train|valid|test)\.txt(\.gz)?")
 OKAY = "Okay."
 HELD_OUT_EVERY = 20
-"""Of a task's training stories, those with the numbers 0, 20, 40 … (in the order of the file) are its validation part."""
+"""Of a task's training stories, those with the numbers 0, 20, 40 … (in the order of the file) are its validation
+part."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Story:
 
     def conversation(self) -> Conversation:
         """The story as it is told in a chat: one interaction a line."""
-        return Conversation(tuple(Interaction(line.text, OKAY if line.answer is None else line.answer) for line in self.lines))
+        return Conversation(
+            tuple(Interaction(line.text, OKAY if line.answer is None else line.answer) for line in self.lines)
+        )
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class BabiConfig:
     shares: tuple[TaskShare, ...] = ()
     """Tasks that get more or less than others, which have a share of 1 each."""
     okay_every: int = 8
-    """One in so many of the answers to statements is learned: they are all alike. Answers to questions are all learned."""
+    """One in so many of the answers to statements is learned: they are all alike. Answers to questions are all
+    learned."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -140,10 +145,14 @@ def babi_files(folder: str | Path) -> dict[int, Mapping[Kind, Path]]:
         kinds = found.setdefault(int(name["task"]), {})
         kind: Kind = "train" if name["kind"] == "train" else "valid" if name["kind"] == "valid" else "test"
         if kind in kinds:
-            raise UserError(f"{folder}: holds task {name['task']} twice, as {kinds[kind].name} and {path.name}; keep one of them")
+            raise UserError(
+                f"{folder}: holds task {name['task']} twice, as {kinds[kind].name} and {path.name}; keep one of them"
+            )
         kinds[kind] = path
     if not found:
-        raise UserError(f"{folder}: holds no bAbI files; they are called qa1_…_train.txt, qa1_…_test.txt, with or without .gz")
+        raise UserError(
+            f"{folder}: holds no bAbI files; they are called qa1_…_train.txt, qa1_…_test.txt, with or without .gz"
+        )
     return {task: found[task] for task in sorted(found)}
 
 
@@ -151,7 +160,8 @@ def read_stories(path: str | Path) -> tuple[Story, ...]:
     """Every story of a file, gzipped or not.
 
     Raises:
-        UserError: the file cannot be read or holds no story, or a line is not of the format; the message names the line.
+        UserError: the file cannot be read or holds no story, or a line is not of the format; the message names the
+        line.
     """
     path = Path(path)
     try:

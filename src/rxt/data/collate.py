@@ -53,8 +53,8 @@ class Rows:
 class Conversations:
     """B conversations, longest first, as rows ordered by turn and then by conversation.
 
-    The conversations that reach turn t are the first ``alive[t]``, so each turn is one slice of the rows and a shrinking
-    prefix of the memory's batch: a conversation that has ended costs nothing.
+    The conversations that reach turn t are the first ``alive[t]``, so each turn is one slice of the rows and a
+    shrinking prefix of the memory's batch: a conversation that has ended costs nothing.
     """
 
     rows: Rows
@@ -106,7 +106,8 @@ def collate_rows(sequences: Sequence[Encoded], pad: int) -> Rows:
 
 
 def collate_conversations(conversations: Sequence[Sequence[Encoded]], pad: int) -> Conversations:
-    """Arrange conversations of any number of turns, longest first. A system prompt is simply a first turn without targets."""
+    """Arrange conversations of any number of turns, longest first. A system prompt is simply a first turn without
+    targets."""
     ordered = sorted(conversations, key=len, reverse=True)
     turns = range(len(ordered[0]))
     alive = tuple(sum(len(conversation) > turn for conversation in ordered) for turn in turns)
@@ -132,7 +133,8 @@ class Preferences:
     accepted: Conversations
     """What is memorized."""
     answers: Rows
-    """(2P + N, T): the accepted interactions of the P pairs, the rejected ones in the same order, then N neutral ones."""
+    """(2P + N, T): the accepted interactions of the P pairs, the rejected ones in the same order, then N neutral
+    ones."""
     turn_row: Tensor
     """(2P + N,) the row of ``accepted`` in whose turn each of them is said: it reads that turn's memory."""
     pairs: int
@@ -147,7 +149,9 @@ class Preferences:
 
     def to(self, device: torch.device) -> Preferences:
         """The same on a device."""
-        return Preferences(self.accepted.to(device), self.answers.to(device), self.turn_row.to(device), self.pairs, self.questions)
+        return Preferences(
+            self.accepted.to(device), self.answers.to(device), self.turn_row.to(device), self.pairs, self.questions
+        )
 
 
 def collate_preferences(conversations: Sequence[Sequence[Ways]], pad: int) -> Preferences:

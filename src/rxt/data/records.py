@@ -10,10 +10,10 @@ counted, remembered and skipped; nothing is dropped in silence.
 | conversations | ``{"interactions": [...], "system"?}``, or with the first turn apart: ``{"query", "answer", "interactions": [...]}`` |
 | preferences | ``{"interactions": [{"query", "accepted": {"answer", ...}, "rejected": {...}, "neutral"?: {...}}], "system"?}`` |
 
-A turn of preferences may also be an interaction, ``{"query", "answer", ...}``: without a pair it is only memorized. A null is
-as good as an absent key. Keys that no format knows are allowed on a record (they are counted in ``Records.ignored_keys``) and
-are an error inside a turn, where they are more likely a slip of the pen.
-"""
+A turn of preferences may also be an interaction, ``{"query", "answer", ...}``: without a pair it is only memorized. A
+null is as good as an absent key. Keys that no format knows are allowed on a record (they are counted in
+``Records.ignored_keys``) and are an error inside a turn, where they are more likely a slip of the pen.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class PreferenceTurn:
 
 @dataclass(frozen=True)
 class PreferenceConversation:
-    """Preference turns in order, of which one at least has a pair; only the accepted interaction of each is memorized."""
+    """Preference turns in order, of which one at least has a pair; only the accepted interaction of each is
+    memorized."""
 
     turns: tuple[PreferenceTurn, ...]
     system: str | None = None
@@ -189,7 +190,9 @@ def detect_format(source: str | Path) -> Format:
             return found
     if place is None:
         raise UserError(f"{source}: holds no record")
-    raise UserError(f"{place}: of no known format, nor is any record after it; expected the keys text, query and answer, or interactions")
+    raise UserError(
+        f"{place}: of no known format, nor is any record after it; expected the keys text, query and answer, or interactions"  # noqa: E501
+    )
 
 
 def read_as_interactions(source: str | Path, on_bad: OnBad = "stop") -> Records[Interaction]:
@@ -229,7 +232,9 @@ class _Bad(Exception):
     """Field and problem of a bad record."""
 
 
-def _read(source: str | Path, on_bad: OnBad, known: tuple[str, ...], parse: Callable[[dict[str, Any]], T]) -> Records[T]:
+def _read(
+    source: str | Path, on_bad: OnBad, known: tuple[str, ...], parse: Callable[[dict[str, Any]], T]
+) -> Records[T]:
     items: list[T] = []
     reasons: list[str] = []
     skipped = 0
@@ -247,7 +252,11 @@ def _read(source: str | Path, on_bad: OnBad, known: tuple[str, ...], parse: Call
             if len(reasons) < REASONS_KEPT:
                 reasons.append(reason)
     if not items:
-        raise UserError(f"{source}: all {skipped} records are bad, the first: {reasons[0]}" if skipped else f"{source}: holds no record")
+        raise UserError(
+            f"{source}: all {skipped} records are bad, the first: {reasons[0]}"
+            if skipped
+            else f"{source}: holds no record"
+        )
     return Records(str(source), tuple(items), skipped, tuple(reasons), dict(ignored))
 
 
@@ -276,7 +285,9 @@ def _interaction(values: dict[str, Any], where: str = "") -> Interaction:
     tool_call = _optional(values, "tool_call", where)
     query = _opening(values, tool_use, where)
     answer = _required(values, "answer", where, may_be_empty=tool_call is not None)
-    return Interaction(query, answer, _optional(values, "think", where), tool_call, tool_use, _optional(values, "internal", where))
+    return Interaction(
+        query, answer, _optional(values, "think", where), tool_call, tool_use, _optional(values, "internal", where)
+    )
 
 
 def _conversation(values: dict[str, Any]) -> Conversation:
@@ -292,7 +303,11 @@ def _conversation(values: dict[str, Any]) -> Conversation:
 def _preferences(values: dict[str, Any]) -> PreferenceConversation:
     turns = []
     for where, turn in _turns(values):
-        if turn.get("accepted") is None and turn.get("rejected") is None and (turn.get("answer") or turn.get("tool_call")) is not None:
+        if (
+            turn.get("accepted") is None
+            and turn.get("rejected") is None
+            and (turn.get("answer") or turn.get("tool_call")) is not None
+        ):
             _only(turn, _TURN_KEYS, where)
             turns.append(PreferenceTurn(_interaction(turn, where)))
             continue
@@ -308,7 +323,8 @@ def _preferences(values: dict[str, Any]) -> PreferenceConversation:
 
 
 def _way(turn: dict[str, Any], name: str, where: str) -> Interaction:
-    """One way of answering: its own answer, thinking and tool call; query, tool result and internal text of the turn."""
+    """One way of answering: its own answer, thinking and tool call; query, tool result and internal text of the
+    turn."""
     if turn.get(name) is None:
         raise _Bad(f"{where}{name}: missing")
     inside = f"{where}{name}."
@@ -372,12 +388,23 @@ def _string(value: Any, where: str) -> str:
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _Bad(f"{where}: must be an object, found {_kind(value)}" if where else f"must be an object with keys, found {_kind(value)}")
+        raise _Bad(
+            f"{where}: must be an object, found {_kind(value)}"
+            if where
+            else f"must be an object with keys, found {_kind(value)}"
+        )
     return value
 
 
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), type(value).__name__)

@@ -1,7 +1,8 @@
 """Where rows come from: JSON Lines (gzipped or not), Parquet, or a data set on the hub.
 
 What a file is, its first bytes say, never its name. A row is plain JSON values and the place it was read at; what the
-values mean is for ``records`` to say. Trouble with one row is a ``BadRow``; trouble with a whole file is a ``UserError``.
+values mean is for ``records`` to say. Trouble with one row is a ``BadRow``; trouble with a whole file is a
+``UserError``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class BadRow:
 
 
 def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
-    """Every row of ``source``: a file, or a hub data set as ``org/name``, ``org/name:split`` or ``org/name:subset:split``.
+    """Every row of ``source``: a file, or a hub data set as ``org/name``, ``org/name:split`` or
+    ``org/name:subset:split``.
 
     Raises:
         UserError: nothing is there, it is a folder, it cannot be read or unpacked, or the hub cannot be asked.
@@ -112,7 +114,9 @@ def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
                     number += 1
                     yield Row(f"{name}:{number}", value)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{name}: the Parquet file is cut off or damaged ({str(error).splitlines()[0]}); get it again") from None
+        raise UserError(
+            f"{name}: the Parquet file is cut off or damaged ({str(error).splitlines()[0]}); get it again"
+        ) from None
 
 
 def _download(source: str, repo: str, subset: str | None, split: str) -> Iterator[tuple[str, Path]]:
@@ -132,7 +136,8 @@ def _download(source: str, repo: str, subset: str | None, split: str) -> Iterato
 
 
 def choose_hub_files(names: list[str], source: str, subset: str | None, split: str) -> list[str]:
-    """The data files of one split among a repository's files: those under the subset's folder whose name holds the split.
+    """The data files of one split among a repository's files: those under the subset's folder whose name holds the
+    split.
 
     Where no name tells of any split, every file is training data, as on the hub itself.
 

@@ -8,7 +8,7 @@
 
 Token ids and the loss mask are made together, so they cannot disagree. Every part is tokenized on its own: a prompt is
 always the exact beginning of the interaction that grows out of it.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -75,19 +75,24 @@ class Template:
         Args:
             max_length: T, the longest interaction in tokens, markers and [EOS] included.
             system_title: opens a system prompt.
-            reserve: tokens that a prompt must leave for the answer and its [EOS]; an eighth of ``max_length`` by default.
+            reserve: tokens that a prompt must leave for the answer and its [EOS]; an eighth of ``max_length`` by
+            default.
 
         Raises:
             UserError: the tokenizer lacks the template's tokens, or a length leaves no room.
         """
         missing = [part for part in BETA_TOKENS if name == "beta" and getattr(tokenizer.tokens, part) is None]
         if missing:
-            raise UserError(f"template: the beta template needs the special tokens {', '.join(missing)}; this tokenizer has none")
+            raise UserError(
+                f"template: the beta template needs the special tokens {', '.join(missing)}; this tokenizer has none"
+            )
         if max_length < SHORTEST:
             raise UserError(f"template: max_length must be at least {SHORTEST}, found {max_length}")
         self.reserve = max(2, max_length // 8) if reserve is None else reserve
         if not 1 <= self.reserve <= max_length - 4:
-            raise UserError(f"template: reserve must lie between 1 and max_length - 4 = {max_length - 4}, found {self.reserve}")
+            raise UserError(
+                f"template: reserve must lie between 1 and max_length - 4 = {max_length - 4}, found {self.reserve}"
+            )
         self.tokenizer = tokenizer
         self.tokens = tokenizer.tokens
         self.name = name
@@ -102,7 +107,8 @@ class Template:
     # Sequences to learn from.
 
     def interaction(self, interaction: Interaction) -> Encoded:
-        """A whole interaction, at most ``max_length`` tokens. Learned is what the model must say, never what it is told.
+        """A whole interaction, at most ``max_length`` tokens. Learned is what the model must say, never what it is
+        told.
 
         Learned: the text of thinking, answer and tool call, the markers the model sets itself, and [EOS]. In the beta
         template the first of [T] and [A] counts among those markers (automatic mode: the model decides); in alpha [A]
@@ -132,7 +138,9 @@ class Template:
         self._refuse(system=text)
         if not text.strip():
             raise UserError("the system prompt is empty")
-        return self._join([_Part("internal", self._ids(f"{self.system_title}\n\n{text}"), False, False)], learn_eos=False)
+        return self._join(
+            [_Part("internal", self._ids(f"{self.system_title}\n\n{text}"), False, False)], learn_eos=False
+        )
 
     def text(self, text: str) -> list[Encoded]:
         """A plain text for pre-training: everything but [BOS] is learned.
@@ -152,12 +160,14 @@ class Template:
     # Sequences to go on from.
 
     def prompt(self, query: str, internal: str | None = None, mode: Mode = "fast") -> list[int]:
-        """Everything the model is told: up to [A] (``fast``), up to [T] (``thinking``), or up to the query's end (``auto``).
+        """Everything the model is told: up to [A] (``fast``), up to [T] (``thinking``), or up to the query's end
+        (``auto``).
 
         In automatic mode the next token is the larger of the logits of ``openers``.
 
         Raises:
-            UserError: the query is blank, or leaves less than ``reserve`` tokens for the answer; a part or mode that the
+            UserError: the query is blank, or leaves less than ``reserve`` tokens for the answer; a part or mode that
+            the
                 template has not.
         """
         if not query.strip():
@@ -169,7 +179,8 @@ class Template:
         return self._prompt(self._opening("", result, internal), "tool result", mode)
 
     def prompt_of(self, interaction: Interaction) -> list[int]:
-        """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than ``reserve`` tokens.
+        """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than
+        ``reserve`` tokens.
 
         Raises:
             UserError: as ``interaction``.
@@ -245,11 +256,15 @@ class Template:
         }
         for part, text in parts.items():
             if self.name == "alpha" and text is not None:
-                raise UserError(f"the alpha template has no {names[part]} part; leave it out or use a model with the beta template")
+                raise UserError(
+                    f"the alpha template has no {names[part]} part; leave it out or use a model with the beta template"
+                )
 
     def _refuse_mode(self, mode: Mode) -> None:
         if self.name == "alpha" and mode != "fast":
-            raise UserError(f"the alpha template has no thinking part, so no mode {mode!r}; use 'fast' or a model with the beta template")
+            raise UserError(
+                f"the alpha template has no thinking part, so no mode {mode!r}; use 'fast' or a model with the beta template"  # noqa: E501
+            )
 
     def _opening(self, query: str, tool_use: str | None, internal: str | None) -> list[_Part]:
         """What the model is told: the internal text, then the query or the tool's result."""

@@ -31,7 +31,8 @@ CORE_TOKENS = ("pad", "bos", "eos", "query", "answer")
 BETA_TOKENS = ("think", "tool_call", "tool_use", "internal")
 BYTES = 256
 WORDS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""Merges stay inside these pieces: words, signs, spaces, and single digits, so that a number never seen before is no rare token."""
+"""Merges stay inside these pieces: words, signs, spaces, and single digits, so that a number never seen before is no
+rare token."""
 
 
 class ChatTokenizer:
@@ -41,7 +42,9 @@ class ChatTokenizer:
     says: a query that contains ``[A]`` stays text. Only ``Template`` puts special tokens into a sequence.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer", prefix: str = "") -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer", prefix: str = ""
+    ) -> None:
         """
         Args:
             tokenizer: used as it is, except that special tokens in text, padding and truncation are turned off.
@@ -50,7 +53,8 @@ class ChatTokenizer:
             prefix: stands before every text that is encoded, and is taken off again when ids are decoded.
 
         Raises:
-            UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special token.
+            UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special
+            token.
         """
         tokenizer.encode_special_tokens = True
         tokenizer.no_padding()
@@ -70,13 +74,18 @@ class ChatTokenizer:
                 continue
             text = tokenizer.id_to_token(token)
             if text is None:
-                raise UserError(f"{source}: has no token {token}, the id given for tokens.{name}; its vocabulary has {self.vocab_size}")
+                raise UserError(
+                    f"{source}: has no token {token}, the id given for tokens.{name}; its vocabulary has {self.vocab_size}"  # noqa: E501
+                )
             if not self.special_ids.isdisjoint(self.encode(text)):
-                raise UserError(f"{source}: the plain text {text} becomes a special token, so users could forge one; use another tokenizer")
+                raise UserError(
+                    f"{source}: the plain text {text} becomes a special token, so users could forge one; use another tokenizer"  # noqa: E501
+                )
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, template: TemplateName = "alpha") -> ChatTokenizer:
-        """Learn a vocabulary of at most ``vocab_size`` tokens: special tokens, 256 bytes, then merges seen twice or more.
+        """Learn a vocabulary of at most ``vocab_size`` tokens: special tokens, 256 bytes, then merges seen twice or
+        more.
 
         Ids of the special tokens: pad 0, bos 1, eos 2, query 3, answer 4; alpha: mask 5; beta: think 5, tool_call 6,
         tool_use 7, internal 8, mask 9. The same texts give the same vocabulary.
@@ -88,11 +97,13 @@ class ChatTokenizer:
         least = BYTES + len(names)
         if vocab_size < least:
             raise UserError(
-                f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), found {vocab_size}"
+                f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), found {vocab_size}"  # noqa: E501
             )
         tokenizer = Tokenizer(models.BPE())
         split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
@@ -119,13 +130,15 @@ class ChatTokenizer:
         """Read a ``tokenizer.json``, or the one in a folder.
 
         Args:
-            tokens: the special tokens' ids in a file of another make; by default they are found by their texts (``[Q]`` …).
+            tokens: the special tokens' ids in a file of another make; by default they are found by their texts (``[Q]``
+            …).
 
         A byte-level tokenizer that puts a space before a text does so here too, but always exactly one, and it is taken
         off again: no text comes back with a space that it had not. One that names no decoder gets the byte-level one.
 
         Raises:
-            UserError: no such file, it is no tokenizer, it has not the special tokens, or other ids than ``tokens`` for them;
+            UserError: no such file, it is no tokenizer, it has not the special tokens, or other ids than ``tokens`` for
+            them;
                 the message names the file.
         """
         path = Path(path)
@@ -134,7 +147,9 @@ class ChatTokenizer:
             values = json.loads(path.read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_str(json.dumps(values))
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); a model folder holds a tokenizer.json") from None
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror}); a model folder holds a tokenizer.json"
+            ) from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON ({error})") from None
         except Exception as error:  # the library raises bare Exception for a file it cannot read
@@ -146,17 +161,25 @@ class ChatTokenizer:
             for name, text in TOKEN_TEXTS.items():
                 expected = getattr(tokens, name)
                 if added["content"] == text and expected not in (None, added["id"]):
-                    raise UserError(f"{path}: {text} has the id {added['id']}, but the configuration's tokens.{name} is {expected}")
+                    raise UserError(
+                        f"{path}: {text} has the id {added['id']}, but the configuration's tokens.{name} is {expected}"
+                    )
         byte_levels = list(_byte_levels(values.get("pre_tokenizer")))
         prefix = " " if any(step.get("add_prefix_space", True) for step in byte_levels) else ""
         for step in byte_levels:
             step["add_prefix_space"] = False
         if byte_levels and values.get("decoder") is None:
-            values["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+            values["decoder"] = {
+                "type": "ByteLevel",
+                "add_prefix_space": False,
+                "trim_offsets": False,
+                "use_regex": False,
+            }
         return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path), prefix)
 
     def save(self, path: str | Path) -> Path:
-        """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns the file."""
+        """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns
+        the file."""
         path = Path(path)
         path = path if path.suffix == ".json" else path / "tokenizer.json"
         values = json.loads(self._tokenizer.to_str())
@@ -179,7 +202,9 @@ class ChatTokenizer:
 
         ``begins``: the text begins with them; otherwise they go on with one.
         """
-        text = self._tokenizer.decode([index for index in ids if index not in self.special_ids], skip_special_tokens=True)
+        text = self._tokenizer.decode(
+            [index for index in ids if index not in self.special_ids], skip_special_tokens=True
+        )
         return text.removeprefix(self._prefix) if begins else text
 
 
@@ -197,5 +222,7 @@ def _find_tokens(tokenizer: Tokenizer, path: Path) -> SpecialTokens:
     found = {name: token for name, text in TOKEN_TEXTS.items() if (token := tokenizer.token_to_id(text)) is not None}
     missing = [TOKEN_TEXTS[name] for name in CORE_TOKENS if name not in found]
     if missing:
-        raise UserError(f"{path}: has no token {', '.join(missing)}; say which ids stand for the special tokens (SpecialTokens)")
+        raise UserError(
+            f"{path}: has no token {', '.join(missing)}; say which ids stand for the special tokens (SpecialTokens)"
+        )
     return SpecialTokens(**found)

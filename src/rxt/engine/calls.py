@@ -22,7 +22,8 @@ class StoreCalls:
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``work``, run in a thread.
 
-        Who is cancelled meanwhile leaves when the call has ended, so whatever is done next finds what the call has written.
+        Who is cancelled meanwhile leaves when the call has ended, so whatever is done next finds what the call has
+        written.
         """
         call = self._pool.submit(work, *args, **kwargs)
         result = asyncio.wrap_future(call)

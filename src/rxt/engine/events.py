@@ -29,7 +29,9 @@ class OtherModel(UserError):
     """Made by other weights than this server's: its memory would mean nothing here."""
 
     def __init__(self, name: str, found: str, expected: str) -> None:
-        super().__init__(f"{name} was made by other weights: it has fingerprint {found}, this server's model {expected}")
+        super().__init__(
+            f"{name} was made by other weights: it has fingerprint {found}, this server's model {expected}"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""One turn at a time in a conversation: in this process by standing in line, among processes by a lease in the store."""
+"""One turn at a time in a conversation: in this process by standing in line, among processes by a lease in the
+store."""
 
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ LOOK_SECONDS = 0.1
 
 
 class Leases:
-    """For one event loop. Whoever takes a conversation gives it back; who stops waiting, for whatever reason, leaves nothing behind."""
+    """For one event loop. Whoever takes a conversation gives it back; who stops waiting, for whatever reason, leaves
+    nothing behind."""
 
     def __init__(self, store: Store, calls: StoreCalls, wait_seconds: float, most_waiting: int) -> None:
-        """``wait_seconds``: how long a turn waits for the one before it; ``most_waiting``: how many may wait for one conversation."""
+        """``wait_seconds``: how long a turn waits for the one before it; ``most_waiting``: how many may wait for one
+        conversation."""
         self._store, self._calls = store, calls
         self._wait_seconds, self._most_waiting = wait_seconds, most_waiting
         self._holder = secrets.token_hex(8)

@@ -22,9 +22,12 @@ log = logging.getLogger("rxt.engine")
 
 
 class Memories:
-    """For one event loop. The memory after a turn does not depend on where it comes from, so it is made again wherever it is missing."""
+    """For one event loop. The memory after a turn does not depend on where it comes from, so it is made again wherever
+    it is missing."""
 
-    def __init__(self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, calls: StoreCalls) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, calls: StoreCalls
+    ) -> None:
         """``most_bytes`` of memories are kept at hand; ``half``: written in half precision."""
         self._engine, self._store, self._template, self._half = engine, store, template, half
         self._most_bytes = most_bytes
@@ -64,7 +67,8 @@ class Memories:
             await self._calls(self._store.memorize, turn.id, self.write(found.memory))
 
     def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Update | Prepared]:
-        """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered with."""
+        """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered
+        with."""
         return self._keep(turn.id, self._memorize(turn, before, False))
 
     async def begun(self, seed: int, opening: Sequence[int]) -> Prepared:

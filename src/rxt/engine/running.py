@@ -38,7 +38,13 @@ class Running:
     """A turn that is being answered. Read ``events`` to the end, or ``close`` it."""
 
     def __init__(
-        self, sessions: Sessions, question: Question, draft: Turn, prepared: Prepared, most: int, release: list[Callable[[], None]]
+        self,
+        sessions: Sessions,
+        question: Question,
+        draft: Turn,
+        prepared: Prepared,
+        most: int,
+        release: list[Callable[[], None]],
     ) -> None:
         """``release``: what is to be done once it is over, the last first."""
         self.draft = draft

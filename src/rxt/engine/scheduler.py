@@ -1,7 +1,8 @@
 """One thread runs the model for everybody: answers are decoded together, memories are updated in between.
 
-The thread's rounds: who was cancelled leaves; whoever waits is admitted where a place is free; at most one lot of memory updates;
-one step for all answers. Updates wait while anybody is being answered, but not longer than ``patience`` steps.
+The thread's rounds: who was cancelled leaves; whoever waits is admitted where a place is free; at most one lot of
+memory updates; one step for all answers. Updates wait while anybody is being answered, but not longer than ``patience``
+steps.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class Engine:
         """Compiles all that ``compiled`` asks for, which can take minutes, and is ready then.
 
         Args:
-            half_memory: rounds every memory to half precision, so that it can be kept in half the space and stay what it is.
+            half_memory: rounds every memory to half precision, so that it can be kept in half the space and stay what
+            it is.
             report: is told what is being compiled.
         """
         self.model = model.eval()
@@ -143,7 +145,9 @@ class Engine:
 
     # From outside.
 
-    def answer(self, prompt: Sequence[int], prepared: Prepared, sampling: Sampling, most: int, listener: Listener) -> Ticket:
+    def answer(
+        self, prompt: Sequence[int], prepared: Prepared, sampling: Sampling, most: int, listener: Listener
+    ) -> Ticket:
         """Ask for the tokens after a prompt, at most ``most``. ``Overloaded`` if too much is waiting."""
         ticket = Ticket(prompt, prepared, sampling, most, listener)
         with self._wake:
@@ -270,7 +274,8 @@ class Engine:
         return ticket.handle is not None and self._answering.get(ticket.handle) is ticket
 
     def _due(self, busy: bool) -> list[_Job]:
-        """The updates whose turn it is: several while nobody is being answered, else one that has waited long enough."""
+        """The updates whose turn it is: several while nobody is being answered, else one that has waited long
+        enough."""
         if not busy:
             return [self._jobs.popleft() for _ in range(min(self.limits.together, len(self._jobs)))]
         for job in self._jobs:
@@ -282,7 +287,9 @@ class Engine:
     def _admit(self, ticket: Ticket) -> None:
         try:
             prepared = ticket.prepared
-            handle = self._batch.admit(ticket.prompt, prepared.memory, ticket.sampling, ticket.most, memory_kv=prepared.memory_kv)
+            handle = self._batch.admit(
+                ticket.prompt, prepared.memory, ticket.sampling, ticket.most, memory_kv=prepared.memory_kv
+            )
         except Exception as error:
             _tell(ticket.listener, error)
         else:
@@ -311,7 +318,11 @@ class Engine:
         wanted = [job for job in jobs if job.result.set_running_or_notify_cancel()]
         began = time.perf_counter()
         try:
-            new = memorize_together(self.model, [job.memory for job in wanted], [job.ids for job in wanted]) if wanted else []
+            new = (
+                memorize_together(self.model, [job.memory for job in wanted], [job.ids for job in wanted])
+                if wanted
+                else []
+            )
             for job, memory in zip(wanted, new, strict=True):
                 slots = memory.slots.half().to(memory.slots.dtype) if self._half else memory.slots.contiguous()
                 kept = Memory(slots, memory.turns, memory.fingerprint)

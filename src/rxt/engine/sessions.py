@@ -81,7 +81,8 @@ class Sessions:
         """Check a question, wait for its turn and its memory, and have it answered.
 
         Raises:
-            UserError: and its kinds: NotThere, Occupied, TooMany, Overloaded, Stopped, OtherModel, Damaged, StoreFailed; plain
+            UserError: and its kinds: NotThere, Occupied, TooMany, Overloaded, Stopped, OtherModel, Damaged,
+            StoreFailed; plain
                 where the question itself is wrong.
         """
         if self.draining:
@@ -89,7 +90,9 @@ class Sessions:
         if self._active[question.owner] >= self.rules.per_owner:
             raise TooMany(f"{self.rules.per_owner} requests of this key are being answered already; try again later")
         if len(question.history) > self.rules.history:
-            raise UserError(f"the history has {len(question.history)} turns, at most {self.rules.history} may come at once")
+            raise UserError(
+                f"the history has {len(question.history)} turns, at most {self.rules.history} may come at once"
+            )
         prompt = self.template.prompt(question.query)
         self._active[question.owner] += 1
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
@@ -120,7 +123,8 @@ class Sessions:
             raise
 
     async def _place(self, question: Question, release: list[Callable[[], None]]) -> tuple[Turn | None, str | None]:
-        """The turn after which the question is asked, and the conversation, which is this turn's until it is released."""
+        """The turn after which the question is asked, and the conversation, which is this turn's until it is
+        released."""
         if question.conversation is None:
             if question.previous is None:
                 return None, None
@@ -154,9 +158,13 @@ class Sessions:
             before = brought[-1] if brought else parent
             brought.append(self._brought(question, query, answer, prefix, before, opening if before is None else ()))
         if not question.store:
-            prepared = await (self.memories.begun(self.rules.seed, opening) if parent is None else self.memories.after(parent))
+            prepared = await (
+                self.memories.begun(self.rules.seed, opening) if parent is None else self.memories.after(parent)
+            )
             for turn in brought:
-                prepared = (await self.memories.with_one_more(prepared, self.template.complete(turn.prompt, turn.said), True)).prepared
+                prepared = (
+                    await self.memories.with_one_more(prepared, self.template.complete(turn.prompt, turn.said), True)
+                ).prepared
             return _Start(prepared, parent, prefixes[-1])
         if brought:
             head = None if parent is None else parent.id
@@ -173,7 +181,9 @@ class Sessions:
                 return count, found
         return 0, None
 
-    def _brought(self, question: Question, query: str, answer: str, prefix: str, before: Turn | None, opening: tuple[int, ...]) -> Turn:
+    def _brought(
+        self, question: Question, query: str, answer: str, prefix: str, before: Turn | None, opening: tuple[int, ...]
+    ) -> Turn:
         prompt = self.template.prompt(query)
         return Turn(
             new_id("resp"),
@@ -225,7 +235,9 @@ class Sessions:
         await self.io(self.store.put, dialogue)
         return dialogue
 
-    async def bring(self, owner: str, name: str, history: tuple[tuple[str, str], ...], instructions: str | None) -> None:
+    async def bring(
+        self, owner: str, name: str, history: tuple[tuple[str, str], ...], instructions: str | None
+    ) -> None:
         """Memorize interactions that a client brings, as the next turns of a conversation."""
         question = Question(owner, "-", history, instructions, conversation=name)
         release: list[Callable[[], None]] = []

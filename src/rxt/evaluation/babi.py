@@ -30,17 +30,26 @@ class TaskResult:
 
 
 def measure_babi(
-    subject: Subject[State], tasks: Mapping[int, Sequence[Story]], seed: int, report: Callable[[int], None] = lambda done: None
+    subject: Subject[State],
+    tasks: Mapping[int, Sequence[Story]],
+    seed: int,
+    report: Callable[[int], None] = lambda done: None,
 ) -> dict[int, TaskResult]:
-    """Tell every story and ask its questions; ``report`` hears how many stories were told. Tasks without questions are left out."""
+    """Tell every story and ask its questions; ``report`` hears how many stories were told. Tasks without questions are
+    left out."""
     results: dict[int, TaskResult] = {}
     for task, stories in tasks.items():
         score = reset = Score(0, 0)
         for part in even_batches(len(stories), BATCH) if stories else ():
             told = stories[part.start : part.stop]
-            answers = walk(subject, [[line.text for line in story.lines] for story in told], seed, LONGEST_ANSWER).answers
+            answers = walk(
+                subject, [[line.text for line in story.lines] for story in told], seed, LONGEST_ANSWER
+            ).answers
             for story, said in zip(told, answers, strict=True):
-                score += Score(sum(said[index].strip() == story.lines[index].answer for index in story.questions), len(story.questions))
+                score += Score(
+                    sum(said[index].strip() == story.lines[index].answer for index in story.questions),
+                    len(story.questions),
+                )
             reset += _without_memory(subject, told, seed)
             report(len(told))
         if score.asked:
@@ -55,5 +64,7 @@ def _without_memory(subject: Subject[State], stories: Sequence[Story], seed: int
         asked = questions[part.start : part.stop]
         prompts = [subject.template.prompt(question.text) for question in asked]
         answers = subject.answer(prompts, subject.start(len(asked), seed), LONGEST_ANSWER)
-        right += sum(subject.template.answer_text(ids).strip() == line.answer for ids, line in zip(answers, asked, strict=True))
+        right += sum(
+            subject.template.answer_text(ids).strip() == line.answer for ids, line in zip(answers, asked, strict=True)
+        )
     return Score(right, len(questions))

@@ -19,7 +19,9 @@ class Estimate:
     high: float
 
 
-def ratio(numerators: Sequence[float], denominators: Sequence[float], seed: int = 0, samples: int = SAMPLES) -> Estimate:
+def ratio(
+    numerators: Sequence[float], denominators: Sequence[float], seed: int = 0, samples: int = SAMPLES
+) -> Estimate:
     """Σ numerators / Σ denominators, one pair a conversation, with the percentile bootstrap over conversations.
 
     NaN where the denominators add up to nothing.

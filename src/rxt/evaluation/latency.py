@@ -1,8 +1,9 @@
-"""What a turn costs, by how many turns came before it: time to the first and the last token, time to remember, bytes kept.
+"""What a turn costs, by how many turns came before it: time to the first and the last token, time to remember, bytes
+kept.
 
-Every model is timed in the same conversation of random tokens (cost does not depend on what is said), the models in turn
-within each repeat, so that a machine that slows down slows down all of them. A turn has ``query_tokens`` of prompt and
-``answer_tokens`` that the model writes, greedily and without stopping at [EOS].
+Every model is timed in the same conversation of random tokens (cost does not depend on what is said), the models in
+turn within each repeat, so that a machine that slows down slows down all of them. A turn has ``query_tokens`` of prompt
+and ``answer_tokens`` that the model writes, greedily and without stopping at [EOS].
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def measure_latency(
     seed: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[CostCurve]:
-    """The cost curve of every subject at ``turns`` (rising, from 1), each the median of ``repeats``; ``report`` hears of each timing.
+    """The cost curve of every subject at ``turns`` (rising, from 1), each the median of ``repeats``; ``report`` hears
+    of each timing.
 
     The first ``warm_up`` timings of every turn are thrown away.
     """
@@ -186,7 +188,9 @@ def measure_latency(
 def check_lengths(query_tokens: int, answer_tokens: int, max_length: int) -> None:
     """Refuse turns that the model cannot take."""
     if query_tokens < 1 or answer_tokens < 1:
-        raise UserError(f"a turn has at least one token of query and one of answer, found {query_tokens} and {answer_tokens}")
+        raise UserError(
+            f"a turn has at least one token of query and one of answer, found {query_tokens} and {answer_tokens}"
+        )
     if query_tokens + answer_tokens > max_length:
         needed = f"{query_tokens} tokens of query and {answer_tokens} of answer"
         raise UserError(f"{needed} do not fit: an interaction of this model has at most {max_length} tokens")

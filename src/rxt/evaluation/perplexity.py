@@ -1,4 +1,5 @@
-"""Perplexity of the answers of real conversations: with the memory kept, reset every turn, and another conversation's."""
+"""Perplexity of the answers of real conversations: with the memory kept, reset every turn, and another
+conversation's."""
 
 from __future__ import annotations
 
@@ -84,14 +85,16 @@ def measure_perplexity(
     seed: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Perplexity:
-    """Read the conversations, two at least, as they were held (their own answers are memorized); score every answer three times."""
+    """Read the conversations, two at least, as they were held (their own answers are memorized); score every answer
+    three times."""
     if len(conversations) < 2:
         raise UserError("perplexity needs at least two conversations: each one's control is the memory of another")
     found: list[_Scored] = []
     for batch in even_batches(len(conversations), BATCH):
         part = sorted(conversations[batch.start : batch.stop], key=_rows, reverse=True)  # as they stand in the batch
         encoded = [
-            ([template.system(each.system)] if each.system else []) + [template.interaction(turn) for turn in each.interactions]
+            ([template.system(each.system)] if each.system else [])
+            + [template.interaction(turn) for turn in each.interactions]
             for each in part
         ]
         cells = _score_batch(model, collate_conversations(encoded, template.tokens.pad), seed)
@@ -100,7 +103,8 @@ def measure_perplexity(
     whole = torch.stack([each.cells.sum(1) for each in found])  # (conversations, memory kind, _Cell)
     later = torch.stack([each.cells[:, 1:].sum(1) for each in found])
     kept, reset, shuffled = (
-        _score(_Cell(*every), _Cell(*rest)) for every, rest in zip(whole.sum(0).tolist(), later.sum(0).tolist(), strict=True)
+        _score(_Cell(*every), _Cell(*rest))
+        for every, rest in zip(whole.sum(0).tolist(), later.sum(0).tolist(), strict=True)
     )
     return Perplexity(kept, reset, shuffled, _by_turn(found), _worth(whole), _worth(later))
 
@@ -140,7 +144,9 @@ def _score_batch(model: ReactiveTransformer, batch: Conversations, seed: int) ->
 
 def _score(whole: _Cell, later: _Cell) -> AnswerScore:
     tokens = max(1.0, whole.tokens)
-    return AnswerScore(int(whole.tokens), whole.nats / tokens, whole.right / tokens, later.nats / max(1.0, later.tokens))
+    return AnswerScore(
+        int(whole.tokens), whole.nats / tokens, whole.right / tokens, later.nats / max(1.0, later.tokens)
+    )
 
 
 def _by_turn(found: Sequence[_Scored]) -> dict[int, TurnScore]:

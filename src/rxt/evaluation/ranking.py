@@ -20,8 +20,8 @@ from rxt.evaluation.reward import HIGHEST, bleu
 from rxt.files import read_bytes
 
 SHIPPED = Path(__file__).parent / "data" / "reward.jsonl"
-"""Written by hand, before there were weights. The weights of the reward were chosen on its odd lines and on the generator's
-validation split; what is reported is for the even lines and the test split."""
+"""Written by hand, before there were weights. The weights of the reward were chosen on its odd lines and on the
+generator's validation split; what is reported is for the even lines and the test split."""
 CLASSES = ("exact", "paraphrase", "copy", "unrelated")
 """The best first."""
 TURNS = 12
@@ -112,7 +112,9 @@ def rank(reward: Reward, quadruples: Sequence[Quadruple]) -> Ranking:
         return reward(answer, each.reference, each.previous.text, each.query)
 
     rows = tuple(tuple(rewarded(each, answer) for answer in each.answers) for each in quadruples)
-    wrong = tuple((row[1], rewarded(each, each.wrong)) for each, row in zip(quadruples, rows, strict=True) if each.wrong)
+    wrong = tuple(
+        (row[1], rewarded(each, each.wrong)) for each, row in zip(quadruples, rows, strict=True) if each.wrong
+    )
     return Ranking(rows, wrong)
 
 
@@ -122,7 +124,8 @@ def plain_bleu(answer: str, reference: str, previous: str, query: str) -> float:
 
 
 def read_quadruples(path: Path) -> list[Quadruple]:
-    """JSON Lines: ``{"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?, "copy"?, "wrong"?}``."""
+    """JSON Lines: ``{"previous": {"query", "answer"}, "query", "reference", "paraphrase", "unrelated", "exact"?,
+    "copy"?, "wrong"?}``."""
     adapter = TypeAdapter(Quadruple)
     found: list[Quadruple] = []
     try:
@@ -160,7 +163,11 @@ def everyday_quadruples(count: int, seed: int, split: Split = "test") -> list[Qu
             for asked in other.questions
             if asked.value is not None and asked.kind != question.kind
         ]
-        facts = [fact for fact in case.facts if (fact.subject, fact.kind, fact.value) == (question.subject, question.kind, question.value)]
+        facts = [
+            fact
+            for fact in case.facts
+            if (fact.subject, fact.kind, fact.value) == (question.subject, question.kind, question.value)
+        ]
         draw = Wording(Random(index), unseen=False, surface_rate=0.0)
         fact = facts[-1]
         answers = [draw.ask(fact)[1] for _ in range(20)]

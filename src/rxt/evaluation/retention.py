@@ -1,8 +1,8 @@
 """How often a fact is recalled, by how many turns ago it was told.
 
 Every question gets its own generated conversation, and the model's own answers are remembered on the way, as in a chat.
-The questions of the curve are asked three times more under controls: out of a fresh state, out of another conversation's
-state, and by chance.
+The questions of the curve are asked three times more under controls: out of a fresh state, out of another
+conversation's state, and by chance.
 """
 
 from __future__ import annotations
@@ -97,14 +97,18 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.questions < 2:
-            raise UserError(f"ask at least two questions, found {self.questions}: each one's control is the state of another")
+            raise UserError(
+                f"ask at least two questions, found {self.questions}: each one's control is the state of another"
+            )
         if not self.distances or min(self.distances) < 1:
             raise UserError("retention needs distances, of one turn at least")
 
     @property
     def total(self) -> int:
         """Questions in all, without the controls."""
-        return self.questions * (len(self.distances) + 2 * SPECIAL_QUESTIONS + len(self.facts) * len(self.capacity_distances))
+        return self.questions * (
+            len(self.distances) + 2 * SPECIAL_QUESTIONS + len(self.facts) * len(self.capacity_distances)
+        )
 
 
 def total(scores: Iterable[Score]) -> Score:
@@ -124,7 +128,10 @@ def measure_retention(
         by_distance[distance] = NOTHING
         controls["reset"][distance] = controls["shuffled"][distance] = NOTHING
         for part in even_batches(plan.questions, BATCH):
-            cases = [retention_conversation(split, distance, seed, distance * 1_000_000 + index, plan.everyday) for index in part]
+            cases = [
+                retention_conversation(split, distance, seed, distance * 1_000_000 + index, plan.everyday)
+                for index in part
+            ]
             result = walk(subject, [queries(case) for case in cases], seed)
             right = _right(cases, [answers[-1] for answers in result.answers])
             by_distance[distance] += _score(right)
@@ -146,17 +153,24 @@ def measure_retention(
         return score
 
     special = SPECIAL_QUESTIONS * plan.questions
-    changed = ask(lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, plan.everyday), special)
-    never_told = ask(lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, plan.everyday), special)
+    changed = ask(
+        lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, plan.everyday), special
+    )
+    never_told = ask(
+        lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, plan.everyday), special
+    )
     capacity = {
         (facts, distance): ask(
-            lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index, plan.everyday), plan.questions
+            lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index, plan.everyday),
+            plan.questions,
         )
         for facts in plan.facts
         for distance in plan.capacity_distances
     }
     chance = sum(chances) / len(chances)
-    return Retention(by_distance, controls["reset"], controls["shuffled"], chance, distracted, changed, never_told, capacity)
+    return Retention(
+        by_distance, controls["reset"], controls["shuffled"], chance, distracted, changed, never_told, capacity
+    )
 
 
 @dataclass(frozen=True)
@@ -178,9 +192,16 @@ class Recall:
 
 
 def measure_recall(
-    subject: Subject[State], split: Split, distances: Sequence[int], questions: int, special: int, seed: int, everyday: EverydayConfig
+    subject: Subject[State],
+    split: Split,
+    distances: Sequence[int],
+    questions: int,
+    special: int,
+    seed: int,
+    everyday: EverydayConfig,
 ) -> Recall:
-    """The questions of :func:`measure_retention` alone, in as few walks as can be: quick enough to be asked during training.
+    """The questions of :func:`measure_retention` alone, in as few walks as can be: quick enough to be asked during
+    training.
 
     Args:
         questions: at every distance.
@@ -191,17 +212,25 @@ def measure_recall(
         for distance in distances
         for index in range(questions)
     ]
-    changed = [changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, everyday) for index in range(special)]
-    never_told = [never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, everyday) for index in range(special)]
+    changed = [
+        changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, everyday) for index in range(special)
+    ]
+    never_told = [
+        never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, everyday) for index in range(special)
+    ]
     cases = [*curve, *changed, *never_told]
     longest_first = sorted(range(len(cases)), key=lambda index: -len(queries(cases[index])))
     right = [False] * len(cases)
     for part in even_batches(len(cases), RECALL_BATCH):
         indices = longest_first[part.start : part.stop]  # of like length
         answers = walk(subject, [queries(cases[index]) for index in indices], seed).answers
-        for index, was in zip(indices, _right([cases[index] for index in indices], [said[-1] for said in answers]), strict=True):
+        for index, was in zip(
+            indices, _right([cases[index] for index in indices], [said[-1] for said in answers]), strict=True
+        ):
             right[index] = was
-    by_distance = {distance: _score(right[index * questions : (index + 1) * questions]) for index, distance in enumerate(distances)}
+    by_distance = {
+        distance: _score(right[index * questions : (index + 1) * questions]) for index, distance in enumerate(distances)
+    }
     first, last = len(curve), len(curve) + len(changed)
     return Recall(by_distance, _score(right[first:last]), _score(right[last:]))
 

@@ -3,12 +3,12 @@
     similarity = bleu · BLEU + (1 − bleu) · cosine                 to the reference
     score = 10 · ((1 − context) · similarity · (1 − copy · copied) · (1 − length · excess) + context · grounded)
 
-``copied`` is the share of the answer that stands in the previous interaction and not in the reference (of its words' weight,
-or of its runs of three words, whichever is more), ``grounded`` the share of the weight that stands in either, ``excess`` how
-much too long it is. So similarity to what was said before counts only as far
-as the reference shares it, and an answer that repeats the last turn cannot win: the published weights give it as much as
-the right answer. Words that stand in the question say little in an answer, and weigh little. The vectors behind cosine and
-shares are fixed (``text_vectors``); nothing here comes from the model.
+``copied`` is the share of the answer that stands in the previous interaction and not in the reference (of its words'
+weight, or of its runs of three words, whichever is more), ``grounded`` the share of the weight that stands in either,
+``excess`` how much too long it is. So similarity to what was said before counts only as far as the reference shares it,
+and an answer that repeats the last turn cannot win: the published weights give it as much as the right answer. Words
+that stand in the question say little in an answer, and weigh little. The vectors behind cosine and shares are fixed
+(``text_vectors``); nothing here comes from the model.
 
 The reward sees words, not meanings: a paraphrase that shares no word with the reference is like any unrelated text.
 """
@@ -38,16 +38,20 @@ class RewardWeights:
     length: float = 0.8
     """Of the similarity: what an endless answer loses."""
     asked: float = 0.2
-    """Of a word's weight: what a word has that stands in the question, for the news of an answer are its other words."""
+    """Of a word's weight: what a word has that stands in the question, for the news of an answer are its other
+    words."""
     context: float = 0.04
-    """Of the score: for speaking of what the reference or the last turn speaks of. Puts a copy before an unrelated text."""
+    """Of the score: for speaking of what the reference or the last turn speaks of. Puts a copy before an unrelated
+    text."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 <= value <= 1:
                 raise UserError(f"reward: the weight {name} must be from 0 to 1, found {value}")
         if not self.asked:
-            raise UserError("reward: the weight asked must be above 0, or an answer in the words of the question has nothing to it")
+            raise UserError(
+                "reward: the weight asked must be above 0, or an answer in the words of the question has nothing to it"
+            )
 
 
 DEFAULT = RewardWeights()
@@ -99,7 +103,9 @@ def bleu(answer: str, reference: str) -> float:
 def _share(said: Vector, inside: Vector, outside: Vector) -> float:
     """The share of what was said that is in one vector and not in the other; of every feature as much as is there."""
     total = sum(said.values())
-    return sum(max(0.0, min(value, inside.get(key, 0.0)) - outside.get(key, 0.0)) for key, value in said.items()) / total
+    return (
+        sum(max(0.0, min(value, inside.get(key, 0.0)) - outside.get(key, 0.0)) for key, value in said.items()) / total
+    )
 
 
 def _repeated(said: Sequence[str], inside: Sequence[str], outside: Sequence[str]) -> float:

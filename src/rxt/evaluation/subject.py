@@ -71,7 +71,9 @@ class Reactive(Subject[Memory]):
         ids, mask = self._rows(prompts)
         whole = generate(self.model, ids, state, max_new_tokens, mask=mask).tolist()
         pad = self.template.tokens.pad
-        return [[token for token in row[len(prompt) :] if token != pad] for row, prompt in zip(whole, prompts, strict=True)]
+        return [
+            [token for token in row[len(prompt) :] if token != pad] for row, prompt in zip(whole, prompts, strict=True)
+        ]
 
     @torch.no_grad()
     def remember(self, state: Memory, interactions: Sequence[list[int]]) -> Memory:

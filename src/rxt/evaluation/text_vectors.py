@@ -1,8 +1,8 @@
 """What a text is about, as a sparse vector that no model has learned: content words and their pieces.
 
-The features of a word are the word itself and its runs of three to five letters, so that "walk" and "walking" are near each
-other. Function words ("the", "is", "you") weigh next to nothing: every text has them. Words of the same meaning and
-other letters ("car", "automobile") are strangers here.
+The features of a word are the word itself and its runs of three to five letters, so that "walk" and "walking" are near
+each other. Function words ("the", "is", "you") weigh next to nothing: every text has them. Words of the same meaning
+and other letters ("car", "automobile") are strangers here.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ _FUNCTION_WORDS = """
     not no yes too also very just only more most much many some any all both each every few other another such own same
     well oh okay ok please thanks thank now again ever yet still even rather quite perhaps maybe
     know knew remember remembered say says said tell tells told think thought mean means
-"""
+"""  # noqa: E501
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 SMALL_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty"""
+    eighteen nineteen twenty"""  # noqa: E501
 TENS = "thirty forty fifty sixty seventy eighty ninety hundred"
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
 NUMBERS = (
-    {word: str(number) for number, word in enumerate(SMALL_NUMBERS.split()) if word != "one"}  # which is rarely a number
+    {
+        word: str(number) for number, word in enumerate(SMALL_NUMBERS.split()) if word != "one"
+    }  # which is rarely a number
     | {word: str(10 * number) for number, word in enumerate(TENS.split(), start=3)}
     | {word: str(number) for number, word in enumerate(ORDINALS.split(), start=1)}
 )
@@ -67,7 +69,8 @@ def _features(word: str) -> tuple[tuple[str, float], ...]:
 
 
 def vector(text: str, faint: Collection[str] = (), faintness: float = 1.0) -> Vector:
-    """The text's features; a word said n times weighs 1 + ln n times as much as one said once. Empty for a text without words.
+    """The text's features; a word said n times weighs 1 + ln n times as much as one said once. Empty for a text without
+    words.
 
     ``faint`` words weigh ``faintness`` times what they would.
     """

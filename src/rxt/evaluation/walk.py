@@ -30,7 +30,9 @@ def even_batches(count: int, most: int) -> list[range]:
     return [range(start, end) for start, end in pairwise(bounds)]
 
 
-def walk(subject: Subject[State], conversations: Sequence[Sequence[str]], seed: int, max_new_tokens: int = 48) -> Walk[State]:
+def walk(
+    subject: Subject[State], conversations: Sequence[Sequence[str]], seed: int, max_new_tokens: int = 48
+) -> Walk[State]:
     """Ask every query of every conversation in turn; remember what was asked and what the model said."""
     template = subject.template
     active = sorted(range(len(conversations)), key=lambda index: -len(conversations[index]))

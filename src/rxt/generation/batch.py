@@ -1,7 +1,7 @@
 """Many conversations decoded together, each with its own memory, position, length and random numbers.
 
-Conversations join and leave between steps. Those that are running always hold the first places of one preallocated batch, so
-a step computes for them alone and copies nothing; who leaves has its place taken by the last one.
+Conversations join and leave between steps. Those that are running always hold the first places of one preallocated
+batch, so a step computes for them alone and copies nothing; who leaves has its place taken by the last one.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ class _Talker:
 class BatchDecoder:
     """Answers up to ``places`` conversations at once. What one says does not depend on who else is there.
 
-    ``admit`` a prompt and a memory; every ``step`` gives each conversation its next token; ``cancel`` ends one early. It is for
-    one thread. The weights of the model must not change while conversations are running.
+    ``admit`` a prompt and a memory; every ``step`` gives each conversation its next token; ``cancel`` ends one early.
+    It is for one thread. The weights of the model must not change while conversations are running.
     """
 
     def __init__(self, model: ReactiveTransformer, places: int = 16, compiled: bool = False) -> None:
-        """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is first needed,
-        up to where it pays (:func:`rxt.generation.compiled.pays`), or all at once by :meth:`compile_ahead`."""
+        """``compiled`` runs steps through ``torch.compile``, for 1, 2, 4, … places: each number is compiled when it is
+        first needed, up to where it pays (:func:`rxt.generation.compiled.pays`), or all at once by
+        :meth:`compile_ahead`."""
         if places < 1:
             raise UserError(f"a batch has at least one place, found {places}")
         self.model = model.eval()
@@ -99,7 +100,8 @@ class BatchDecoder:
         stop_at_eos: bool = True,
         memory_kv: list[KeyValue] | None = None,
     ) -> int:
-        """Take a prompt (T,) and the memory of its conversation in; the next step begins its answer. The result is its handle.
+        """Take a prompt (T,) and the memory of its conversation in; the next step begins its answer. The result is its
+        handle.
 
         Args:
             sampling: its own; a ``seed`` makes its tokens those that ``generate`` draws with it.
@@ -127,7 +129,9 @@ class BatchDecoder:
         looked_up = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
         generator = sampling.generator(device)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
-        self._waiting.append(_Talker(handle, prompt, looked_up, sampling, generator, seen, len(prompt), longest, stop_at_eos))
+        self._waiting.append(
+            _Talker(handle, prompt, looked_up, sampling, generator, seen, len(prompt), longest, stop_at_eos)
+        )
         return handle
 
     @torch.no_grad()
@@ -158,14 +162,19 @@ class BatchDecoder:
 
     @torch.no_grad()
     def compile_ahead(self) -> Iterator[tuple[int, int]]:
-        """Compile every step that may come, so that no answer waits for it; before each its rows and the length of its cache.
+        """Compile every step that may come, so that no answer waits for it; before each its rows and the length of its
+        cache.
 
-        It takes most of a minute a step the first time, seconds where PyTorch finds on disk what it compiled before. Nobody may be
-        in the batch yet.
+        It takes most of a minute a step the first time, seconds where PyTorch finds on disk what it compiled before.
+        Nobody may be in the batch yet.
         """
         if not self._compiled:
             return
-        decoder, limit, device = self._compiled_decoder, self.model.config.max_length, self._decoder.embedding.weight.device
+        decoder, limit, device = (
+            self._compiled_decoder,
+            self.model.config.max_length,
+            self._decoder.embedding.weight.device,
+        )
         self._make_room(self.places, limit)
         assert self._rooms is not None
         numbers = sorted({self._compiled_rows(count) for count in range(1, self.places + 1)})
@@ -256,7 +265,9 @@ class BatchDecoder:
                 return
             rows, length = max(rows, old.cache.keys.shape[1]), max(length, old.cache.keys.shape[3])
         rows = min(self.places, 1 << (rows - 1).bit_length())
-        made = _Rooms(self._decoder.new_cache(rows, cache_length(length, limit)), self._decoder.new_memory_room(rows, slots))
+        made = _Rooms(
+            self._decoder.new_cache(rows, cache_length(length, limit)), self._decoder.new_memory_room(rows, slots)
+        )
         if old is not None:
             made.take_over(old)
         self._rooms = made
@@ -272,7 +283,9 @@ class _Rooms:
     def view(self, start: int, stop: int, length: int) -> tuple[KVCache, list[KeyValue]]:
         """Some places, with the first ``length`` entries of their cache, in the same storage."""
         memory = self.memory.rows(start, stop)
-        return self.cache.rows(start, stop).first(length), [KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)]
+        return self.cache.rows(start, stop).first(length), [
+            KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)
+        ]
 
     def settle(self, place: int, memory: list[KeyValue]) -> None:
         """Copy what a memory offers, B = 1, into a place."""

@@ -1,4 +1,5 @@
-"""A conversation as a value: a model, a tokenizer, and a memory of constant size that can be saved, restored and forked."""
+"""A conversation as a value: a model, a tokenizer, and a memory of constant size that can be saved, restored and
+forked."""
 
 from __future__ import annotations
 
@@ -90,24 +91,28 @@ class Conversation:
         """
         Args:
             model: is put into evaluation mode.
-            seed: of the fresh memory (unless the model's configuration fixes one) and of sampling; None draws anew each time.
+            seed: of the fresh memory (unless the model's configuration fixes one) and of sampling; None draws anew each
+            time.
             sampling: its own ``seed``, where given, stands in for ``seed`` when tokens are drawn.
             system: a system prompt, memorized once, before the first turn.
             max_new_tokens: the longest answer; by default whatever fits into the model's length.
             memory: continue from this one instead of a fresh one with ``system`` in it.
 
         Raises:
-            UserError: tokenizer and model do not belong together; the memory is another model's, or not one conversation's;
+            UserError: tokenizer and model do not belong together; the memory is another model's, or not one
+            conversation's;
                 the model's template has no system prompt.
         """
         config = model.config
         if tokenizer.vocab_size > config.decoder.vocab_size:
-            counts = f"its vocabulary has {tokenizer.vocab_size} tokens, the model's embedding only {config.decoder.vocab_size}"
+            counts = f"its vocabulary has {tokenizer.vocab_size} tokens, the model's embedding only {config.decoder.vocab_size}"  # noqa: E501
             raise UserError(f"{tokenizer.source}: {counts}: they do not belong together")
         for name, token in vars(config.tokens).items():
             found = getattr(tokenizer.tokens, name)
             if token is not None and token != found:
-                raise UserError(f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: they do not belong together")
+                raise UserError(
+                    f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: they do not belong together"  # noqa: E501
+                )
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
         self.model = model.eval()
@@ -177,7 +182,8 @@ class Conversation:
         sampling: Sampling = GREEDY,
         max_new_tokens: int | None = None,
     ) -> Conversation:
-        """Continue what :meth:`save` wrote, with the same seed and sampling exactly as if it had never been interrupted.
+        """Continue what :meth:`save` wrote, with the same seed and sampling exactly as if it had never been
+        interrupted.
 
         Raises:
             UserError: the file cannot be read, or other weights made the memory.
@@ -187,7 +193,9 @@ class Conversation:
     def fork(self) -> Conversation:
         """A second conversation that begins with the memory of this one; from then on neither knows of the other."""
         ready = self._settled()
-        other = Conversation(self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, ready.memory)
+        other = Conversation(
+            self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, ready.memory
+        )
         other._system, other._ready = self._system, ready
         return other
 
@@ -210,11 +218,15 @@ class Conversation:
         self._ready = _Ready(fresh)
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(lambda: _Ready(replace(self._memorize(fresh, ids).memory, turns=fresh.turns)))
+            self._pending = _in_background(
+                lambda: _Ready(replace(self._memorize(fresh, ids).memory, turns=fresh.turns))
+            )
 
     def _continue(self, memory: Memory) -> None:
         if memory.batch_size != 1:
-            raise UserError(f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)")
+            raise UserError(
+                f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)"
+            )
         self.model.check_memory(memory)
         weight = self.model.decoder.embedding.weight
         self._ready = _Ready(memory.to(weight.device, weight.dtype))
@@ -226,7 +238,9 @@ class Conversation:
             for token in self._generate(prompt, ready):
                 said.append(token.id)
                 yield token
-            answered = Answered(self.template.answer_text(said), "stop" if said[-1] == self.template.tokens.eos else "length")
+            answered = Answered(
+                self.template.answer_text(said), "stop" if said[-1] == self.template.tokens.eos else "length"
+            )
             ids = self.template.complete(prompt, said)
             update = _in_background(lambda: self._memorize(ready.memory, ids))
             with self._lock:
@@ -290,10 +304,13 @@ class Conversation:
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        """Held while a turn is being answered; a second one is refused, because it would miss the first one's memory."""
+        """Held while a turn is being answered; a second one is refused, because it would miss the first one's
+        memory."""
         with self._lock:
             if self._answering:
-                raise UserError("an answer of this conversation is still being streamed; finish it or close the stream first")
+                raise UserError(
+                    "an answer of this conversation is still being streamed; finish it or close the stream first"
+                )
             self._answering = True
         try:
             yield
@@ -324,7 +341,8 @@ def load_chat(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Conversation:
-    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled one.
+    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
+    one.
 
     ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub.
     """

@@ -36,8 +36,8 @@ def generate(
 
     A row ends with [EOS] (unless ``stop_at_eos`` is off) or when it fills the model's length; after its end it holds
     [PAD]. ``mask`` (B, T) is False at padding on the right of shorter prompts: each row's continuation begins right
-    after its own prompt. Rows do not influence each other. ``compiled`` runs the steps through ``torch.compile``, where they are
-    few enough to gain by it (:func:`rxt.generation.compiled.pays`).
+    after its own prompt. Rows do not influence each other. ``compiled`` runs the steps through ``torch.compile``, where
+    they are few enough to gain by it (:func:`rxt.generation.compiled.pays`).
 
     Raises ``UserError`` for a prompt that is empty or longer than the model takes, and for a memory of other weights.
     """
@@ -123,10 +123,14 @@ def _steps(
         lengths = lengths + 1
 
 
-def check_prompt(model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None) -> None:
+def check_prompt(
+    model: ReactiveTransformer, ids: Tensor, memory: Memory, max_new_tokens: int, mask: Tensor | None
+) -> None:
     """Refuse prompts, memories and masks that ``generate`` cannot take."""
     if ids.dim() != 2 or 0 in ids.shape:
-        raise UserError(f"a prompt is a tensor of token ids (B, T) with at least one token, found shape {tuple(ids.shape)}")
+        raise UserError(
+            f"a prompt is a tensor of token ids (B, T) with at least one token, found shape {tuple(ids.shape)}"
+        )
     if ids.dtype != torch.long:
         raise UserError(f"token ids are of type torch.int64, found {ids.dtype}")
     if memory.batch_size != ids.shape[0]:

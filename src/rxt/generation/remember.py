@@ -18,18 +18,24 @@ MOST_PADDING = 1.25
 
 
 @torch.no_grad()
-def memorize_together(model: ReactiveTransformer, memories: Sequence[Memory], interactions: Sequence[Sequence[int]]) -> list[Memory]:
+def memorize_together(
+    model: ReactiveTransformer, memories: Sequence[Memory], interactions: Sequence[Sequence[int]]
+) -> list[Memory]:
     """Merge one finished interaction (token ids, of any length) into each memory (B = 1): the new memories, in order.
 
-    Interactions of like length share a batch, so little of it is padding. Each memory is what ``model.memorize`` makes of it alone.
+    Interactions of like length share a batch, so little of it is padding. Each memory is what ``model.memorize`` makes
+    of it alone.
 
     Raises:
-        UserError: numbers differ, an interaction is empty, or a memory holds several conversations or is another model's.
+        UserError: numbers differ, an interaction is empty, or a memory holds several conversations or is another
+        model's.
     """
     if len(memories) != len(interactions):
         raise UserError(f"{len(memories)} memories need as many interactions, found {len(interactions)}")
     if any(memory.batch_size != 1 for memory in memories):
-        raise UserError("memorize_together takes memories of one conversation each; memory.select(i) takes one out of a batch")
+        raise UserError(
+            "memorize_together takes memories of one conversation each; memory.select(i) takes one out of a batch"
+        )
     if not all(map(len, interactions)):
         raise UserError("an interaction has at least one token")
     updated: dict[int, Memory] = {}

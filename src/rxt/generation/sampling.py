@@ -24,8 +24,8 @@ class Sampling:
     min_p: float | None = None
     """Drop tokens with less than this share of the likeliest token's probability."""
     repetition_penalty: float = 1.0
-    """Logits of tokens already in the text are divided by it when positive, multiplied when negative (arXiv 1909.05858).
-    It comes before the temperature and holds for greedy choices too."""
+    """Logits of tokens already in the text are divided by it when positive, multiplied when negative (arXiv
+    1909.05858). It comes before the temperature and holds for greedy choices too."""
     seed: int | None = None
     """Makes draws repeatable."""
 
@@ -35,7 +35,12 @@ class Sampling:
         _require(self.top_k is None or self.top_k >= 1, "top_k", "at least 1", self.top_k)
         _require(self.top_p is None or 0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
         _require(self.min_p is None or 0 <= self.min_p <= 1, "min_p", "between 0 and 1", self.min_p)
-        _require(finite(self.repetition_penalty) and self.repetition_penalty > 0, "repetition_penalty", "above 0", self.repetition_penalty)
+        _require(
+            finite(self.repetition_penalty) and self.repetition_penalty > 0,
+            "repetition_penalty",
+            "above 0",
+            self.repetition_penalty,
+        )
         _require(self.seed is None or 0 <= self.seed < 2**63, "seed", "between 0 and 2^63 - 1", self.seed)
 
     def generator(self, device: torch.device) -> torch.Generator | None:
@@ -48,7 +53,9 @@ def _require(condition: bool, name: str, expected: str, found: float | None) -> 
         raise UserError(f"{name} must be {expected}, found {found}")
 
 
-def sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None, seen: Tensor | None = None) -> Tensor:
+def sample(
+    logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None, seen: Tensor | None = None
+) -> Tensor:
     """Choose one token a row: ``logits`` (B, V) -> (B,).
 
     ``seen`` (B, V) is True for the tokens that ``repetition_penalty`` is about.

@@ -41,10 +41,11 @@ def generate_scored(
     seed: int,
     mask: Tensor | None = None,
 ) -> Sampled:
-    """Draw continuations of prompts (B, T), ``mask`` (B, T) False at padding on the right, until [EOS] or ``max_new_tokens``.
+    """Draw continuations of prompts (B, T), ``mask`` (B, T) False at padding on the right, until [EOS] or
+    ``max_new_tokens``.
 
-    They come from the model's whole distribution, without filters and penalties, so that what a trainer computes anew is the
-    very distribution that was drawn from. The same seed draws the same tokens.
+    They come from the model's whole distribution, without filters and penalties, so that what a trainer computes anew
+    is the very distribution that was drawn from. The same seed draws the same tokens.
 
     Raises:
         UserError: the temperature is not above 0, there is no room for a token, or as ``generate``.
@@ -56,12 +57,16 @@ def generate_scored(
     lengths = ids.new_full((batch_size,), prompt_length) if mask is None else mask.sum(1)
     steps = min(max_new_tokens, limit - int(lengths.min()))
     if steps < 1:
-        raise UserError("there is no room for an answer: shorten the prompts, or let answers be one token long at least")
+        raise UserError(
+            "there is no room for an answer: shorten the prompts, or let answers be one token long at least"
+        )
     generator = torch.Generator(ids.device).manual_seed(seed)
     memory_kv = decoder.read_memory(memory.slots)
     cache = decoder.new_cache(batch_size, min(limit, prompt_length + steps))
     tokens = ids.new_full((batch_size, steps), -1)
-    found = torch.zeros(batch_size, steps, device=ids.device, dtype=torch.promote_types(memory.slots.dtype, torch.float32))
+    found = torch.zeros(
+        batch_size, steps, device=ids.device, dtype=torch.promote_types(memory.slots.dtype, torch.float32)
+    )
     rows = torch.arange(batch_size, device=ids.device)  # those that are still being answered
     logits = decoder.begin(ids, lengths - 1, memory_kv, cache)  # (B, V)
     goes_on = lengths < limit
@@ -81,14 +86,17 @@ def generate_scored(
             cache = KVCache(cache.keys[:, kept], cache.values[:, kept])
         if step + 1 < steps:
             room = min(int(lengths.max()), cache.keys.shape[3])
-            positions = (lengths - 1).clamp(max=room - 1)[:, None]  # a row that has ended writes where nobody reads any more
+            positions = (lengths - 1).clamp(max=room - 1)[
+                :, None
+            ]  # a row that has ended writes where nobody reads any more
             logits = decoder.step(chosen[:, None], positions, memory_kv, cache.first(room))[:, 0]
     used = int((tokens >= 0).any(0).sum())
     return Sampled(tokens[:, :used], found[:, :used])
 
 
 def draw(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """One token a row by its log-probabilities (B, V) -> (B,): where the sum of probabilities passes a number drawn from (0, 1]."""
+    """One token a row by its log-probabilities (B, V) -> (B,): where the sum of probabilities passes a number drawn
+    from (0, 1]."""
     sums = scores.exp().cumsum(-1)
     drawn = 1 - torch.rand(scores.shape[0], 1, generator=generator, device=scores.device, dtype=scores.dtype)
     return torch.searchsorted(sums, drawn * sums[:, -1:]).squeeze(-1)

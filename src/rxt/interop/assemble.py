@@ -65,7 +65,10 @@ def _own(given: Component | str | Path, kind: type[Component], name: str) -> Com
 
 def _check_same_kind(parts: dict[str, nn.Module]) -> None:
     """All weights must be of one type, on one device."""
-    kinds = {name: sorted({f"{weight.dtype} on {weight.device}" for weight in part.parameters()}) for name, part in parts.items()}
+    kinds = {
+        name: sorted({f"{weight.dtype} on {weight.device}" for weight in part.parameters()})
+        for name, part in parts.items()
+    }
     if len({kind for found in kinds.values() for kind in found}) > 1:
         found = "; ".join(f"{name} {', '.join(kind)}" for name, kind in kinds.items())
         raise UserError(f"the parts must have one type and device, found {found}; convert them with .to(…) first")

@@ -52,11 +52,17 @@ def push(
                 if revision is not None:
                     api.create_branch(hub_id, branch=revision, exist_ok=True)
                 if card is None and not api.file_exists(hub_id, CARD, revision=revision):
-                    write_atomically(folder / CARD, short_card(model, hub_id, layout, (folder / TOKENIZER).is_file()).encode())
+                    write_atomically(
+                        folder / CARD, short_card(model, hub_id, layout, (folder / TOKENIZER).is_file()).encode()
+                    )
                 message = "Upload a Reactive Transformer"
-                api.upload_folder(repo_id=hub_id, folder_path=folder, revision=revision, commit_message=message, delete_patterns=STALE)
+                api.upload_folder(
+                    repo_id=hub_id, folder_path=folder, revision=revision, commit_message=message, delete_patterns=STALE
+                )
         except ValueError as error:  # the Hub reads the lines between --- at the top of a card
-            raise UserError(f"{card or CARD}: the Hugging Face Hub does not take this card ({' '.join(str(error).split())})") from None
+            raise UserError(
+                f"{card or CARD}: the Hugging Face Hub does not take this card ({' '.join(str(error).split())})"
+            ) from None
     return str(address)
 
 
@@ -78,7 +84,9 @@ def short_card(model: ReactiveTransformer, hub_id: str, layout: str, has_tokeniz
     """A model card with the facts that a configuration holds."""
     config, counts = model.config, parameter_counts(model.config)
     layers, slots, width = config.memory_shape
-    active = "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} of them active for a token"
+    active = (
+        "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} of them active for a token"
+    )
     use = (
         f'chat = rxt.load_chat("{hub_id}")\nchat.ask("Hello!")'
         if has_tokenizer
@@ -112,4 +120,4 @@ import rxt
 
 {use}
 ```
-"""
+"""  # noqa: E501

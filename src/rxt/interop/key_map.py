@@ -29,8 +29,9 @@ WHOLE: tuple[Part, ...] = ("decoder", "encoder", "memory_attention")
 class Rule:
     """Where one of our tensors stands in the published layout.
 
-    In both patterns ``{i}`` is a layer's number and ``{rest}`` whatever follows. ``{e}``, in the published pattern only, is
-    an expert's number: our tensor holds all experts, stacked along its first dimension. The first rule that applies counts.
+    In both patterns ``{i}`` is a layer's number and ``{rest}`` whatever follows. ``{e}``, in the published pattern
+    only, is an expert's number: our tensor holds all experts, stacked along its first dimension. The first rule that
+    applies counts.
     """
 
     published: str
@@ -133,7 +134,8 @@ _NOT_PARAMETERS = re.compile(r"(^|\.)(rope\.(cache|inv_freq)|stm\.memory)$")
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a published tensor is no parameter: tables of RoPE, which are computed, and a memory, which is a value."""
+    """Whether a published tensor is no parameter: tables of RoPE, which are computed, and a memory, which is a
+    value."""
     return _NOT_PARAMETERS.search(name) is not None
 
 
@@ -148,8 +150,15 @@ def tags_of(module: nn.Module, listed: bool) -> frozenset[Tag]:
         case MemoryAttentionConfig(variant=variant):
             return frozenset(("self" if variant == "self" else "interlayer",))
         case DecoderConfig() | EncoderConfig() as config:
-            stored: tuple[Tag, ...] = ("gated" if config.feed_forward.gated else "ungated", "list" if listed else "stacked")
-            return frozenset((*stored, "one shared") if any(mixture.shared_experts == 1 for mixture in mixtures_of(config)) else stored)
+            stored: tuple[Tag, ...] = (
+                "gated" if config.feed_forward.gated else "ungated",
+                "list" if listed else "stacked",
+            )
+            return frozenset(
+                (*stored, "one shared")
+                if any(mixture.shared_experts == 1 for mixture in mixtures_of(config))
+                else stored
+            )
     return frozenset()
 
 
@@ -165,7 +174,8 @@ def mixtures_of(config: DecoderConfig | EncoderConfig) -> list[MoEConfig]:
 
 
 def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tensor]:
-    """Every parameter of ``module`` under its published names, in the published shapes: views that share its storage."""
+    """Every parameter of ``module`` under its published names, in the published shapes: views that share its
+    storage."""
     rules = [rule for rule in RULES[part] if rule.applies(tags)]
     found: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():

@@ -1,7 +1,8 @@
 """Load models stored in the published layout: whole ones, and single decoders, encoders, memory attentions, MLM heads.
 
-A folder holds ``config.json`` and ``model.safetensors``, or several such files with an index; nothing is ever unpickled. A tensor
-that is missing or unexpected, or a configuration value that is not known, is an error that names it.
+A folder holds ``config.json`` and ``model.safetensors``, or several such files with an index; nothing is ever
+unpickled. A tensor that is missing or unexpected, or a configuration value that is not known, is an error that names
+it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
     folder = model_folder(folder)
     values = read_json(folder / CONFIG)
     if not is_published(values):
-        raise UserError(f"{folder / CONFIG}: no decoder_config; this is not a whole model, load it with rxt.load_component")
+        raise UserError(
+            f"{folder / CONFIG}: no decoder_config; this is not a whole model, load it with rxt.load_component"
+        )
     with Weights(folder, is_buffer) as stored:
         shapes = {part: stored.part(f"{part}.") for part in WHOLE}
         with in_file(str(folder / CONFIG)):
@@ -65,7 +68,9 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
         return stored.make(lambda: ReactiveTransformer(config), places)
 
 
-def load_published_component(folder: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> nn.Module:
+def load_published_component(
+    folder: str | Path, revision: str | None = None, cache_dir: str | Path | None = None
+) -> nn.Module:
     """A decoder, encoder, memory attention or MLM head of its own, told apart by its tensors; ready for inference.
 
     ``folder`` may be a repository of the Hugging Face Hub; ``revision`` and ``cache_dir`` are for those.
@@ -73,12 +78,16 @@ def load_published_component(folder: str | Path, revision: str | None = None, ca
     folder = model_folder(folder, revision=revision, cache_dir=cache_dir)
     values = read_json(folder / CONFIG)
     if is_published(values) or "decoder" in values:
-        raise UserError(f"{folder / CONFIG}: this is a whole model; load it with rxt.ReactiveTransformer.from_pretrained")
+        raise UserError(
+            f"{folder / CONFIG}: this is a whole model; load it with rxt.ReactiveTransformer.from_pretrained"
+        )
     with Weights(folder, is_buffer) as stored:
         part = _part(stored.shapes)
         with in_file(str(folder / CONFIG)):
             build = _builder(part, values, stored, str(folder / CONFIG))
-        return stored.make(build, lambda module: views(part, module, tags_of(module, has_listed_experts(stored.shapes))))
+        return stored.make(
+            build, lambda module: views(part, module, tags_of(module, has_listed_experts(stored.shapes)))
+        )
 
 
 def _part(shapes: Iterable[str]) -> Part:
@@ -98,7 +107,9 @@ def _builder(part: Part, values: dict[str, Any], stored: Weights, source: str) -
             sizes = values | {"embed_dim": values.get("embed_dim", 512), "vocab_size": values.get("vocab_size", 20_000)}
             for key, value in sizes.items():
                 if key not in ("embed_dim", "vocab_size") or type(value) is not int:
-                    raise UserError(f"{source}: {key} (found {value!r:.60}) is not a known key and value of an MLM head")
+                    raise UserError(
+                        f"{source}: {key} (found {value!r:.60}) is not a known key and value of an MLM head"
+                    )
             return partial(MLMHead, sizes["embed_dim"], sizes["vocab_size"])
         case "memory_attention":
             memory_attention = read_memory_attention(values, shapes, source, None)

@@ -1,8 +1,9 @@
 """Published configurations read as ours.
 
-A published ``config.json`` holds flat dictionaries. A key that it does not give has the reference's default; a key or value that
-is not known is an error that names it. Where the configuration and the stored tensors disagree on how a mixture of experts is
-made up (list or stacked, shared experts, biases), the tensors decide: so reading needs their shapes, by published name.
+A published ``config.json`` holds flat dictionaries. A key that it does not give has the reference's default; a key or
+value that is not known is an error that names it. Where the configuration and the stored tensors disagree on how a
+mixture of experts is made up (list or stacked, shared experts, biases), the tensors decide: so reading needs their
+shapes, by published name.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def token_key(name: str) -> str:
 
 
 def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: str) -> RxTConfig:
-    """A whole model's configuration; ``shapes`` are those of its parts ``decoder``, ``encoder`` and ``memory_attention``."""
+    """A whole model's configuration; ``shapes`` are those of its parts ``decoder``, ``encoder`` and
+    ``memory_attention``."""
     top = Reader(values, source)
     token_ids = Reader(top.take("tokenizer_config", {}), f"{source}: tokenizer_config")
     own = Reader(token_ids.take(OWN, {}), f"{source}: tokenizer_config: {OWN}")
@@ -73,7 +75,9 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
     for part, given in (("decoder", decoder), ("encoder", encoder)):
         slots = given.get("stm_size", memory_attention.slots)
         if slots != memory_attention.slots:
-            raise UserError(f"{source}: {part}_config: stm_size is {slots!r:.60}, but {memory_attention.slots} in memory_attention_config")
+            raise UserError(
+                f"{source}: {part}_config: stm_size is {slots!r:.60}, but {memory_attention.slots} in memory_attention_config"  # noqa: E501
+            )
     longest, own_status = own.take_optional("gate_longest", 0.0), own.take_optional("gate_own_status", 0.0)
     gate = replace(memory_attention.gate, longest=longest, own_status=own_status)
     config = RxTConfig(
@@ -121,7 +125,9 @@ def read_decoder(values: Mapping[str, Any], shapes: Shapes, source: str) -> Deco
         for name in reader.take(key, []):
             feed_forward = kinds.get(name) if isinstance(name, str) else None
             if feed_forward is None:
-                raise UserError(f"{source}: {key} holds {name!r:.60}, which is not known; expected {' or '.join(kinds)}")
+                raise UserError(
+                    f"{source}: {key} holds {name!r:.60}, which is not known; expected {' or '.join(kinds)}"
+                )
             layers.append(feed_forward)
         return tuple(layers)
 
@@ -148,7 +154,11 @@ def read_encoder(values: Mapping[str, Any], shapes: Shapes, source: str) -> Enco
     reader = Reader(values, source)
     stack = _read_stack(reader, shapes)
     blind = reader.take("skip_memory_cross_attention", not any(".memory_cross_attention." in name for name in shapes))
-    for key, allowed in (("stateless_layers_config", []), ("final_stateless_layers_config", []), ("use_head_norm", False)):
+    for key, allowed in (
+        ("stateless_layers_config", []),
+        ("final_stateless_layers_config", []),
+        ("use_head_norm", False),
+    ):
         reader.only(key, allowed)
     reader.ignore("head_norm_type")
     reader.finish()
@@ -266,7 +276,9 @@ def _read_moe(reader: Reader, shapes: Shapes, routed: MoEConfig) -> MoEConfig:
     stacked = [shapes[name] for name in shapes if name.endswith(".ff.shared_w2")]  # (n, F, D)
     alone = [shapes[name] for name in shapes if name.endswith(".ff.shared_expert.fc2.weight")]  # (D, F)
     listed = {match[1] for name in shapes if (match := re.search(r"\.ff\.shared_experts\.(\d+)\.", name))}
-    listed_dims = [shape[1] for name, shape in shapes.items() if re.search(r"\.ff\.shared_experts\.\d+\.fc2\.weight$", name)]  # (D, F)
+    listed_dims = [
+        shape[1] for name, shape in shapes.items() if re.search(r"\.ff\.shared_experts\.\d+\.fc2\.weight$", name)
+    ]  # (D, F)
     stated_dim = reader.take_optional("shared_expert_dim", 0)
     dims = [shape[1] for shape in stacked or alone] or listed_dims
     return replace(
@@ -275,7 +287,8 @@ def _read_moe(reader: Reader, shapes: Shapes, routed: MoEConfig) -> MoEConfig:
         shared_experts=stacked[0][0] if stacked else len(alone[:1]) or len(listed),
         shared_dim=dims[0] if dims else stated_dim,
         shared_bias=_stored_bias(shapes, r"shared_b[12]|shared_expert(s\.\d+)?\.fc\d\..*bias", "shared_experts_bias"),
-        weighted_shared=reader.take("moe_use_weighted_shared_experts", False) and not listed,  # a list is never weighted
+        weighted_shared=reader.take("moe_use_weighted_shared_experts", False)
+        and not listed,  # a list is never weighted
     )
 
 
@@ -285,23 +298,32 @@ def _stored_bias(shapes: Shapes, local: str, whole: str) -> BiasMode:
     return "local" if any(re.search(rf"\.ff\.({local})$", name) for name in shapes) else "off"
 
 
-def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str, variant: MemoryVariant | None) -> MemoryAttentionConfig:
+def read_memory_attention(
+    values: Mapping[str, Any], shapes: Shapes, source: str, variant: MemoryVariant | None
+) -> MemoryAttentionConfig:
     """A memory attention's configuration; where ``variant`` is not given, it is the one that the tensors make up."""
     reader = Reader(values, source)
     stated = reader.choose("memory_attention_variant", VARIANTS, "") if reader.has("memory_attention_variant") else None
     variant = variant or stated or _stored_variant(shapes, reader)
     if variant == "interlayer" and any(".interlayer_gate_layers." in name for name in shapes):
         variant = "self-interlayer"  # the published Alpha models are, whatever is stated
-    for layers, needed in (("self_attention_layers", variant == "self"), ("mean_attention_layers", variant not in ("simple", "self"))):
+    for layers, needed in (
+        ("self_attention_layers", variant == "self"),
+        ("mean_attention_layers", variant not in ("simple", "self")),
+    ):
         if needed != any(f".{layers}." in name for name in shapes):
             raise UserError(
-                f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"
+                f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"  # noqa: E501
             )
     width, heads, slots = reader.take("embed_dim", 512), reader.take("att_heads", 16), reader.take("stm_size", 1_024)
     groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)
-    options = _Options(gated=False, gate_activation="sigmoid", output_bias=True, rope_base=reader.take("rope_base", 10_000.0))
+    options = _Options(
+        gated=False, gate_activation="sigmoid", output_bias=True, rope_base=reader.take("rope_base", 10_000.0)
+    )
     write = _Heads(reader.choose("att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
-    prefix, stored = ("self", ".self_attention_layers.") if variant == "self" else ("interlayer", ".mean_attention_layers.")
+    prefix, stored = (
+        ("self", ".self_attention_layers.") if variant == "self" else ("interlayer", ".mean_attention_layers.")
+    )
     consolidation = _Heads(
         reader.choose(f"{prefix}_att_type", ATTENTIONS, write.kind),
         heads,
@@ -310,7 +332,8 @@ def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str
     ).config(width, options, shapes, stored)
     attention = write.config(width, options, shapes, ".attention_layers.")
     self_gate = reader.take(
-        "use_gate_for_self_attention", variant != "self" or any(".self_residual_gate_layers." in name for name in shapes)
+        "use_gate_for_self_attention",
+        variant != "self" or any(".self_residual_gate_layers." in name for name in shapes),
     )
     number_of_groups = reader.take_optional("num_groups", 0)
     reader.choose("norm_type", {"classic-rms": "rms"}, "classic-rms")
@@ -329,7 +352,15 @@ def read_memory_attention(values: Mapping[str, Any], shapes: Shapes, source: str
         reader.only(f"{key}_experts", None)
         reader.only(f"{key}_query_experts", None)
         reader.ignore(f"{key}_dropout")
-    reader.ignore("seq_len", "use_flash_attention", "debug_mode", "debug_interval", "norm_decay", "norm_init_gate", "norm_per_dim_scale")
+    reader.ignore(
+        "seq_len",
+        "use_flash_attention",
+        "debug_mode",
+        "debug_interval",
+        "norm_decay",
+        "norm_init_gate",
+        "norm_per_dim_scale",
+    )
     reader.finish()
     return config
 
@@ -341,7 +372,9 @@ def _stored_variant(shapes: Shapes, reader: Reader) -> MemoryVariant:
     if "mean_attention_layers" not in stored:
         return "simple"
     if "mean_residual_gate_layers" not in stored:  # without gates the variants have the same tensors
-        raise UserError(f"{reader.source}: memory_attention_variant is needed: the tensors fit interlayer and self-interlayer alike")
+        raise UserError(
+            f"{reader.source}: memory_attention_variant is needed: the tensors fit interlayer and self-interlayer alike"
+        )
     if "interlayer_gate_layers" not in stored:
         return "interlayer"
     return "grouped-self-interlayer" if reader.has("num_groups") else "self-interlayer"
@@ -350,7 +383,9 @@ def _stored_variant(shapes: Shapes, reader: Reader) -> MemoryVariant:
 def _read_gate(reader: Reader, shapes: Shapes) -> GateConfig:
     """The residual gate. A checkpoint that does not name its type has a linear one where its gates are matrices."""
     stored = [name for name in shapes if re.search(r"residual_gate_layers\.\d+\.gate", name)]
-    kind = reader.choose("residual_gate_type", GATES, "linear" if any(name.endswith("gate.weight") for name in stored) else "static")
+    kind = reader.choose(
+        "residual_gate_type", GATES, "linear" if any(name.endswith("gate.weight") for name in stored) else "static"
+    )
     gate = GateConfig(
         kind,
         activation="tanh" if reader.take("use_tanh_residual_gate", True) else "sigmoid",

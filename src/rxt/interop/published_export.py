@@ -1,7 +1,7 @@
 """Write whole models and single parts in the published layout, so that whoever reads that layout can read ours.
 
-Experts with biases of their own are written as a list, as the first published models have them; all others stacked. The tables of
-RoPE and a fresh memory, which the published modules hold as buffers, are written too.
+Experts with biases of their own are written as a list, as the first published models have them; all others stacked. The
+tables of RoPE and a fresh memory, which the published modules hold as buffers, are written too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 
 def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
-    """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names it."""
+    """Write ``config.json`` and ``model.safetensors``; what the published layout cannot say is an error that names
+    it."""
     folder = Path(folder)
     values = published_config(model.config)
     for name in unread_elsewhere(model.config):
@@ -57,12 +58,15 @@ def save_published(model: ReactiveTransformer, folder: str | Path) -> None:
     _write(folder, values, tensors, aliases)
 
 
-def save_published_component(module: nn.Module, folder: str | Path, slots: int = 1_024, max_length: int = 1_024) -> None:
+def save_published_component(
+    module: nn.Module, folder: str | Path, slots: int = 1_024, max_length: int = 1_024
+) -> None:
     """Write a decoder, encoder, memory attention or MLM head of its own, for whoever loads such parts.
 
     Args:
         slots: what a decoder's or encoder's file says of the memory it goes with, S; a memory attention knows its own.
-        max_length: the longest interaction that a memory attention's file speaks of; decoder and encoder know their own.
+        max_length: the longest interaction that a memory attention's file speaks of; decoder and encoder know their
+        own.
 
     Raises:
         UserError: the layout cannot say what the part is.
@@ -98,15 +102,23 @@ def _write(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor], ali
 
 
 def unread_elsewhere(config: RxTConfig) -> list[str]:
-    """What of a model the published framework (0.3.78) cannot read back as it is, although its layout has a place for it."""
+    """What of a model the published framework (0.3.78) cannot read back as it is, although its layout has a place for
+    it."""
     decoder, encoder, memory = config.decoder, config.encoder, config.memory_attention
-    attentions = (decoder.self_attention, decoder.cross_attention, encoder.self_attention, memory.attention, memory.consolidation)
+    attentions = (
+        decoder.self_attention,
+        decoder.cross_attention,
+        encoder.self_attention,
+        memory.attention,
+        memory.consolidation,
+    )
     found = {
         "norms on queries and keys": any(attention is not None and attention.qk_norm for attention in attentions),
         f"{memory.variant} memory in a whole model": memory.variant in ("simple", "self", "interlayer"),
         "memory that keeps nothing of the old": memory.gate.kind == "replace",
         "consolidation without gates beside gates": not memory.self_gate and memory.gate.kind != "ungated",
-        "routed stateless layers beside dense ones": bool(mixtures_of(decoder)) and not isinstance(decoder.feed_forward, MoEConfig),
+        "routed stateless layers beside dense ones": bool(mixtures_of(decoder))
+        and not isinstance(decoder.feed_forward, MoEConfig),
         "an encoder that reads memory": encoder.cross_attention is not None,
     }
     return [name for name, there in found.items() if there]
@@ -116,7 +128,9 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
     """The published ``config.json`` of a model, as plain JSON values."""
     slots, variant = config.memory_attention.slots, config.memory_attention.variant
     given: dict[str, Any] = {token_key(name): token for name, token in vars(config.tokens).items() if token is not None}
-    _require((config.tokens.think is None) == (config.template == "alpha"), f"template {config.template!r} with these tokens")
+    _require(
+        (config.tokens.think is None) == (config.template == "alpha"), f"template {config.template!r} with these tokens"
+    )
     values: dict[str, Any] = {
         "decoder_config": _decoder(config.decoder, slots),
         "encoder_config": _encoder(config.encoder, slots),
@@ -126,7 +140,11 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer_config": given,
     }
     gate, title = config.memory_attention.gate, config.system_prompt_title
-    own: dict[str, Any] = {"memory_seed": config.memory_seed, "gate_longest": gate.longest, "gate_own_status": gate.own_status}
+    own: dict[str, Any] = {
+        "memory_seed": config.memory_seed,
+        "gate_longest": gate.longest,
+        "gate_own_status": gate.own_status,
+    }
     own = {key: value for key, value in own.items() if value is not None}
     if config.memory_init != "standard":
         own["memory_init"] = config.memory_init
@@ -145,10 +163,13 @@ def _require(condition: bool, what: str) -> None:
 
 
 def _listed(config: DecoderConfig | EncoderConfig) -> bool:
-    """Whether experts are written as a list, which knows only experts of one size with biases of their own, never weighted."""
+    """Whether experts are written as a list, which knows only experts of one size with biases of their own, never
+    weighted."""
 
     def plain(mixture: MoEConfig) -> bool:
-        shared = mixture.shared_bias == "local" and mixture.shared_dim in (None, mixture.dim) and not mixture.weighted_shared
+        shared = (
+            mixture.shared_bias == "local" and mixture.shared_dim in (None, mixture.dim) and not mixture.weighted_shared
+        )
         return mixture.bias == "local" and (not mixture.shared_experts or shared)
 
     return all(plain(mixture) for mixture in mixtures_of(config))
@@ -172,11 +193,20 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict
     gates = {attention.gate_activation for attention in (own, cross) if attention.gated} or {"sigmoid"}
     _require(len(gates) == 1, f"{part} self- and cross-attention gated by different activations")
     first, feed_forwards, mixtures = config.feed_forward, feed_forwards_of(config), set(mixtures_of(config))
-    dense_dims = {dense.dim for dense in feed_forwards[1:] if isinstance(dense, FeedForwardConfig) and not _is_usual(dense, config)}
-    _require(len({(each.activation, each.gated) for each in feed_forwards}) == 1, f"{part} feed-forwards with different activations")
+    dense_dims = {
+        dense.dim
+        for dense in feed_forwards[1:]
+        if isinstance(dense, FeedForwardConfig) and not _is_usual(dense, config)
+    }
+    _require(
+        len({(each.activation, each.gated) for each in feed_forwards}) == 1,
+        f"{part} feed-forwards with different activations",
+    )
     _require(len(mixtures) <= 1, f"{part} layers with different mixtures of experts")
     _require(len(dense_dims) <= 1, f"{part} dense stateless layers of different sizes")
-    _require(all(mixture.dim == first.dim for mixture in mixtures), f"{part} experts of another size than its dense layers")
+    _require(
+        all(mixture.dim == first.dim for mixture in mixtures), f"{part} experts of another size than its dense layers"
+    )
     values: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "embed_dim": config.width,
@@ -213,12 +243,17 @@ def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict
 
 
 def _is_usual(layer: FeedForward, config: DecoderConfig | EncoderConfig) -> bool:
-    """Whether a stateless layer is as the memory layers are, which the published word "moe" means where nothing is routed."""
+    """Whether a stateless layer is as the memory layers are, which the published word "moe" means where nothing is
+    routed."""
     return layer == config.feed_forward and not mixtures_of(config)
 
 
 def _mixture(config: MoEConfig, listed: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {"num_experts": config.experts, "moe_top_k": config.top_k, "num_shared_experts": config.shared_experts}
+    values: dict[str, Any] = {
+        "num_experts": config.experts,
+        "moe_top_k": config.top_k,
+        "num_shared_experts": config.shared_experts,
+    }
     values |= {"use_vectorized_moe": not listed, "moe_bias_mode": config.bias}
     if config.shared_experts:
         values["shared_expert_dim"] = config.shared_dim or config.dim
@@ -229,7 +264,10 @@ def _mixture(config: MoEConfig, listed: bool) -> dict[str, Any]:
 
 def _decoder(config: DecoderConfig, slots: int) -> dict[str, Any]:
     values = _stack(config, slots, "decoder")
-    for key, layers in (("stateless_layers_config", config.stateless), ("final_stateless_layers_config", config.final_stateless)):
+    for key, layers in (
+        ("stateless_layers_config", config.stateless),
+        ("final_stateless_layers_config", config.final_stateless),
+    ):
         if layers:
             values[key] = ["moe" if _is_usual(layer, config) else layer.kind for layer in layers]
     if config.head_norm is not None:
@@ -246,9 +284,16 @@ def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[st
     write, gate, norm = config.attention, config.gate, config.norm
     consolidation = config.consolidation or write
     for attention in (write, consolidation):
-        _require(not attention.gated and attention.output_bias, "memory attention with gated heads or without output bias")
-    _require(consolidation.heads == write.heads, "memory attention whose consolidation splits the width for other heads")
-    _require(norm.kind == "rms" and not norm.mixed, f"memory norm {norm.kind!r}{' mixed with its input' if norm.mixed else ''}")
+        _require(
+            not attention.gated and attention.output_bias, "memory attention with gated heads or without output bias"
+        )
+    _require(
+        consolidation.heads == write.heads, "memory attention whose consolidation splits the width for other heads"
+    )
+    _require(
+        norm.kind == "rms" and not norm.mixed,
+        f"memory norm {norm.kind!r}{' mixed with its input' if norm.mixed else ''}",
+    )
     values: dict[str, Any] = {
         "embed_dim": config.width,
         "num_layers": config.layers,
@@ -272,7 +317,9 @@ def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[st
     if config.variant != "simple":
         prefix = "self_att" if config.variant == "self" else "interlayer_att"
         words = _attention_words(consolidation, "att")
-        values |= {f"{prefix}{key.removeprefix('att')}": word for key, word in words.items()} | {f"{prefix}_dropout": 0.0}
+        values |= {f"{prefix}{key.removeprefix('att')}": word for key, word in words.items()} | {
+            f"{prefix}_dropout": 0.0
+        }
     if config.variant == "self" or not config.self_gate:
         values["use_gate_for_self_attention"] = config.self_gate
     if config.groups is not None:
@@ -290,8 +337,10 @@ def _add_buffers(config: RxTConfig, tensors: dict[str, Tensor], aliases: dict[st
     layers = [f"layers.{i}" for i in range(config.decoder.layers)]
     own, cross = "attention", "memory_cross_attention"
     places = {
-        "decoder": [f"{layer}.{own}" for layer in (*layers, *stateless, *final)] + [f"{layer}.{cross}" for layer in layers],
-        "encoder": [f"{layer}.{own}" for layer in layers] + [f"{layer}.{cross}" for layer in layers if encoder.cross_attention],
+        "decoder": [f"{layer}.{own}" for layer in (*layers, *stateless, *final)]
+        + [f"{layer}.{cross}" for layer in layers],
+        "encoder": [f"{layer}.{own}" for layer in layers]
+        + [f"{layer}.{cross}" for layer in layers if encoder.cross_attention],
         "memory_attention": [f"attention_layers.{i}" for i in range(memory.layers)],
     }
     ropes = {

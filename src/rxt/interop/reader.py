@@ -56,4 +56,6 @@ class Reader:
     def finish(self) -> None:
         """Nothing may be left."""
         for key, value in self._left.items():
-            raise UserError(f"{self.source}: {key} (found {value!r:.60}) is not a known key of a published configuration")
+            raise UserError(
+                f"{self.source}: {key} (found {value!r:.60}) is not a known key of a published configuration"
+            )

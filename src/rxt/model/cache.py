@@ -19,7 +19,8 @@ class LayerCache:
     positions: Tensor
     """(B, T): where the new tokens stand."""
     visible: Tensor | None
-    """(B, 1, T, length): what each new token may look at, itself and everything before it. None where the new tokens are
+    """(B, 1, T, length): what each new token may look at, itself and everything before it. None where the new tokens
+    are
     the first and fill the cache: then order alone says it, at less cost."""
 
     def extend(self, new: KeyValue) -> KeyValue:
@@ -39,14 +40,22 @@ class KVCache:
 
     @classmethod
     def empty(
-        cls, layers: int, batch_size: int, heads: int, length: int, head_dim: int, dtype: torch.dtype, device: torch.device
+        cls,
+        layers: int,
+        batch_size: int,
+        heads: int,
+        length: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> KVCache:
         """A cache of zeros: entries that were never written are never visible."""
         shape = (layers, batch_size, heads, length, head_dim)
         return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
 
     def first(self, length: int) -> KVCache:
-        """The first ``length`` entries in the same storage: a step looks at the whole cache that it is given, so give it no more."""
+        """The first ``length`` entries in the same storage: a step looks at the whole cache that it is given, so give
+        it no more."""
         return KVCache(self.keys[:, :, :, :length], self.values[:, :, :, :length])
 
     def rows(self, start: int, stop: int) -> KVCache:
@@ -62,7 +71,9 @@ class KVCache:
         """The caches of all layers, ready to take tokens at ``positions`` (B, T)."""
         steps = torch.arange(self.keys.shape[3], device=positions.device)
         visible = steps <= positions[:, None, :, None]  # (B, 1, T, length)
-        return [LayerCache(keys, values, positions, visible) for keys, values in zip(self.keys, self.values, strict=True)]
+        return [
+            LayerCache(keys, values, positions, visible) for keys, values in zip(self.keys, self.values, strict=True)
+        ]
 
     def filled(self) -> list[LayerCache]:
         """The caches of all layers, ready to take as many tokens as they are long, the first ones, at once."""

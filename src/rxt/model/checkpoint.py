@@ -1,4 +1,5 @@
-"""A model as a folder: ``config.json`` and ``model.safetensors``, or several such files with an index. Never a pickle."""
+"""A model as a folder: ``config.json`` and ``model.safetensors``, or several such files with an index. Never a
+pickle."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def load_model(folder: Path) -> ReactiveTransformer:
     """Read a model's folder; a tensor missing, unexpected or misshapen is an error that names it."""
     values = read_json(folder / CONFIG)
     if values.keys().isdisjoint(("decoder", "encoder", "memory_attention")):
-        raise UserError(f"{folder / CONFIG}: not a whole model's configuration; a single published part is loaded with rxt.load_component")
+        raise UserError(
+            f"{folder / CONFIG}: not a whole model's configuration; a single published part is loaded with rxt.load_component"  # noqa: E501
+        )
     config = RxTConfig.from_dict(values, str(folder / CONFIG))
     with Weights(folder) as weights:
         if SHARED in weights.shapes:

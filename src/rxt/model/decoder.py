@@ -27,7 +27,12 @@ class DecoderLayer(nn.Module):
     """Pre-norm block: self-attention, memory cross-attention (where ``cross_attention`` is given), feed-forward."""
 
     def __init__(
-        self, width: int, self_attention: AttentionConfig, cross_attention: AttentionConfig | None, feed_forward: FeedForward, norm: Norm
+        self,
+        width: int,
+        self_attention: AttentionConfig,
+        cross_attention: AttentionConfig | None,
+        feed_forward: FeedForward,
+        norm: Norm,
     ) -> None:
         super().__init__()
         self.norm1 = make_norm(norm, width)
@@ -53,7 +58,8 @@ class DecoderLayer(nn.Module):
         visible: Tensor | None,
         cache: LayerCache | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds, and there is no loss.
+        """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds, and there
+        is no loss.
 
         ``visible`` (B, 1, 1, S) is False where the memory is padding.
         """
@@ -62,7 +68,9 @@ class DecoderLayer(nn.Module):
         if cache is None:
             x = x + self.attention(normed, own, rotation, causal=True)
         else:
-            x = x + self.attention(normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None)
+            x = x + self.attention(
+                normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None
+            )
         if memory is not None:
             x = x + self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
         update, balance = self.feed_forward(self.norm3(x), mask, balanced=cache is None)
@@ -94,7 +102,9 @@ class Decoder(nn.Module):
         logits = self.head(self.hidden(ids, slots, mask).states)
         return logits if mask is None else logits * mask.unsqueeze(-1)
 
-    def hidden(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None) -> Hidden:
+    def hidden(
+        self, ids: Tensor, slots: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None
+    ) -> Hidden:
         """The states (B, T, D) that the head reads, for losses that need logits at some positions only.
 
         ``memory_mask`` (B, S) is False where the memory is padding, as it may be when encoded texts stand in for slots.
@@ -115,17 +125,21 @@ class Decoder(nn.Module):
         return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
     def new_memory_room(self, batch_size: int, slots: int) -> KVCache:
-        """Room for what :meth:`read_memory` makes of the memories, of ``slots`` a layer, of ``batch_size`` conversations."""
+        """Room for what :meth:`read_memory` makes of the memories, of ``slots`` a layer, of ``batch_size``
+        conversations."""
         attention, weight = self.config.cross_attention, self.embedding.weight
         head_dim = self.config.width // attention.heads
-        return KVCache.empty(len(self.layers), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device)
+        return KVCache.empty(
+            len(self.layers), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device
+        )
 
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
         return self.head(self._run(ids, positions, memory, None, None, cache.at(positions)).states)
 
     def begin(self, ids: Tensor, last: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
-        """Logits (B, V) after position ``last`` (B,) of prompts (B, T), which are written into a cache that holds nothing yet.
+        """Logits (B, V) after position ``last`` (B,) of prompts (B, T), which are written into a cache that holds
+        nothing yet.
 
         What stands behind a prompt's last token does not matter.
         """
@@ -149,7 +163,9 @@ class Decoder(nn.Module):
         own, cross = self.config.self_attention, self.config.cross_attention
         rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
         alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
-        cross_rotation = rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        cross_rotation = (
+            rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        )
         unread: list[KeyValue | None] = [None] * len(self.stateless)
         stack = [*self.stateless, *self.layers, *self.final_stateless]
         memories = [*unread, *memory, *([None] * len(self.final_stateless))]

@@ -45,7 +45,8 @@ class EncoderLayer(nn.Module):
 
 @torch.no_grad()
 def start_silent(attention: Attention) -> None:
-    """Let an untrained encoder hear nothing of its memory, which means nothing yet: what it says is what it reads in the text."""
+    """Let an untrained encoder hear nothing of its memory, which means nothing yet: what it says is what it reads in
+    the text."""
     nn.init.zeros_(attention.out_proj.weight)
     if attention.config.output_bias:
         nn.init.zeros_(attention.out_proj.bias)
@@ -77,7 +78,9 @@ class Encoder(nn.Module):
         own, cross = self.config.self_attention, self.config.cross_attention or self.config.self_attention
         rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
         alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
-        cross_rotation = rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        cross_rotation = (
+            rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        )
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             memory = layer.read_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]

@@ -115,7 +115,9 @@ class MixtureOfExperts(nn.Module):
         """Sort the N·K selections by expert: each active expert is read once, in place, for all of its tokens."""
         experts, order = chosen.flatten().sort(stable=True)  # (N·K,)
         rows = order.div(self.config.top_k, rounding_mode="floor")
-        ends = torch.searchsorted(experts, torch.arange(self.config.experts, device=experts.device), right=True, out_int32=True)
+        ends = torch.searchsorted(
+            experts, torch.arange(self.config.experts, device=experts.device), right=True, out_int32=True
+        )
         outputs = self._experts(tokens.index_select(0, rows), experts, ends)  # (N·K, D)
         scaled = outputs * weights.flatten().index_select(0, order).unsqueeze(-1)
         return torch.zeros_like(tokens).index_add(0, rows, scaled.to(tokens.dtype))
@@ -138,7 +140,11 @@ class MixtureOfExperts(nn.Module):
         outputs = torch.bmm(expand(hidden, self.config.activation, self.config.gated), self.shared_w2)  # (n, N, D)
         if self.shared_b2 is not None:
             outputs = outputs + self.shared_b2.unsqueeze(1)
-        mixed = outputs[0] if self.shared_gate is None else torch.einsum("enD,ne->nD", outputs, self.shared_gate(tokens).softmax(-1))
+        mixed = (
+            outputs[0]
+            if self.shared_gate is None
+            else torch.einsum("enD,ne->nD", outputs, self.shared_gate(tokens).softmax(-1))
+        )
         return mixed if self.shared_global_bias is None else mixed + self.shared_global_bias
 
     def _balance(self, probabilities: Tensor, chosen: Tensor, mask: Tensor | None) -> Tensor:
@@ -159,8 +165,8 @@ def _bias(present: bool, *shape: int) -> nn.Parameter | None:
 def _by_choice(x: Tensor, weights: Tensor | SummedStack | Int8Stack, chosen: Tensor) -> Tensor:
     """Rows (N, K, in), each by the matrix that it chose (N, K) -> (N, K, out).
 
-    Plain weights are brought together first: that copy stays in the processor's cache, and one batch of products keeps all
-    cores busy, which is faster than a product after the other with weights in place (``docs/performance.md``).
+    Plain weights are brought together first: that copy stays in the processor's cache, and one batch of products keeps
+    all cores busy, which is faster than a product after the other with weights in place (``docs/performance.md``).
     """
     if isinstance(weights, SummedStack | Int8Stack):
         return weights.chosen(x, chosen)

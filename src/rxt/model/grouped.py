@@ -1,4 +1,5 @@
-"""A matrix product for each group of rows: what experts compute, each on the tokens that chose it, with weights read in place."""
+"""A matrix product for each group of rows: what experts compute, each on the tokens that chose it, with weights read in
+place."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FEW_ROWS, NEARLY_ALL = 32, 0.7
-"""Rows of the longest group, and the share of groups that have rows, up and down to which groups are multiplied as one batch."""
+"""Rows of the longest group, and the share of groups that have rows, up and down to which groups are multiplied as one
+batch."""
 ALIGNED = 16
 """Bytes that PyTorch's own grouped product wants rows to be multiples of."""
 KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -32,10 +34,13 @@ def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
 
 
 def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-    """Without gradients: only groups that have rows cost anything, which is what matters where one token chooses 6 of 36 experts.
+    """Without gradients: only groups that have rows cost anything, which is what matters where one token chooses 6 of
+    36 experts.
 
-    Where nearly all groups have a few rows, as when many conversations decode together, they are multiplied as one batch, padded
-    to the longest: the product of a few rows and a matrix is a matter of reading the matrix, and a batch of them reads faster.
+    Where nearly all groups have a few rows, as when many conversations decode together, they are multiplied as one
+    batch, padded
+    batch, padded to the longest: the product of a few rows and a matrix is a matter of reading the matrix, and a batch
+    of them reads faster.
     """
     bounds = [0, *ends.tolist()]
     longest = max(end - start for start, end in pairwise(bounds))

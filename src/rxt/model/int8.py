@@ -1,8 +1,9 @@
 """Weights as 8-bit integers, for inference: a token reads a quarter of the bytes.
 
-Each output has a scale of its own: w ≈ scale · q with q in −127 … 127 and scale = max |w| / 127. On a processor, in float32,
-products read the integers in place; their inputs and outputs are rounded to bfloat16 then, sums and scales are not. Elsewhere
-(float64, other devices, inputs that are no multiple of 16) the weights are widened first, which rounds nothing else and saves memory only.
+Each output has a scale of its own: w ≈ scale · q with q in −127 … 127 and scale = max |w| / 127. On a processor, in
+float32, products read the integers in place; their inputs and outputs are rounded to bfloat16 then, sums and scales are
+not. Elsewhere (float64, other devices, inputs that are no multiple of 16) the weights are widened first, which rounds
+nothing else and saves memory only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 LANES = 16
-"""The product of PyTorch 2.13 reads inputs in steps of so many, beyond the end where they do not fit, without a word."""
+"""The product of PyTorch 2.13 reads inputs in steps of so many, beyond the end where they do not fit, without a
+word."""
 
 
 class Int8Linear(nn.Module):
@@ -56,7 +58,8 @@ class Int8Stack(nn.Module):
         self.register_buffer("ones", _ones(scale.shape[-1], scale.device))
 
     def forward(self, rows: Tensor, ends: Tensor) -> Tensor:
-        """Rows (N, D), sorted by matrix, and where each matrix's rows end (E,) -> (N, F). A matrix without rows is not read."""
+        """Rows (N, D), sorted by matrix, and where each matrix's rows end (E,) -> (N, F). A matrix without rows is not
+        read."""
         if torch.compiler.is_compiling():
             return torch.ops.rxt.int8_groups(rows, self.weight, self.scale, self.ones, ends)
         return int8_groups(rows, self.weight, self.scale, self.ones, ends)

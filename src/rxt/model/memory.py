@@ -36,7 +36,9 @@ class Memory:
         if not self.turns:
             object.__setattr__(self, "turns", (0,) * self.slots.shape[1])
         if len(self.turns) != self.slots.shape[1]:
-            raise UserError(f"a memory of {self.slots.shape[1]} conversations needs as many turn counts, found {len(self.turns)}")
+            raise UserError(
+                f"a memory of {self.slots.shape[1]} conversations needs as many turn counts, found {len(self.turns)}"
+            )
 
     @property
     def batch_size(self) -> int:
@@ -64,7 +66,11 @@ class Memory:
         """The memory of one conversation of the batch, B = 1; ``conversation`` counts from 0."""
         if not 0 <= conversation < self.batch_size:
             raise IndexError(f"this memory holds conversations 0 to {self.batch_size - 1}, not {conversation}")
-        return Memory(self.slots[:, conversation : conversation + 1], self.turns[conversation : conversation + 1], self.fingerprint)
+        return Memory(
+            self.slots[:, conversation : conversation + 1],
+            self.turns[conversation : conversation + 1],
+            self.fingerprint,
+        )
 
     def first(self, conversations: int) -> Memory:
         """The memory of the first conversations of the batch."""
@@ -72,7 +78,9 @@ class Memory:
 
     def take(self, conversations: Sequence[int]) -> Memory:
         """The memories of some conversations of the batch, in this order."""
-        return Memory(self.slots[:, list(conversations)], tuple(self.turns[index] for index in conversations), self.fingerprint)
+        return Memory(
+            self.slots[:, list(conversations)], tuple(self.turns[index] for index in conversations), self.fingerprint
+        )
 
     def rolled(self) -> Memory:
         """Every conversation with the memory of the one before it in the batch: a control for experiments."""
@@ -88,7 +96,9 @@ class Memory:
             raise UserError(f"memories of different shapes cannot share a batch: (L, S, D) = {sorted(shapes)}")
         fingerprints = {memory.fingerprint for memory in memories}
         if len(fingerprints) != 1:
-            raise UserError(f"memories of different models cannot share a batch: fingerprints {sorted(map(str, fingerprints))}")
+            raise UserError(
+                f"memories of different models cannot share a batch: fingerprints {sorted(map(str, fingerprints))}"
+            )
         turns = tuple(turn for memory in memories for turn in memory.turns)
         return Memory(torch.cat([memory.slots for memory in memories], dim=1), turns, fingerprints.pop())
 
@@ -107,7 +117,8 @@ class Memory:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "memory") -> Memory:
-        """What :meth:`to_bytes` made; anything else is an error that says what was found. ``name``: of it, in the message."""
+        """What :meth:`to_bytes` made; anything else is an error that says what was found. ``name``: of it, in the
+        message."""
         try:
             slots = load(content)["slots"]  # first: it checks the header that is read below
             length = int.from_bytes(content[:8], "little")
@@ -126,7 +137,9 @@ class Memory:
             with safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
-                    raise UserError(f"{path}: not a memory file (format {metadata.get('format')!r}, expected {FORMAT!r})")
+                    raise UserError(
+                        f"{path}: not a memory file (format {metadata.get('format')!r}, expected {FORMAT!r})"
+                    )
                 turns = tuple(int(turn) for turn in metadata["turns"].split())
                 return cls(file.get_tensor("slots"), turns, metadata["fingerprint"] or None)
         except FileNotFoundError:
@@ -136,7 +149,8 @@ class Memory:
 
 
 def initial_slots(shape: tuple[int, int, int], batch_size: int, init: MemoryInit, seed: int | None) -> Tensor:
-    """Fresh slots (L, B, S, D) for ``shape`` (L, S, D). Conversation b of a seeded batch is the same for every B > b."""
+    """Fresh slots (L, B, S, D) for ``shape`` (L, S, D). Conversation b of a seeded batch is the same for every B >
+    b."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     slots = torch.empty(batch_size, *shape)
     for row in slots:  # one draw a conversation: the numbers of a larger draw depend on its size

@@ -20,7 +20,8 @@ from rxt.model.layers import Rotation, rotation_at
 
 @dataclass(frozen=True)
 class Source:
-    """What encoded interactions offer to the write. It does not depend on the memory: many turns can be read at once."""
+    """What encoded interactions offer to the write. It does not depend on the memory: many turns can be read at
+    once."""
 
     keys: Tensor
     """(L, B, Hkv, T, Hd)"""
@@ -84,7 +85,8 @@ class ResidualGate(nn.Module):
 
 
 class MemoryNorm(nn.Module):
-    """A norm over D: RMS, LayerNorm, or RMS by a running mean square; plain, or mixed with its input by a learned gate."""
+    """A norm over D: RMS, LayerNorm, or RMS by a running mean square; plain, or mixed with its input by a learned
+    gate."""
 
     mean_square: Tensor
 
@@ -117,10 +119,11 @@ class MemoryNorm(nn.Module):
 
 @torch.no_grad()
 def start_as_copy(attention: Attention) -> None:
-    """Let an untrained write copy what its slot looks at, so that the decoder can read slots as it reads encoded tokens.
+    """Let an untrained write copy what its slot looks at, so that the decoder can read slots as it reads encoded
+    tokens.
 
-    out(v(x)) becomes x itself where the value heads span the width, else x on the dimensions that they span. Queries and
-    keys that are normed start four times as long, so that a slot looks at few tokens and every slot at others.
+    out(v(x)) becomes x itself where the value heads span the width, else x on the dimensions that they span. Queries
+    and keys that are normed start four times as long, so that a slot looks at few tokens and every slot at others.
     """
     config, (width, merged) = attention.config, attention.out_proj.weight.shape
     nn.init.eye_(attention.v_proj.weight)  # (Hkv·Hd, D)
@@ -197,14 +200,25 @@ class MemoryAttention(nn.Module):
         positions = torch.arange(encoded.shape[2], device=encoded.device)
         write = self.config.attention
         rotation = rotation_at(positions, self.config.width // write.heads, write.rope_base)
-        keys, values = zip(*[layer.read(source, rotation) for layer, source in zip(self._layers(), encoded, strict=True)], strict=True)
+        keys, values = zip(
+            *[layer.read(source, rotation) for layer, source in zip(self._layers(), encoded, strict=True)], strict=True
+        )
         return Source(torch.stack(keys), torch.stack(values), mask)
 
     def write(self, slots: Tensor, source: Source) -> Tensor:
         """New slots (L, B, S, D) from ``slots`` and the interactions that were read."""
         mask = None if source.mask is None else source.mask[:, None, None, :]
-        parts = zip(self._layers(), slots.unbind(), self._means(slots), source.keys.unbind(), source.values.unbind(), strict=True)
-        return torch.stack([layer(memory, mean, KeyValue(keys, values), mask) for layer, memory, mean, keys, values in parts])
+        parts = zip(
+            self._layers(),
+            slots.unbind(),
+            self._means(slots),
+            source.keys.unbind(),
+            source.values.unbind(),
+            strict=True,
+        )
+        return torch.stack(
+            [layer(memory, mean, KeyValue(keys, values), mask) for layer, memory, mean, keys, values in parts]
+        )
 
     def _layers(self) -> list[MemoryAttentionLayer]:
         return [layer for layer in self.layers if isinstance(layer, MemoryAttentionLayer)]

@@ -68,12 +68,15 @@ class ReactiveTransformer(nn.Module):
     def init_memory(self, batch_size: int = 1, seed: int | None = None) -> Memory:
         """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory.
 
-        A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever ``seed``.
+        A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever
+        ``seed``.
         """
         weight = self.decoder.embedding.weight
         config = self.config
         if config.memory_seed is not None:
-            slots = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed).repeat(1, batch_size, 1, 1)
+            slots = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed).repeat(
+                1, batch_size, 1, 1
+            )
         else:
             slots = initial_slots(config.memory_shape, batch_size, config.memory_init, seed)
         return Memory(slots.to(weight.device, weight.dtype), fingerprint=None if self.training else self.fingerprint())
@@ -81,7 +84,8 @@ class ReactiveTransformer(nn.Module):
     def check_memory(self, memory: Memory, batch_size: int | None = None) -> None:
         """Refuse a memory of another shape, or one that other weights made: it would mean nothing to this model.
 
-        With ``batch_size``, also one of more or fewer conversations: a single one would be spread over all without a word.
+        With ``batch_size``, also one of more or fewer conversations: a single one would be spread over all without a
+        word.
         """
         known = None if self.training or memory.fingerprint is None else self.fingerprint()
         self._check_memory(memory, batch_size, known)
@@ -92,9 +96,13 @@ class ReactiveTransformer(nn.Module):
         if found != (layers, slots, width):
             raise UserError(f"this model's memory has (L, S, D) = {(layers, slots, width)}, found {found}")
         if batch_size is not None and memory.batch_size != batch_size:
-            raise UserError(f"a memory of {memory.batch_size} conversations does not go with the tokens of {batch_size}")
+            raise UserError(
+                f"a memory of {memory.batch_size} conversations does not go with the tokens of {batch_size}"
+            )
         if memory.fingerprint is not None and fingerprint is not None and memory.fingerprint != fingerprint:
-            raise UserError(f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {fingerprint}")
+            raise UserError(
+                f"this memory was made by other weights: it has fingerprint {memory.fingerprint}, the model {fingerprint}"  # noqa: E501
+            )
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any weight; computed again only after a weight has changed."""
@@ -110,10 +118,11 @@ class ReactiveTransformer(nn.Module):
         return self._fingerprint[1]
 
     def reader(self, compiled: bool = False) -> Decoder:
-        """The decoder for inference: in evaluation on a processor a copy laid out for reading, made anew after a weight has changed.
+        """The decoder for inference: in evaluation on a processor a copy laid out for reading, made anew after a weight
+        has changed.
 
-        It has linear weights of its own and shares all others: experts, norms, embedding. ``compiled`` asks for the one whose steps
-        are to be compiled, which has experts of its own.
+        It has linear weights of its own and shares all others: experts, norms, embedding. ``compiled`` asks for the one
+        whose steps are to be compiled, which has experts of its own.
         """
         from rxt.model.reading import compiling_copy, reading_copy
 
@@ -126,7 +135,8 @@ class ReactiveTransformer(nn.Module):
         return self._readers[compiled][1]
 
     def stand_for(self, original: ReactiveTransformer) -> None:
-        """From now on this is a form of another model, for inference: it goes by that model's fingerprint and is not saved."""
+        """From now on this is a form of another model, for inference: it goes by that model's fingerprint and is not
+        saved."""
         self._stands_for, self._readers = original.fingerprint(), {}
 
     def _weight_state(self) -> WeightState:
@@ -135,7 +145,8 @@ class ReactiveTransformer(nn.Module):
         return tuple((weight.data_ptr(), -1 if weight.is_inference() else weight._version) for weight in weights)
 
     def train(self, mode: bool = True) -> ReactiveTransformer:
-        """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without a trace."""
+        """Switch between training and evaluation. The fingerprint is forgotten: fused optimizers write weights without
+        a trace."""
         if mode != self.training:
             self._fingerprint, self._readers = None, {}
         super().train(mode)
@@ -157,7 +168,9 @@ class ReactiveTransformer(nn.Module):
         from rxt.generation.generate import generate
         from rxt.generation.sampling import Sampling
 
-        return generate(self, ids, memory, max_new_tokens, Sampling(temperature=temperature), stop_at_eos, compiled=compiled)
+        return generate(
+            self, ids, memory, max_new_tokens, Sampling(temperature=temperature), stop_at_eos, compiled=compiled
+        )
 
     def save_pretrained(self, folder: str | Path, layout: Literal["rxt", "published"] = "rxt") -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all."""
@@ -165,7 +178,9 @@ class ReactiveTransformer(nn.Module):
         from rxt.model.checkpoint import save_model
 
         if self._stands_for is not None:
-            raise UserError("a quantized model is not saved: save the model that it was made of, and quantize again after loading")
+            raise UserError(
+                "a quantized model is not saved: save the model that it was made of, and quantize again after loading"
+            )
         match layout:
             case "rxt":
                 save_model(self, Path(folder))
@@ -201,11 +216,13 @@ class ReactiveTransformer(nn.Module):
         return push(self, hub_id, tokenizer, card, revision, private, layout)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> ReactiveTransformer:
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None
+    ) -> ReactiveTransformer:
         """Load a folder, or a hub id ``owner/name``, in either layout: its ``config.json`` tells which.
 
-        Every tensor must be there, and no other. The model comes ready for inference. ``revision`` (a branch, tag or commit)
-        and ``cache_dir`` are for models of the Hub.
+        Every tensor must be there, and no other. The model comes ready for inference. ``revision`` (a branch, tag or
+        commit) and ``cache_dir`` are for models of the Hub.
         """
         from rxt.folders import model_folder
         from rxt.interop.published import is_published, load_published
@@ -223,15 +240,18 @@ class ReactiveTransformer(nn.Module):
         embedding: Literal["decoder", "encoder"] | None = None,
         like: RxTConfig | None = None,
     ) -> ReactiveTransformer:
-        """Put trained parts together, each a module or where ``rxt.load_component`` finds one. Modules are copied, never changed.
+        """Put trained parts together, each a module or where ``rxt.load_component`` finds one. Modules are copied,
+        never changed.
 
         Args:
             embedding: whose table both use; needed where decoder and encoder bring different ones.
-            like: special tokens, template, title of system prompts and fresh memory as in this configuration, which no part
+            like: special tokens, template, title of system prompts and fresh memory as in this configuration, which no
+            part
                 holds; by default those of ``RxTConfig``. Its own parts do not matter.
 
         Raises:
-            UserError: widths, layers or vocabularies do not agree, embeddings differ and none is chosen, or a part is of
+            UserError: widths, layers or vocabularies do not agree, embeddings differ and none is chosen, or a part is
+            of
                 another kind. Lengths may differ: the shorter one is the model's.
         """
         from rxt.interop.assemble import assemble

@@ -1,8 +1,9 @@
-"""A decoder as generation reads it: the same numbers, in the order in which a processor reads them fastest, or in fewer bits.
+"""A decoder as generation reads it: the same numbers, in the order in which a processor reads them fastest, or in fewer
+bits.
 
-A token at a time, a decoder is a chain of products of a matrix and a vector, and the time is that of reading the matrices.
-``torch.nn.Linear`` keeps its weight row by row, one row an output, as training wants it; column by column the product reads
-it faster on a processor (``docs/performance.md`` has the numbers).
+A token at a time, a decoder is a chain of products of a matrix and a vector, and the time is that of reading the
+matrices. ``torch.nn.Linear`` keeps its weight row by row, one row an output, as training wants it; column by column the
+product reads it faster on a processor (``docs/performance.md`` has the numbers).
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ def reading_copy(decoder: Decoder) -> Decoder:
 
 
 def compiling_copy(decoder: Decoder) -> Decoder:
-    """A decoder whose step is to be compiled: products are written as sums, which the compiler makes into few loops over the weights.
+    """A decoder whose step is to be compiled: products are written as sums, which the compiler makes into few loops
+    over the weights.
 
-    Linear weights, norms and embedding are shared; routed experts are copied, row by row, unless they are 8-bit integers.
+    Linear weights, norms and embedding are shared; routed experts are copied, row by row, unless they are 8-bit
+    integers.
     """
     copy: Decoder = share_copy(decoder)  # type: ignore[assignment]
     stand_in(copy, SummedLinear, SummedStack)
@@ -46,8 +49,9 @@ def compiling_copy(decoder: Decoder) -> Decoder:
 def quantize(model: ReactiveTransformer) -> ReactiveTransformer:
     """A model for inference whose decoder's matrices are 8-bit integers; the given one stays as it is.
 
-    Linear layers, head and routed experts are rounded; embedding, norms, routers, shared experts, encoder and memory attention
-    are shared with ``model``, so both make the same memory of the same interaction and take each other's memories. The copy
+    Linear layers, head and routed experts are rounded; embedding, norms, routers, shared experts, encoder and memory
+    attention are shared with ``model``, so both make the same memory of the same interaction and take each other's
+    memories. The copy
     cannot be trained or saved: save ``model``, and quantize again after loading.
     """
     copy: ReactiveTransformer = share_copy(model.eval())  # type: ignore[assignment]
@@ -57,9 +61,13 @@ def quantize(model: ReactiveTransformer) -> ReactiveTransformer:
 
 
 def stand_in(
-    decoder: Decoder, linear: Callable[[nn.Linear], nn.Module], stack: Callable[[Tensor], nn.Module], kept: tuple[str, ...] = ()
+    decoder: Decoder,
+    linear: Callable[[nn.Linear], nn.Module],
+    stack: Callable[[Tensor], nn.Module],
+    kept: tuple[str, ...] = (),
 ) -> None:
-    """Put other modules in the place of a decoder's linear layers, but those named ``kept``, and of its routed experts."""
+    """Put other modules in the place of a decoder's linear layers, but those named ``kept``, and of its routed
+    experts."""
     for module in list(decoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear) and name not in kept:

@@ -1,8 +1,8 @@
 """Products written as sums, for steps that are to be compiled.
 
-A matrix times one vector is a matter of reading the matrix. Written as a sum of products, the compiler makes one loop of it,
-together with what stands before and after, over outputs whose inputs lie one after another in memory; a library's product would be
-a call of its own for every matrix (``docs/performance.md`` has the numbers).
+A matrix times one vector is a matter of reading the matrix. Written as a sum of products, the compiler makes one loop
+of it, together with what stands before and after, over outputs whose inputs lie one after another in memory; a
+library's product would be a call of its own for every matrix (``docs/performance.md`` has the numbers).
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ WEIGHTS = "model.safetensors"
 FILE_BYTES = 5 * 2**30
 """The largest weights file that is written; more than one tensor in it, that is."""
 INDEX = "model.safetensors.index.json"
-"""``{"metadata": {…}, "weight_map": {tensor: file}}``, for weights in several files; read where there is no ``WEIGHTS``."""
+"""``{"metadata": {…}, "weight_map": {tensor: file}}``, for weights in several files; read where there is no
+``WEIGHTS``."""
 
 
 class Weights:
@@ -50,7 +51,9 @@ class Weights:
                 self._files = {name: (whole, file) for name in file.keys()}  # noqa: SIM118
             else:
                 self._open_shards(folder, opened)
-            self._aliases = {name: kept for name, kept in self._metadata.items() if kept in self._files and name not in self._files}
+            self._aliases = {
+                name: kept for name, kept in self._metadata.items() if kept in self._files and name not in self._files
+            }
             names = [name for name in sorted(self._files.keys() | self._aliases.keys()) if not ignore(name)]
             self.shapes: dict[str, tuple[int, ...]] = {}
             for name in names:
@@ -104,7 +107,8 @@ class Weights:
         self.shapes = {name: shape for name, shape in self.shapes.items() if re.search(pattern, name) is None}
 
     def make(self, build: Callable[[], M], places: Callable[[M], Mapping[str, Tensor]]) -> M:
-        """A module filled from here, ready for inference. Nothing of its size is allocated before all shapes are checked.
+        """A module filled from here, ready for inference. Nothing of its size is allocated before all shapes are
+        checked.
 
         ``places(module)`` are its tensors under their stored names; all must be there, and no other.
         """
@@ -138,10 +142,14 @@ class Weights:
                 place.copy_(tensor)
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str], file_bytes: int = FILE_BYTES) -> None:
-    """Write the tensors as one file; as several, of at most ``file_bytes`` or one tensor each, and an index if they are more.
+def write_weights(
+    folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str], file_bytes: int = FILE_BYTES
+) -> None:
+    """Write the tensors as one file; as several, of at most ``file_bytes`` or one tensor each, and an index if they are
+    more.
 
-    Whatever weights the folder held before are gone after that. A writing in several files that is cut short leaves none.
+    Whatever weights the folder held before are gone after that. A writing in several files that is cut short leaves
+    none.
     """
     index, parts = folder / INDEX, _parts(tensors, file_bytes)
     before = set(read_index(index).values()) if index.is_file() else set()
@@ -179,7 +187,8 @@ def read_index(path: Path) -> dict[str, str]:
     """Which file of the same folder holds each tensor: the ``weight_map`` of an index.
 
     Raises:
-        UserError: not JSON, no ``weight_map`` from names to names, or a file that is not a safetensors file of this folder.
+        UserError: not JSON, no ``weight_map`` from names to names, or a file that is not a safetensors file of this
+        folder.
     """
     places = read_json(path).get("weight_map")
     if not isinstance(places, dict) or not places:
@@ -188,5 +197,7 @@ def read_index(path: Path) -> dict[str, str]:
         if not isinstance(shard, str):
             raise UserError(f"{path}: weight_map.{name} must be a file name, found {shard!r:.60}")
         if PurePosixPath(shard).name != shard or "\\" in shard or ":" in shard or not shard.endswith(".safetensors"):
-            raise UserError(f"{path}: weight_map.{name} must be the name of a .safetensors file in this folder, found {shard!r:.80}")
+            raise UserError(
+                f"{path}: weight_map.{name} must be the name of a .safetensors file in this folder, found {shard!r:.80}"
+            )
     return places

@@ -26,12 +26,16 @@ log = logging.getLogger("rxt.server")
 access = logging.getLogger("rxt.access")
 router = APIRouter()
 
-DESCRIPTION = "Conversations with a Reactive Transformer: only the newest message is sent, what came before is in its memory."
+DESCRIPTION = (
+    "Conversations with a Reactive Transformer: only the newest message is sent, what came before is in its memory."
+)
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 429, 503)}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 429, 503)
+}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -114,7 +118,8 @@ async def readiness(serves: Serves) -> Response:
     """Whether requests should be sent here."""
     ready = serves.ready and not serves.sessions.draining and serves.sessions.engine.alive
     return JSONResponse(
-        Health(status="ok" if ready else "stopping" if serves.sessions.draining else "starting").model_dump(), 200 if ready else 503
+        Health(status="ok" if ready else "stopping" if serves.sessions.draining else "starting").model_dump(),
+        200 if ready else 503,
     )
 
 
@@ -181,6 +186,11 @@ class Gate:
         route = getattr(scope.get("route"), "path", "none")
         state = scope.get("state", {})
         self._service.metrics.request(scope["method"] if route != "none" else "any", route, status)
-        line: dict[str, object] = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4)}
+        line: dict[str, object] = {
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 4),
+        }
         line |= {name: state[name] for name in ("owner", "turn") if state.get(name)}
         access.info("request", extra={"fields": line})

@@ -88,7 +88,8 @@ class ChatChunk(BaseModel):
 
 @router.post("/completions", response_model=ChatReply)
 async def create(body: ChatRequest, request: Request, serves: Serves, owner: Owner) -> Response | ChatReply:
-    """Answer the last message. Earlier turns are memorized, and a history that this key has sent before is not read again."""
+    """Answer the last message. Earlier turns are memorized, and a history that this key has sent before is not read
+    again."""
     serves.check_model(body.model)
     running = await serves.begin(request, question_of_chat(body, owner, serves.options.temperature))
     request.state.turn = running.draft.id
@@ -112,7 +113,12 @@ async def streamed(running: Running, model: str, usage: bool) -> AsyncGenerator[
 
     def chunk(choices: list[ChunkChoice], used: ChatUsage | None = None) -> str:
         made = ChatChunk(
-            id=chat_id(draft), created=int(draft.created), model=model, choices=choices, usage=used, system_fingerprint=draft.fingerprint
+            id=chat_id(draft),
+            created=int(draft.created),
+            model=model,
+            choices=choices,
+            usage=used,
+            system_fingerprint=draft.fingerprint,
         )
         return f"data: {made.model_dump_json()}\n\n"
 
@@ -140,4 +146,6 @@ def chat_id(turn: Turn) -> str:
 
 def usage_of(turn: Turn) -> ChatUsage:
     """Of one turn."""
-    return ChatUsage(prompt_tokens=len(turn.prompt), completion_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said))
+    return ChatUsage(
+        prompt_tokens=len(turn.prompt), completion_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said)
+    )

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from rxt.server.errors import Refused
-from rxt.server.replies import ConversationList, ConversationReply, Deleted, ItemList, MessageItem, conversation_of, items_of
+from rxt.server.replies import (
+    ConversationList,
+    ConversationReply,
+    Deleted,
+    ItemList,
+    MessageItem,
+    conversation_of,
+    items_of,
+)
 from rxt.server.requests import ConversationRequest, ForkRequest, ItemsRequest, MetadataRequest
 from rxt.server.responses import MEMORY_TYPE
 from rxt.server.service import Owner, Serves, Service, checked
@@ -94,7 +102,9 @@ async def add_items(conversation_id: str, body: ItemsRequest, serves: Serves, ow
 
 
 @router.post("/{conversation_id}/fork", response_model=ConversationReply)
-async def fork(conversation_id: str, serves: Serves, owner: Owner, body: ForkRequest | None = None) -> ConversationReply:
+async def fork(
+    conversation_id: str, serves: Serves, owner: Owner, body: ForkRequest | None = None
+) -> ConversationReply:
     """A second conversation that goes on from here, or from the response ``response_id``."""
     body = body or ForkRequest()
     dialogue = await named(serves, owner, conversation_id)
@@ -116,7 +126,9 @@ async def memory(conversation_id: str, serves: Serves, owner: Owner) -> Response
     if dialogue.head is None:
         raise Refused(409, "nothing has been said in this conversation yet, so it has no memory", "memory_empty")
     content = await serves.sessions.export_memory(await serves.sessions.turn(owner, dialogue.head))
-    return Response(content, media_type=MEMORY_TYPE, headers={"Content-Disposition": f'attachment; filename="{dialogue.id}.memory"'})
+    return Response(
+        content, media_type=MEMORY_TYPE, headers={"Content-Disposition": f'attachment; filename="{dialogue.id}.memory"'}
+    )
 
 
 @router.put("/{conversation_id}/memory", response_model=ConversationReply, tags=["memory"])

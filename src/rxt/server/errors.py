@@ -54,12 +54,20 @@ def refusal(error: Exception) -> Refused:
             return Refused(503, str(error), "server_stopping")
         case StoreFailed():
             log.error("the store failed: %s", error)
-            return Refused(503, "the store of conversations has failed; nothing of this turn is kept, try again later", "store_failed")
+            return Refused(
+                503,
+                "the store of conversations has failed; nothing of this turn is kept, try again later",
+                "store_failed",
+            )
         case Damaged():
             log.error("damaged: %s", error)
-            return Refused(409, "this conversation is damaged in the store; go on from an earlier response", "memory_damaged")
+            return Refused(
+                409, "this conversation is damaged in the store; go on from an earlier response", "memory_damaged"
+            )
         case UserError():
-            return Refused(400, str(error), "context_length_exceeded" if "too long" in str(error) else "invalid_request")
+            return Refused(
+                400, str(error), "context_length_exceeded" if "too long" in str(error) else "invalid_request"
+            )
     log.error("an error of the server", exc_info=error)
     return Refused(500, "the server failed; its log says why", "server_error")
 
@@ -91,9 +99,17 @@ def invalid(errors: Sequence[Any]) -> Refused:
             return Refused(400, f"Unsupported parameter: {name!r}; leave it out", "unsupported_parameter", name)
         case "missing":
             return Refused(
-                400, f"Missing required parameter: {name!r}" if name else "the body is missing", "missing_required_parameter", name
+                400,
+                f"Missing required parameter: {name!r}" if name else "the body is missing",
+                "missing_required_parameter",
+                name,
             )
-    return Refused(400, f"Invalid value for {name!r}: {first['msg']}" if name else f"Invalid body: {first['msg']}", "invalid_value", name)
+    return Refused(
+        400,
+        f"Invalid value for {name!r}: {first['msg']}" if name else f"Invalid body: {first['msg']}",
+        "invalid_value",
+        name,
+    )
 
 
 def _is_branch(part: object) -> bool:
@@ -110,7 +126,10 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        messages = {404: f"there is no {request.method} {request.url.path}", 405: f"{request.method} is not allowed here"}
+        messages = {
+            404: f"there is no {request.method} {request.url.path}",
+            405: f"{request.method} is not allowed here",
+        }
         told = reply(Refused(error.status_code, messages.get(error.status_code, str(error.detail))))
         told.headers.update(error.headers or {})
         return told

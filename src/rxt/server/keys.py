@@ -50,7 +50,9 @@ class Keys:
         found = self._owners.get(_digest(key.strip())) if scheme.lower() == "bearer" else None
         if found is None:
             message = (
-                "no API key was sent; send the header Authorization: Bearer KEY" if authorization is None else "this API key is not valid"
+                "no API key was sent; send the header Authorization: Bearer KEY"
+                if authorization is None
+                else "this API key is not valid"
             )
             raise Refused(401, message, "invalid_api_key")
         return found

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 
 from rxt.engine.running import Observer
 from rxt.engine.sessions import Sessions
@@ -27,9 +35,15 @@ class Metrics(Observer):
         self._requests = Counter("rxt_requests", "Requests.", ("method", "route", "status"), registry=registry)
         self._tokens = Counter("rxt_tokens", "Tokens read and said.", ("kind",), registry=registry)
         self._turns = Counter("rxt_turns", "Turns, by how they ended.", ("end",), registry=registry)
-        self._first = Histogram("rxt_first_token_seconds", "From a question to its first token.", buckets=SECONDS, registry=registry)
-        self._answer = Histogram("rxt_answer_seconds", "From a question to its finished answer.", buckets=SECONDS, registry=registry)
-        self._update = Histogram("rxt_update_seconds", "Memory updates, without waiting.", buckets=SECONDS, registry=registry)
+        self._first = Histogram(
+            "rxt_first_token_seconds", "From a question to its first token.", buckets=SECONDS, registry=registry
+        )
+        self._answer = Histogram(
+            "rxt_answer_seconds", "From a question to its finished answer.", buckets=SECONDS, registry=registry
+        )
+        self._update = Histogram(
+            "rxt_update_seconds", "Memory updates, without waiting.", buckets=SECONDS, registry=registry
+        )
         self._running = Gauge("rxt_answers_running", "Answers that are being decoded.", registry=registry)
         self._waiting = Gauge("rxt_answers_waiting", "Answers that wait for a place.", registry=registry)
         self._updates = Gauge("rxt_updates_waiting", "Memory updates that are not done yet.", registry=registry)

@@ -229,7 +229,11 @@ def items_of(turn: Turn) -> list[MessageItem]:
     if turn.kind == "memory":
         return []
     asked = MessageItem(
-        id=f"{message_id(turn)}_q", role="user", status="completed", content=[InputText(text=turn.query)], response_id=turn.id
+        id=f"{message_id(turn)}_q",
+        role="user",
+        status="completed",
+        content=[InputText(text=turn.query)],
+        response_id=turn.id,
     )
     return [asked, answer_item(turn, "completed" if turn.finish_reason == "stop" else "incomplete")]
 
@@ -251,7 +255,9 @@ def response_of(
     """A turn as a response; ``status`` where it is not finished."""
     kept = Settings.model_validate_json(turn.settings)
     cut = turn.finish_reason == "length"
-    usage = Usage(input_tokens=len(turn.prompt), output_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said))
+    usage = Usage(
+        input_tokens=len(turn.prompt), output_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said)
+    )
     return ResponseReply(
         id=turn.id,
         created_at=int(turn.created),
@@ -261,7 +267,9 @@ def response_of(
         instructions=turn.instructions,
         max_output_tokens=kept.max_output_tokens,
         model=model,
-        output=[answer_item(turn, "incomplete" if cut else "completed")] if status is None and turn.kind != "memory" else [],
+        output=[answer_item(turn, "incomplete" if cut else "completed")]
+        if status is None and turn.kind != "memory"
+        else [],
         previous_response_id=turn.parent,
         conversation=None if turn.conversation is None else ConversationRef(id=turn.conversation),
         store=kept.store,

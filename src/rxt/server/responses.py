@@ -88,12 +88,20 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
                     yield event("response.output_item.done", output_index=0, item=reply.output[0])
                     yield event(f"response.{reply.status}", response=reply)
                 case Memorized(turn):
-                    yield event("rxt.memory.updated", response_id=turn.id, turn=turn.number, seconds=news.seconds, change=news.change)
+                    yield event(
+                        "rxt.memory.updated",
+                        response_id=turn.id,
+                        turn=turn.number,
+                        seconds=news.seconds,
+                        change=news.change,
+                    )
                     return
     except Exception as error:
         told = refusal(error)
         failure = Failure(code="server_error", message=told.message)
-        yield event("response.failed", response=response_of(replace(draft, created=time.time()), model, "failed", failure))
+        yield event(
+            "response.failed", response=response_of(replace(draft, created=time.time()), model, "failed", failure)
+        )
 
 
 @router.get("/responses/{response_id}", response_model=ResponseReply)
@@ -122,7 +130,9 @@ async def memory(response_id: str, serves: Serves, owner: Owner) -> Response:
     """The memory after a response, as a safetensors file."""
     turn = await named(serves, owner, response_id)
     content = await serves.sessions.export_memory(turn)
-    return Response(content, media_type=MEMORY_TYPE, headers={"Content-Disposition": f'attachment; filename="{turn.id}.memory"'})
+    return Response(
+        content, media_type=MEMORY_TYPE, headers={"Content-Disposition": f'attachment; filename="{turn.id}.memory"'}
+    )
 
 
 @router.get("/responses/{response_id}/memory/change", response_model=ChangeReply, tags=["memory"])

@@ -59,7 +59,9 @@ class Service:
     def check_model(self, name: str | None) -> None:
         """There is one model, and it can be left out."""
         if name is not None and name != self.options.name:
-            raise Refused(404, f"there is no model {name!r}; this server has {self.options.name!r}", "model_not_found", "model")
+            raise Refused(
+                404, f"there is no model {name!r}; this server has {self.options.name!r}", "model_not_found", "model"
+            )
 
     async def begin(self, request: Request, question: Question) -> Running:
         """Have a question answered, unless the client goes before it is this question's turn."""
@@ -120,7 +122,11 @@ class EventStream(StreamingResponse):
     """Server-sent events. A client that has gone, or takes nothing for too long, ends the turn behind them."""
 
     def __init__(self, events: AsyncGenerator[str, None], running: Running, slow_seconds: float) -> None:
-        super().__init__(_bytes(events), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(
+            _bytes(events),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
         self._events, self._running, self._slow_seconds = events, running, slow_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

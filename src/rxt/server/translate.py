@@ -32,16 +32,26 @@ def sort_messages(messages: Sequence[Message], param: str) -> Told:
             case "system" | "developer":
                 if history or query is not None:
                     raise Refused(
-                        400, "system messages come first: they are memorized once, at the start", "invalid_value", f"{param}.{index}"
+                        400,
+                        "system messages come first: they are memorized once, at the start",
+                        "invalid_value",
+                        f"{param}.{index}",
                     )
                 system.append(message.text)
             case "user":
                 if query is not None:
-                    raise Refused(400, "two user messages in a row; put them into one", "invalid_value", f"{param}.{index}")
+                    raise Refused(
+                        400, "two user messages in a row; put them into one", "invalid_value", f"{param}.{index}"
+                    )
                 query = message.text
             case "assistant":
                 if query is None:
-                    raise Refused(400, "an assistant message without a user message before it", "invalid_value", f"{param}.{index}")
+                    raise Refused(
+                        400,
+                        "an assistant message without a user message before it",
+                        "invalid_value",
+                        f"{param}.{index}",
+                    )
                 history.append((query, message.text))
                 query = None
     return Told("\n\n".join(system) if system else None, tuple(history), query)
@@ -57,7 +67,9 @@ def question_of_response(request: ResponseRequest, owner: str, temperature: floa
         raise Refused(400, "a turn of a conversation is always stored; leave store out", "invalid_value", "store")
     instructions = "\n\n".join(text for text in (request.instructions, told.instructions) if text is not None)
     conversation = (
-        request.conversation if request.conversation is None or isinstance(request.conversation, str) else request.conversation.id
+        request.conversation
+        if request.conversation is None or isinstance(request.conversation, str)
+        else request.conversation.id
     )
     sampling, settings = _settings(request, temperature, request.max_output_tokens, None)
     return Question(
@@ -80,7 +92,18 @@ def question_of_chat(request: ChatRequest, owner: str, temperature: float) -> Qu
     most = request.max_completion_tokens or request.max_tokens
     sampling, settings = _settings(request, temperature, most, request.seed)
     keep = request.store is not False
-    return Question(owner, _last(told, "messages"), told.history, told.instructions or None, None, None, sampling, most, keep, settings)
+    return Question(
+        owner,
+        _last(told, "messages"),
+        told.history,
+        told.instructions or None,
+        None,
+        None,
+        sampling,
+        most,
+        keep,
+        settings,
+    )
 
 
 def _last(told: Told, param: str) -> str:

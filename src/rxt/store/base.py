@@ -28,7 +28,8 @@ class Store(ABC):
 
     @abstractmethod
     def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
-        """Add turns, and make the last one the conversation's head, which must have been ``expected``: else ``Moved``."""
+        """Add turns, and make the last one the conversation's head, which must have been ``expected``: else
+        ``Moved``."""
 
     @abstractmethod
     def memorize(self, turn: str, memory: bytes) -> None:

@@ -48,7 +48,9 @@ def imported(store: Store, content: bytes, source: str) -> int:
                 continue
             turn = Turn.from_json(json.dumps(values["turn"]))
             memory = base64.b64decode(values["memory"], validate=True) if "memory" in values else None
-            if turn.digest() != values["digest"] or (memory is not None and memory_checksum(memory) != values["checksum"]):
+            if turn.digest() != values["digest"] or (
+                memory is not None and memory_checksum(memory) != values["checksum"]
+            ):
                 raise ValueError("its checksum is another")
             turns.append((turn, memory))
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, UserError) as error:

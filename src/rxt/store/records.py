@@ -12,7 +12,8 @@ from rxt.errors import UserError
 
 Status = Literal["answered", "memorized"]
 Kind = Literal["turn", "history", "memory"]
-"""``turn``: answered here; ``history``: an interaction that a client brought; ``memory``: only a memory, from a file."""
+"""``turn``: answered here; ``history``: an interaction that a client brought; ``memory``: only a memory, from a
+file."""
 
 
 class Damaged(UserError):
@@ -21,7 +22,8 @@ class Damaged(UserError):
 
 @dataclass(frozen=True)
 class Turn:
-    """One finished interaction. It never changes, except that its memory is added: ``answered`` becomes ``memorized``."""
+    """One finished interaction. It never changes, except that its memory is added: ``answered`` becomes
+    ``memorized``."""
 
     id: str
     owner: str

@@ -1,7 +1,7 @@
 """The store in Redis, for server processes that share conversations.
 
-Every change is one transaction. What a call has written is as durable as the server's settings make it: ``appendonly yes`` and
-``appendfsync always`` for as much as the SQLite store gives.
+Every change is one transaction. What a call has written is as durable as the server's settings make it: ``appendonly
+yes`` and ``appendfsync always`` for as much as the SQLite store gives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ VERSION = b"1"
 SECONDS = 10.0
 """Without an answer, after which the connection has failed."""
 RETRIES = 3
-"""Of a call whose connection was lost: Redis may have been started again. More would let clients wait for what is not there."""
+"""Of a call whose connection was lost: Redis may have been started again. More would let clients wait for what is not
+there."""
 UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 LOCK = """local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -33,18 +34,23 @@ class RedisStore(Store):
     """Under the keys that begin with ``rxt:`` in one Redis database."""
 
     def __init__(self, address: str) -> None:
-        """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of another version."""
+        """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of
+        another version."""
         try:
             import redis
             from redis.backoff import ExponentialBackoff
             from redis.retry import Retry
         except ImportError:
-            raise UserError("conversations in Redis need the client: pip install 'reactive-transformers[serve]'") from None
+            raise UserError(
+                "conversations in Redis need the client: pip install 'reactive-transformers[serve]'"
+            ) from None
         self._failures: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         self._again = redis.WatchError
         retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES, supported_errors=(redis.ConnectionError,))
         try:
-            self._client = redis.Redis.from_url(address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=retry)
+            self._client = redis.Redis.from_url(
+                address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=retry
+            )
         except ValueError as error:
             raise UserError(f"{address.rpartition('@')[2]}: not an address of Redis ({error})") from None
         try:
@@ -56,7 +62,7 @@ class RedisStore(Store):
         if version != VERSION:
             self._client.close()
             raise UserError(
-                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; use the rxt that wrote it"
+                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; use the rxt that wrote it"  # noqa: E501
             )
 
     @contextmanager
@@ -71,7 +77,8 @@ class RedisStore(Store):
             return self._client.execute_command(*command)
 
     def _change(self, watched: Sequence[str], work: Callable[[_Changes], Any]) -> Any:
-        """One transaction: ``work`` reads, then notes what to change; it is repeated if a watched key has changed meanwhile."""
+        """One transaction: ``work`` reads, then notes what to change; it is repeated if a watched key has changed
+        meanwhile."""
         while True:
             with self._errors(), self._client.pipeline() as pipe:
                 if watched:
@@ -100,7 +107,18 @@ class RedisStore(Store):
                 if self._ask("EXISTS", _turn(turn.id)):
                     continue
                 body, number = turn.to_json(), self._ask("INCR", "rxt:number")
-                changes.note("HSET", _turn(turn.id), "body", body, "digest", turn.digest(), "status", "answered", "bytes", len(body))
+                changes.note(
+                    "HSET",
+                    _turn(turn.id),
+                    "body",
+                    body,
+                    "digest",
+                    turn.digest(),
+                    "status",
+                    "answered",
+                    "bytes",
+                    len(body),
+                )
                 changes.note("ZADD", "rxt:turns", number, turn.id)
                 changes.note("ZADD", "rxt:unfinished", number, turn.id)
                 changes.note("INCRBY", "rxt:bytes", len(body))
@@ -112,8 +130,11 @@ class RedisStore(Store):
             if found is not None:
                 self._head(changes, found, turns[-1].id, turns[-1].created)
 
-        # What is added is watched too: a transaction whose answer was lost with the connection is looked at again, not sent again.
-        self._change([*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work)
+        # What is added is watched too: a transaction whose answer was lost with the connection is looked at again, not
+        # sent again.
+        self._change(
+            [*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work
+        )
 
     def _head(self, changes: _Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
         if dialogue.head is not None:
@@ -207,7 +228,14 @@ class RedisStore(Store):
     def put(self, dialogue: Dialogue) -> None:
         def work(changes: _Changes) -> None:
             before = self.dialogue(dialogue.id)
-            values = ("owner", dialogue.owner, "created", repr(dialogue.created), "metadata", json.dumps(dialogue.metadata))
+            values = (
+                "owner",
+                dialogue.owner,
+                "created",
+                repr(dialogue.created),
+                "metadata",
+                json.dumps(dialogue.metadata),
+            )
             changes.note("HSET", _dialogue(dialogue.id), *values)
             self._head(changes, before or dialogue, dialogue.head, dialogue.updated)
 
@@ -219,7 +247,11 @@ class RedisStore(Store):
         if None in values:
             return None
         of, created, updated, head, metadata = (value.decode() for value in values)
-        return Dialogue(dialogue, of, float(created), float(updated), head or None, json.loads(metadata)) if owner in (None, of) else None
+        return (
+            Dialogue(dialogue, of, float(created), float(updated), head or None, json.loads(metadata))
+            if owner in (None, of)
+            else None
+        )
 
     def dialogues(self, owner: str | None = None, limit: int = 100) -> list[Dialogue]:
         names = "rxt:conversations" if owner is None else f"rxt:conversations:{owner}"
@@ -248,7 +280,9 @@ class RedisStore(Store):
             changes.note("ZREM", names, dialogue.id)
 
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
-        return bool(self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", _dialogue(dialogue), holder, int(seconds * 1000)))
+        return bool(
+            self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", _dialogue(dialogue), holder, int(seconds * 1000))
+        )
 
     def unlock(self, dialogue: str, holder: str) -> None:
         self._ask("EVAL", UNLOCK, 1, f"rxt:lock:{dialogue}", holder)
@@ -256,7 +290,9 @@ class RedisStore(Store):
     # The whole.
 
     def stats(self) -> Stats:
-        turns, unfinished, dialogues = (int(self._ask("ZCARD", f"rxt:{what}")) for what in ("turns", "unfinished", "conversations"))
+        turns, unfinished, dialogues = (
+            int(self._ask("ZCARD", f"rxt:{what}")) for what in ("turns", "unfinished", "conversations")
+        )
         return Stats(turns, unfinished, dialogues, int(self._ask("GET", "rxt:bytes") or 0))
 
     def prune(self, retention: Retention, now: float) -> int:

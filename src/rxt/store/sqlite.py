@@ -1,4 +1,5 @@
-"""The store in one SQLite file, in WAL mode: what a call has written survives the death of the process and of the machine."""
+"""The store in one SQLite file, in WAL mode: what a call has written survives the death of the process and of the
+machine."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ CREATE TABLE conversations (
 CREATE INDEX conversations_by_use ON conversations (owner, updated);
 CREATE INDEX conversations_by_head ON conversations (head);
 """
-PROTECTED = "SELECT id FROM turns WHERE status = 'answered' UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
+PROTECTED = "SELECT id FROM turns WHERE status = 'answered' UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"  # noqa: E501
 
 
 class SqliteStore(Store):
@@ -63,7 +64,9 @@ class SqliteStore(Store):
         if not create and not path.is_file():
             raise UserError(f"{path}: no such file")
         if path.is_dir() or not path.parent.is_dir():
-            raise UserError(f"{path}: {'this is a folder; name a file' if path.is_dir() else f'there is no folder {path.parent}'}")
+            raise UserError(
+                f"{path}: {'this is a folder; name a file' if path.is_dir() else f'there is no folder {path.parent}'}"
+            )
         self._path = path
         self._lock = threading.RLock()
         try:
@@ -86,7 +89,9 @@ class SqliteStore(Store):
                 raise UserError(f"{self._path}: an SQLite file of another program; name another file")
             run("PRAGMA auto_vacuum = INCREMENTAL")
         elif version != VERSION:
-            raise UserError(f"{self._path}: a store of version {version}, this rxt reads version {VERSION}; use the rxt that wrote it")
+            raise UserError(
+                f"{self._path}: a store of version {version}, this rxt reads version {VERSION}; use the rxt that wrote it"  # noqa: E501
+            )
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # a commit is on disk, not only on its way
         if version == 0:
@@ -123,9 +128,17 @@ class SqliteStore(Store):
         with self._transaction() as base:
             for turn in turns:
                 body = turn.to_json()
-                keys = (turn.id, turn.owner, turn.created, turn.parent, turn.conversation, turn.prefix, turn.fingerprint)
+                keys = (
+                    turn.id,
+                    turn.owner,
+                    turn.created,
+                    turn.parent,
+                    turn.conversation,
+                    turn.prefix,
+                    turn.fingerprint,
+                )
                 base.execute(
-                    "INSERT INTO turns (id, owner, created, parent, conversation, prefix, fingerprint, status, body, digest, bytes)"
+                    "INSERT INTO turns (id, owner, created, parent, conversation, prefix, fingerprint, status, body, digest, bytes)"  # noqa: E501
                     " VALUES (?, ?, ?, ?, ?, ?, ?, 'answered', ?, ?, ?)",
                     (*keys, body, turn.digest(), len(body)),
                 )
@@ -140,7 +153,7 @@ class SqliteStore(Store):
     def memorize(self, turn: str, memory: bytes) -> None:
         with self._transaction() as base:
             base.execute(
-                "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ? WHERE id = ?",
+                "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ? WHERE id = ?",  # noqa: E501
                 (memory, memory_checksum(memory), len(memory), turn),
             )
 
@@ -182,7 +195,9 @@ class SqliteStore(Store):
             last = rows[-1][0]
 
     def _turns(self, where: str, values: Sequence[Any] = ()) -> list[Turn]:
-        return [read_turn(*row) for row in self._rows(f"SELECT id, body, digest, status FROM turns WHERE {where}", values)]
+        return [
+            read_turn(*row) for row in self._rows(f"SELECT id, body, digest, status FROM turns WHERE {where}", values)
+        ]
 
     # Conversations.
 
@@ -191,7 +206,7 @@ class SqliteStore(Store):
         with self._transaction() as base:
             base.execute(
                 "INSERT INTO conversations (id, owner, created, updated, head, metadata) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, head = excluded.head, metadata = excluded.metadata",
+                " ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, head = excluded.head, metadata = excluded.metadata",  # noqa: E501
                 (dialogue.id, *values),
             )
 
@@ -200,10 +215,14 @@ class SqliteStore(Store):
         return found[0] if found else None
 
     def dialogues(self, owner: str | None = None, limit: int = 100) -> list[Dialogue]:
-        return self._dialogues("? IS NULL OR owner = ? ORDER BY updated DESC, created DESC LIMIT ?", (owner, owner, limit))
+        return self._dialogues(
+            "? IS NULL OR owner = ? ORDER BY updated DESC, created DESC LIMIT ?", (owner, owner, limit)
+        )
 
     def _dialogues(self, where: str, values: Sequence[Any]) -> list[Dialogue]:
-        rows = self._rows(f"SELECT id, owner, created, updated, head, metadata FROM conversations WHERE {where}", values)
+        rows = self._rows(
+            f"SELECT id, owner, created, updated, head, metadata FROM conversations WHERE {where}", values
+        )
         return [Dialogue(*row[:5], metadata=json.loads(row[5])) for row in rows]
 
     def delete_dialogue(self, dialogue: str, owner: str) -> bool:
@@ -218,21 +237,23 @@ class SqliteStore(Store):
         now = time.time()
         with self._transaction() as base:
             taken = base.execute(
-                "UPDATE conversations SET holder = ?, held_until = ? WHERE id = ? AND (holder IS NULL OR holder = ? OR held_until < ?)",
+                "UPDATE conversations SET holder = ?, held_until = ? WHERE id = ? AND (holder IS NULL OR holder = ? OR held_until < ?)",  # noqa: E501
                 (holder, now + seconds, dialogue, holder, now),
             )
             return bool(taken.rowcount)
 
     def unlock(self, dialogue: str, holder: str) -> None:
         with self._transaction() as base:
-            base.execute("UPDATE conversations SET holder = NULL, held_until = 0 WHERE id = ? AND holder = ?", (dialogue, holder))
+            base.execute(
+                "UPDATE conversations SET holder = NULL, held_until = 0 WHERE id = ? AND holder = ?", (dialogue, holder)
+            )
 
     # The whole.
 
     def stats(self) -> Stats:
-        turns, unfinished, size = self._rows("SELECT count(*), coalesce(sum(status = 'answered'), 0), coalesce(sum(bytes), 0) FROM turns")[
-            0
-        ]
+        turns, unfinished, size = self._rows(
+            "SELECT count(*), coalesce(sum(status = 'answered'), 0), coalesce(sum(bytes), 0) FROM turns"
+        )[0]
         return Stats(turns, unfinished, self._rows("SELECT count(*) FROM conversations")[0][0], size)
 
     def prune(self, retention: Retention, now: float) -> int:
@@ -250,7 +271,9 @@ class SqliteStore(Store):
             if retention.bytes is not None:
                 running = "SELECT id, sum(bytes) OVER (ORDER BY number DESC) AS total FROM turns"
                 beyond = f"SELECT id FROM ({running}) WHERE total > ?"
-                gone += base.execute(f"DELETE FROM turns WHERE id IN ({beyond}) AND id NOT IN ({PROTECTED})", (retention.bytes,)).rowcount
+                gone += base.execute(
+                    f"DELETE FROM turns WHERE id IN ({beyond}) AND id NOT IN ({PROTECTED})", (retention.bytes,)
+                ).rowcount
             if gone:
                 base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
         if gone:
@@ -263,7 +286,9 @@ class SqliteStore(Store):
             heads = "SELECT id, head FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)"
             problems += [f"{row[0]}: its newest turn {row[1]} is not there" for row in self._rows(heads)]
             lost = "status = 'answered' AND parent IS NOT NULL AND parent NOT IN (SELECT id FROM turns)"
-            problems += [f"{row[0]}: the turn before it is gone" for row in self._rows(f"SELECT id FROM turns WHERE {lost}")]
+            problems += [
+                f"{row[0]}: the turn before it is gone" for row in self._rows(f"SELECT id FROM turns WHERE {lost}")
+            ]
             for name in self.scan():
                 try:
                     self.turn(name)

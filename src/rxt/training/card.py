@@ -10,7 +10,9 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import RunConfig
 
 
-def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: Mapping[str, int], began: str | None) -> str:
+def model_card(
+    run: RunConfig, folder: Path, model: ReactiveTransformer, ends: Mapping[str, int], began: str | None
+) -> str:
     """Markdown: what the model is, what it was trained on, how it ended.
 
     Args:
@@ -20,7 +22,9 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: M
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sources = (
-        [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"] if run.data.everyday_share else []
+        [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"]
+        if run.data.everyday_share
+        else []
     )
     names = [Path(name).name for name in run.data.files]
     sources += names if run.data.babi is None else [f"the bAbI question-answering tasks in {name}" for name in names]
@@ -33,7 +37,7 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: M
         "",
         f"# {run.name}",
         "",
-        "A Reactive Transformer: it reads only the newest message and remembers earlier ones in a memory of fixed size.",
+        "A Reactive Transformer: it reads only the newest message and remembers earlier ones in a memory of fixed size.",  # noqa: E501
         "",
         f"- parameters: {parameters:,}; memory: {layers} layers × {slots} slots × {width}",
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
@@ -49,13 +53,17 @@ def model_card(run: RunConfig, folder: Path, model: ReactiveTransformer, ends: M
     for stage, end in ends.items():
         step, numbers = last_validation(folder / stage / "metrics.jsonl", end)
         if numbers:  # not a stage that the run left out
-            lines.append(f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |")
+            lines.append(
+                f"| {stage} | {step} | {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())} |"
+            )
     return "\n".join(lines) + "\n"
 
 
 def training_minutes(folder: Path, stages: Iterable[str]) -> float:
     """Of all stages together, validation included, without what was lost to crashes."""
-    lines = [line for stage in stages for line in (folder / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line for stage in stages for line in (folder / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return sum(json.loads(line).get("seconds", 0.0) for line in lines) / 60
 
 

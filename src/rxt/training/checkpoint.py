@@ -47,8 +47,13 @@ class Checkpoints:
         self._remove_unfinished()
         try:
             temporary.mkdir(parents=True)
-            _write(temporary / WEIGHTS, save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}))
-            moments = {name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(trainee, optimizer).items()}
+            _write(
+                temporary / WEIGHTS,
+                save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}),
+            )
+            moments = {
+                name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(trainee, optimizer).items()
+            }
             _write(temporary / OPTIMIZER, save(moments))
             _write(temporary / STATE, json.dumps(asdict(state)).encode())
             shutil.rmtree(final, ignore_errors=True)
@@ -57,7 +62,9 @@ class Checkpoints:
         except OSError as error:
             self._remove_unfinished()
             reason = error.strerror or error
-            raise UserError(f"{final}: the checkpoint cannot be written ({reason}); the one before it is whole") from None
+            raise UserError(
+                f"{final}: the checkpoint cannot be written ({reason}); the one before it is whole"
+            ) from None
         self._forget({state.step, state.best_step})
 
     def last(self) -> int | None:
@@ -88,7 +95,9 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def _steps(self) -> list[int]:
-        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if (path / STATE).exists())
+        return sorted(
+            int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if (path / STATE).exists()
+        )
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"

@@ -33,14 +33,18 @@ class JointConfig:
     noise: float = 0.2
     """Standard deviation of what is added to the encoder's outputs before the decoder reads them as its memory."""
     zeroed_share: float = 0.5
-    """Of those outputs' positions, set to zero, on average: each text has its own share between 0 and twice this. Texts that
-    keep little teach self-attention to do its own work, texts that keep most teach reading."""
+    """Of those outputs' positions, set to zero, on average: each text has its own share between 0 and twice this. Texts
+    that keep little teach self-attention to do its own work, texts that keep most teach reading."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         require_size(self.steps, self.batch_size)
-        require(self.zeroed_share <= 0.5, "joint.zeroed_share", f"is a mean, and must be at most 0.5, found {self.zeroed_share}")
+        require(
+            self.zeroed_share <= 0.5,
+            "joint.zeroed_share",
+            f"is a mean, and must be at most 0.5, found {self.zeroed_share}",
+        )
         for name in ("masked_share", "zeroed_share"):
             require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
         for name in ("decoder_weight", "encoder_weight", "noise"):
@@ -101,7 +105,11 @@ class Phase:
         rate = self.paraphrase_rate
         require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
         if self.shortest is not None:
-            require(1 <= self.shortest <= self.turns, "phase.shortest", f"must lie in 1 … turns={self.turns}, found {self.shortest}")
+            require(
+                1 <= self.shortest <= self.turns,
+                "phase.shortest",
+                f"must lie in 1 … turns={self.turns}, found {self.shortest}",
+            )
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,8 @@ class MemoryAwareConfig:
     checkpointing: bool = False
     """Keep one turn's activations at a time: less memory, more time, the same gradient."""
     mean_over: Literal["turns", "answers"] = "turns"
-    """``turns``: the mean over the answer tokens of a turn, summed over turns. ``answers``: the mean over all answer tokens, so that
-    late turns, which few conversations of uneven length reach, count no more than others."""
+    """``turns``: the mean over the answer tokens of a turn, summed over turns. ``answers``: the mean over all answer
+    tokens, so that late turns, which few conversations of uneven length reach, count no more than others."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -155,14 +163,26 @@ class DataConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}")
+        require(
+            0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}"
+        )
         if self.babi is not None:
             require(
-                len(self.files) <= 1 and not self.validation_files, "data.files", "must be the one folder of the bAbI tasks, --data DIR"
+                len(self.files) <= 1 and not self.validation_files,
+                "data.files",
+                "must be the one folder of the bAbI tasks, --data DIR",
             )
-            require(self.everyday_share == 0, "data.everyday_share", f"must be 0 beside bAbI tasks, found {self.everyday_share}")
+            require(
+                self.everyday_share == 0,
+                "data.everyday_share",
+                f"must be 0 beside bAbI tasks, found {self.everyday_share}",
+            )
             return
-        require(self.everyday_share == 1 or bool(self.files), "data.files", f"are needed for everyday_share {self.everyday_share}")
+        require(
+            self.everyday_share == 1 or bool(self.files),
+            "data.files",
+            f"are needed for everyday_share {self.everyday_share}",
+        )
         require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
 
 
@@ -196,7 +216,8 @@ class RunConfig:
     start: str | None = None
     """A model's folder, or its name on the Hub, whose weights and tokenizer the run starts with."""
     further: bool = False
-    """The curriculum is for a model that remembers already: it needs a ``start``, and all of its phases are kept there."""
+    """The curriculum is for a model that remembers already: it needs a ``start``, and all of its phases are kept
+    there."""
     baseline: BaselineKind | None = None
     """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -212,15 +233,27 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("reinforcement", "preference"):
-            require(getattr(self, name) is None or self.baseline is None, name, "is for Reactive Transformers, not for a baseline")
-        require(self.start is None or self.baseline is None, "start", "is a Reactive Transformer, so it is no start for a baseline")
+            require(
+                getattr(self, name) is None or self.baseline is None,
+                name,
+                "is for Reactive Transformers, not for a baseline",
+            )
+        require(
+            self.start is None or self.baseline is None,
+            "start",
+            "is a Reactive Transformer, so it is no start for a baseline",
+        )
         running_norm = self.model.memory_attention.norm.kind == "ema-rms"
         recomputes = self.memory_aware.window is not None or self.memory_aware.checkpointing
         problem = "cannot have window or checkpointing with ema-rms norms: they count every pass"
         require(not (running_norm and recomputes), "memory_aware", problem)
         windowed = self.preference is not None and self.preference.window is not None
         require(not (running_norm and windowed), "preference", problem)
-        require(not (running_norm and self.reinforcement), "reinforcement", "cannot go with ema-rms norms: they count every pass")
+        require(
+            not (running_norm and self.reinforcement),
+            "reinforcement",
+            "cannot go with ema-rms norms: they count every pass",
+        )
         require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")

@@ -47,14 +47,16 @@ class OptimConfig:
     """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
     embedding nor head; AdamW for the rest."""
     gate_rate: float | None = None
-    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate: a
-    gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
+    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate:
+    a gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip"):
-            require(0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}")
+            require(
+                0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}"
+            )
         for name in ("warmup", "weight_decay"):
             require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
         for name in ("beta1", "beta2"):
@@ -67,7 +69,8 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """How a stage is judged whose loss does not tell how good the model is: by what it recalls in validation conversations."""
+    """How a stage is judged whose loss does not tell how good the model is: by what it recalls in validation
+    conversations."""
 
     every: int = 50
     """Updates between two judgements, each with a validation; the model that the stage begins with is judged too."""
@@ -76,17 +79,22 @@ class RecallConfig:
     questions: int = 12
     """At every distance."""
     special: int = 32
-    """Questions about facts that were changed, and as many about facts that were never told; with none they are left out."""
+    """Questions about facts that were changed, and as many about facts that were never told; with none they are left
+    out."""
     largest_fall: float = 0.15
-    """When the share of right answers lies below the best so far by more than this, the stage has collapsed and stops."""
+    """When the share of right answers lies below the best so far by more than this, the stage has collapsed and
+    stops."""
     keep: Literal["best", "last"] = "best"
-    """The weights that the stage ends with: those that recalled most, or the last. One that has collapsed ends with the best."""
+    """The weights that the stage ends with: those that recalled most, or the last. One that has collapsed ends with the
+    best."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         for name in ("every", "questions"):
             require(getattr(self, name) >= 1, f"recall.{name}", f"must be at least 1, found {getattr(self, name)}")
-        require(bool(self.distances) and min(self.distances) >= 1, "recall.distances", "must be some, of one turn at least")
+        require(
+            bool(self.distances) and min(self.distances) >= 1, "recall.distances", "must be some, of one turn at least"
+        )
         require(self.special >= 0, "recall.special", f"cannot be negative, found {self.special}")
         require(0 < self.largest_fall <= 1, "recall.largest_fall", f"must lie in (0, 1], found {self.largest_fall}")

@@ -40,7 +40,9 @@ class Corpus:
     @classmethod
     def load(cls, config: DataConfig, seed: int) -> Corpus:
         """Read the files; where none is set apart for validation, hold out one conversation in 50 of the others."""
-        read = {source: read_as_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)}
+        read = {
+            source: read_as_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)
+        }
         train = [conversation for source in config.files for conversation in read[source]]
         held = [conversation for source in config.validation_files for conversation in read[source]]
         if train and not held:
@@ -48,14 +50,25 @@ class Corpus:
             train = [conversation for index, conversation in enumerate(train) if index % HELD_OUT_EVERY]
             if not train:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
-        return cls({"train": tuple(train), "validation": tuple(held)}, config.everyday_share, seed, config.everyday, tuple(read.values()))
+        return cls(
+            {"train": tuple(train), "validation": tuple(held)},
+            config.everyday_share,
+            seed,
+            config.everyday,
+            tuple(read.values()),
+        )
 
-    def conversations(self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None) -> list[Conversation]:
-        """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the mix's own."""
+    def conversations(
+        self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None
+    ) -> list[Conversation]:
+        """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the mix's
+        own."""
         generated = round(size * self.everyday_share)
         mix = self.everyday if paraphrase_rate is None else replace(self.everyday, paraphrase_rate=paraphrase_rate)
         mix = mix if split == "train" else EverydayConfig()
-        everyday = [generate(split, turns, self.seed, step * generated + index, mix).conversation for index in range(generated)]
+        everyday = [
+            generate(split, turns, self.seed, step * generated + index, mix).conversation for index in range(generated)
+        ]
         return everyday + self.from_files(split, step, size - generated, turns)
 
     def from_files(self, split: Split, step: int, size: int, turns: int, shortest: int = 1) -> list[Conversation]:
@@ -68,11 +81,14 @@ class Corpus:
         if shortest > 1:
             pieces = [piece for piece in pieces if len(piece.interactions) >= shortest]
         if size and not pieces:
-            raise UserError(f"no {split} conversation of the files has {shortest} turns or more: there is nothing to remember in them")
+            raise UserError(
+                f"no {split} conversation of the files has {shortest} turns or more: there is nothing to remember in them"  # noqa: E501
+            )
         return pick(pieces, step, size, f"{self.seed} {split} {turns}")
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
-        """``size`` single interactions, or a few more, for a step. They come from short pieces, so that many conversations mix."""
+        """``size`` single interactions, or a few more, for a step. They come from short pieces, so that many
+        conversations mix."""
         pieces = self.conversations(split, step, -(-size // PIECE_TURNS), PIECE_TURNS)
         return [interaction for piece in pieces for interaction in piece.interactions]
 
@@ -87,7 +103,9 @@ class Corpus:
             try:
                 cut += sum(encoded.cut for encoded in encode_conversation(conversation, template))
             except UserError as error:
-                raise UserError(f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}") from None
+                raise UserError(
+                    f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}"
+                ) from None
         return cut
 
     def warnings(self) -> list[str]:
@@ -95,9 +113,12 @@ class Corpus:
         lines: list[str] = []
         for records in self.sources:
             if records.skipped:
-                lines.append(f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}")
+                lines.append(
+                    f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}"
+                )
             lines += [
-                f"{records.source}: the key {key} is not known; ignored in {count} records" for key, count in records.ignored_keys.items()
+                f"{records.source}: the key {key} is not known; ignored in {count} records"
+                for key, count in records.ignored_keys.items()
             ]
         short = sum(len(conversation.interactions) < 2 for conversation in self.files["train"])
         if short:
@@ -112,7 +133,10 @@ class Corpus:
     def _train(self, generated: int) -> Iterator[Conversation]:
         yield from self.files["train"]
         if self.everyday_share > 0:
-            yield from (generate("train", EVERYDAY_TURNS, self.seed, index, self.everyday).conversation for index in range(generated))
+            yield from (
+                generate("train", EVERYDAY_TURNS, self.seed, index, self.everyday).conversation
+                for index in range(generated)
+            )
 
     def _pieces(self, split: Split, turns: int) -> list[Conversation]:
         """The files' conversations, split into pieces of at most ``turns``; kept for the next step."""
@@ -123,10 +147,13 @@ class Corpus:
 
 
 def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:
-    """Consecutive pieces of at most ``turns`` interactions; each starts from a fresh memory, with the same system prompt."""
+    """Consecutive pieces of at most ``turns`` interactions; each starts from a fresh memory, with the same system
+    prompt."""
     interactions = conversation.interactions
     starts = range(0, len(interactions), turns)
-    unlearned = [frozenset(index - start for index in conversation.unlearned if 0 <= index - start < turns) for start in starts]
+    unlearned = [
+        frozenset(index - start for index in conversation.unlearned if 0 <= index - start < turns) for start in starts
+    ]
     return [
         Conversation(interactions[start : start + turns], conversation.system, without)
         for start, without in zip(starts, unlearned, strict=True)
@@ -142,10 +169,13 @@ def texts_of(conversation: Conversation) -> Iterator[str]:
 
 
 def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
-    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to learn from."""
+    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to
+    learn from."""
     system = [template.system(conversation.system)] if conversation.system else []
     turns = [template.interaction(interaction) for interaction in conversation.interactions]
-    return system + [without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)]
+    return system + [
+        without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)
+    ]
 
 
 def without_targets(encoded: Encoded) -> Encoded:

@@ -65,7 +65,8 @@ def _go_on(
     fresh: bool,
     context: LoopContext,
 ) -> StageState:
-    """Make the updates that are left; ``fresh`` where there is no checkpoint yet. The result is written in a checkpoint."""
+    """Make the updates that are left; ``fresh`` where there is no checkpoint yet. The result is written in a
+    checkpoint."""
     run, team, judge = context.run, context.team, stage.judge
     validate_every = run.validate_every if judge is None else judge.every
     log = MetricsLog(checkpoints.folder, -1 if fresh else state.step) if team.leads else NoLog()
@@ -86,21 +87,38 @@ def _go_on(
                 state = replace(state, step=step + 1)
                 bar.advance(sum(loss.tokens for loss in losses))
                 if state.step % run.log_every == 0 or state.step == stage.steps:
-                    metrics = {"loss": _total(losses), **_metrics(losses), "learning_rate": optimizer.param_groups[0]["lr"]}
+                    metrics = {
+                        "loss": _total(losses),
+                        **_metrics(losses),
+                        "learning_rate": optimizer.param_groups[0]["lr"],
+                    }
                     bar.show_loss(metrics["loss"])
-                    log.write(state.step, "train", {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()})
+                    log.write(
+                        state.step,
+                        "train",
+                        {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()},
+                    )
                 if team.leads and (state.step % validate_every == 0 or state.step == stage.steps):
                     state = _judged(stage, trainee, state, log, context)
-            interrupted, stopped = team.sum(torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])).bool()
+            interrupted, stopped = team.sum(
+                torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])
+            ).bool()
             if stopped and state.stopped is None:
                 state = replace(state, stopped="by the process that leads")
             due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
             if team.leads and (due or interrupted or stopped):
                 checkpoints.save(trainee, optimizer, state)
             if stopped:
-                say(context.console, f"{state.stopped}: {stage.name} ends with its best weights, those of step {state.best_step}", "yellow")
+                say(
+                    context.console,
+                    f"{state.stopped}: {stage.name} ends with its best weights, those of step {state.best_step}",
+                    "yellow",
+                )
             elif interrupted:
-                say(context.console, f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there")
+                say(
+                    context.console,
+                    f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",
+                )
                 raise KeyboardInterrupt
         if stage.steps == 0 and team.leads:
             checkpoints.save(trainee, optimizer, state)
@@ -109,8 +127,11 @@ def _go_on(
     return state
 
 
-def _judged(stage: Stage[Pupil, Batch], trainee: Pupil, state: StageState, log: MetricsLog | NoLog, context: LoopContext) -> StageState:
-    """Validate, ask the judge where there is one, tell what they found; the best so far is remembered, a collapse ends the stage."""
+def _judged(
+    stage: Stage[Pupil, Batch], trainee: Pupil, state: StageState, log: MetricsLog | NoLog, context: LoopContext
+) -> StageState:
+    """Validate, ask the judge where there is one, tell what they found; the best so far is remembered, a collapse ends
+    the stage."""
     run, judge = context.run, stage.judge
     metrics = validate(stage, trainee, run.seed, run.validation_batches)
     if judge is not None:
@@ -125,7 +146,9 @@ def _judged(stage: Stage[Pupil, Batch], trainee: Pupil, state: StageState, log: 
     if state.best_worth is None or worth > state.best_worth:
         return replace(state, best_worth=worth, best_step=state.step)
     if not worth >= state.best_worth - judge.largest_fall:
-        found = f"{stage.name}: collapsed at step {state.step} (judged {worth:.3f}, its best was {state.best_worth:.3f})"
+        found = (
+            f"{stage.name}: collapsed at step {state.step} (judged {worth:.3f}, its best was {state.best_worth:.3f})"
+        )
         return replace(state, stopped=found)
     return state
 
@@ -134,7 +157,9 @@ class NotFinite(Collapse):
     """A loss or its gradient is not a number, or endless; no weight has moved."""
 
 
-def update(stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE) -> list[StageLoss]:
+def update(
+    stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE
+) -> list[StageLoss]:
     """One optimiser step over all micro-batches of ``step``, of which a team's processes each take some.
 
     A loss that is not finite stops before any weight moves: ``NotFinite``.
@@ -199,7 +224,9 @@ def _over_team(losses: list[StageLoss], team: Team) -> list[StageLoss]:
     if team.size == 1:
         return losses
     names = list(losses[0].metrics)
-    mine = torch.tensor([_total(losses), sum(loss.tokens for loss in losses), *_metrics(losses).values()], dtype=torch.float64)
+    mine = torch.tensor(
+        [_total(losses), sum(loss.tokens for loss in losses), *_metrics(losses).values()], dtype=torch.float64
+    )
     total, tokens, *metrics = team.sum(mine)
     return [StageLoss(total, dict(zip(names, metrics, strict=True)), int(tokens))]
 

@@ -59,8 +59,8 @@ class AnswerScores:
 def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) -> AnswerScores:
     """Score the target tokens of rows (R, T); logits are computed only where a target is.
 
-    The state at position t predicts the token at t + 1, so the first token of a row is never a target. ``turns`` are the turns
-    of the conversation that rows (R,) belong to, or every token (R, T).
+    The state at position t predicts the token at t + 1, so the first token of a row is never a target. ``turns`` are
+    the turns of the conversation that rows (R,) belong to, or every token (R, T).
     """
     scored = rows.targets[:, 1:]  # (R, T − 1)
     targets = rows.ids[:, 1:][scored]  # (N,)

@@ -17,7 +17,8 @@ Metrics = dict[str, float]
 
 
 class MetricsLog:
-    """``metrics.jsonl`` of one stage, and the same numbers for TensorBoard. A resumed stage drops the lines it will write again."""
+    """``metrics.jsonl`` of one stage, and the same numbers for TensorBoard. A resumed stage drops the lines it will
+    write again."""
 
     def __init__(self, folder: Path, resumed_at: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,9 @@ class Optimizer:
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
         self.parts = tuple(parts)
-        self._part_of = {parameter: part for part in parts for group in part.param_groups for parameter in group["params"]}
+        self._part_of = {
+            parameter: part for part in parts for group in part.param_groups for parameter in group["params"]
+        }
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -45,14 +47,21 @@ def make_optimizer(trainee: Learner, config: OptimConfig) -> Optimizer:
     gates: set[nn.Parameter] = set()
     inner: set[nn.Parameter] = set()
     if config.gate_rate is not None:
-        gates = {parameter for module in trainee.modules() if isinstance(module, ResidualGate) for parameter in module.parameters()}
+        gates = {
+            parameter
+            for module in trainee.modules()
+            if isinstance(module, ResidualGate)
+            for parameter in module.parameters()
+        }
     if config.kind == "muon":
         matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
         inner = {matrix for matrix in matrices if trainee.vocab_size not in matrix.shape} - gates
     parts: list[torch.optim.Optimizer] = [_adamw([each for each in parameters if each not in gates | inner], config)]
     if inner:
         group = {"params": [each for each in parameters if each in inner], "share": 1.0}
-        parts.append(torch.optim.Muon([group], config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        parts.append(
+            torch.optim.Muon([group], config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
     if gates:
         parts.append(_adamw([each for each in parameters if each in gates], config, config.gate_rate or 1.0))
     return Optimizer(parts)
@@ -68,7 +77,11 @@ def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig, share: float
     """``share``: of the learning rate, for these parameters."""
     parameters = list(parameters)
     groups = [
-        {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": config.weight_decay, "share": share},
+        {
+            "params": [parameter for parameter in parameters if parameter.dim() >= 2],
+            "weight_decay": config.weight_decay,
+            "share": share,
+        },
         {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0, "share": share},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
@@ -86,7 +99,9 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
 def optimizer_tensors(trainee: Learner, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments and counts, by parameter name."""
     return {
-        f"{name}/{key}": value for name, parameter in trainee.unique_parameters() for key, value in optimizer.state_of(parameter).items()
+        f"{name}/{key}": value
+        for name, parameter in trainee.unique_parameters()
+        for key, value in optimizer.state_of(parameter).items()
     }
 
 

@@ -79,7 +79,9 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
                 return _train(run, out, console, device, team)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-        raise UserError(f"{out}: {reason}; what was checkpointed is whole, and the same command goes on from there") from None
+        raise UserError(
+            f"{out}: {reason}; what was checkpointed is whole, and the same command goes on from there"
+        ) from None
 
 
 def _train(run: RunConfig, out: Path, console: Console, device: torch.device, team: Team) -> Path:
@@ -87,7 +89,9 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
         check_claim(out, run)
     corpus = load_corpus(run.data, run.seed)
     wanted = run.preference
-    preferences = None if wanted is None else PreferenceCorpus.load(run.data, wanted.rejected, run.seed, wanted.neutral_rate)
+    preferences = (
+        None if wanted is None else PreferenceCorpus.load(run.data, wanted.rejected, run.seed, wanted.neutral_rate)
+    )
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
     if not team.leads:
@@ -116,7 +120,9 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
         context = LoopContext(run, out, console, progress, interrupt, team)
         for stage in work.stages:
             if stage.steps and stage.optim.accumulate < team.size:
-                raise UserError(f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage")
+                raise UserError(
+                    f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage"
+                )
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
             if team.leads:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
@@ -127,7 +133,11 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     work.save(out / MODEL, ends)
     tokenizer.save(out / MODEL / TOKENIZER)
     plot_curves(out, out / CURVES)
-    next_step = f"talk to it with  rxt chat {out / MODEL}" if run.baseline is None else f"measure it with  rxt eval retention {out / MODEL}"
+    next_step = (
+        f"talk to it with  rxt chat {out / MODEL}"
+        if run.baseline is None
+        else f"measure it with  rxt eval retention {out / MODEL}"
+    )
     say(console, f"The model is in {out / MODEL}: {next_step}")
     return out / MODEL
 
@@ -141,7 +151,9 @@ class Work:
     save: Callable[[Path, Ends], None]
 
 
-def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path) -> Work:
+def reactive_work(
+    run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path
+) -> Work:
     """A Reactive Transformer by its whole curriculum."""
     trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
     began = trainee.model.fingerprint() if run.start else None
@@ -158,7 +170,9 @@ def reactive_work(run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus 
     ]
     if run.reinforcement is not None:
         config, reward = run.reinforcement, reward_of(run.reinforcement.reward)
-        judge = recall_judge(run, config.recall, template) or RewardProbe(config.recall, corpus, template, config, reward)
+        judge = recall_judge(run, config.recall, template) or RewardProbe(
+            config.recall, corpus, template, config, reward
+        )
         stages.append(ReinforcementStage(corpus, template, config, reward, judge))
     if run.preference is not None and preferences is not None:
         reference, judge = Reference(out / PREFERENCE / "reference"), recall_judge(run, run.preference.recall, template)
@@ -181,7 +195,8 @@ def recall_judge(run: RunConfig, recall: RecallConfig | None, template: Template
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
-    """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights already."""
+    """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights
+    already."""
     if run.start is not None:
         return replace(run.model, trained_turns=max(run.longest, run.model.trained_turns or 0))
     return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.longest)
@@ -192,10 +207,14 @@ def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
     folder = model_folder(start)
     model = ReactiveTransformer.from_pretrained(folder)
     adapter = TypeAdapter(RxTConfig)
-    found, wanted = (adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model))
+    found, wanted = (
+        adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model)
+    )
     different = first_difference(found, wanted, "model")
     if different:
-        raise UserError(f"{folder}: another model than the run's: {different}; leave the model as it is to go on from its weights")
+        raise UserError(
+            f"{folder}: another model than the run's: {different}; leave the model as it is to go on from its weights"
+        )
     model.config = run.model
     return model
 
@@ -218,7 +237,9 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
     if run.start is not None:
         return ChatTokenizer.load(model_folder(run.start), run.model.tokens)
     say(console, "0-tokenizer  reading every training text")
-    return ChatTokenizer.train(corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template)
+    return ChatTokenizer.train(
+        corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template
+    )
 
 
 @contextmanager
@@ -243,7 +264,9 @@ def check_claim(out: Path, run: RunConfig) -> None:
     if not path.exists():
         others = sorted(child.name for child in out.iterdir() if not child.name.startswith("."))
         if others:
-            raise UserError(f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out")
+            raise UserError(
+                f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out"
+            )
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -251,11 +274,14 @@ def check_claim(out: Path, run: RunConfig) -> None:
         raise UserError(f"{path}: not JSON ({error})") from None
     different = first_difference(found, TypeAdapter(RunConfig).dump_python(run, mode="json"))
     if different:
-        raise UserError(f"{out}: holds another run: {different}; choose another --out, or the options it was started with")
+        raise UserError(
+            f"{out}: holds another run: {different}; choose another --out, or the options it was started with"
+        )
 
 
 def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer) -> None:
-    """Make the folder this run's for good: its configuration, then stage 0. Data that cannot be used never gets here."""
+    """Make the folder this run's for good: its configuration, then stage 0. Data that cannot be used never gets
+    here."""
     if not (out / RUN).exists():
         write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
     if not (out / TOKENIZER).exists():

@@ -1,4 +1,5 @@
-"""Recall as a judge of a stage: what the model remembers in validation conversations, its own answers memorized on the way."""
+"""Recall as a judge of a stage: what the model remembers in validation conversations, its own answers memorized on the
+way."""
 
 from __future__ import annotations
 
@@ -51,10 +52,13 @@ class RecallProbe:
         return self.config.keep
 
     def measure(self, trainee: Remembers) -> Metrics:
-        """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions together."""
+        """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions
+        together."""
         asked = self.config
         subject = Reactive(trainee.model, self.template)
-        found = measure_recall(subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.everyday)
+        found = measure_recall(
+            subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.everyday
+        )
         bands = {f"recall_{first}_{last}": found.between(first, last) for first, last in BANDS}
         scores = {**bands, "recall_changed": found.changed, "recall_never_told": found.never_told, "recall": found.all}
         return {name: score.share for name, score in scores.items() if score.asked}

@@ -50,7 +50,9 @@ def pocket() -> RunConfig:
         tokenizer=TokenizerConfig(vocab_size=4_096),
         joint=JointConfig(steps=80, batch_size=12, optim=optim),
         interaction=JointConfig(steps=250, batch_size=64, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+        memory_pretrain=MemoryPretrainConfig(
+            steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)
+        ),
         memory_aware=MemoryAwareConfig(
             phases=(
                 Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
@@ -71,10 +73,12 @@ def pocket() -> RunConfig:
 
 
 def phrasings() -> RunConfig:
-    """Rounds that made the bundled model out of ``pocket``'s: other words for the same facts, changed facts and facts never told.
+    """Rounds that made the bundled model out of ``pocket``'s: other words for the same facts, changed facts and facts
+    never told.
 
-    The memory attention stays as it is, because its gates have learned what to keep: trained on, they open too often, and what
-    was told long ago is lost. Encoder and decoder learn what else can be meant. The model's card has the three rounds; this is the second.
+    The memory attention stays as it is, because its gates have learned what to keep: trained on, they open too often,
+    and what was told long ago is lost. Encoder and decoder learn what else can be meant. The model's card has the three
+    rounds; this is the second.
     """
     base = pocket()
     reading: tuple[Part, ...] = ("decoder", "encoder")
@@ -90,17 +94,20 @@ def phrasings() -> RunConfig:
             ),
             optim=replace(base.memory_aware.optim, learning_rate=7e-4, gate_rate=0.1),
         ),
-        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
+        data=replace(
+            base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)
+        ),
         validate_every=200,
         checkpoint_every=200,
     )
 
 
 def mrl() -> RunConfig:
-    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of 16 turns.
+    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of
+    16 turns.
 
-    Gates learn slowly: with the others' rate what was told long ago is soon lost. The rewarded answers
-    drift from the conversations' wording; a little of the supervised loss holds them. Two micro-batches are for two workers.
+    Gates learn slowly: with the others' rate what was told long ago is soon lost. The rewarded answers drift from the
+    conversations' wording; a little of the supervised loss holds them. Two micro-batches are for two workers.
     """
     base = pocket()
     return replace(
@@ -110,7 +117,9 @@ def mrl() -> RunConfig:
         memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
         reinforcement=ReinforcementConfig(
             phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
-            optim=OptimConfig(learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2),
+            optim=OptimConfig(
+                learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
+            ),
             reward="recall",
             epochs=2,
             weights=LossWeights(supervised=0.1),
@@ -121,12 +130,15 @@ def mrl() -> RunConfig:
 
 
 def dmpo() -> RunConfig:
-    """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or on ``--data``.
+    """Stage 5′ alone on a model that remembers, if badly (``--from MODEL``): preferences on generated conversations, or
+    on ``--data``.
 
-    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. Few questions are
-    about what was never told: with more, a model of a short memory learns to say so of everything. β is far above the usual 0.1,
-    because log-probabilities are means over an answer's tokens, of which the value is a few; a smaller one pushes on where a pair is
-    settled. A quarter of the turns that ask nothing are anchored: what the model says to them stays as likely as it was.
+    The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. Few
+    questions are
+    questions are about what was never told: with more, a model of a short memory learns to say so of everything. β is
+    far above the usual 0.1, because log-probabilities are means over an answer's tokens, of which the value is a few; a
+    smaller one pushes on where a pair is settled. A quarter of the turns that ask nothing are anchored: what the model
+    says to them stays as likely as it was.
     """
     base = pocket()
     return replace(
@@ -176,7 +188,8 @@ def dialogue() -> RunConfig:
 
 
 def study() -> RunConfig:
-    """The pocket model on seven kinds of facts, conversations of eight turns at most, in a few minutes: for comparisons."""
+    """The pocket model on seven kinds of facts, conversations of eight turns at most, in a few minutes: for
+    comparisons."""
     base = pocket()
     kinds = ("name", "city", "job", "dog", "hobby", "colour", "drink")
     return replace(

@@ -44,16 +44,23 @@ class StoryCorpus(Corpus):
             for task, stories in read_split(folder, split).items():
                 found[task] = tuple(learned(story, index, mix.okay_every) for index, story in enumerate(stories))
         for task in tasks["validation"].keys() - tasks["train"].keys():
-            raise UserError(f"{folder}: task {task} has one story, too little to train on: add more, or leave its file out")
+            raise UserError(
+                f"{folder}: task {task} has one story, too little to train on: add more, or leave its file out"
+            )
         if not tasks["train"]:
-            raise UserError(f"{folder}: holds no bAbI training files; they are called qa1_…_train.txt, with or without .gz")
+            raise UserError(
+                f"{folder}: holds no bAbI training files; they are called qa1_…_train.txt, with or without .gz"
+            )
         conversations: dict[Split, tuple[Conversation, ...]] = {
             split: tuple(each for stories in found.values() for each in stories) for split, found in tasks.items()
         }
         return cls(conversations, everyday_share=0.0, seed=seed, mix=mix, tasks=tasks)
 
-    def conversations(self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None) -> list[Conversation]:
-        """``size`` stories for a step, each up to its last question that is not after line ``turns``; none that has no such question.
+    def conversations(
+        self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None
+    ) -> list[Conversation]:
+        """``size`` stories for a step, each up to its last question that is not after line ``turns``; none that has no
+        such question.
 
         Raises:
             UserError: no story has one.
@@ -77,7 +84,8 @@ class StoryCorpus(Corpus):
         return [draw.choice(pool[task][1]) for task in draw.choices(list(pool), weights, k=size)]
 
     def _pool(self, split: Split, turns: int | None) -> dict[int, tuple[float, list[Conversation]]]:
-        """By task: the mean length of its stories, cut for a number of turns, and these stories; kept for the next step."""
+        """By task: the mean length of its stories, cut for a number of turns, and these stories; kept for the next
+        step."""
         key: tuple[Split, int | None] = (split, turns)
         if key not in self._pools:
             whole = {task: list(stories) for task, stories in self.tasks[split].items()}
@@ -86,13 +94,15 @@ class StoryCorpus(Corpus):
             if not asked:
                 raise UserError(f"no bAbI story has a question in its first {turns} lines: give every phase more turns")
             self._pools[key] = {
-                task: (sum(len(story.interactions) for story in stories) / len(stories), stories) for task, stories in asked.items()
+                task: (sum(len(story.interactions) for story in stories) / len(stories), stories)
+                for task, stories in asked.items()
             }
         return self._pools[key]
 
 
 def learned(story: Story, index: int, okay_every: int) -> Conversation:
-    """A story as a conversation in which one in ``okay_every`` of the answers to statements is learned, besides the questions'."""
+    """A story as a conversation in which one in ``okay_every`` of the answers to statements is learned, besides the
+    questions'."""
     asked = set(story.questions)
     unlearned = (line for line in range(len(story.lines)) if line not in asked and (index + line) % okay_every)
     return replace(story.conversation(), unlearned=frozenset(unlearned))
@@ -105,5 +115,9 @@ def beginnings(stories: Sequence[Conversation], lines: int) -> list[Conversation
         asked = [line for line, turn in enumerate(story.interactions[:lines]) if turn.answer != OKAY]
         if asked:
             end = asked[-1] + 1
-            cut.append(Conversation(story.interactions[:end], story.system, frozenset(line for line in story.unlearned if line < end)))
+            cut.append(
+                Conversation(
+                    story.interactions[:end], story.system, frozenset(line for line in story.unlearned if line < end)
+                )
+            )
     return cut

@@ -1,8 +1,8 @@
 """Several processes that train one model: each takes some micro-batches of an update, and the gradients are summed.
 
-The sum over the team is the gradient of the whole update, as the same micro-batches in one process would give it. A team is
-what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of the first are in the environment), or what
-``rxt train --workers N`` starts: the process itself, and N − 1 helpers that run the same command line.
+The sum over the team is the gradient of the whole update, as the same micro-batches in one process would give it. A
+team is what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of the first are in the environment), or
+what ``rxt train --workers N`` starts: the process itself, and N − 1 helpers that run the same command line.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Team:
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum the gradients of everything that learns, in one exchange; a parameter that a process did not use counts as zero."""
+        """Sum the gradients of everything that learns, in one exchange; a parameter that a process did not use counts
+        as zero."""
         if self.size == 1:
             return
         learning = [parameter for parameter in parameters if parameter.requires_grad]
@@ -60,7 +61,8 @@ class Team:
         return values
 
     def gather(self, items: Sequence[tuple[int, T]]) -> list[T]:
-        """The items of all processes, which :meth:`share` has dealt out, in the order of their indices; any tensors are on the CPU."""
+        """The items of all processes, which :meth:`share` has dealt out, in the order of their indices; any tensors are
+        on the CPU."""
         if self.size == 1:
             return [item for _, item in items]
         found: list[list[tuple[int, T]]] = [[] for _ in range(self.size)]
@@ -79,7 +81,8 @@ ALONE = Team()
 
 @contextmanager
 def helped(workers: int, argv: list[str]) -> Iterator[None]:
-    """Inside the block this process leads a team of ``workers``; the others run ``rxt`` with the same arguments, silently."""
+    """Inside the block this process leads a team of ``workers``; the others run ``rxt`` with the same arguments,
+    silently."""
     if workers == 1 or "WORLD_SIZE" in os.environ:
         yield
         return
@@ -121,6 +124,8 @@ def joined_team(device: torch.device) -> Iterator[Team]:
     try:
         yield Team(dist.get_rank(), size)
     except dist.DistError as error:
-        raise UserError(f"another process of this run has ended ({error}); the same command goes on from the last checkpoint") from None
+        raise UserError(
+            f"another process of this run has ended ({error}); the same command goes on from the last checkpoint"
+        ) from None
     finally:
         dist.destroy_process_group()

@@ -1,9 +1,10 @@
 """A whole conversation as one computation: what each turn's decoder sees, and the gradient through the memory.
 
-Three ways compute the same thing. :func:`turn_by_turn` follows the conversation as it happens. :func:`all_turns_at_once`
-uses that, with the texts known, only the memory is recurrent: all interactions are encoded together, the memory walks
-through the turns, and all answers are decoded together. :func:`answers_at_once` is for encoders that read memory: they walk
-along, and only the answers are decoded together. A turn without targets is never decoded, but by :func:`turn_by_turn`.
+Three ways compute the same thing. :func:`turn_by_turn` follows the conversation as it happens.
+:func:`all_turns_at_once` uses that, with the texts known, only the memory is recurrent: all interactions are encoded
+together, the memory walks through the turns, and all answers are decoded together. :func:`answers_at_once` is for
+encoders that read memory: they walk along, and only the answers are decoded together. A turn without targets is never
+decoded, but by :func:`turn_by_turn`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ Update = Callable[[Tensor, int], Tensor]
 
 
 def conversation_scores(
-    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None, checkpointing: bool = False
+    model: ReactiveTransformer,
+    batch: Conversations,
+    slots: Tensor,
+    window: int | None = None,
+    checkpointing: bool = False,
 ) -> AnswerScores:
     """Score every answer token of B conversations that start from the memory ``slots`` (L, B, S, D).
 
@@ -42,20 +47,26 @@ def conversation_scores(
     return all_turns_at_once(model, batch, slots, window)
 
 
-def all_turns_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+def all_turns_at_once(
+    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None
+) -> AnswerScores:
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
     return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
 
 
-def conversation_memories(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> list[Tensor]:
-    """What each turn's decoder sees, computed as :func:`conversation_scores` does it; for decoding other answers than those given."""
+def conversation_memories(
+    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None
+) -> list[Tensor]:
+    """What each turn's decoder sees, computed as :func:`conversation_scores` does it; for decoding other answers than
+    those given."""
     walks = model.encoder.reads_memory or model.memory_attention.config.norm.kind == "ema-rms"
     update = encode_and_write(model, batch) if walks else read_and_write(model, batch)
     return memories_before(update, batch, slots, window)
 
 
 def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
-    """The update after which nothing has to be read: all interactions have been encoded together. For encoders that read no memory."""
+    """The update after which nothing has to be read: all interactions have been encoded together. For encoders that
+    read no memory."""
     rows = batch.rows
     remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
     source, turns = read_by_length(model, remembered), list(batch.turns())
@@ -67,7 +78,9 @@ def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
     return update
 
 
-def answers_at_once(model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None) -> AnswerScores:
+def answers_at_once(
+    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None
+) -> AnswerScores:
     """Walk the memory, encoding each turn's rows with the memory before them, then decode all rows."""
     return decode_at_once(model, batch, memories_before(encode_and_write(model, batch), batch, slots, window))
 
@@ -85,7 +98,8 @@ def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update
 
 
 def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: list[Tensor]) -> AnswerScores:
-    """Score the rows that have targets, each out of its turn's memory (L, alive[t], S, D); rows of like length together."""
+    """Score the rows that have targets, each out of its turn's memory (L, alive[t], S, D); rows of like length
+    together."""
     asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)  # (Q,)
     if not len(asked):
         asked = torch.arange(len(batch.rows), device=asked.device)
@@ -103,17 +117,25 @@ def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: l
 def read_by_length(model: ReactiveTransformer, rows: Rows) -> Source:
     """What rows (R, T) offer to the write, encoded in groups of like length; zeros at padding."""
     groups = rows.by_length(LENGTH_GROUPS)
-    parts = [model.memory_attention.read(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)]
+    parts = [
+        model.memory_attention.read(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)
+    ]
     back, longest = torch.cat(groups).argsort(), rows.ids.shape[1]
 
     def whole(parts: list[Tensor]) -> Tensor:
-        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1).index_select(1, back)
+        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1).index_select(
+            1, back
+        )
 
     return Source(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
 
 
 def turn_by_turn(
-    model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None, checkpointing: bool = False
+    model: ReactiveTransformer,
+    batch: Conversations,
+    slots: Tensor,
+    window: int | None = None,
+    checkpointing: bool = False,
 ) -> AnswerScores:
     """Walk through the turns as a conversation does: encode and update, then decode the next."""
 
@@ -126,8 +148,12 @@ def turn_by_turn(
 
     if checkpointing:
         memories = memories_before(partial(checkpoint, update, use_reentrant=False), batch, slots, window)
-        return AnswerScores.join([checkpoint(score, memory, turn, use_reentrant=False) for turn, memory in enumerate(memories)])
-    return AnswerScores.join([score(memory, turn) for turn, memory in enumerate(memories_before(update, batch, slots, window))])
+        return AnswerScores.join(
+            [checkpoint(score, memory, turn, use_reentrant=False) for turn, memory in enumerate(memories)]
+        )
+    return AnswerScores.join(
+        [score(memory, turn) for turn, memory in enumerate(memories_before(update, batch, slots, window))]
+    )
 
 
 def memories_before(update: Update, batch: Conversations, slots: Tensor, window: int | None) -> list[Tensor]:

@@ -18,15 +18,16 @@ from rxt.errors import UserError
 
 @dataclass(frozen=True)
 class BabiOptions:
-    """Accuracy on the bAbI tasks of a folder: each line of a story is a message, and a question is answered from memory."""
+    """Accuracy on the bAbI tasks of a folder: each line of a story is a message, and a question is answered from
+    memory."""
 
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the tasks' files: qa1_…_test.txt and so on, gzipped or not."""
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled bAbI model when not given."""
     split: Literal["test", "validation"] | None = None
-    """test: the test files. validation: the part of the training files that training leaves out. By default the test files, or
-    the validation part where there are none."""
+    """test: the test files. validation: the part of the training files that training leaves out. By default the test
+    files, or the validation part where there are none."""
     seed: int = 1
     """Of fresh memories, in models that draw them."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LatencyOptions:
     """What a turn costs by its number: the Reactive Transformer beside a decoder-only model of equal size that keeps no
-    memory, and reads the conversation again in every turn, or keeps a cache of it. That model has random weights: cost does
-    not depend on them."""
+    memory, and reads the conversation again in every turn, or keeps a cache of it. That model has random weights: cost
+    does not depend on them."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
@@ -96,7 +96,9 @@ def latency(options: LatencyOptions) -> int:
     console = Console()
     for curve in curves:
         console.print(_table(curve))
-    console.print(f"the decoder-only model: {equal.config.layers} layers of the same kind, {equal.parameters:,} parameters, not trained")
+    console.print(
+        f"the decoder-only model: {equal.config.layers} layers of the same kind, {equal.parameters:,} parameters, not trained"  # noqa: E501
+    )
     result = LatencyResult(
         options.model or options.preset or "bundled",
         torch.get_num_threads(),

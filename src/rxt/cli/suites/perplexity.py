@@ -24,7 +24,8 @@ MOST_ROWS = 16
 
 @dataclass(frozen=True)
 class PerplexityOptions:
-    """Perplexity of the answers in a conversation file, with three memories: kept, reset every turn, another conversation's."""
+    """Perplexity of the answers in a conversation file, with three memories: kept, reset every turn, another
+    conversation's."""
 
     data: tyro.conf.Positional[str]
     """Conversations (JSON Lines, .gz, Parquet or a hub dataset id)."""
@@ -54,20 +55,28 @@ def perplexity(options: PerplexityOptions) -> int:
     template = Template.of_model(model.config, tokenizer)
     with progress_bar() as progress:
         task = progress.add_task("reading", total=len(conversations))
-        results = measure_perplexity(model, template, list(conversations), options.seed, lambda done: progress.advance(task, done))
+        results = measure_perplexity(
+            model, template, list(conversations), options.seed, lambda done: progress.advance(task, done)
+        )
     table = Table(title=f"answers of {len(conversations)} conversations, {results.kept.tokens:,} tokens")
     for name in ("memory", "nats per token", "perplexity", "accuracy", "after the first turn"):
         table.add_column(name, justify="left" if name == "memory" else "right")
     rows = {"kept": results.kept, "reset every turn": results.reset, "another's": results.shuffled}
     for name, score in rows.items():
-        table.add_row(name, f"{score.nats:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}", f"{score.later_perplexity:.2f}")
+        table.add_row(
+            name,
+            f"{score.nats:.4f}",
+            f"{score.perplexity:.2f}",
+            f"{score.accuracy:.4f}",
+            f"{score.later_perplexity:.2f}",
+        )
     console = Console()
     console.print(table)
     console.print(_turns(results))
     for name, worth in (("in all", results.worth), ("after the first turn", results.later_worth)):
         if not math.isnan(worth.value):
             console.print(
-                f"what memory is worth, {name}: {worth.value:.4f} nats a token (95 % interval {worth.low:.4f} to {worth.high:.4f})"
+                f"what memory is worth, {name}: {worth.value:.4f} nats a token (95 % interval {worth.low:.4f} to {worth.high:.4f})"  # noqa: E501
             )
     if options.json:
         write_numbers(options.json, _numbers(options, results, len(conversations)))
@@ -79,7 +88,9 @@ def _turns(results: Perplexity) -> Table:
     for name in ("turn", "tokens", "kept", "reset", "another's"):
         table.add_column(name, justify="right")
     for turn, score in list(results.by_turn.items())[:MOST_ROWS]:
-        table.add_row(str(turn), f"{score.tokens:,}", f"{score.kept:.4f}", f"{score.reset:.4f}", f"{score.shuffled:.4f}")
+        table.add_row(
+            str(turn), f"{score.tokens:,}", f"{score.kept:.4f}", f"{score.reset:.4f}", f"{score.shuffled:.4f}"
+        )
     if len(results.by_turn) > MOST_ROWS:
         table.caption = f"{len(results.by_turn) - MOST_ROWS} more turns stand in the JSON"
     return table

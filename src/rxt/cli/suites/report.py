@@ -27,8 +27,8 @@ class ReportOptions:
     source: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None
     """Measure nothing: show retention.json, latency.json and perplexity.json of this folder, as many as there are."""
     compare: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME=FILE.json: the retention of another model, drawn beside this one's; may be given several times. By default the
-    baselines that come with the package, if any."""
+    """NAME=FILE.json: the retention of another model, drawn beside this one's; may be given several times. By default
+    the baselines that come with the package, if any."""
     questions: int = 16
     """At every distance."""
     distances: str = "1,2,3,4,6,8,12,16,24,32,48,64"
@@ -53,7 +53,15 @@ def report(options: ReportOptions) -> int:
     """Measure what is to be measured into the folder, then write the page."""
     from rxt.evaluation.report.page import page
     from rxt.evaluation.report.plots import PLOT_EXTRA, have_plots
-    from rxt.evaluation.report.results import ABOUT_SHIPPED, LATENCY, PERPLEXITY, RETENTION, files_there, read_results, shipped_baselines
+    from rxt.evaluation.report.results import (
+        ABOUT_SHIPPED,
+        LATENCY,
+        PERPLEXITY,
+        RETENTION,
+        files_there,
+        read_results,
+        shipped_baselines,
+    )
     from rxt.files import make_folder, read_bytes, write_atomically
 
     compared = parse_compare(options.compare)

@@ -25,18 +25,21 @@ GROUPS = ((1, 4), (5, 16), (17, 32), (33, 64), (65, 128), (129, 256))
 
 @dataclass(frozen=True)
 class RetentionOptions:
-    """How often a fact is recalled, by how many turns ago it was told; with the memory reset, with another's, and by chance."""
+    """How often a fact is recalled, by how many turns ago it was told; with the memory reset, with another's, and by
+    chance."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
-    """Of the generator. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
+    """Of the generator. Training shows neither the value combinations of the test splits nor the phrasings of the
+    second."""
     distances: str = "1-16,20,24,28,32,40,48,56,64"
     """In turns: ranges as in 1-16 and single ones as in 64, with commas between."""
     questions: int = 64
     """At every distance, and in every cell of the capacity table."""
     facts: str = "1,2,4,8,16"
-    """Rows of the capacity table: facts told in one conversation, as distances are written; none leaves the table out."""
+    """Rows of the capacity table: facts told in one conversation, as distances are written; none leaves the table
+    out."""
     kinds: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KIND"), tyro.conf.UseAppendAction] = ()
     """A kind of fact to ask for, when not the usual ones; repeatable."""
     values: int = EverydayConfig().values
@@ -68,13 +71,17 @@ def retention(options: RetentionOptions) -> int:
     subject = load_any(options.model or None, options.history_tokens)
     with progress_bar() as progress:
         task = progress.add_task("asking", total=plan.total)
-        result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(task, done))
+        result = measure_retention(
+            subject, options.split, plan, options.seed, lambda done: progress.advance(task, done)
+        )
     console = Console()
     console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
     if result.capacity:
         console.print(_capacity(result))
     trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
-    console.print(f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before")
+    console.print(
+        f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before"  # noqa: E501
+    )
     if options.json:
         write_numbers(options.json, numbers_of(result, options, subject.trained_turns))
     return 0
@@ -83,7 +90,7 @@ def retention(options: RetentionOptions) -> int:
 def _curve(result: Retention, title: str) -> Table:
     from rxt.evaluation.retention import interval, total
 
-    caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"
+    caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"  # noqa: E501
     table = Table(title=title, caption=caption)
     for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
         table.add_column(name, justify="left" if not name else "right")
@@ -144,7 +151,9 @@ def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int 
         "changed": share(result.changed),
         "never_told": share(result.never_told),
         "capacity": {
-            str(facts): {str(distance): share(score) for (of, distance), score in result.capacity.items() if of == facts}
+            str(facts): {
+                str(distance): share(score) for (of, distance), score in result.capacity.items() if of == facts
+            }
             for facts, _ in result.capacity
         },
         "controls": {
@@ -169,5 +178,7 @@ def parse_numbers(option: str, text: str) -> list[int]:
     except ValueError:
         numbers = set()
     if not numbers or min(numbers) < 1:
-        raise UserError(f"{option} {text}: write ranges as in 1-16 and single ones as in 64, with commas between; 1 is the least")
+        raise UserError(
+            f"{option} {text}: write ranges as in 1-16 and single ones as in 64, with commas between; 1 is the least"
+        )
     return sorted(numbers)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RewardOptions:
-    """How well the reward for answers ranks four of them: exact > paraphrase > copy of the last turn > unrelated text."""
+    """How well the reward for answers ranks four of them: exact > paraphrase > copy of the last turn > unrelated
+    text."""
 
     file: tyro.conf.Positional[Path | None] = None
     """Quadruples of your own, one JSON object a line:
@@ -61,9 +62,13 @@ def reward(options: RewardOptions) -> int:
         console.print(_table(name, ours, plain))
     console.print(f"strict: all four in the right order. BLEU is that of sacrebleu, 0 to {HIGHEST:g}.", style="dim")
     if options.json:
-        numbers = {name: {"reward": _numbers(ours), "bleu": _numbers(plain)} for name, (ours, plain) in rankings.items()}
+        numbers = {
+            name: {"reward": _numbers(ours), "bleu": _numbers(plain)} for name, (ours, plain) in rankings.items()
+        }
         source = "bundled" if options.file is None else str(options.file)
-        write_numbers(options.json, {"data": source, "seed": options.seed, "weights": asdict(DEFAULT), "groups": numbers})
+        write_numbers(
+            options.json, {"data": source, "seed": options.seed, "weights": asdict(DEFAULT), "groups": numbers}
+        )
     return 0
 
 

@@ -28,7 +28,12 @@ from rxt.errors import UserError
 Split = Literal["train", "validation", "test", "test-unseen-phrasings"]
 Move = Literal["tell", "ask", "small talk"]
 
-FAMILY: dict[Split, PairSplit] = {"train": "train", "validation": "validation", "test": "test", "test-unseen-phrasings": "test"}
+FAMILY: dict[Split, PairSplit] = {
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
+    "test-unseen-phrasings": "test",
+}
 _POPULAR = ("name", "name", "dog", "dog", "cat", "city", "city", "job", "job", "food", "colour", "hobby")
 """What people tell first comes once or twice more than the other kinds."""
 USUAL_KINDS = (
@@ -90,8 +95,9 @@ class EverydayConfig:
     """2 asks for facts so that all distances are about equally frequent; 0 picks evenly among the facts alive, which
     makes short distances more frequent (there are more of them in a conversation)."""
     novelty: float = 1.0
-    """How much rather facts are asked for that were not asked for yet: a fact asked for n times weighs (1 + n) ** -novelty.
-    An answer brings its fact back to mind, so the first question about a fact is the one that asks for memory."""
+    """How much rather facts are asked for that were not asked for yet: a fact asked for n times weighs (1 + n) **
+    -novelty. An answer brings its fact back to mind, so the first question about a fact is the one that asks for
+    memory."""
     people: int = 2
     """Different other people of one conversation, at most."""
     kinds: tuple[str, ...] = USUAL_KINDS
@@ -107,13 +113,17 @@ class EverydayConfig:
             if field.name.endswith("_rate") and not 0 <= found <= 1:
                 raise UserError(f"everyday conversations: {field.name} must be from 0 to 1, found {found}")
         if self.question_rate + self.small_talk_rate >= 1:
-            raise UserError("everyday conversations: question_rate and small_talk_rate must leave room for telling, so lower one of them")
+            raise UserError(
+                "everyday conversations: question_rate and small_talk_rate must leave room for telling, so lower one of them"  # noqa: E501
+            )
         if self.novelty < 0:
             raise UserError(f"everyday conversations: novelty cannot be negative, found {self.novelty}")
         if self.max_facts < 1:
             raise UserError(f"everyday conversations: max_facts must be at least 1, found {self.max_facts}")
         if self.distance_evenness < 0:
-            raise UserError(f"everyday conversations: distance_evenness cannot be negative, found {self.distance_evenness}")
+            raise UserError(
+                f"everyday conversations: distance_evenness cannot be negative, found {self.distance_evenness}"
+            )
         if self.values < FEWEST_VALUES:
             raise UserError(f"everyday conversations: values must be at least {FEWEST_VALUES}, found {self.values}")
         if not _their_kinds(self.kinds):
@@ -190,11 +200,14 @@ class Writer:
     def one_of(self, facts: list[Fact]) -> Fact:
         """A fact to ask for.
 
-        Only turns - d pairs of turns lie a distance d apart, so long distances weigh more. So do facts that were asked for
-        seldom.
+        Only turns - d pairs of turns lie a distance d apart, so long distances weigh more. So do facts that were asked
+        for seldom.
         """
         evenness, novelty = self.config.distance_evenness, self.config.novelty
-        weights = [max(self.turns - (self.turn - fact.turn), 1) ** -evenness * (1 + self.times_asked[fact]) ** -novelty for fact in facts]
+        weights = [
+            max(self.turns - (self.turn - fact.turn), 1) ** -evenness * (1 + self.times_asked[fact]) ** -novelty
+            for fact in facts
+        ]
         return self.rng.choices(facts, weights)[0]
 
     def tell(self, facts: list[Fact]) -> None:
@@ -236,7 +249,11 @@ class Writer:
         return bool(facts)
 
     def _change_any(self) -> bool:
-        old = [f for f in self.facts.values() if f.phrases.changeable and (f.subject, f.kind) not in self.reserved and f.turn < self.turn]
+        old = [
+            f
+            for f in self.facts.values()
+            if f.phrases.changeable and (f.subject, f.kind) not in self.reserved and f.turn < self.turn
+        ]
         return bool(old) and self.change(self.rng.choice(old)) is not None
 
     def change(self, fact: Fact) -> Fact | None:
@@ -288,7 +305,9 @@ def values_for(kind: Kind, subject: str, count: int) -> tuple[str, ...]:
     return tuple(value for value in values if value in fitting)
 
 
-def generate(split: Split, turns: int, seed: int, index: int, config: EverydayConfig = EverydayConfig()) -> EverydayConversation:
+def generate(
+    split: Split, turns: int, seed: int, index: int, config: EverydayConfig = EverydayConfig()
+) -> EverydayConversation:
     """Conversation number ``index`` of ``split``, with ``turns`` interactions.
 
     The last turn asks for a fact that was told. Raises UserError for fewer than two turns or an unknown split.

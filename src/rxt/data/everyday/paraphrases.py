@@ -1,9 +1,9 @@
 """Many more ways to tell, ask and change the usual facts, for training: clauses that go into frames.
 
 ``paraphrases.txt`` holds them in blocks, one for a kind and whom it is about. A letter opens a line, ``|`` divides the
-entries: ``T`` clauses that tell, ``Q`` whole questions, ``I`` questions inside a sentence, ``N`` names of what is asked for,
-``C`` clauses that tell a change. ``PET`` stands for dog and cat, ``NOUN`` and ``PLURAL`` for what somebody likes best. The held-out
-phrasings are not among them.
+entries: ``T`` clauses that tell, ``Q`` whole questions, ``I`` questions inside a sentence, ``N`` names of what is asked
+for, ``C`` clauses that tell a change. ``PET`` stands for dog and cat, ``NOUN`` and ``PLURAL`` for what somebody likes
+best. The held-out phrasings are not among them.
 """
 
 from __future__ import annotations

@@ -51,7 +51,11 @@ HOBBY = Kind(
             "It's nice to have a hobby.",
             "Have fun with {v}!",
         ),
-        tell_held_out=("Nothing relaxes me like {v}.", "After work I relax with {v}.", "You could say {v} is my passion."),
+        tell_held_out=(
+            "Nothing relaxes me like {v}.",
+            "After work I relax with {v}.",
+            "You could say {v} is my passion.",
+        ),
         ask_held_out=("Remind me what my hobby is.", "How do I relax after work?", "What is my passion?"),
         change=(
             "My new hobby is {v}.",
@@ -150,7 +154,11 @@ INSTRUMENT = Kind(
             "Keep playing the {v}!",
         ),
         tell_held_out=("I make music on the {v}.", "My fingers know the {v} well.", "I take lessons on the {v}."),
-        ask_held_out=("Remind me which instrument I play.", "On what do I make music?", "On which instrument do I take lessons?"),
+        ask_held_out=(
+            "Remind me which instrument I play.",
+            "On what do I make music?",
+            "On which instrument do I take lessons?",
+        ),
         change=(
             "I switched to the {v}.",
             "I play the {v} now.",
@@ -260,7 +268,12 @@ CAR = Kind(
             "You can see me on the road in {av}.",
         ),
         ask_held_out=("Remind me what car I drive.", "Which car is mine?", "What stands in front of my house?"),
-        change=("I bought a new car, {av}.", "I drive {av} now.", "Actually, I drive {av} now.", "I sold my car and bought {av}."),
+        change=(
+            "I bought a new car, {av}.",
+            "I drive {av} now.",
+            "Actually, I drive {av} now.",
+            "I sold my car and bought {av}.",
+        ),
         change_held_out=("These days I sit behind the wheel of {av}.",),
     ),
     Phrases(
@@ -295,7 +308,12 @@ CAR = Kind(
             "The car your {s} drives is {av}.",
             "Your {s} owns {av}.",
         ),
-        ack=("{av} is a good car.", "Does your {s} like the {v}?", "Nice car!", "I hope your {s} drives safely in the {v}."),
+        ack=(
+            "{av} is a good car.",
+            "Does your {s} like the {v}?",
+            "Nice car!",
+            "I hope your {s} drives safely in the {v}.",
+        ),
         tell_held_out=("My {s} sits behind the wheel of {av}.", "You can see my {s} on the road in {av}."),
         ask_held_out=("Remind me what car my {s} drives.", "Which car belongs to my {s}?"),
         change=(

@@ -73,12 +73,26 @@ def _favourite(
                 "Of all PLURAL, you like {v} best.",
             )
         ),
-        ack=fill(("I like {v} too!", "{v} is a great choice.", "Oh, {v} is wonderful.", "You have good taste!", "Why do you like {v}?"))
+        ack=fill(
+            (
+                "I like {v} too!",
+                "{v} is a great choice.",
+                "Oh, {v} is wonderful.",
+                "You have good taste!",
+                "Why do you like {v}?",
+            )
+        )
         + ack,
         tell_held_out=fill(
-            ("If I had to pick one NOUN, it would be {v}.", "No NOUN beats {v} for me.", "Among PLURAL my number one is {v}.")
+            (
+                "If I had to pick one NOUN, it would be {v}.",
+                "No NOUN beats {v} for me.",
+                "Among PLURAL my number one is {v}.",
+            )
         ),
-        ask_held_out=fill(("Remind me which NOUN I love most.", "Which NOUN would I pick first?", "Any idea which NOUN I prefer?")),
+        ask_held_out=fill(
+            ("Remind me which NOUN I love most.", "Which NOUN would I pick first?", "Any idea which NOUN I prefer?")
+        ),
         change=fill(
             (
                 "Actually, my favourite NOUN is {v} now.",

@@ -96,7 +96,12 @@ CITY = Kind(
             "Your {s} lives in the city of {v}.",
             "In {v}.",
         ),
-        ack=("{v} is a beautiful city.", "I've heard {v} is lovely.", "{v} sounds great.", "Do you often visit your {s} in {v}?"),
+        ack=(
+            "{v} is a beautiful city.",
+            "I've heard {v} is lovely.",
+            "{v} sounds great.",
+            "Do you often visit your {s} in {v}?",
+        ),
         tell_held_out=("You'll find my {s} in {v}.", "{v} is where my {s} lives."),
         ask_held_out=("Remind me where my {s} lives.", "In which town is my {s}'s home?"),
         change=(
@@ -153,7 +158,11 @@ COUNTRY = Kind(
             "The food in {v} must be great.",
         ),
         tell_held_out=("My roots are in {v}.", "{v} is the country where I was born.", "My passport is from {v}."),
-        ask_held_out=("Remind me which country I'm from.", "In which country are my roots?", "Where was I born and raised?"),
+        ask_held_out=(
+            "Remind me which country I'm from.",
+            "In which country are my roots?",
+            "Where was I born and raised?",
+        ),
     ),
     Phrases(
         topic="where your {s} comes from",
@@ -187,7 +196,12 @@ COUNTRY = Kind(
             "Your {s} is originally from {v}.",
             "From {v}.",
         ),
-        ack=("{v} is a beautiful country.", "I would love to visit {v}.", "{v} sounds wonderful.", "Does your {s} miss {v}?"),
+        ack=(
+            "{v} is a beautiful country.",
+            "I would love to visit {v}.",
+            "{v} sounds wonderful.",
+            "Does your {s} miss {v}?",
+        ),
         tell_held_out=("My {s}'s roots are in {v}.", "My {s} has a passport from {v}."),
         ask_held_out=("Remind me which country my {s} is from.", "In which country are my {s}'s roots?"),
     ),

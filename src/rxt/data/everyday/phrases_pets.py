@@ -71,8 +71,13 @@ def _pet(pet: str, values: tuple[str, ...], extra_acks: tuple[str, ...]) -> Kind
             ),
         )
         + extra_acks,
-        tell_held_out=_for(pet, ("The PET that lives with me is {v}.", "My PET listens to the name {v}.", "At home I have {v}, my PET.")),
-        ask_held_out=_for(pet, ("Remind me what my PET is called.", "Which name does my PET have?", "What do I call my PET?")),
+        tell_held_out=_for(
+            pet,
+            ("The PET that lives with me is {v}.", "My PET listens to the name {v}.", "At home I have {v}, my PET."),
+        ),
+        ask_held_out=_for(
+            pet, ("Remind me what my PET is called.", "Which name does my PET have?", "What do I call my PET?")
+        ),
         change=_for(
             pet,
             (
@@ -127,7 +132,13 @@ def _pet(pet: str, values: tuple[str, ...], extra_acks: tuple[str, ...]) -> Kind
             ),
         ),
         ack=_for(
-            pet, ("{v} is a lovely name for a PET!", "{v} sounds like a great PET.", "{v}, what a cute name!", "I'm sure {v} is adorable.")
+            pet,
+            (
+                "{v} is a lovely name for a PET!",
+                "{v} sounds like a great PET.",
+                "{v}, what a cute name!",
+                "I'm sure {v} is adorable.",
+            ),
         ),
         tell_held_out=_for(pet, ("The PET that lives with my {s} is {v}.", "My {s}'s PET listens to the name {v}.")),
         ask_held_out=_for(pet, ("Remind me what my {s}'s PET is called.", "Which name does my {s}'s PET have?")),

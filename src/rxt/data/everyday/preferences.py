@@ -1,7 +1,7 @@
 """Preferences out of everyday conversations: beside the right answer to a question stands a wrong one of a known kind.
 
-Statements and small talk have no wrong answer; they are only memorized. Everything is a pure function of its arguments, and
-the values of wrong answers keep to the split as those of the conversation do (see ``splits``).
+Statements and small talk have no wrong answer; they are only memorized. Everything is a pure function of its arguments,
+and the values of wrong answers keep to the split as those of the conversation do (see ``splits``).
 """
 
 from __future__ import annotations
@@ -96,10 +96,12 @@ def generate_preferences(
     mix: RejectedMix = USUAL_MIX,
     neutral_rate: float = 0.0,
 ) -> EverydayPreferences:
-    """Conversation number ``index`` of ``split``, as ``generate`` makes it, and wrong answers to its questions; errors likewise.
+    """Conversation number ``index`` of ``split``, as ``generate`` makes it, and wrong answers to its questions; errors
+    likewise.
 
-    Its last turn asks for a fact that was told, so it has a wrong answer. A question that allows none of the kinds has none.
-    Of the turns without a wrong answer, a share of ``neutral_rate`` has its own answer as a neutral one: to stay as likely as it is.
+    Its last turn asks for a fact that was told, so it has a wrong answer. A question that allows none of the kinds has
+    none. Of the turns without a wrong answer, a share of ``neutral_rate`` has its own answer as a neutral one: to stay
+    as likely as it is.
     """
     case = generate(split, turns, seed, index, config)
     draw = seeded("preferences", FAMILY[split], seed, index, turns)
@@ -142,7 +144,11 @@ class _Wrong:
         return {} if value is None else {"invented_value": self.words.claim(question.subject, question.kind, value)}
 
     def _told(self, question: Question, value: str) -> dict[Rejected, str]:
-        before = [fact for fact in self.case.facts if fact.kind == question.kind and fact.turn < question.turn and fact.value != value]
+        before = [
+            fact
+            for fact in self.case.facts
+            if fact.kind == question.kind and fact.turn < question.turn and fact.value != value
+        ]
         mine = [fact.value for fact in before if fact.subject == question.subject]
         others = [fact.value for fact in before if fact.subject != question.subject]
         values: dict[Rejected, str | None] = {
@@ -158,5 +164,6 @@ class _Wrong:
         return found
 
     def _unspoken(self, question: Question) -> str | None:
-        """A value of the question's kind that nobody speaks of in the whole conversation; None when the split has none."""
+        """A value of the question's kind that nobody speaks of in the whole conversation; None when the split has
+        none."""
         return self.picker.pick(question.kind, values_for(kind_of(question.kind), question.subject, self.config.values))

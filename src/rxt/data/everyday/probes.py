@@ -15,7 +15,9 @@ MOST_BEFORE = 3
 USUAL = EverydayConfig()
 
 
-def retention_conversation(split: Split, distance: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
+def retention_conversation(
+    split: Split, distance: int, seed: int, index: int, config: EverydayConfig = USUAL
+) -> EverydayConversation:
     """A conversation whose last turn asks for a fact told exactly ``distance`` turns earlier, and not spoken of since.
 
     The last of ``questions`` is that question. One to three turns come before the telling, of which the first tells
@@ -31,8 +33,11 @@ def retention_conversation(split: Split, distance: int, seed: int, index: int, c
     return writer.finish()
 
 
-def long_range_conversation(split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
-    """``turns`` interactions: the first tells a fact, the last asks for it, and whatever is between speaks of something else.
+def long_range_conversation(
+    split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL
+) -> EverydayConversation:
+    """``turns`` interactions: the first tells a fact, the last asks for it, and whatever is between speaks of something
+    else.
 
     Raises UserError for fewer than two turns.
     """
@@ -45,7 +50,9 @@ def long_range_conversation(split: Split, turns: int, seed: int, index: int, con
     return writer.finish()
 
 
-def changed_conversation(split: Split, distance: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
+def changed_conversation(
+    split: Split, distance: int, seed: int, index: int, config: EverydayConfig = USUAL
+) -> EverydayConversation:
     """Like :func:`retention_conversation`, but the fact was told before with another value, one to three turns earlier.
 
     ``distance`` counts from the newest telling. The right answer is the newest value.
@@ -63,8 +70,11 @@ def changed_conversation(split: Split, distance: int, seed: int, index: int, con
     return writer.finish()
 
 
-def never_told_conversation(split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL) -> EverydayConversation:
-    """``turns`` ordinary turns, and then a question about something that was not told (though perhaps of somebody else)."""
+def never_told_conversation(
+    split: Split, turns: int, seed: int, index: int, config: EverydayConfig = USUAL
+) -> EverydayConversation:
+    """``turns`` ordinary turns, and then a question about something that was not told (though perhaps of somebody
+    else)."""
     _at_least_one("turns", turns)
     writer = Writer(split, "never told", turns + 1, seed, index, config)
     writer.move("tell")
@@ -77,9 +87,11 @@ def never_told_conversation(split: Split, turns: int, seed: int, index: int, con
 def capacity_conversation(
     split: Split, facts: int, distance: int, seed: int, index: int, config: EverydayConfig = USUAL
 ) -> EverydayConversation:
-    """A conversation that tells exactly ``facts`` facts, one a turn, and asks at its end for the one told ``distance`` turns earlier.
+    """A conversation that tells exactly ``facts`` facts, one a turn, and asks at its end for the one told ``distance``
+    turns earlier.
 
-    It has as many turns before the question as it needs, ``max(facts, distance)``; where no fact is told, there is small talk.
+    It has as many turns before the question as it needs, ``max(facts, distance)``; where no fact is told, there is
+    small talk.
     """
     _at_least_one("distance", distance)
     _at_least_one("facts", facts)

@@ -24,7 +24,13 @@ from rxt.data.everyday.values import with_article
 _TELL_STARTS = ("By the way, ", "Oh, ", "Well, ", "You know, ", "So, ", "Just so you know, ")
 _ASK_STARTS = ("By the way, ", "Hey, ", "So, ", "One question: ", "Quick question: ")
 _OPENERS = ("hi", "hello", "hey", "actually", "sorry", "for", "please")
-_CONTRACTIONS = (("What is ", "What's "), ("Where is ", "Where's "), ("I am ", "I'm "), ("it is ", "it's "), ("My name is ", "My name's "))
+_CONTRACTIONS = (
+    ("What is ", "What's "),
+    ("Where is ", "Where's "),
+    ("I am ", "I'm "),
+    ("it is ", "it's "),
+    ("My name is ", "My name's "),
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,11 @@ def with_value(answer: str, subject: str, kind: str, value: str, other: str) -> 
 @cache
 def _clauses(templates: tuple[str, ...]) -> tuple[str, ...]:
     """The templates that can be joined with "and"."""
-    return tuple(t for t in templates if t.startswith(("My ", "I ", "I'm ")) and t.endswith(".") and not any(c in t for c in ",!?:"))
+    return tuple(
+        t
+        for t in templates
+        if t.startswith(("My ", "I ", "I'm ")) and t.endswith(".") and not any(c in t for c in ",!?:")
+    )
 
 
 def contracted(template: str) -> str:
@@ -96,7 +106,9 @@ class Wording:
         if len(facts) > 1:
             return self._tell_several(facts)
         (fact,) = facts
-        template = self._paraphrased_tell(fact) or self._typed(self._rng.choice(self._tell_templates(fact)), _TELL_STARTS)
+        template = self._paraphrased_tell(fact) or self._typed(
+            self._rng.choice(self._tell_templates(fact)), _TELL_STARTS
+        )
         return _upper_unless_typed(template, fact), self._ack(fact)
 
     def change(self, fact: Fact) -> tuple[str, str]:
@@ -149,7 +161,9 @@ class Wording:
             template = self._rng.choice(templates).removesuffix(".")
             if at:
                 template = _with_pronoun(template, fact) if facts[at - 1].subject == fact.subject else template
-                joined += (" and " if at == len(facts) - 1 else ", ") + _fill(_lower_first(template), fact.subject, fact.value)
+                joined += (" and " if at == len(facts) - 1 else ", ") + _fill(
+                    _lower_first(template), fact.subject, fact.value
+                )
             else:
                 joined = _fill(template, fact.subject, fact.value)
         return joined + ".", answer

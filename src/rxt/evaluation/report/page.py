@@ -1,4 +1,5 @@
-"""One HTML page that needs nothing else: no script, no font, no picture from elsewhere; dark or light as the reader has it."""
+"""One HTML page that needs nothing else: no script, no font, no picture from elsewhere; dark or light as the reader has
+it."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ caption { text-align: left; font-weight: 600; padding: .6rem 0 .2rem }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--grid); white-space: nowrap }
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal }
 details { margin: .5rem 0 } summary { cursor: pointer; color: var(--muted) }
-"""
+"""  # noqa: E501
 
 
 def page(results: Results) -> str:
@@ -45,8 +46,8 @@ def page(results: Results) -> str:
     title = f"What {model} remembers, for how long, and at what cost"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        '<p class="quiet">A Reactive Transformer is a chat model that reads only the newest message; what it knows of the earlier ones '
-        "is in a memory of fixed size inside the network, updated after every answer. A turn is one message and its answer.</p>",
+        '<p class="quiet">A Reactive Transformer is a chat model that reads only the newest message; what it knows of the earlier ones '  # noqa: E501
+        "is in a memory of fixed size inside the network, updated after every answer. A turn is one message and its answer.</p>",  # noqa: E501
         '<div class="lead">' + "".join(f"<p>{escape(sentence)}</p>" for sentence in lead(results)) + "</div>",
     ]
     if not have_plots():
@@ -84,14 +85,17 @@ def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], a
     how = f" ({asked:,} questions in generated conversations; the band is the 95\u00a0% interval)" if asked else ""
     found = [
         "<h2>How often is a fact recalled?</h2>",
-        f"<p>A fact is told once, other turns follow, then it is asked for: the share of right answers by the turns between{how}.</p>",
+        f"<p>A fact is told once, other turns follow, then it is asked for: the share of right answers by the turns between{how}.</p>",  # noqa: E501
     ]
     if have_plots():
         found.append(recall_plot(result, baselines))
     if baselines and about_baselines:
         found.append(f'<p class="quiet">{escape(about_baselines)}</p>')
     distances = list(result.curve)
-    rows = [["this model", *_shares(result, distances)], *([name, *_shares(other, distances)] for name, other in baselines.items())]
+    rows = [
+        ["this model", *_shares(result, distances)],
+        *([name, *_shares(other, distances)] for name, other in baselines.items()),
+    ]
     found.append(_folded("As a table", _table("", ["turns ago", *map(str, distances)], rows)))
     return [*found, _command(retention_command(result))]
 
@@ -102,8 +106,8 @@ def _latency(latency: LatencyResult) -> list[str]:
     found = [
         "<h2>What does a turn cost?</h2>",
         f"<p>Each turn has {latency.query_tokens} tokens of question and {latency.answer_tokens} of answer; medians of "
-        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are as large "
-        f"({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read the conversation, "
+        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are as large "  # noqa: E501
+        f"({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read the conversation, "  # noqa: E501
         "in every turn again or out of a cache that grows with it.</p>",
     ]
     if have_plots():
@@ -126,18 +130,21 @@ def _more_retention(result: RetentionResult) -> list[str]:
     if rows:
         found += [
             "<h2>Facts that are easily confused</h2>",
-            "<p>Remembering is also to keep people apart, to forget what is no longer so, and not to make up what nobody said.</p>",
+            "<p>Remembering is also to keep people apart, to forget what is no longer so, and not to make up what nobody said.</p>",  # noqa: E501
             _table("", ["", "right"], rows),
         ]
     if result.capacity:
         distances = sorted({distance for row in result.capacity.values() for distance in row})
         cells = [
-            [str(facts), *("" if row.get(distance) is None else percent(row[distance] or 0.0) for distance in distances)]
+            [
+                str(facts),
+                *("" if row.get(distance) is None else percent(row[distance] or 0.0) for distance in distances),
+            ]
             for facts, row in sorted(result.capacity.items())
         ]
         found += [
             "<h2>How many facts at once?</h2>",
-            "<p>The share of right answers by how many facts the conversation told and how many turns ago the one asked for was told.</p>",
+            "<p>The share of right answers by how many facts the conversation told and how many turns ago the one asked for was told.</p>",  # noqa: E501
             _table("", ["facts", *(f"{distance} ago" for distance in distances)], cells),
         ]
     return [*found, _command(retention_command(result))] if found else []
@@ -145,12 +152,14 @@ def _more_retention(result: RetentionResult) -> list[str]:
 
 def _perplexity(perplexity: PerplexityResult) -> list[str]:
     worth = perplexity.worth.later if perplexity.worth else None
-    said = "How well the answers of real conversations are predicted, with the memory kept, erased every turn, and another's."
+    said = "How well the answers of real conversations are predicted, with the memory kept, erased every turn, and another's."  # noqa: E501
     if worth is not None:
-        said += (
-            f" After the first turn memory saves {worth.value:.3f} nats a token (95\u00a0% interval {worth.low:.3f} to {worth.high:.3f})."
-        )
-    kinds = {"kept": perplexity.kept, "erased every turn": perplexity.reset, "another conversation's": perplexity.shuffled}
+        said += f" After the first turn memory saves {worth.value:.3f} nats a token (95\u00a0% interval {worth.low:.3f} to {worth.high:.3f})."  # noqa: E501
+    kinds = {
+        "kept": perplexity.kept,
+        "erased every turn": perplexity.reset,
+        "another conversation's": perplexity.shuffled,
+    }
     rows = [
         [name, f"{kind.nats:.4f}", f"{kind.perplexity:.2f}", percent(kind.accuracy), f"{kind.later_perplexity:.2f}"]
         for name, kind in kinds.items()

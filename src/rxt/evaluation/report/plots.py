@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PLOT_EXTRA = "pip install 'reactive-transformers[plot]'"
 WIDTH, HEIGHT = 4.4, 2.8
-"""Of a plot with one pair of axes, in inches, without its legend: as narrow as a phone, so that its words can be read there."""
+"""Of a plot with one pair of axes, in inches, without its legend: as narrow as a phone, so that its words can be read
+there."""
 LONG_LABEL = 22
 """Letters of a label beside which no second one fits."""
 COLOURS = {
@@ -58,11 +59,28 @@ def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -
         style = DASHES[index % len(DASHES)]
         width, marker = (2.6, "o") if not index else (1.8, None)
         axes.plot(
-            distances, recalls, color=colour, linestyle=style, linewidth=width, marker=marker, markersize=4, label=name, zorder=9 - index
+            distances,
+            recalls,
+            color=colour,
+            linestyle=style,
+            linewidth=width,
+            marker=marker,
+            markersize=4,
+            label=name,
+            zorder=9 - index,
         )
-        bounds = [result.intervals_by_distance.get(distance, (recall, recall)) for distance, recall in result.curve.items()]
+        bounds = [
+            result.intervals_by_distance.get(distance, (recall, recall)) for distance, recall in result.curve.items()
+        ]
         if result.intervals_by_distance:
-            axes.fill_between(distances, [low for low, _ in bounds], [high for _, high in bounds], color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(
+                distances,
+                [low for low, _ in bounds],
+                [high for _, high in bounds],
+                color=colour,
+                alpha=0.16,
+                linewidth=0,
+            )
     muted = _PLACEHOLDERS["muted"]
     for name, control, curve, style in (
         ("memory erased", model.controls.reset, model.controls_by_distance.reset, (0, (5, 2))),
@@ -78,7 +96,9 @@ def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -
         axes.axvline(model.trained_turns, color=_PLACEHOLDERS["ink"], linewidth=1, linestyle=(0, (1, 3)))
         words = f" longest in training: {model.trained_turns} turns "
         side = "right" if model.trained_turns**2 > max(model.curve) else "left"  # of the middle of the axis
-        axes.annotate(words, (model.trained_turns, 1.03), fontsize=8, color=muted, ha=side, va="bottom", annotation_clip=False)
+        axes.annotate(
+            words, (model.trained_turns, 1.03), fontsize=8, color=muted, ha=side, va="bottom", annotation_clip=False
+        )
     axes.set(xlabel="turns since the fact was told", ylabel="answered correctly", ylim=(-0.03, 1.03))
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     _doubling(axes, [distance for result in (model, *baselines.values()) for distance in result.curve])
@@ -94,7 +114,14 @@ def cost_plot(latency: LatencyResult) -> str:
         turns, costs = list(curve.turns), list(curve.turns.values())
         width = 1.8 if index else 2.6
         seconds = [cost.first_token for cost in costs]
-        times.plot(turns, [1_000 * each.median for each in seconds], color=colour, linestyle=style, linewidth=width, label=curve.name)
+        times.plot(
+            turns,
+            [1_000 * each.median for each in seconds],
+            color=colour,
+            linestyle=style,
+            linewidth=width,
+            label=curve.name,
+        )
         low, high = [1_000 * each.fastest for each in seconds], [1_000 * each.slowest for each in seconds]
         times.fill_between(turns, low, high, color=colour, alpha=0.16, linewidth=0)
         kept.plot(turns, [cost.state_bytes / 1_024 for cost in costs], color=colour, linestyle=style, linewidth=width)
@@ -123,7 +150,14 @@ def perplexity_plot(perplexity: PerplexityResult) -> str:
         "another's memory": [row.shuffled for row in rows],
     }
     for index, (name, values) in enumerate(kinds.items()):
-        axes.plot(turns, values, color=_PLACEHOLDERS[SERIES[index]], linestyle=DASHES[index], linewidth=1.8 if index else 2.6, label=name)
+        axes.plot(
+            turns,
+            values,
+            color=_PLACEHOLDERS[SERIES[index]],
+            linestyle=DASHES[index],
+            linewidth=1.8 if index else 2.6,
+            label=name,
+        )
     axes.set(xlabel="turn of the conversation", ylabel="nats a token (less is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, axes)
@@ -168,7 +202,9 @@ def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     columns = 1 if max(map(len, labels)) > LONG_LABEL else 2
     figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(labels) // columns))
-    legend = figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8.5, frameon=False, handlelength=3.2)
+    legend = figure.legend(
+        handles, labels, loc="outside lower left", ncols=columns, fontsize=8.5, frameon=False, handlelength=3.2
+    )
     for text in legend.get_texts():
         text.set_color(_PLACEHOLDERS["ink"])
 

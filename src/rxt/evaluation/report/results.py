@@ -36,7 +36,8 @@ class ControlCurves:
 
 @dataclass(frozen=True)
 class RetentionResult:
-    """``rxt eval retention --json``, of the model on the page or of one to compare with. Shares are None where nothing was asked."""
+    """``rxt eval retention --json``, of the model on the page or of one to compare with. Shares are None where nothing
+    was asked."""
 
     recall_by_distance: dict[int, float | None]
     controls: Controls = Controls()
@@ -122,8 +123,8 @@ RETENTION, LATENCY, PERPLEXITY = "retention.json", "latency.json", "perplexity.j
 BASELINES = Path(__file__).parents[1] / "data" / "baselines"
 """Curves that come with the package, a file each; the folder may be missing."""
 ABOUT_SHIPPED = (
-    "The curves of the study are of models of the same size that were trained alike, and less than the bundled one: on seven kinds of "
-    "facts, in conversations of at most eight turns, with 1,400 updates of the whole (3x: 3,800). They compare with each other."
+    "The curves of the study are of models of the same size that were trained alike, and less than the bundled one: on seven kinds of "  # noqa: E501
+    "facts, in conversations of at most eight turns, with 1,400 updates of the whole (3x: 3,800). They compare with each other."  # noqa: E501
 )
 
 

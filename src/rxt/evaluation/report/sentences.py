@@ -26,7 +26,7 @@ def what_is_remembered(result: RetentionResult) -> str:
     """The nearest and the farthest recall beside the controls."""
     curve = result.curve
     first, last = min(curve), max(curve)
-    told = f"Told a fact, the model answers a question about it correctly {percent(curve[first])} of the time {turns(first)} later"
+    told = f"Told a fact, the model answers a question about it correctly {percent(curve[first])} of the time {turns(first)} later"  # noqa: E501
     if last != first:
         told += f" and {percent(curve[last])} of the time {turns(last)} later"
     controls = result.controls
@@ -60,9 +60,7 @@ def for_how_long(result: RetentionResult, baselines: dict[str, RetentionResult])
     if farthest:
         best = max(farthest, key=lambda name: farthest[name])
         at = max(shared[best])
-        said += (
-            f"; the best of the others, {best}, recalls {percent(farthest[best])} after {turns(at)}, this model {percent(result.curve[at])}"
-        )
+        said += f"; the best of the others, {best}, recalls {percent(farthest[best])} after {turns(at)}, this model {percent(result.curve[at])}"  # noqa: E501
     return f"{said}."
 
 
@@ -71,8 +69,12 @@ def at_what_cost(latency: LatencyResult) -> str:
     ours, *others = latency.subjects
     last = max(ours.turns)
     said = f"In turn {last} its first word comes after {_first_word(ours, last)}"
-    said += f" (in turn {min(ours.turns)}: {_first_word(ours, min(ours.turns))}), and it keeps {_kept(ours, last)} between turns"
-    beside = [f"{_first_word(curve, last)} ({curve.name}; {_kept(curve, last)} kept)" for curve in others if last in curve.turns]
+    said += f" (in turn {min(ours.turns)}: {_first_word(ours, min(ours.turns))}), and it keeps {_kept(ours, last)} between turns"  # noqa: E501
+    beside = [
+        f"{_first_word(curve, last)} ({curve.name}; {_kept(curve, last)} kept)"
+        for curve in others
+        if last in curve.turns
+    ]
     if beside:
         said += f"; a model of the same size without a memory takes {' or '.join(beside)}"
     return f"{said}."
@@ -92,7 +94,14 @@ def retention_command(result: RetentionResult) -> str:
 def latency_command(latency: LatencyResult) -> str:
     """What times the turns again."""
     listed = ",".join(map(str, latency.subjects[0].turns))
-    options = ["--turns", listed, "--query-tokens", str(latency.query_tokens), "--answer-tokens", str(latency.answer_tokens)]
+    options = [
+        "--turns",
+        listed,
+        "--query-tokens",
+        str(latency.query_tokens),
+        "--answer-tokens",
+        str(latency.answer_tokens),
+    ]
     options += ["--repeats", str(latency.repeats), "--threads", str(latency.threads)]
     return _command("latency", latency.model, options, None, LATENCY)
 
@@ -142,7 +151,16 @@ def _kept(curve: CostCurve, turn: int) -> str:
     return size(curve.turns[turn].state_bytes)
 
 
-def _command(suite: str, model: str | None, options: list[str], seed: int | None, name: str, data: str | None = None) -> str:
-    words = ["rxt", "eval", suite, *([data] if data else []), *([model] if model and model != BUNDLED else []), *options]
+def _command(
+    suite: str, model: str | None, options: list[str], seed: int | None, name: str, data: str | None = None
+) -> str:
+    words = [
+        "rxt",
+        "eval",
+        suite,
+        *([data] if data else []),
+        *([model] if model and model != BUNDLED else []),
+        *options,
+    ]
     words += [*(["--seed", str(seed)] if seed is not None else []), "--json", name]
     return shlex.join(words)

@@ -1,4 +1,5 @@
-"""Pairs of answers to learn from: from files of preferences and from the generator, mixed in a fixed share of every batch."""
+"""Pairs of answers to learn from: from files of preferences and from the generator, mixed in a fixed share of every
+batch."""
 
 from __future__ import annotations
 
@@ -10,7 +11,14 @@ from rxt.data.collate import Ways
 from rxt.data.everyday import EverydayConfig
 from rxt.data.everyday.preferences import RejectedMix, generate_preferences
 from rxt.data.everyday.scoring import Asked
-from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn, Records, holds_preferences, read_preferences
+from rxt.data.records import (
+    Interaction,
+    PreferenceConversation,
+    PreferenceTurn,
+    Records,
+    holds_preferences,
+    read_preferences,
+)
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.training.config import DataConfig
@@ -36,11 +44,14 @@ class PreferenceCorpus:
     rejected: RejectedMix
     neutral_rate: float = 0.0
     """Of the generated turns without a pair: their answers are neutral ones."""
-    _pieces_by_turns: dict[tuple[Split, int], list[PreferenceConversation]] = field(default_factory=dict, init=False, repr=False)
+    _pieces_by_turns: dict[tuple[Split, int], list[PreferenceConversation]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def load(cls, config: DataConfig, rejected: RejectedMix, seed: int, neutral_rate: float = 0.0) -> PreferenceCorpus:
-        """Read those of the files that hold preferences; validation files likewise, or one conversation in 50 of the others.
+        """Read those of the files that hold preferences; validation files likewise, or one conversation in 50 of the
+        others.
 
         Raises:
             UserError: there are files, and none of them holds preferences; or too few to hold one out; a bad record.
@@ -54,7 +65,7 @@ class PreferenceCorpus:
         }
         if config.everyday_share < 1 and not any(source in read for source in config.files):
             raise UserError(
-                f"{config.files[0]}: holds conversations without rejected answers; preference training needs a file of preferences "
+                f"{config.files[0]}: holds conversations without rejected answers; preference training needs a file of preferences "  # noqa: E501
                 "beside them (docs/reinforcement.md has the format), or --everyday-share 1"
             )
         train = [each for source in config.files for each in read.get(source, ())]
@@ -64,7 +75,9 @@ class PreferenceCorpus:
             if not train:
                 raise UserError("one conversation is too little to train on: add more, or name --validation-data")
         share = config.everyday_share if train else 1.0
-        return cls({"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected, neutral_rate)
+        return cls(
+            {"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected, neutral_rate
+        )
 
     def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Pairs]:
         """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least.
@@ -72,17 +85,26 @@ class PreferenceCorpus:
         Those for validation are of the kinds that are trained on, in the usual mix.
         """
         generated = round(size * self.everyday_share)
-        mix = self.everyday if split == "train" else EverydayConfig(kinds=self.everyday.kinds, values=self.everyday.values)
+        mix = (
+            self.everyday
+            if split == "train"
+            else EverydayConfig(kinds=self.everyday.kinds, values=self.everyday.values)
+        )
         made = [
-            generate_preferences(split, turns, self.seed, step * generated + index, mix, self.rejected, self.neutral_rate)
+            generate_preferences(
+                split, turns, self.seed, step * generated + index, mix, self.rejected, self.neutral_rate
+            )
             for index in range(generated)
         ]
-        everyday = [Pairs(each.preferences, {question.turn: question for question in each.case.questions}) for each in made]
+        everyday = [
+            Pairs(each.preferences, {question.turn: question for question in each.case.questions}) for each in made
+        ]
         pieces = pick(self._pieces(split, turns), step, size - generated, f"preferences {self.seed} {split} {turns}")
         return everyday + [Pairs(piece, {}) for piece in pieces]
 
     def differing(self, template: Template) -> tuple[PreferenceCorpus, int]:
-        """The corpus without the files' pairs whose answers are alike in the model's tokens, all of them or those that fit; their number.
+        """The corpus without the files' pairs whose answers are alike in the model's tokens, all of them or those that
+        fit; their number.
 
         Raises:
             UserError: a conversation has a part that the template has not; no pair is left.
@@ -96,7 +118,9 @@ class PreferenceCorpus:
                 alike += pairs_of(conversation) - pairs_of(found)
                 kept += [found] if pairs_of(found) else []
             if conversations and not kept:
-                raise UserError("preferences: in every pair the accepted and the rejected answer are alike in the model's tokens")
+                raise UserError(
+                    "preferences: in every pair the accepted and the rejected answer are alike in the model's tokens"
+                )
             files[split] = tuple(kept)
         return replace(self, files=files), alike
 
@@ -114,16 +138,21 @@ def pairs_of(conversation: PreferenceConversation) -> int:
 
 
 def split_turns(conversation: PreferenceConversation, turns: int) -> list[PreferenceConversation]:
-    """Consecutive pieces of at most ``turns`` turns that have a pair; each starts from a fresh memory, with the same system prompt."""
+    """Consecutive pieces of at most ``turns`` turns that have a pair; each starts from a fresh memory, with the same
+    system prompt."""
     starts = range(0, len(conversation.turns), turns)
-    pieces = [PreferenceConversation(conversation.turns[start : start + turns], conversation.system) for start in starts]
+    pieces = [
+        PreferenceConversation(conversation.turns[start : start + turns], conversation.system) for start in starts
+    ]
     return [piece for piece in pieces if pairs_of(piece)]
 
 
 def different_pairs(conversation: PreferenceConversation, template: Template) -> PreferenceConversation:
     """The conversation, in which a turn whose two answers are alike in tokens is only memorized."""
     try:
-        encoded = encode_ways(Pairs(conversation, {}), template)[-len(conversation.turns) :]  # without the system prompt
+        encoded = encode_ways(Pairs(conversation, {}), template)[
+            -len(conversation.turns) :
+        ]  # without the system prompt
     except UserError as error:
         raise UserError(f"the conversation that begins {conversation.turns[0].query[:40]!r}: {error}") from None
     turns = [

@@ -1,7 +1,7 @@
 """The policy's own mistakes as rejected answers: what it says now, out of the memory of a conversation that went well.
 
-A wrong value that somebody thought of is seldom the one that the model takes for the right one. What it says itself is: preferences over
-answers of the policy are online preference optimisation (arXiv 2402.04792).
+A wrong value that somebody thought of is seldom the one that the model takes for the right one. What it says itself is:
+preferences over answers of the policy are online preference optimisation (arXiv 2402.04792).
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def with_own_answers(
     accepted = batch.answers[torch.tensor(asked, device=batch.answers.ids.device)]
     told = accepted.targets.int().argmax(1).tolist()  # tokens before the first that the model must say itself
     prompts = [ids[:count] for ids, count in zip(accepted.ids.tolist(), told, strict=True)]
-    rows = collate_rows([Encoded(prompt, [False] * len(prompt)) for prompt in prompts], template.tokens.pad).to(accepted.ids.device)
+    rows = collate_rows([Encoded(prompt, [False] * len(prompt)) for prompt in prompts], template.tokens.pad).to(
+        accepted.ids.device
+    )
     slots = torch.cat(memories, dim=1)[:, batch.turn_row[asked]].detach()
     said = generate(model, rows.ids, Memory(slots), MAX_NEW_TOKENS, sampling, mask=rows.mask).tolist()
     wrong: dict[int, Encoded] = {}

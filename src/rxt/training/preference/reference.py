@@ -18,7 +18,8 @@ FINGERPRINT = "fingerprint.json"
 
 @dataclass(frozen=True)
 class Reference:
-    """A model in a folder of the stage: written once, before the first update, and read back when the run goes on later."""
+    """A model in a folder of the stage: written once, before the first update, and read back when the run goes on
+    later."""
 
     folder: Path
     _model: list[ReactiveTransformer] = field(default_factory=list, init=False, repr=False)
@@ -38,7 +39,9 @@ class Reference:
 
     def _write(self, trainee: Trainee) -> None:
         if any(self.folder.parent.glob("step-*")):
-            raise UserError(f"{self.folder}: the reference that this stage began with is gone; start again with another --out")
+            raise UserError(
+                f"{self.folder}: the reference that this stage began with is gone; start again with another --out"
+            )
         temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         model = deepcopy(trainee.model).eval()
@@ -56,7 +59,7 @@ class Reference:
         wanted = json.loads((self.folder / FINGERPRINT).read_text(encoding="utf-8"))["fingerprint"]
         if model.fingerprint() != wanted:
             raise UserError(
-                f"{self.folder}: the reference was changed since the stage began (its fingerprint is {model.fingerprint()}, "
+                f"{self.folder}: the reference was changed since the stage began (its fingerprint is {model.fingerprint()}, "  # noqa: E501
                 f"it was {wanted}); start again with another --out"
             )
         return model.requires_grad_(False)

@@ -35,7 +35,8 @@ class PolicyScores(NamedTuple):
 
 
 def policy_scores(model: ReactiveTransformer, batch: Preferences, memories: list[Tensor]) -> PolicyScores:
-    """Score every answer out of its turn's memory; ``memories`` (L, alive[t], S, D) as ``conversation_memories`` gives them.
+    """Score every answer out of its turn's memory; ``memories`` (L, alive[t], S, D) as ``conversation_memories`` gives
+    them.
 
     The gradient runs through the memory updates, as far back as they were told.
     """
@@ -44,7 +45,8 @@ def policy_scores(model: ReactiveTransformer, batch: Preferences, memories: list
 
 
 def score_answers(decoder: Decoder, rows: Rows, before: Tensor) -> Scored:
-    """Score rows (R, T), each out of its own memory ``before`` (L, R, S, D); rows of like length are decoded together."""
+    """Score rows (R, T), each out of its own memory ``before`` (L, R, S, D); rows of like length are decoded
+    together."""
 
     def score(group: Tensor) -> AnswerScores:
         part = rows[group]

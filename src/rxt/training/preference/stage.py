@@ -1,11 +1,12 @@
 """Stage 5′, DMPO: prefer the accepted answer to the rejected one, both out of the memory of the turns before.
 
-Per turn −log σ(β·[(log π(y_w) − log π(y_l)) − (log π_ref(y_w) − log π_ref(y_l))]), log-probabilities being means over the answer's
-tokens, given the query and the memory (spec: training, stage 5′; direct preference optimisation is arXiv 2305.18290). Only accepted
-interactions are memorized, and the gradient runs through their memory updates. The frozen reference reads the same memory, detached.
+Per turn −log σ(β·[(log π(y_w) − log π(y_l)) − (log π_ref(y_w) − log π_ref(y_l))]), log-probabilities being means over
+the answer's tokens, given the query and the memory (spec: training, stage 5′; direct preference optimisation is arXiv
+2305.18290). Only accepted interactions are memorized, and the gradient runs through their memory updates. The frozen
+reference reads the same memory, detached.
 
-Preferences alone may make both answers less likely; ``accepted_weight`` adds the accepted answers' −log π, as in RPO (arXiv
-2404.19733, 2405.16436).
+Preferences alone may make both answers less likely; ``accepted_weight`` adds the accepted answers' −log π, as in RPO
+(arXiv 2404.19733, 2405.16436).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ NAME = "5-preference"
 
 @dataclass(frozen=True)
 class PreferenceStage:
-    """Data: conversations with pairs of answers. Trains: what the configuration says. Judged by recall: its loss compares, no more."""
+    """Data: conversations with pairs of answers. Trains: what the configuration says. Judged by recall: its loss
+    compares, no more."""
 
     corpus: PreferenceCorpus
     template: Template
@@ -56,12 +58,16 @@ class PreferenceStage:
     def batches(self, split: Split, step: int) -> list[Preferences]:
         conversations = self.corpus.conversations(split, step, self.config.batch_size, self.config.turns)
         encoded = [encode_ways(conversation, self.template) for conversation in conversations]
-        return [collate_preferences(part, self.template.tokens.pad) for part in split_evenly(encoded, self.optim.accumulate)]
+        return [
+            collate_preferences(part, self.template.tokens.pad) for part in split_evenly(encoded, self.optim.accumulate)
+        ]
 
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(self.config.trains)
 
-    def loss(self, trainee: Trainee, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator) -> StageLoss:
+    def loss(
+        self, trainee: Trainee, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator
+    ) -> StageLoss:
         config, pairs, own = self.config, batch.pairs, 0
         share = batch.answers.tokens / sum(part.answers.tokens for part in all_batches)
         slots = fresh_slots(trainee, batch.accepted.size, generator)
@@ -72,7 +78,9 @@ class PreferenceStage:
             batch, own = with_own_answers(trainee.model, self.template, batch, memories, sampling)
         policy = policy_scores(trainee.model, batch, memories)
         with torch.no_grad():
-            reference = score_answers(self.reference.of(trainee).decoder, batch.answers, policy.before.detach()).log_probs
+            reference = score_answers(
+                self.reference.of(trainee).decoder, batch.answers, policy.before.detach()
+            ).log_probs
         accepted, rejected, neutral = policy.answers.log_probs.split([pairs, pairs, batch.neutral])
         reference_accepted, reference_rejected, reference_neutral = reference.split([pairs, pairs, batch.neutral])
         margin = margins(accepted, rejected, reference_accepted, reference_rejected)
@@ -80,7 +88,9 @@ class PreferenceStage:
         all_pairs = sum(part.pairs for part in all_batches)
         all_neutral = max(1, sum(part.neutral for part in all_batches))
         changes = batch.accepted.changes / max(1, sum(part.accepted.changes for part in all_batches))
-        loss = (preference_loss(margin, config.beta, config.label_smoothing) - config.accepted_weight * accepted).sum() / all_pairs
+        loss = (
+            preference_loss(margin, config.beta, config.label_smoothing) - config.accepted_weight * accepted
+        ).sum() / all_pairs
         loss = loss + config.anchor_weight * anchor_loss(neutral, reference_neutral).sum() / all_neutral
         loss = loss + BALANCE_WEIGHT * share * policy.answers.balance
         metrics = {

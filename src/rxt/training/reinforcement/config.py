@@ -27,37 +27,48 @@ class EpisodePhase:
     batch_size: int
     """Episodes played for an update."""
     strategy: Strategy = "multi-step"
-    """``multi-step``: conversations as they are. ``long-range``: the topic changes after the first interaction, and the last
-    question returns to it. ``single-step``: one interaction to remember and one question."""
+    """``multi-step``: conversations as they are. ``long-range``: the topic changes after the first interaction, and the
+    last question returns to it. ``single-step``: one interaction to remember and one question."""
     trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
     teacher_forcing: bool = False
     """Memorize the conversation's own answers in place of those that the policy gave."""
     reset_rate: float = 1.0
-    """How often an episode begins with a fresh memory; the others go on with a memory that an earlier episode left behind."""
+    """How often an episode begins with a fresh memory; the others go on with a memory that an earlier episode left
+    behind."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         require_size(self.steps, self.batch_size)
         require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
-        require(self.strategy != "single-step" or self.turns == 2, "phase.turns", f"must be 2 for single-step episodes, found {self.turns}")
+        require(
+            self.strategy != "single-step" or self.turns == 2,
+            "phase.turns",
+            f"must be 2 for single-step episodes, found {self.turns}",
+        )
         require(bool(self.trains), "phase.trains", "names no part of the model")
         require(0 <= self.reset_rate <= 1, "phase.reset_rate", f"must lie in [0, 1], found {self.reset_rate}")
 
 
 @dataclass(frozen=True)
 class GroupConfig:
-    """The critic-free variant: answers of the same question, out of the same memory, are compared with each other (arXiv 2402.03300)."""
+    """The critic-free variant: answers of the same question, out of the same memory, are compared with each other
+    (arXiv 2402.03300)."""
 
     answers: int = 8
     """Drawn for every question; the first of them is the one that is memorized."""
     scale: bool = True
-    """Divide the advantages of a group by its standard deviation, as published; else the mean is taken off alone (arXiv 2503.20783)."""
+    """Divide the advantages of a group by its standard deviation, as published; else the mean is taken off alone (arXiv
+    2503.20783)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(self.answers >= 2, "group.answers", f"must be at least 2, found {self.answers}: one answer has none to compare with")
+        require(
+            self.answers >= 2,
+            "group.answers",
+            f"must be at least 2, found {self.answers}: one answer has none to compare with",
+        )
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,8 @@ class CriticConfig:
     """The value of a question before it is answered, for ``impo`` and ``ppo``."""
 
     gae: bool | None = None
-    """Generalized advantage estimation over the questions of an episode (arXiv 1506.02438), or reward − value, normalised over the
-    update; ``ppo`` has it and ``impo`` not, when not given."""
+    """Generalized advantage estimation over the questions of an episode (arXiv 1506.02438), or reward − value,
+    normalised over the update; ``ppo`` has it and ``impo`` not, when not given."""
     discount: float = 0.9
     """γ, from one question of an episode to the next."""
     trace: float = 0.95
@@ -87,7 +98,8 @@ class LossWeights:
     """What the policy loss is made of."""
 
     clip: float = 0.2
-    """ε: where a token's probability has moved by more than this share, moving it further gains nothing (arXiv 1707.06347)."""
+    """ε: where a token's probability has moved by more than this share, moving it further gains nothing (arXiv
+    1707.06347)."""
     entropy: float = 0.01
     """Bonus for the entropy of the answers' tokens."""
     reference: float = 0.05
@@ -97,7 +109,8 @@ class LossWeights:
     memory: float = 1e-4
     """c of c·√(t+1)·MSE(memory after turn t, memory before it), a mean over the turns. Of ``impo`` alone."""
     supervised: float = 0.0
-    """Of the conversation's own answers' −log p, a mean over their tokens, where rewards alone would unlearn their wording."""
+    """Of the conversation's own answers' −log p, a mean over their tokens, where rewards alone would unlearn their
+    wording."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -128,18 +141,21 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class ReinforcementConfig:
-    """Stage 5, MRL: answers are drawn out of the memory, rewarded, and made likelier or less likely, memory updates included."""
+    """Stage 5, MRL: answers are drawn out of the memory, rewarded, and made likelier or less likely, memory updates
+    included."""
 
     phases: tuple[EpisodePhase, ...]
     optim: OptimConfig = field(default_factory=OptimConfig)
     algorithm: Algorithm = "group"
-    """``group``: answers of one question compared with each other. ``ppo``: clipped policy loss with a critic and GAE. ``impo``: the same
-    with simple advantages, a price on memory changes, and consecutive policies kept close."""
+    """``group``: answers of one question compared with each other. ``ppo``: clipped policy loss with a critic and GAE.
+    ``impo``: the same with simple advantages, a price on memory changes, and consecutive policies kept close."""
     reward: str = "composite"
-    """``composite`` (likeness to the reference), ``recall`` (10 for the value asked for and no other, else 0), or module:function."""
+    """``composite`` (likeness to the reference), ``recall`` (10 for the value asked for and no other, else 0), or
+    module:function."""
     score: Literal["questions", "all"] = "questions"
-    """Which interactions are answered by the policy: those that the data knows to be questions, or all that have a reference. The
-    others are memorized as they stand. In conversations of files every interaction counts as a question."""
+    """Which interactions are answered by the policy: those that the data knows to be questions, or all that have a
+    reference. The others are memorized as they stand. In conversations of files every interaction counts as a
+    question."""
     batches: int = 1
     """Batches of episodes played by the same policy, one for each update that follows."""
     epochs: int = 1
@@ -164,11 +180,19 @@ class ReinforcementConfig:
     def __post_init__(self) -> None:
         require(bool(self.phases), "reinforcement.phases", "must be one at least")
         for name in ("batches", "epochs", "longest_answer", "warm_up"):
-            require(getattr(self, name) >= 1, f"reinforcement.{name}", f"must be at least 1, found {getattr(self, name)}")
+            require(
+                getattr(self, name) >= 1, f"reinforcement.{name}", f"must be at least 1, found {getattr(self, name)}"
+            )
         shortest = min(phase.turns for phase in self.phases)
-        require(self.warm_up < shortest, "reinforcement.warm_up", f"must leave a question in {shortest} turns, found {self.warm_up}")
+        require(
+            self.warm_up < shortest,
+            "reinforcement.warm_up",
+            f"must leave a question in {shortest} turns, found {self.warm_up}",
+        )
         require(self.temperature > 0, "reinforcement.temperature", f"must be above 0, found {self.temperature}")
-        require(self.window is None or self.window >= 1, "reinforcement.window", f"must be at least 1, found {self.window}")
+        require(
+            self.window is None or self.window >= 1, "reinforcement.window", f"must be at least 1, found {self.window}"
+        )
         module, colon, function = self.reward.partition(":")
         require(
             self.reward in REWARDS or bool(module and colon and function),

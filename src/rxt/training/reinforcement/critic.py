@@ -25,7 +25,9 @@ class Critic(nn.Module):
 
     def forward(self, rows: Rows, slots: Tensor) -> Tensor:
         """Values (N,) of N questions; ``slots`` (L, N, S, D) is the memory before each, for encoders that read it."""
-        encoded = self.encoder(rows.ids, rows.mask, slots if self.encoder.reads_memory else None)[-1]  # (N, T, D), zeros at padding
+        encoded = self.encoder(rows.ids, rows.mask, slots if self.encoder.reads_memory else None)[
+            -1
+        ]  # (N, T, D), zeros at padding
         mean = encoded.sum(1) / rows.mask.sum(1, keepdim=True)
         return self.value(mean).squeeze(-1)
 

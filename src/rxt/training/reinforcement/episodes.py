@@ -38,9 +38,16 @@ Episode = Sequence[Step]
 
 
 def episodes_of(
-    corpus: Corpus, template: Template, config: ReinforcementConfig, phase: EpisodePhase, reward: Reward, split: Split, index: int
+    corpus: Corpus,
+    template: Template,
+    config: ReinforcementConfig,
+    phase: EpisodePhase,
+    reward: Reward,
+    split: Split,
+    index: int,
 ) -> list[Episode]:
-    """Batch number ``index`` of a phase, longest episodes first. An episode that asks nothing gives its place to another one.
+    """Batch number ``index`` of a phase, longest episodes first. An episode that asks nothing gives its place to
+    another one.
 
     Raises:
         UserError: no interaction of the batch can be answered and rewarded.
@@ -56,7 +63,7 @@ def episodes_of(
     asking = [episode for episode in found if any(step.answered for step in episode)]
     if not asking:
         raise UserError(
-            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge after "
+            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge after "  # noqa: E501
             f"{config.warm_up} interactions; give conversations with references, or another reward"
         )
     filled = (asking[number % len(asking)] for number in range(len(found)))
@@ -84,12 +91,20 @@ def _of_files(corpus: Corpus, phase: EpisodePhase, split: Split, index: int, cou
 def long_range(first: Conversation, between: Conversation) -> Conversation:
     """A conversation that leaves its topic after the first interaction and returns to it with its second."""
     interactions = (first.interactions[0], *between.interactions, first.interactions[1])
-    unlearned = {0} & first.unlearned | {1 + turn for turn in between.unlearned} | {len(interactions) - 1 for turn in {1} & first.unlearned}
+    unlearned = (
+        {0} & first.unlearned
+        | {1 + turn for turn in between.unlearned}
+        | {len(interactions) - 1 for turn in {1} & first.unlearned}
+    )
     return Conversation(interactions, first.system, frozenset(unlearned))
 
 
 def _episode(
-    conversation: Conversation, questions: Mapping[int, Question] | None, template: Template, config: ReinforcementConfig, reward: Reward
+    conversation: Conversation,
+    questions: Mapping[int, Question] | None,
+    template: Template,
+    config: ReinforcementConfig,
+    reward: Reward,
 ) -> Episode:
     """``questions`` are None where the data does not know them: then every interaction counts as one."""
     encoded = encode_conversation(conversation, template)

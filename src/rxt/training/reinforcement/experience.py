@@ -23,7 +23,8 @@ class Experience:
 
     rollout: Rollout
     reference: Tensor
-    """(M,): log-probabilities of the sampled tokens under the model that the stage began with, walking through the same episodes."""
+    """(M,): log-probabilities of the sampled tokens under the model that the stage began with, walking through the same
+    episodes."""
     advantages: Tensor
     """(N,): how much better an answer was than expected."""
     returns: Tensor
@@ -31,7 +32,9 @@ class Experience:
 
     def to(self, device: torch.device) -> Experience:
         """The same on a device."""
-        return Experience(self.rollout.to(device), self.reference.to(device), self.advantages.to(device), self.returns.to(device))
+        return Experience(
+            self.rollout.to(device), self.reference.to(device), self.advantages.to(device), self.returns.to(device)
+        )
 
 
 def experiences(
@@ -42,7 +45,9 @@ def experiences(
 
 
 @torch.no_grad()
-def experience_of(rollout: Rollout, reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig) -> Experience:
+def experience_of(
+    rollout: Rollout, reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig
+) -> Experience:
     """A rollout judged by itself."""
     values = values_of(critic, rollout) if critic is not None else torch.zeros_like(rollout.rewards)
     advantages, returns = advantages_and_returns(rollout, values, config)
@@ -63,14 +68,17 @@ def values_of(critic: Critic, rollout: Rollout) -> Tensor:
     return critic(rollout.context, rollout.before[:, rollout.wanted_source])
 
 
-def reference_log_probabilities(reference: ReactiveTransformer, rollout: Rollout, config: ReinforcementConfig) -> Tensor:
+def reference_log_probabilities(
+    reference: ReactiveTransformer, rollout: Rollout, config: ReinforcementConfig
+) -> Tensor:
     """(M,): the reference remembers the episodes for itself, from the same initial memories."""
     memories = walk(reference, rollout)
     return token_scores(reference, rollout.answers, rollout.source, memories, config.temperature).log_probabilities
 
 
 def advantages_and_returns(rollout: Rollout, values: Tensor, config: ReinforcementConfig) -> tuple[Tensor, Tensor]:
-    """(N,), (N,): not normalised over the batch yet. ``values`` (N,) are the critic's, in units of the highest reward."""
+    """(N,), (N,): not normalised over the batch yet. ``values`` (N,) are the critic's, in units of the highest
+    reward."""
     earned = rollout.rewards / HIGHEST
     if not config.has_critic:
         return group_advantages(earned, rollout.source, config.group.scale), torch.zeros_like(earned)
@@ -89,5 +97,8 @@ def by_episode(rollout: Rollout) -> tuple[Tensor, Tensor]:
     episodes = episode_of_row[rollout.source]
     lists = [(episodes == episode).nonzero().squeeze(1) for episode in range(rollout.said.size)]
     grid = torch.nn.utils.rnn.pad_sequence(lists, batch_first=True)
-    mask = torch.arange(grid.shape[1], device=grid.device) < torch.tensor([len(each) for each in lists], device=grid.device)[:, None]
+    mask = (
+        torch.arange(grid.shape[1], device=grid.device)
+        < torch.tensor([len(each) for each in lists], device=grid.device)[:, None]
+    )
     return grid, mask

@@ -32,24 +32,35 @@ def walk(model: ReactiveTransformer, rollout: Rollout, window: int | None = None
     return conversation_memories(model, rollout.said, rollout.initial, window)
 
 
-def token_scores(model: ReactiveTransformer, rows: Rows, source: Tensor, memories: list[Tensor], temperature: float = 1.0) -> TokenScores:
-    """Score the targets of rows (N, T), each out of the memory before interaction ``source`` (N,); rows of like length together."""
+def token_scores(
+    model: ReactiveTransformer, rows: Rows, source: Tensor, memories: list[Tensor], temperature: float = 1.0
+) -> TokenScores:
+    """Score the targets of rows (N, T), each out of the memory before interaction ``source`` (N,); rows of like length
+    together."""
     before = torch.cat(memories, dim=1)  # (L, R, S, D)
     groups = rows.by_length(LENGTH_GROUPS)
-    parts = [_scores(model, rows[group], before.index_select(1, source[group]), rows.ids.shape[1], temperature) for group in groups]
+    parts = [
+        _scores(model, rows[group], before.index_select(1, source[group]), rows.ids.shape[1], temperature)
+        for group in groups
+    ]
     back, targets = torch.cat(groups).argsort(), rows.targets[:, 1:]
     log_p, entropy = (torch.cat([part[kind] for part in parts])[back][targets] for kind in (0, 1))
     balance = (
-        torch.stack([part[2] * int(rows.mask[group].sum()) for part, group in zip(parts, groups, strict=True)]).sum() / rows.mask.sum()
+        torch.stack([part[2] * int(rows.mask[group].sum()) for part, group in zip(parts, groups, strict=True)]).sum()
+        / rows.mask.sum()
     )
     return TokenScores(log_p, entropy, balance)
 
 
-def _scores(model: ReactiveTransformer, rows: Rows, slots: Tensor, longest: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(
+    model: ReactiveTransformer, rows: Rows, slots: Tensor, longest: int, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities and entropies (n, longest − 1), zeros where no target is, and the balance."""
     targets = rows.targets[:, 1:]
     hidden = model.decoder.hidden(rows.ids, slots, rows.mask)
-    scores = (at_least_float32(model.decoder.head(hidden.states[:, :-1][targets])) / temperature).log_softmax(-1)  # (m, V)
+    scores = (at_least_float32(model.decoder.head(hidden.states[:, :-1][targets])) / temperature).log_softmax(
+        -1
+    )  # (m, V)
     chosen = scores.gather(-1, rows.ids[:, 1:][targets][:, None]).squeeze(-1)
     entropy = -(scores.exp() * scores).sum(-1)
 

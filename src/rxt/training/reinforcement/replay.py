@@ -33,7 +33,9 @@ class Store:
     left: Tensor | None = None
     """(L, C, S, D): memories that the last episodes left behind."""
 
-    def collected(self, fresh: tuple[Batch, ...], left: Tensor, config: ReinforcementConfig, generator: torch.Generator) -> Store:
+    def collected(
+        self, fresh: tuple[Batch, ...], left: Tensor, config: ReinforcementConfig, generator: torch.Generator
+    ) -> Store:
         """The store after a collection: the fresh batches and some old ones, and what is kept for later."""
         replay = config.replay
         known = [(batch, age + 1) for batch, age in zip(self.old, self.ages, strict=True) if age + 1 <= replay.age]
@@ -78,7 +80,12 @@ class Store:
 def _parts(experience: Experience) -> Iterator[tuple[str, Tensor]]:
     rollout = experience.rollout
     yield "alive", torch.tensor(rollout.said.alive)
-    for name, rows in (("said", rollout.said.rows), ("answers", rollout.answers), ("wanted", rollout.wanted), ("context", rollout.context)):
+    for name, rows in (
+        ("said", rollout.said.rows),
+        ("answers", rollout.answers),
+        ("wanted", rollout.wanted),
+        ("context", rollout.context),
+    ):
         for field in ("ids", "mask", "targets"):
             yield f"{name}.{field}", getattr(rows, field)
     for name in ("before", "source", "log_probabilities", "rewards", "distance", "wanted_source"):

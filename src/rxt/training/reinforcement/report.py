@@ -15,13 +15,14 @@ BANDS = ((1, 2), (3, 4), (5, 8), (9, 16), (17, 64))
 def told(batch: Batch, config: ReinforcementConfig) -> dict[str, Tensor]:
     """Numbers of a whole update, divided by its micro-batches, so that their sum over these is the number.
 
-    ``reward``, ``reward_1_2`` … (by how many turns ago the fact was told, where there are such questions), ``answer_tokens``,
-    ``silent`` (share of answers that are [EOS] alone), ``memory_change`` and, of groups, ``undecided`` (share of questions whose
-    answers earned all the same, which teach nothing).
+    ``reward``, ``reward_1_2`` … (by how many turns ago the fact was told, where there are such questions),
+    ``answer_tokens``, ``silent`` (share of answers that are [EOS] alone), ``memory_change`` and, of groups,
+    ``undecided`` (share of questions whose answers earned all the same, which teach nothing).
     """
     rollouts = [experience.rollout for experience in batch]
     rewards, distance, lengths = (
-        torch.cat([getattr(rollout, name) for rollout in rollouts]).float() for name in ("rewards", "distance", "lengths")
+        torch.cat([getattr(rollout, name) for rollout in rollouts]).float()
+        for name in ("rewards", "distance", "lengths")
     )
     changes = torch.stack([rollout.memory_change() * rollout.said.size for rollout in rollouts])
     found = {

@@ -47,7 +47,8 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class CompositeReward:
-    """The reward of :mod:`rxt.evaluation.reward`: likeness to the reference, less what is copied from the interaction before."""
+    """The reward of :mod:`rxt.evaluation.reward`: likeness to the reference, less what is copied from the interaction
+    before."""
 
     name: str = "composite"
 
@@ -72,7 +73,10 @@ class RecallReward:
         return question is not None
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
-        return [HIGHEST if each.question is not None and each.finished and correct(each.question, each.answer) else 0.0 for each in answers]
+        return [
+            HIGHEST if each.question is not None and each.finished and correct(each.question, each.answer) else 0.0
+            for each in answers
+        ]
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ def rewards(reward: Reward, answers: Sequence[Answered]) -> list[float]:
         problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"reward {reward.name}: raised {problem}") from None
     if len(found) != len(answers):
-        raise UserError(f"reward {reward.name}: gave {len(found)} numbers for {len(answers)} answers; one for each is needed")
+        raise UserError(
+            f"reward {reward.name}: gave {len(found)} numbers for {len(answers)} answers; one for each is needed"
+        )
     for value, each in zip(found, answers, strict=True):
         if not (math.isfinite(value) and 0 <= value <= HIGHEST):
             wanted = f"numbers from 0 to {HIGHEST:g} are needed"

@@ -28,7 +28,8 @@ MOST_TOGETHER = 1_024
 class Rollout:
     """B episodes of together R interactions that were memorized, Q questions, and N answers with M sampled tokens.
 
-    With several answers to a question N is a multiple of Q: the answers of a question follow each other, the first was memorized.
+    With several answers to a question N is a multiple of Q: the answers of a question follow each other, the first was
+    memorized.
     """
 
     said: Conversations
@@ -78,9 +79,13 @@ class Rollout:
         return replace(self, **moved)
 
     def memory_change(self) -> Tensor:
-        """Root mean square of what an interaction changed in the memory, a mean over all but the last of each episode."""
+        """Root mean square of what an interaction changed in the memory, a mean over all but the last of each
+        episode."""
         changes = [
-            (self.before[:, after] - self.before[:, before][:, : after.stop - after.start]).square().mean((0, 2, 3)).sqrt()
+            (self.before[:, after] - self.before[:, before][:, : after.stop - after.start])
+            .square()
+            .mean((0, 2, 3))
+            .sqrt()
             for before, after in pairwise(self.said.turns())
         ]
         return torch.cat(changes).mean() if changes else self.before.new_zeros(())
@@ -139,10 +144,11 @@ def play(
     reward: Reward,
     seed: int,
 ) -> Played:
-    """Play B episodes together from the memories ``slots`` (L, B, S, D), longest first; rewards come at the end, all at once.
+    """Play B episodes together from the memories ``slots`` (L, B, S, D), longest first; rewards come at the end, all at
+    once.
 
-    An interaction that the policy does not answer is memorized as the conversation has it. With ``teacher_forcing`` all are;
-    then the memories do not wait for answers, and all questions are answered together.
+    An interaction that the policy does not answer is memorized as the conversation has it. With ``teacher_forcing`` all
+    are; then the memories do not wait for answers, and all questions are answered together.
     """
     acted = _at_once if teacher_forcing else _turn_by_turn
     scene = acted(model, template, episodes, slots, config, seed)
@@ -168,7 +174,12 @@ def play(
 
 
 def _turn_by_turn(
-    model: ReactiveTransformer, template: Template, episodes: Sequence[Episode], slots: Tensor, config: ReinforcementConfig, seed: int
+    model: ReactiveTransformer,
+    template: Template,
+    episodes: Sequence[Episode],
+    slots: Tensor,
+    config: ReinforcementConfig,
+    seed: int,
 ) -> _Scene:
     """Ask, answer and memorize the answer, as a conversation goes."""
     memory, said, left = Memory(slots), [list[Encoded]() for _ in episodes], list[Tensor]()
@@ -182,30 +193,51 @@ def _turn_by_turn(
         memory = memory.first(len(active))
         before.append(memory.slots)
         chosen = [index for index, episode in enumerate(active) if episode[turn].answered]
-        questions = [_question(template, active[index][turn], row + index, said[index], texts[index]) for index in chosen]
+        questions = [
+            _question(template, active[index][turn], row + index, said[index], texts[index]) for index in chosen
+        ]
         given = _answer(model, template, questions, memory.take(chosen), config, seed + turn) if chosen else []
-        own = {index: (question, given[at * config.answers]) for at, (index, question) in enumerate(zip(chosen, questions, strict=True))}
+        own = {
+            index: (question, given[at * config.answers])
+            for at, (index, question) in enumerate(zip(chosen, questions, strict=True))
+        }
         for index, episode in enumerate(active):
             step = episode[turn]
             memorized, texts[index] = step.reference, _text(step)
             if index in own:
                 question, first = own[index]
                 ids = template.complete(question.prompt, first.tokens)
-                memorized, texts[index] = Encoded(ids, [False] * len(ids)), f"{first.about.query} {first.about.answer}".strip()
+                memorized, texts[index] = (
+                    Encoded(ids, [False] * len(ids)),
+                    f"{first.about.query} {first.about.answer}".strip(),
+                )
             said[index].append(memorized)
         rows = collate_rows([said[index][turn] for index in range(len(active))], template.tokens.pad).to(slots.device)
         memory = model.memorize(memory, rows.ids, rows.mask)
         staying = sum(len(episode) > turn + 1 for episode in active)
         left.insert(0, memory.slots[:, staying:])
         asked, answers, row = asked + questions, answers + given, row + len(active)
-    return _Scene(collate_conversations(said, template.tokens.pad), torch.cat(before, dim=1), torch.cat(left, dim=1), asked, answers)
+    return _Scene(
+        collate_conversations(said, template.tokens.pad),
+        torch.cat(before, dim=1),
+        torch.cat(left, dim=1),
+        asked,
+        answers,
+    )
 
 
 def _at_once(
-    model: ReactiveTransformer, template: Template, episodes: Sequence[Episode], slots: Tensor, config: ReinforcementConfig, seed: int
+    model: ReactiveTransformer,
+    template: Template,
+    episodes: Sequence[Episode],
+    slots: Tensor,
+    config: ReinforcementConfig,
+    seed: int,
 ) -> _Scene:
     """Memorize what the conversations say, then answer all questions, each out of its own turn's memory."""
-    said = collate_conversations([[step.reference for step in episode] for episode in episodes], template.tokens.pad).to(slots.device)
+    said = collate_conversations(
+        [[step.reference for step in episode] for episode in episodes], template.tokens.pad
+    ).to(slots.device)
     memories = conversation_memories(model, said, slots)
     asked: list[_Asked] = []
     left: list[Tensor] = []
@@ -235,16 +267,25 @@ def _question(template: Template, step: Step, row: int, said: Sequence[Encoded],
 
 
 def _answer(
-    model: ReactiveTransformer, template: Template, questions: Sequence[_Asked], memory: Memory, config: ReinforcementConfig, seed: int
+    model: ReactiveTransformer,
+    template: Template,
+    questions: Sequence[_Asked],
+    memory: Memory,
+    config: ReinforcementConfig,
+    seed: int,
 ) -> list[_Said]:
     """The answers to questions out of the memories before them, ``config.answers`` to each."""
     repeated = [index for index in range(len(questions)) for _ in range(config.answers)]
     prompts = [Encoded(questions[index].prompt, [False] * len(questions[index].prompt)) for index in repeated]
     rows = collate_rows(prompts, template.tokens.pad).to(memory.slots.device)
-    sampled = generate_scored(model, rows.ids, memory.take(repeated), config.longest_answer, config.temperature, seed, rows.mask)
+    sampled = generate_scored(
+        model, rows.ids, memory.take(repeated), config.longest_answer, config.temperature, seed, rows.mask
+    )
     lengths = (sampled.tokens >= 0).sum(1).tolist()
     found: list[_Said] = []
-    for index, length, tokens, log_p in zip(repeated, lengths, sampled.tokens.tolist(), sampled.log_probabilities, strict=True):
+    for index, length, tokens, log_p in zip(
+        repeated, lengths, sampled.tokens.tolist(), sampled.log_probabilities, strict=True
+    ):
         reply, question = template.parse(tokens[:length]), questions[index]
         interaction, known = question.step.interaction, question.step.question
         assert interaction is not None

@@ -21,13 +21,16 @@ class ReinforcementTrainee(Learner):
     """A model that learns from its own answers. The model is the trainee's own, so what it learns here stays."""
 
     def __init__(self, trainee: Trainee, with_critic: bool) -> None:
-        """The reference is a frozen copy of the model as it is now, which every start of the stage finds in the stage before."""
+        """The reference is a frozen copy of the model as it is now, which every start of the stage finds in the stage
+        before."""
         super().__init__(trainee.vocab_size)
         self.model = trainee.model
         self.critic = Critic(trainee.model.encoder) if with_critic else None
         self.to(trainee.device)
         self.store = Store()
-        self._reference = (deepcopy(trainee.model).eval().requires_grad_(False),)  # in a tuple: it is no part of what learns
+        self._reference = (
+            deepcopy(trainee.model).eval().requires_grad_(False),
+        )  # in a tuple: it is no part of what learns
 
     @property
     def reference(self) -> ReactiveTransformer:
@@ -35,7 +38,8 @@ class ReinforcementTrainee(Learner):
         return self._reference[0]
 
     def train_parts(self, parts: tuple[Part, ...]) -> None:
-        """Let only these parts of the model learn, and the critic. The shared embedding learns where both parts that read it do."""
+        """Let only these parts of the model learn, and the critic. The shared embedding learns where both parts that
+        read it do."""
         self.requires_grad_(False)
         for part in parts:
             getattr(self.model, part).requires_grad_(True)

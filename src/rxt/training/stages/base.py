@@ -111,8 +111,10 @@ class Stage(Protocol, Generic[Pupil, Batch]):
 
 @runtime_checkable
 class Collects(Protocol[Pupil]):
-    """A stage that makes its own data with the model as it is. What it collects lies in the trainee, so a checkpoint holds it."""
+    """A stage that makes its own data with the model as it is. What it collects lies in the trainee, so a checkpoint
+    holds it."""
 
     def collect(self, trainee: Pupil, step: int, generator: torch.Generator, team: Team = ALONE) -> None:
-        """Called before every update; whether there is something to collect is for the stage to know. All of a team collect the same."""
+        """Called before every update; whether there is something to collect is for the stage to know. All of a team
+        collect the same."""
         ...

@@ -25,7 +25,8 @@ from rxt.training.trainee import BaselineLearner, Trainee
 
 @dataclass(frozen=True)
 class BaselineStage(Generic[Batch]):
-    """What both stages have of the Reactive Transformer's stage that they are like: its data, length and optimiser. Trains: everything."""
+    """What both stages have of the Reactive Transformer's stage that they are like: its data, length and optimiser.
+    Trains: everything."""
 
     like: Stage[Trainee, Batch]
     judge: None = None
@@ -57,9 +58,13 @@ class BaselineStage(Generic[Batch]):
 class BaselineTextStage(BaselineStage[Rows]):
     """Stage 1 or 2. Loss: the next token."""
 
-    def loss(self, trainee: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
+    def loss(
+        self, trainee: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
+    ) -> StageLoss:
         decoder = trainee.model.decoder
-        scores = answer_scores(decoder.hidden(batch.ids, batch.mask), decoder.head, batch, torch.zeros(len(batch), dtype=torch.long))
+        scores = answer_scores(
+            decoder.hidden(batch.ids, batch.mask), decoder.head, batch, torch.zeros(len(batch), dtype=torch.long)
+        )
         targets = max(1, sum(int(part.targets[:, 1:].sum()) for part in all_batches))
         share = batch.tokens / sum(part.tokens for part in all_batches)
         answer = scores.nll.sum() / targets
@@ -74,7 +79,11 @@ class BaselineConversationStage(BaselineStage[Conversations]):
     like: MemoryAwareStage
 
     def loss(
-        self, trainee: BaselineLearner, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+        self,
+        trainee: BaselineLearner,
+        batch: Conversations,
+        all_batches: list[Conversations],
+        generator: torch.Generator,
     ) -> StageLoss:
         return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches, self.like.config.mean_over)
 
@@ -84,7 +93,9 @@ def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:
     decoder = model.decoder
     match model.config.baseline:
         case "no-memory":
-            return answer_scores(decoder.hidden(batch.rows.ids, batch.rows.mask), decoder.head, batch.rows, batch.turn_of_row())
+            return answer_scores(
+                decoder.hidden(batch.rows.ids, batch.rows.mask), decoder.head, batch.rows, batch.turn_of_row()
+            )
         case "history":
             rows, turns = one_row_each(batch)
             return answer_scores(decoder.hidden(rows.ids, rows.mask), decoder.head, rows, turns)
@@ -102,7 +113,10 @@ def one_row_each(batch: Conversations) -> tuple[Rows, Tensor]:
     """B conversations as B rows, one interaction after another, and the turn of every token (B, T)."""
     lengths = batch.rows.mask.sum(1)
     starts = [where.start for where in batch.turns()]
-    members = [[start + index for start, alive in zip(starts, batch.alive, strict=True) if index < alive] for index in range(batch.size)]
+    members = [
+        [start + index for start, alive in zip(starts, batch.alive, strict=True) if index < alive]
+        for index in range(batch.size)
+    ]
     size = int(max(lengths[rows].sum() for rows in members))
     shape = (batch.size, size)
     ids = batch.rows.ids.new_zeros(shape)

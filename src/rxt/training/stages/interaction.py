@@ -34,7 +34,9 @@ class InteractionStage:
         return self.config.optim
 
     def batches(self, split: Split, step: int) -> list[Rows]:
-        sequences = [self.template.interaction(each) for each in self.corpus.interactions(split, step, self.config.batch_size)]
+        sequences = [
+            self.template.interaction(each) for each in self.corpus.interactions(split, step, self.config.batch_size)
+        ]
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
     def unfreeze(self, trainee: Trainee, step: int) -> None:

@@ -55,7 +55,9 @@ class JointStage:
         return joint_loss(trainee, batch, all_batches, self.config, generator)
 
 
-def joint_loss(trainee: Trainee, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator) -> StageLoss:
+def joint_loss(
+    trainee: Trainee, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator
+) -> StageLoss:
     """α·L_AR + β·L_MLM + 0.01·L_balance, each a mean over all targets of the update."""
     model = trainee.model
     hidden_tokens = choose(rows.mask, config.masked_share, generator)
@@ -88,5 +90,6 @@ def choose(mask: Tensor, share: float | Tensor, generator: torch.Generator) -> T
 
 
 def split_rows(rows: Rows, parts: int) -> list[Rows]:
-    """Micro-batches of rows of like length, so that little is padding: ``parts`` of them, or LENGTH_GROUPS if that is more."""
+    """Micro-batches of rows of like length, so that little is padding: ``parts`` of them, or LENGTH_GROUPS if that is
+    more."""
     return [rows[group] for group in rows.by_length(max(parts, LENGTH_GROUPS))]

@@ -62,7 +62,9 @@ class MemoryAwareStage:
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(self.phase(step).trains)
 
-    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+    def loss(
+        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+    ) -> StageLoss:
         slots = fresh_slots(trainee, batch.size, generator)
         scores = conversation_scores(trainee.model, batch, slots, self.config.window, self.config.checkpointing)
         return conversation_loss(scores, batch, all_batches, self.config.mean_over)
@@ -71,7 +73,8 @@ class MemoryAwareStage:
 def conversation_loss(
     scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: Literal["turns", "answers"]
 ) -> StageLoss:
-    """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the whole update."""
+    """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the
+    whole update."""
     turns = max(len(part.alive) for part in all_batches)
     counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
     total = max(1, int(counts.sum()))
@@ -81,11 +84,13 @@ def conversation_loss(
     return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
 
 
-def echo_batches(corpus: Corpus, template: Template, split: Split, step: int, size: int, accumulate: int) -> list[Conversations]:
+def echo_batches(
+    corpus: Corpus, template: Template, split: Split, step: int, size: int, accumulate: int
+) -> list[Conversations]:
     """Conversations of two turns: an interaction, and the same one again with every token a target.
 
-    The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from the
-    slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
+    The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from
+    the slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
     """
     said = [template.interaction(interaction) for interaction in corpus.interactions(split, step, size)]
     pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]

@@ -1,7 +1,7 @@
 """Stage 3, memory-attention pre-training: from a random memory, learn to mix it with what the encoder found.
 
-Slot s is paired with token s: encoded interactions are padded with zeros, or cut, to S positions for the target (not for
-the input, which stays whole). A slot beyond the interaction's end should keep its direction.
+Slot s is paired with token s: encoded interactions are padded with zeros, or cut, to S positions for the target (not
+for the input, which stays whole). A slot beyond the interaction's end should keep its direction.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class MemoryPretrainStage:
     def unfreeze(self, trainee: Trainee, step: int) -> None:
         trainee.train_parts(("memory_attention",))
 
-    def loss(self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator) -> StageLoss:
+    def loss(
+        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+    ) -> StageLoss:
         model = trainee.model
         slots = fresh_slots(trainee, batch.size, generator)
         similarity = slots.new_zeros(())
@@ -64,7 +66,9 @@ class MemoryPretrainStage:
             interaction = batch.rows[rows]
             slots = cut_graph(slots[:, : len(interaction)])
             with torch.no_grad():
-                encoded = model.encoder(interaction.ids, interaction.mask, slots if model.encoder.reads_memory else None)
+                encoded = model.encoder(
+                    interaction.ids, interaction.mask, slots if model.encoder.reads_memory else None
+                )
             new = model.memory_attention(slots, noisy(encoded, self.config.noise, generator), interaction.mask)
             share = len(interaction) / updates
             target = noisy(fit_to_slots(encoded, slots.shape[2]), self.config.noise, generator)
@@ -79,7 +83,9 @@ class MemoryPretrainStage:
     def _weight(self, turn: int, generator: torch.Generator) -> Tensor:
         """w_t with its jitter: the share of the encoded interaction in the target after turn t."""
         config = self.config
-        weight = config.first_weight if turn == 0 else max(LEAST_WEIGHT, config.weight - config.weight_decay_per_turn * turn)
+        weight = (
+            config.first_weight if turn == 0 else max(LEAST_WEIGHT, config.weight - config.weight_decay_per_turn * turn)
+        )
         return weight * (1 + config.jitter * (2 * torch.rand((), generator=generator) - 1))
 
 
@@ -105,7 +111,8 @@ def conversation_batches(
 ) -> list[Conversations]:
     """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
     encoded = [
-        encode_conversation(conversation, template) for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
+        encode_conversation(conversation, template)
+        for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
     ]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
 

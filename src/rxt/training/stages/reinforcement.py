@@ -1,7 +1,8 @@
-"""Stage 5, memory reinforcement: play episodes, reward the answers, and make good ones likelier through memory and words.
+"""Stage 5, memory reinforcement: play episodes, reward the answers, and make good ones likelier through memory and
+words.
 
-An update of the loop is one step of the optimiser. Every ``config.cycle`` updates the policy plays new episodes; what it said,
-remembered and earned lies in the trainee as data, and the updates that follow learn from it.
+An update of the loop is one step of the optimiser. Every ``config.cycle`` updates the policy plays new episodes; what
+it said, remembered and earned lies in the trainee as data, and the updates that follow learn from it.
 """
 
 from __future__ import annotations
@@ -97,31 +98,54 @@ class ReinforcementStage:
         if done % self.config.cycle:
             return
         trainee.eval()
-        parts = [part for number in range(self.config.batches) for part in self._parts(trainee, phase, step + number, generator)]
+        parts = [
+            part
+            for number in range(self.config.batches)
+            for part in self._parts(trainee, phase, step + number, generator)
+        ]
         found = team.gather([(index, self._play(trainee, phase, part)) for index, part in team.share(parts)])
         each = len(parts) // self.config.batches
         played = [experience.to(trainee.device) for experience, _ in found]
-        fresh = tuple(tuple(weighed_together(played[start : start + each], self.config)) for start in range(0, len(played), each))
+        fresh = tuple(
+            tuple(weighed_together(played[start : start + each], self.config)) for start in range(0, len(played), each)
+        )
         self._check(fresh, step)
         left = torch.cat([left for _, left in found], dim=1).to(trainee.device)
         trainee.store = trainee.store.collected(fresh, left, self.config, generator)
         trainee.train()
 
-    def _parts(self, trainee: ReinforcementTrainee, phase: EpisodePhase, index: int, generator: torch.Generator) -> list[_Part]:
+    def _parts(
+        self, trainee: ReinforcementTrainee, phase: EpisodePhase, index: int, generator: torch.Generator
+    ) -> list[_Part]:
         """The micro-batches of one update, not played yet."""
         episodes = episodes_of(self.corpus, self.template, self.config, phase, self.reward, "train", index)
         return [
-            _Part(part, self._memories(trainee, len(part), phase, generator), int(torch.randint(2**62, (), generator=generator)))
+            _Part(
+                part,
+                self._memories(trainee, len(part), phase, generator),
+                int(torch.randint(2**62, (), generator=generator)),
+            )
             for part in split_evenly(episodes, self.optim.accumulate)
         ]
 
     def _play(self, trainee: ReinforcementTrainee, phase: EpisodePhase, part: _Part) -> tuple[Experience, Tensor]:
         """What a micro-batch teaches, and the memories that it leaves, on the CPU as a team exchanges them."""
-        played = play(trainee.model, self.template, part.episodes, part.slots, self.config, phase.teacher_forcing, self.reward, part.seed)
+        played = play(
+            trainee.model,
+            self.template,
+            part.episodes,
+            part.slots,
+            self.config,
+            phase.teacher_forcing,
+            self.reward,
+            part.seed,
+        )
         experience = experience_of(played.rollout, trainee.reference, trainee.critic, self.config)
         return experience.to(torch.device("cpu")), played.left.cpu()
 
-    def _memories(self, trainee: ReinforcementTrainee, count: int, phase: EpisodePhase, generator: torch.Generator) -> Tensor:
+    def _memories(
+        self, trainee: ReinforcementTrainee, count: int, phase: EpisodePhase, generator: torch.Generator
+    ) -> Tensor:
         """What the episodes begin with (L, count, S, D): fresh, or what an earlier episode left behind."""
         slots = trainee.model.init_memory(count, int(torch.randint(2**62, (), generator=generator))).slots
         goes_on = torch.rand(count, generator=generator) >= phase.reset_rate
@@ -138,11 +162,14 @@ class ReinforcementStage:
             return
         found = f"{self.name}: {share:.0%} of the answers at step {step} are nothing but [EOS]"
         if step == 0:
-            raise UserError(f"{found}: there is nothing to reward; start from a model that answers, such as one of stage 4")
+            raise UserError(
+                f"{found}: there is nothing to reward; start from a model that answers, such as one of stage 4"
+            )
         raise Collapse(found)
 
     def batches(self, split: Split, step: int) -> list[Share | Conversations]:
-        """For training the parts of the experiences that lie in the trainee; for validation conversations, whose answers are scored."""
+        """For training the parts of the experiences that lie in the trainee; for validation conversations, whose
+        answers are scored."""
         phase, done = self.config.at(step) if split == "train" else (self.config.phases[-1], 0)
         if split == "validation":
             size, accumulate = phase.batch_size, self.optim.accumulate
@@ -165,11 +192,14 @@ class ReinforcementStage:
         return reinforcement_loss(trainee, experienced[batch.part], experienced, self.config)
 
 
-def reinforcement_loss(trainee: ReinforcementTrainee, experience: Experience, whole: Batch, config: ReinforcementConfig) -> StageLoss:
-    """The part of an update's loss that one micro-batch has; means are over all tokens, answers and episodes of the update.
+def reinforcement_loss(
+    trainee: ReinforcementTrainee, experience: Experience, whole: Batch, config: ReinforcementConfig
+) -> StageLoss:
+    """The part of an update's loss that one micro-batch has; means are over all tokens, answers and episodes of the
+    update.
 
-    policy + value − entropy + KL to the reference, for ``impo`` + KL to the sampler + the price of memory changes, + the
-    conversations' own answers where they have a weight.
+    policy + value − entropy + KL to the reference, for ``impo`` + KL to the sampler + the price of memory changes, +
+    the conversations' own answers where they have a weight.
     """
     rollout, weights, model = experience.rollout, config.weights, trainee.model
     tokens = sum(len(each.rollout.log_probabilities) for each in whole)
@@ -187,7 +217,12 @@ def reinforcement_loss(trainee: ReinforcementTrainee, experience: Experience, wh
         "step_kl": kl_to(old, new).sum() / tokens,
         "memory_price": memory_change_loss(memories) * share,
     }
-    loss = terms["policy"] - weights.entropy * terms["entropy"] + weights.reference * terms["kl"] + BALANCE_WEIGHT * share * scores.balance
+    loss = (
+        terms["policy"]
+        - weights.entropy * terms["entropy"]
+        + weights.reference * terms["kl"]
+        + BALANCE_WEIGHT * share * scores.balance
+    )
     if impo:
         loss = loss + weights.step * terms["step_kl"] + weights.memory * terms["memory_price"]
     if trainee.critic is not None:
