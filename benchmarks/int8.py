@@ -19,7 +19,6 @@ import torch
 
 import rxt
 from rxt.bench.inference import Setting, bench_decode
-from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import read_conversations
 from rxt.data.template import Template
 from rxt.evaluation.perplexity import measure_perplexity
@@ -27,6 +26,7 @@ from rxt.evaluation.retention import Plan, measure_retention
 from rxt.evaluation.subject import Reactive
 from rxt.generation.conversation import load_model
 from rxt.model.reactive import ReactiveTransformer
+from rxt.tasks.everyday import EverydayConfig, generate
 
 DISTANCES = (1, 2, 4, 8, 16, 32)
 CONVERSATIONS, TURNS, SEED = 64, 24, 7

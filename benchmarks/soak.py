@@ -26,7 +26,7 @@ from typing import NamedTuple
 import httpx2
 
 import rxt
-from rxt.data.everyday.values import CITIES, NAMES
+from rxt.tasks.everyday.values import CITIES, NAMES
 
 TALK = ["Hello!", "How are you?", "Thanks!", "Good morning!", "See you soon."]
 

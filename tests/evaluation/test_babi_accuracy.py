@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from small_model import MODEL, small_model, tokenizer
 
-from rxt.data.babi import Line, Story
 from rxt.data.template import Template
 from rxt.evaluation.babi import TaskResult, measure_babi
 from rxt.evaluation.retention import Score
 from rxt.evaluation.subject import Reactive, Subject
+from rxt.tasks.babi import Line, Story
 
 State = list[tuple[str, ...]]
 STORIES = [

@@ -9,15 +9,6 @@ from dataclasses import replace
 import pytest
 from small_model import MODEL, small_model, tokenizer
 
-from rxt.data.everyday import (
-    EverydayConfig,
-    EverydayConversation,
-    capacity_conversation,
-    changed_conversation,
-    never_told_conversation,
-    retention_conversation,
-)
-from rxt.data.everyday.phrases import values_of
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention
@@ -32,6 +23,15 @@ from rxt.evaluation.retention import (
     queries,
 )
 from rxt.evaluation.subject import Reactive, Subject
+from rxt.tasks.everyday import (
+    EverydayConfig,
+    EverydayConversation,
+    capacity_conversation,
+    changed_conversation,
+    never_told_conversation,
+    retention_conversation,
+)
+from rxt.tasks.everyday.phrases import values_of
 
 Heard = tuple[tuple[str, ...], ...]
 """What the person said in B conversations so far."""

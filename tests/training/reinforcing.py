@@ -9,7 +9,7 @@ import torch
 from micro import MODEL, OPTIM, RUN, template, trainee
 
 from rxt.config import RxTConfig
-from rxt.data.everyday import EverydayConfig, Question
+from rxt.tasks.everyday import EverydayConfig, Question
 from rxt.training.config import Phase, RunConfig
 from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from micro import template
 
-from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig, generate
 from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus, Split, encode_conversation, pick, split_turns, texts_of
 

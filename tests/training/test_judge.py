@@ -16,9 +16,9 @@ from micro import RUN, quiet, stages, template, trainee
 from rich.progress import Progress
 from torch import Tensor
 
-from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.evaluation.retention import NOTHING, Recall, Score
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training import loop
 from rxt.training.config import RunConfig
 from rxt.training.config_base import RecallConfig

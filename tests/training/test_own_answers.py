@@ -9,13 +9,13 @@ import pytest
 import torch
 from micro import PREFERENCE, preference_stage, template, trainee
 
+from rxt.data.asked import Asked
 from rxt.data.collate import Preferences, collate_rows
-from rxt.data.everyday import correct
-from rxt.data.everyday.scoring import Asked
 from rxt.data.template import Encoded
 from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
+from rxt.tasks.everyday import correct
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
 from rxt.training.preference.own_answers import MAX_NEW_TOKENS, with_own_answers, with_rows

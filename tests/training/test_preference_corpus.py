@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from micro import template
 
-from rxt.data.babi import BabiConfig
-from rxt.data.everyday import EverydayConfig
-from rxt.data.everyday.preferences import RejectedMix, generate_preferences
 from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
 from rxt.errors import UserError
+from rxt.tasks.babi import BabiConfig
+from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.everyday.preferences import RejectedMix, generate_preferences
 from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus
 from rxt.training.preference.corpus import Pairs, PreferenceCorpus, encode_ways, split_turns

@@ -17,9 +17,9 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
 from rxt.cli.main import main
-from rxt.data.everyday import Question
 from rxt.errors import UserError
 from rxt.model.reactive import ReactiveTransformer
+from rxt.tasks.everyday import Question
 from rxt.training import loop
 from rxt.training.config import DataConfig, RunConfig
 from rxt.training.interrupt import Interrupt

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from reinforcing import Letters, reward_by_letters
 
-from rxt.data.everyday import Question
 from rxt.errors import UserError
 from rxt.evaluation.reward import score
+from rxt.tasks.everyday import Question
 from rxt.training.reinforcement.rewards import (
     Answered,
     CompositeReward,

@@ -11,9 +11,9 @@ import torch
 from micro import MODEL, RUN, template, trainee
 
 from rxt.config import AttentionConfig
-from rxt.data.babi import OKAY, BabiConfig, TaskShare, read_split
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
+from rxt.tasks.babi import OKAY, BabiConfig, TaskShare, read_split
 from rxt.training.config import DataConfig, Phase
 from rxt.training.corpus import Corpus, encode_conversation, split_turns
 from rxt.training.stages.base import Stage

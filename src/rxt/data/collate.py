@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from rxt.data.everyday.scoring import Asked
+    from rxt.data.asked import Asked
     from rxt.data.template import Encoded
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rxt.data.babi import Story
 from rxt.evaluation.retention import Score
 from rxt.evaluation.subject import State, Subject
 from rxt.evaluation.walk import even_batches, walk
+from rxt.tasks.babi import Story
 
 BATCH = 128
 LONGEST_ANSWER = 16

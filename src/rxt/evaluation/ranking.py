@@ -12,12 +12,12 @@ from random import Random
 from pydantic import TypeAdapter
 
 from rxt.config import parse
-from rxt.data.everyday import Split, correct, generate, values_of
-from rxt.data.everyday.wording import Wording
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import Estimate, mean
 from rxt.evaluation.reward import HIGHEST, bleu
 from rxt.files import read_bytes
+from rxt.tasks.everyday import Split, correct, generate, values_of
+from rxt.tasks.everyday.wording import Wording
 
 SHIPPED = Path(__file__).parent / "data" / "reward.jsonl"
 """Written by hand, before there were weights. The weights of the reward were chosen on its odd lines and on the

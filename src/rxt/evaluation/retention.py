@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rxt.data.everyday import (
+from rxt.errors import UserError
+from rxt.evaluation.subject import State, Subject
+from rxt.evaluation.walk import even_batches, walk
+from rxt.tasks.everyday import (
     EverydayConfig,
     EverydayConversation,
     Split,
@@ -23,9 +26,6 @@ from rxt.data.everyday import (
     retention_conversation,
     values_of,
 )
-from rxt.errors import UserError
-from rxt.evaluation.subject import State, Subject
-from rxt.evaluation.walk import even_batches, walk
 
 BATCH = 64
 RECALL_BATCH = 128

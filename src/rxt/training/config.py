@@ -9,8 +9,8 @@ from pydantic import ConfigDict
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
-from rxt.data.babi import BabiConfig
-from rxt.data.everyday import EverydayConfig
+from rxt.tasks.babi import BabiConfig
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config_base import OptimConfig, Part, require, require_size
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import ReinforcementConfig

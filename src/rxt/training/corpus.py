@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from rxt.data.everyday import EverydayConfig, generate
 from rxt.data.records import Conversation, Interaction, Records, read_as_conversations
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig, generate
 from rxt.training.config import DataConfig
 
 Split = Literal["train", "validation"]

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rxt.data.everyday import EverydayConfig
 from rxt.data.template import Template
 from rxt.evaluation.retention import measure_recall
 from rxt.evaluation.subject import Reactive
 from rxt.model.reactive import ReactiveTransformer
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config_base import RecallConfig
 from rxt.training.metrics import Metrics
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
-from rxt.data.babi import BabiConfig, TaskShare
-from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
 from rxt.presets import preset
+from rxt.tasks.babi import BabiConfig, TaskShare
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config import (
     DataConfig,
     JointConfig,

@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rxt.data.babi import OKAY, BabiConfig, Story, read_split
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
+from rxt.tasks.babi import OKAY, BabiConfig, Story, read_split
 from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus, Split
 
@@ -34,7 +34,7 @@ class StoryCorpus(Corpus):
 
     @classmethod
     def of(cls, folder: str, mix: BabiConfig, seed: int) -> StoryCorpus:
-        """Read a folder's training files; ``rxt.data.babi.read_split`` says which stories are for validation.
+        """Read a folder's training files; ``rxt.tasks.babi.read_split`` says which stories are for validation.
 
         Raises:
             UserError: as ``read_split``; there are no training files, or a task has too few stories to hold one out.

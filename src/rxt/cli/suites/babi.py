@@ -41,11 +41,11 @@ def run(argv: list[str]) -> int:
 
 def babi(options: BabiOptions) -> int:
     """A table by task, with the control without memory."""
-    from rxt.data.babi import babi_files, read_split
     from rxt.evaluation.babi import measure_babi
     from rxt.evaluation.retention import interval
     from rxt.evaluation.subject import load_subject
     from rxt.folders import BUNDLED_BABI
+    from rxt.tasks.babi import babi_files, read_split
 
     if options.json:
         check_writable(options.json)

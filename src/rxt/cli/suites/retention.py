@@ -13,8 +13,8 @@ from rich.table import Table
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
-from rxt.data.everyday import EverydayConfig
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig
 
 if TYPE_CHECKING:
     from rxt.evaluation.retention import Retention, Score

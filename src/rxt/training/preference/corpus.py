@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from rxt.data.asked import Asked
 from rxt.data.collate import Ways
-from rxt.data.everyday import EverydayConfig
-from rxt.data.everyday.preferences import RejectedMix, generate_preferences
-from rxt.data.everyday.scoring import Asked
 from rxt.data.records import (
     Interaction,
     PreferenceConversation,
@@ -21,6 +19,8 @@ from rxt.data.records import (
 )
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.everyday.preferences import RejectedMix, generate_preferences
 from rxt.training.config import DataConfig
 from rxt.training.corpus import HELD_OUT_EVERY, Split, pick
 

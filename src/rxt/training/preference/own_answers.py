@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Preferences, Rows, collate_rows
-from rxt.data.everyday import correct
 from rxt.data.template import Encoded, Template
 from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
+from rxt.tasks.everyday import correct
 
 MAX_NEW_TOKENS = 32
 

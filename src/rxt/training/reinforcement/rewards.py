@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from rxt.data.everyday import Question, correct
 from rxt.errors import UserError
 from rxt.evaluation.reward import HIGHEST, score
 from rxt.evaluation.text_vectors import words
+from rxt.tasks.everyday import Question, correct
 
 
 class Answered(NamedTuple):

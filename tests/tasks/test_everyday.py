@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from rxt.data.everyday import (
+from rxt.errors import UserError
+from rxt.tasks.everyday import (
     EverydayConfig,
     EverydayConversation,
     Question,
@@ -20,12 +21,11 @@ from rxt.data.everyday import (
     retention_conversation,
     values_of,
 )
-from rxt.data.everyday.phrase_types import NEVER_TOLD, SUBJECTS
-from rxt.data.everyday.phrases import ALL_KINDS
-from rxt.data.everyday.small_talk import GREETINGS, GROUPS
-from rxt.data.everyday.splits import pair_split
-from rxt.data.everyday.values import with_article
-from rxt.errors import UserError
+from rxt.tasks.everyday.phrase_types import NEVER_TOLD, SUBJECTS
+from rxt.tasks.everyday.phrases import ALL_KINDS
+from rxt.tasks.everyday.small_talk import GREETINGS, GROUPS
+from rxt.tasks.everyday.splits import pair_split
+from rxt.tasks.everyday.values import with_article
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 ALL_PHRASES = [(kind, phrases) for kind in ALL_KINDS for phrases in (kind.mine, kind.theirs) if phrases is not None]

@@ -17,13 +17,13 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
-from rxt.data.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
-from rxt.data.everyday.phrases import THEIR_KINDS, kind_of
-from rxt.data.everyday.splits import PairSplit, ValuePicker
-from rxt.data.everyday.values import FEMALE_NAMES, MALE_NAMES
-from rxt.data.everyday.wording import Fact, Wording
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
+from rxt.tasks.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
+from rxt.tasks.everyday.phrases import THEIR_KINDS, kind_of
+from rxt.tasks.everyday.splits import PairSplit, ValuePicker
+from rxt.tasks.everyday.values import FEMALE_NAMES, MALE_NAMES
+from rxt.tasks.everyday.wording import Fact, Wording
 
 Split = Literal["train", "validation", "test", "test-unseen-phrasings"]
 Move = Literal["tell", "ask", "small talk"]

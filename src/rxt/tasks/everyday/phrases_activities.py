@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rxt.data.everyday.phrase_types import Kind, Phrases
-from rxt.data.everyday.values import CARS, HOBBIES, INSTRUMENTS
+from rxt.tasks.everyday.phrase_types import Kind, Phrases
+from rxt.tasks.everyday.values import CARS, HOBBIES, INSTRUMENTS
 
 HOBBY = Kind(
     "hobby",

@@ -8,10 +8,10 @@ from itertools import product
 
 import pytest
 
-from rxt.data.everyday import EverydayConfig, EverydayConversation, generate
-from rxt.data.everyday.generate import USUAL_KINDS
-from rxt.data.everyday.paraphrases import FAVOURITES, PETS, frames, paraphrases
-from rxt.data.everyday.phrases import ALL_KINDS, kind_of
+from rxt.tasks.everyday import EverydayConfig, EverydayConversation, generate
+from rxt.tasks.everyday.generate import USUAL_KINDS
+from rxt.tasks.everyday.paraphrases import FAVOURITES, PETS, frames, paraphrases
+from rxt.tasks.everyday.phrases import ALL_KINDS, kind_of
 
 BOTH = [(kind, mine) for kind in USUAL_KINDS for mine in (True, False)]
 TRAINING = EverydayConfig(paraphrase_rate=0.6, never_told_rate=0.2, change_rate=0.25, other_people_rate=0.3)

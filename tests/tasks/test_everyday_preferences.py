@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-from rxt.data.everyday import EverydayConfig, Question, correct, generate, values_of
-from rxt.data.everyday.phrase_types import EVASIVE
-from rxt.data.everyday.preferences import EverydayPreferences, RejectedMix, generate_preferences
-from rxt.data.everyday.scoring import _any_value
-from rxt.data.everyday.splits import pair_split
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig, Question, correct, generate, values_of
+from rxt.tasks.everyday.phrase_types import EVASIVE
+from rxt.tasks.everyday.preferences import EverydayPreferences, RejectedMix, generate_preferences
+from rxt.tasks.everyday.scoring import _any_value
+from rxt.tasks.everyday.splits import pair_split
 
 MIX = EverydayConfig(
     change_rate=0.5, never_told_rate=0.3, other_people_rate=0.6, people=2, kinds=("name", "city", "dog", "food")

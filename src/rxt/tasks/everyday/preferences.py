@@ -13,7 +13,9 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
-from rxt.data.everyday.generate import (
+from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
+from rxt.errors import UserError
+from rxt.tasks.everyday.generate import (
     FAMILY,
     EverydayConfig,
     EverydayConversation,
@@ -23,12 +25,10 @@ from rxt.data.everyday.generate import (
     seeded,
     values_for,
 )
-from rxt.data.everyday.phrases import kind_of
-from rxt.data.everyday.scoring import correct
-from rxt.data.everyday.splits import ValuePicker
-from rxt.data.everyday.wording import Wording, with_value
-from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
-from rxt.errors import UserError
+from rxt.tasks.everyday.phrases import kind_of
+from rxt.tasks.everyday.scoring import correct
+from rxt.tasks.everyday.splits import ValuePicker
+from rxt.tasks.everyday.wording import Wording, with_value
 
 Rejected = Literal["wrong_value", "told_value", "stale_value", "copy", "evasive", "invented_value"]
 """A kind of wrong answer."""

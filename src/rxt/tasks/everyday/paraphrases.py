@@ -50,7 +50,7 @@ class Paraphrases:
 def _blocks() -> dict[str, Paraphrases]:
     """The blocks of the file by their title."""
     blocks: dict[str, Paraphrases] = {}
-    for block in (files("rxt.data.everyday") / "paraphrases.txt").read_text(encoding="utf-8").strip().split("\n\n"):
+    for block in (files("rxt.tasks.everyday") / "paraphrases.txt").read_text(encoding="utf-8").strip().split("\n\n"):
         title, *lines = block.splitlines()
         parts: dict[str, tuple[str, ...]] = {}
         for line in lines:

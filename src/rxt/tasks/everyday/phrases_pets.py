@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rxt.data.everyday.phrase_types import Kind, Phrases
-from rxt.data.everyday.values import CAT_NAMES, DOG_NAMES
+from rxt.tasks.everyday.phrase_types import Kind, Phrases
+from rxt.tasks.everyday.values import CAT_NAMES, DOG_NAMES
 
 
 def _for(pet: str, templates: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rxt.data.everyday import (
+from rxt.errors import UserError
+from rxt.tasks.everyday import (
     EverydayConversation,
     Split,
     capacity_conversation,
@@ -16,9 +17,8 @@ from rxt.data.everyday import (
     never_told_conversation,
     retention_conversation,
 )
-from rxt.data.everyday.phrases import kind_of
-from rxt.data.everyday.splits import pair_split
-from rxt.errors import UserError
+from rxt.tasks.everyday.phrases import kind_of
+from rxt.tasks.everyday.splits import pair_split
 
 MAKERS: dict[str, Callable[[Split, int], EverydayConversation]] = {
     "retention": lambda split, index: retention_conversation(split, 1 + index % 6, 5, index),
@@ -123,7 +123,7 @@ def test_nothing_can_be_asked_before_it_is_told(make: Callable[[], EverydayConve
 
 
 def test_all_kinds_can_be_probed() -> None:
-    from rxt.data.everyday import EverydayConfig
+    from rxt.tasks.everyday import EverydayConfig
 
     everything = EverydayConfig(kinds=kinds(), values=400)
     asked = {retention_conversation("test", 2, 1, index, everything).questions[-1].kind for index in range(400)}

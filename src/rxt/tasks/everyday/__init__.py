@@ -5,7 +5,7 @@ Every conversation is a pure function of (split, number of turns, seed, index, c
 
 from __future__ import annotations
 
-from rxt.data.everyday.generate import (
+from rxt.tasks.everyday.generate import (
     EverydayConfig,
     EverydayConversation,
     Question,
@@ -13,16 +13,16 @@ from rxt.data.everyday.generate import (
     corpus_lines,
     generate,
 )
-from rxt.data.everyday.phrases import kinds, values_of
-from rxt.data.everyday.probes import (
+from rxt.tasks.everyday.phrases import kinds, values_of
+from rxt.tasks.everyday.probes import (
     capacity_conversation,
     changed_conversation,
     long_range_conversation,
     never_told_conversation,
     retention_conversation,
 )
-from rxt.data.everyday.scoring import correct
-from rxt.data.everyday.wording import Fact
+from rxt.tasks.everyday.scoring import correct
+from rxt.tasks.everyday.wording import Fact
 
 __all__ = [
     "EverydayConfig",

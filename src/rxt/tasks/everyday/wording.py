@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from rxt.data.everyday.paraphrases import Paraphrases, frames, paraphrases
-from rxt.data.everyday.phrase_types import (
+from rxt.tasks.everyday.paraphrases import Paraphrases, frames, paraphrases
+from rxt.tasks.everyday.phrase_types import (
     CHANGE_ACKS,
     EVASIVE,
     NEVER_TOLD,
@@ -17,9 +17,9 @@ from rxt.data.everyday.phrase_types import (
     THEIR_SHARED_ACKS,
     Phrases,
 )
-from rxt.data.everyday.phrases import kind_of
-from rxt.data.everyday.small_talk import BY_FREQUENCY, GREETINGS
-from rxt.data.everyday.values import with_article
+from rxt.tasks.everyday.phrases import kind_of
+from rxt.tasks.everyday.small_talk import BY_FREQUENCY, GREETINGS
+from rxt.tasks.everyday.values import with_article
 
 _TELL_STARTS = ("By the way, ", "Oh, ", "Well, ", "You know, ", "So, ", "Just so you know, ")
 _ASK_STARTS = ("By the way, ", "Hey, ", "So, ", "One question: ", "Quick question: ")

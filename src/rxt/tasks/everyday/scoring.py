@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Protocol
 
-from rxt.data.everyday.phrases import values_of
+from rxt.data.asked import Asked
+from rxt.tasks.everyday.phrases import values_of
 
 NEVER_TOLD_START = "You haven't told me"
-
-
-class Asked(Protocol):
-    """The part of a question that scoring needs."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def value(self) -> str | None: ...
 
 
 @cache

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rxt.data.everyday.phrase_types import Kind
-from rxt.data.everyday.phrases_activities import ACTIVITY_KINDS
-from rxt.data.everyday.phrases_favourites import FAVOURITE_KINDS
-from rxt.data.everyday.phrases_life import LIFE_KINDS
-from rxt.data.everyday.phrases_people import PEOPLE_KINDS
-from rxt.data.everyday.phrases_pets import PET_KINDS
 from rxt.errors import UserError
+from rxt.tasks.everyday.phrase_types import Kind
+from rxt.tasks.everyday.phrases_activities import ACTIVITY_KINDS
+from rxt.tasks.everyday.phrases_favourites import FAVOURITE_KINDS
+from rxt.tasks.everyday.phrases_life import LIFE_KINDS
+from rxt.tasks.everyday.phrases_people import PEOPLE_KINDS
+from rxt.tasks.everyday.phrases_pets import PET_KINDS
 
 ALL_KINDS: tuple[Kind, ...] = PEOPLE_KINDS + LIFE_KINDS + PET_KINDS + ACTIVITY_KINDS + FAVOURITE_KINDS
 THEIR_KINDS: tuple[Kind, ...] = tuple(kind for kind in ALL_KINDS if kind.theirs is not None)

@@ -6,9 +6,9 @@ different words.
 
 from __future__ import annotations
 
-from rxt.data.everyday.generate import EverydayConfig, EverydayConversation, Split, Writer
-from rxt.data.everyday.wording import Fact
 from rxt.errors import UserError
+from rxt.tasks.everyday.generate import EverydayConfig, EverydayConversation, Split, Writer
+from rxt.tasks.everyday.wording import Fact
 
 MOST_BEFORE = 3
 """Turns before the fact that is asked for, at most."""

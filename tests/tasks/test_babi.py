@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rxt.data.babi import OKAY, BabiConfig, Line, Story, TaskShare, babi_files, read_split, read_stories
 from rxt.data.records import Interaction
 from rxt.errors import UserError
+from rxt.tasks.babi import OKAY, BabiConfig, Line, Story, TaskShare, babi_files, read_split, read_stories
 
 TEXT = "1 Anna ran to the attic.\n2 Where is Anna? \tattic\t1\n1 Tom sat.\n2 What does Tom hold?\tlamp,rope\t\n"
 STORIES = (

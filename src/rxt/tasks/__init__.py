@@ -1,0 +1,1 @@
+"""Tasks: worlds whose conversations have questions with known answers."""
