@@ -26,7 +26,6 @@ from rxt.data.template import Encoded, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import (
-    DataConfig,
     JointConfig,
     MemoryAwareConfig,
     MemoryPretrainConfig,
@@ -36,6 +35,7 @@ from rxt.training.config import (
     TokenizerConfig,
 )
 from rxt.training.corpus import Corpus
+from rxt.training.data_config import DataConfig
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus
 from rxt.training.preference.reference import Reference

@@ -12,8 +12,8 @@ from micro import template
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus, Split, encode_conversation, pick, split_turns, texts_of
+from rxt.training.data_config import DataConfig
 
 
 def conversation(name: int, turns: int = 2, system: str | None = None) -> Conversation:

@@ -12,8 +12,8 @@ from reinforcing import CONFIG, REINFORCED, Letters, corpus, episodes
 
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
-from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus
+from rxt.training.data_config import DataConfig
 from rxt.training.reinforcement.config import EpisodePhase, Strategy
 from rxt.training.reinforcement.episodes import Episode, episodes_of, long_range
 from rxt.training.reinforcement.rewards import CompositeReward, RecallReward

@@ -13,8 +13,8 @@ from rxt.errors import UserError
 from rxt.tasks.babi import BabiConfig
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.everyday.preferences import RejectedMix, generate_preferences
-from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus
+from rxt.training.data_config import DataConfig
 from rxt.training.preference.corpus import Pairs, PreferenceCorpus, encode_ways, split_turns
 
 MIX = RejectedMix()

@@ -19,8 +19,9 @@ from rxt.config import RxTConfig
 from rxt.data.collate import Preferences
 from rxt.errors import UserError
 from rxt.training import loop
-from rxt.training.config import DataConfig, Part, Phase, RunConfig
+from rxt.training.config import Part, Phase, RunConfig
 from rxt.training.config_base import RecallConfig
+from rxt.training.data_config import DataConfig
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
 from rxt.training.pipeline import train

@@ -21,7 +21,8 @@ from rxt.errors import UserError
 from rxt.model.reactive import ReactiveTransformer
 from rxt.tasks.everyday import Question
 from rxt.training import loop
-from rxt.training.config import DataConfig, RunConfig
+from rxt.training.config import RunConfig
+from rxt.training.data_config import DataConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.loop import LoopContext, run_stage, step_generator, update
 from rxt.training.optim import Optimizer, make_optimizer

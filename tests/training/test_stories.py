@@ -14,8 +14,9 @@ from rxt.config import AttentionConfig
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.babi import OKAY, BabiConfig, TaskShare, read_split
-from rxt.training.config import DataConfig, Phase
+from rxt.training.config import Phase
 from rxt.training.corpus import Corpus, encode_conversation, split_turns
+from rxt.training.data_config import DataConfig
 from rxt.training.stages.base import Stage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage

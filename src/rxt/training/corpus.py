@@ -12,7 +12,7 @@ from rxt.data.records import Conversation, Interaction, Records, read_as_convers
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.config import DataConfig
+from rxt.training.data_config import DataConfig
 
 Split = Literal["train", "validation"]
 T = TypeVar("T")

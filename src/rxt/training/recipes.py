@@ -12,7 +12,6 @@ from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config import (
-    DataConfig,
     JointConfig,
     MemoryAwareConfig,
     MemoryPretrainConfig,
@@ -23,6 +22,7 @@ from rxt.training.config import (
     TokenizerConfig,
 )
 from rxt.training.config_base import RecallConfig
+from rxt.training.data_config import DataConfig
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.babi import OKAY, BabiConfig, Story, read_split
-from rxt.training.config import DataConfig
 from rxt.training.corpus import Corpus, Split
+from rxt.training.data_config import DataConfig
 
 
 def load_corpus(config: DataConfig, seed: int) -> Corpus:

@@ -21,8 +21,8 @@ from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.everyday.preferences import RejectedMix, generate_preferences
-from rxt.training.config import DataConfig
 from rxt.training.corpus import HELD_OUT_EVERY, Split, pick
+from rxt.training.data_config import DataConfig
 
 
 class Pairs(NamedTuple):
