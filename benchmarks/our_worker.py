@@ -16,10 +16,10 @@ from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import JointConfig, MemoryAwareConfig, Phase
+from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.stages.base import Stage
-from rxt.training.trainee import Trainee
 
 
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
@@ -49,12 +49,12 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
 
     def training(stage: Stage, tokens: int) -> Action:
         subject = ReactiveTransformer(config)  # its own weights: training must not disturb what decodes
-        trainee = Trainee(subject)
-        optimizer = make_optimizer(trainee, stage.optim)
+        learner = ReactiveLearner(subject)
+        optimizer = make_optimizer(learner, stage.optim)
 
         def step() -> float:
             began = time.perf_counter()
-            update(stage, trainee, optimizer, 0, 0)
+            update(stage, learner, optimizer, 0, 0)
             return tokens / (time.perf_counter() - began)
 
         return step

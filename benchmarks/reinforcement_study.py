@@ -218,7 +218,7 @@ def plot(out: Path, picture: Path) -> None:
     )
     left.set_ylim(0, 1)
     left.legend()
-    right.set(xlabel="share of the updates", ylabel="recall at 5–16 turns, by the stage's judge", ylim=(0, 1))
+    right.set(xlabel="share of the updates", ylabel="recall at 5–16 turns, by the stage's evaluator", ylim=(0, 1))
     figure.savefig(picture, dpi=110)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import reinforcing
 import torch
-from micro import PREFERENCE, RUN, preference_stage, stages, trainee
+from micro import PREFERENCE, RUN, learner, preference_stage, stages
 
 from rxt.training.config import MemoryAwareConfig, Phase
 from rxt.training.loop import update
@@ -56,7 +56,7 @@ def trajectory(name: str, checkpointing: bool = False) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         preference = preference_stage(Path(folder), replace(PREFERENCE, steps=STEPS))
         stage = [*stages(run), preference][NAMES.index(name)]
-        subject = trainee()
+        subject = learner()
         preference.reference.of(subject)
     optimizer = make_optimizer(subject, stage.optim)
     return [
@@ -75,7 +75,7 @@ def reinforced(algorithm: Algorithm) -> list[float]:
     config = replace(
         reinforcing.CONFIG, phases=(replace(phases[0], steps=10), phases[1]), algorithm=algorithm, epochs=2
     )
-    stage, subject = reinforcing.stage(config), reinforcing.learner(config, double=True)
+    stage, subject = reinforcing.stage(config), reinforcing.reinforcement_learner(config, double=True)
     optimizer = make_optimizer(subject, stage.optim)
     found = [update(stage, subject, optimizer, RUN.seed, step) for step in range(STEPS)]
     return [float(sum(loss.metrics["entropy"] for loss in losses)) for losses in found]

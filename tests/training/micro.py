@@ -36,6 +36,7 @@ from rxt.training.config import (
 )
 from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig
+from rxt.training.learner import ReactiveLearner
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus
 from rxt.training.preference.reference import Reference
@@ -45,7 +46,6 @@ from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
-from rxt.training.trainee import Trainee
 
 ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(24)
 MODEL = RxTConfig(
@@ -87,9 +87,9 @@ def template() -> Template:
     return Template(tokenizer(), "alpha", MODEL.max_length)
 
 
-def trainee(model: RxTConfig = MODEL, seed: int = 0, double: bool = False) -> Trainee:
+def learner(model: RxTConfig = MODEL, seed: int = 0, double: bool = False) -> ReactiveLearner:
     torch.manual_seed(seed)
-    made = Trainee(ReactiveTransformer(model.with_vocabulary(tokenizer().vocab_size, tokenizer().tokens)))
+    made = ReactiveLearner(ReactiveTransformer(model.with_vocabulary(tokenizer().vocab_size, tokenizer().tokens)))
     return made.double() if double else made
 
 
@@ -109,7 +109,7 @@ PREFERENCE = PreferenceConfig(steps=6, turns=4, batch_size=4, beta=1.0, optim=OP
 def preference_stage(
     folder: Path, config: PreferenceConfig = PREFERENCE, data: DataConfig = RUN.data
 ) -> PreferenceStage:
-    """Stage 5′ without a judge; its reference goes into ``folder``."""
+    """Stage 5′ without an evaluator; its reference goes into ``folder``."""
     corpus, _ = PreferenceCorpus.load(data, config.rejected, RUN.seed).differing(template())
     return PreferenceStage(corpus, template(), config, Reference(folder / "reference"))
 

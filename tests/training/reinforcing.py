@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from micro import MODEL, OPTIM, RUN, template, trainee
+from micro import MODEL, OPTIM, RUN, learner, template
 
 from rxt.config import RxTConfig
 from rxt.tasks.everyday import EverydayConfig, Question
@@ -16,13 +16,13 @@ from rxt.training.corpus import Corpus
 from rxt.training.recall import RecallProbe
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 from rxt.training.reinforcement.episodes import Episode, episodes_of
+from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.reinforcement.rewards import Answered, Reward
 from rxt.training.reinforcement.rollout import Played, play
-from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.reinforcement import ReinforcementStage
 
 PHASE = EpisodePhase(steps=6, turns=5, batch_size=3)
-RECALL = RecallConfig(every=100, distances=(1, 2), questions=2, special=0, largest_fall=1.0, keep="last")
+RECALL = RecallConfig(every=100, distances=(1, 2), questions=2, special=0, max_score_drop=1.0, keep="last")
 CONFIG = ReinforcementConfig(phases=(PHASE,), optim=OPTIM, longest_answer=5, recall=RECALL)
 DATA = replace(RUN.data, everyday=EverydayConfig(question_rate=0.6))
 REINFORCED = replace(
@@ -43,7 +43,7 @@ class Letters:
     name: str = "letters"
     heard: list[Answered] = field(default_factory=list)
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         return True
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
@@ -64,15 +64,15 @@ def episodes(config: ReinforcementConfig = CONFIG, reward: Reward | None = None,
     return episodes_of(corpus(), template(), config, config.phases[0], reward or Letters(), "train", index)
 
 
-def learner(
+def reinforcement_learner(
     config: ReinforcementConfig = CONFIG, model: RxTConfig = MODEL, double: bool = False
-) -> ReinforcementTrainee:
+) -> ReinforcementLearner:
     """With random weights everywhere, so that nothing is zero by accident."""
-    base = trainee(model, double=double)
+    base = learner(model, double=double)
     with torch.no_grad():
         for parameter in base.model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-    made = ReinforcementTrainee(base, config.has_critic)
+    made = ReinforcementLearner(base, config.has_critic)
     made = made.double() if double else made
     if made.critic is not None:
         with torch.no_grad():
@@ -81,7 +81,7 @@ def learner(
 
 
 def played(
-    subject: ReinforcementTrainee,
+    subject: ReinforcementLearner,
     config: ReinforcementConfig = CONFIG,
     teacher_forcing: bool = False,
     seed: int = 5,
@@ -96,5 +96,5 @@ def played(
 def stage(
     config: ReinforcementConfig = CONFIG, reward: Reward | None = None, run: RunConfig = REINFORCED
 ) -> ReinforcementStage:
-    judge = RecallProbe.of_mix(config.recall, template(), run.data.everyday, run.seed)
-    return ReinforcementStage(corpus(run), template(), config, reward or Letters(), judge)
+    evaluator = RecallProbe.of_mix(config.recall, template(), run.data.everyday, run.seed)
+    return ReinforcementStage(corpus(run), template(), config, reward or Letters(), evaluator)

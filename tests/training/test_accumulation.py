@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, MOE_MODEL, RUN, assert_same_gradients, trainee
+from micro import MODEL, MOE_MODEL, RUN, assert_same_gradients, learner
 from micro import stages as make_stages
 from torch import Tensor
 
 from rxt.config import RxTConfig
 from rxt.training.config import RunConfig
+from rxt.training.learner import ReactiveLearner
 from rxt.training.stages import joint
 from rxt.training.stages.base import Stage
-from rxt.training.trainee import Trainee
 
 PARTS = [1, 2, 3, 7]
 CALM = replace(
@@ -41,7 +41,9 @@ def accumulating(run: RunConfig, parts: int) -> list[Stage]:
     return make_stages(replace(run, **{name: with_parts(getattr(run, name)) for name in names}))
 
 
-def gradient_of(stage: Stage, subject: Trainee, step: int) -> tuple[float, dict[str, Tensor], list[dict[str, float]]]:
+def gradient_of(
+    stage: Stage, subject: ReactiveLearner, step: int
+) -> tuple[float, dict[str, Tensor], list[dict[str, float]]]:
     subject.zero_grad()
     stage.unfreeze(subject, step)
     batches = stage.batches("train", step)
@@ -66,7 +68,7 @@ def _not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("model", [MODEL, MOE_MODEL], ids=["dense", "moe"])
 @pytest.mark.parametrize("index", range(4), ids=["joint", "interaction", "memory-pretrain", "memory-aware"])
 def test_the_gradient_is_that_of_the_whole_batch(index: int, model: RxTConfig) -> None:
-    subject = trainee(replace(model, memory_seed=1), double=True)
+    subject = learner(replace(model, memory_seed=1), double=True)
     step = 5  # stage 4: its last phase, of conversations of different lengths
     whole = None
     for parts in PARTS:
@@ -85,6 +87,6 @@ def test_the_gradient_is_that_of_the_whole_batch(index: int, model: RxTConfig) -
 @pytest.mark.parametrize("index", [0, 1], ids=["joint", "interaction"])
 def test_up_to_two_parts_are_the_very_same_computation(index: int) -> None:
     """Rows go through in LENGTH_GROUPS groups anyway, so accumulating in as many parts changes not a bit."""
-    subject = trainee()
+    subject = learner()
     losses = {gradient_of(accumulating(RUN, parts)[index], subject, 1)[0] for parts in (1, 2)}
     assert len(losses) == 1

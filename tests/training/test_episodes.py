@@ -67,7 +67,7 @@ def test_the_policy_answers_questions_after_the_warm_up() -> None:
     assert any(step.question is None for episode in everything for step in episode[1:])
     by_recall = episodes(replace(CONFIG, score="all"), RecallReward())
     assert all(step.answered == (step.question is not None) for episode in by_recall for step in episode[1:]), (
-        "it cannot judge others"
+        "it cannot evaluator others"
     )
 
 
@@ -126,12 +126,12 @@ def test_conversations_of_one_turn_are_nothing_to_remember(tmp_path: Path) -> No
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)
 
 
-def test_references_without_words_cannot_be_judged(tmp_path: Path) -> None:
+def test_references_without_words_cannot_be_scored(tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl"
     line = {"interactions": [{"query": "Hi", "answer": "…"}, {"query": "Who am I?", "answer": "?!"}]}
     path.write_text(f"{json.dumps(line)}\n", encoding="utf-8")
     read = Corpus.load(DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
-    with pytest.raises(UserError, match="none of 4 episodes has a question that the reward composite can judge"):
+    with pytest.raises(UserError, match="none of 4 episodes has a question that the reward composite can evaluator"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)
     assert any(
         step.answered
@@ -142,7 +142,7 @@ def test_references_without_words_cannot_be_judged(tmp_path: Path) -> None:
 def test_recall_needs_data_that_knows_its_values(tmp_path: Path) -> None:
     name = conversations_of(tmp_path, 3, 4)
     read = Corpus.load(DataConfig(everyday_share=0.0, files=(name,), validation_files=(name,)), 0)
-    with pytest.raises(UserError, match="the reward recall can judge"):
+    with pytest.raises(UserError, match="the reward recall can evaluator"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), RecallReward(), "train", 0)
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import RUN, quiet, stages, trainee
+from micro import RUN, learner, quiet, stages
 from rich.progress import Progress
 
 from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints
 from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
+from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import LoopContext, run_stage, step_generator, update, validate
 from rxt.training.optim import make_optimizer
 from rxt.training.stages.base import Stage, StageLoss
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
-from rxt.training.trainee import Trainee
 
 
 def context(folder: Path, run: RunConfig = RUN) -> LoopContext:
@@ -44,7 +44,7 @@ def test_a_stage_logs_validates_and_keeps_what_it_says(tmp_path: Path) -> None:
     run, stage = with_steps(11)
     run = replace(run, log_every=2, validate_every=4, checkpoint_every=3, keep_checkpoints=2)
     shared = context(tmp_path, run)
-    run_stage(stage, trainee(), shared)
+    run_stage(stage, learner(), shared)
     lines = metrics(tmp_path / stage.name)
     assert [line["step"] for line in lines if line["split"] == "train"] == [2, 4, 6, 8, 10, 11]
     assert [line["step"] for line in lines if line["split"] == "validation"] == [4, 8, 11]
@@ -73,7 +73,7 @@ def test_the_best_and_the_last_checkpoints_stay(tmp_path: Path, monkeypatch: pyt
 
     original = Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", save)
-    run_stage(stage, trainee(), context(tmp_path, run))
+    run_stage(stage, learner(), context(tmp_path, run))
     assert kept[8] == ["step-000004", "step-000008", "step-000009"]
     assert kept[11] == ["step-000010", "step-000011", "step-000012"], "the best of step 4 has gone for that of step 10"
 
@@ -89,7 +89,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(
     calls = 0
     copies: list[dict[str, torch.Tensor]] = []
 
-    def loss(self: MemoryPretrainStage, subject: Trainee, *rest: object) -> StageLoss:
+    def loss(self: MemoryPretrainStage, subject: ReactiveLearner, *rest: object) -> StageLoss:
         nonlocal calls
         calls += 1
         copies.append({name: tensor.clone() for name, tensor in subject.weights().items()})
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(
 
         monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
     monkeypatch.setattr(MemoryPretrainStage, "loss", loss)
-    subject = trainee()
+    subject = learner()
     with pytest.raises(
         UserError,
         match=r"^3-memory-pretrain: the loss or its gradient is not finite at step 6; the last checkpoint is kept",
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(
 
 
 def test_validation_asks_the_same_every_time_and_changes_nothing(tmp_path: Path) -> None:
-    subject = trainee()
+    subject = learner()
     before = {name: tensor.clone() for name, tensor in subject.weights().items()}
     for stage in stages():
         first = validate(stage, subject, RUN.seed, 2)
@@ -152,7 +152,7 @@ def test_a_steps_randomness_is_a_function_of_where_it_stands() -> None:
 
 
 def test_the_same_steps_give_the_same_weights() -> None:
-    subjects = [trainee(), trainee()]
+    subjects = [learner(), learner()]
     for subject in subjects:
         torch.manual_seed(id(subject) % 1000)  # the global state plays no part
         for stage in stages():
@@ -165,9 +165,9 @@ def test_the_same_steps_give_the_same_weights() -> None:
 
 def test_gradients_are_clipped_to_their_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stages(
-        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, clip=1e-3)))
+        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, max_grad_norm=1e-3)))
     )[3]
-    subject = trainee()
+    subject = learner()
     optimizer = make_optimizer(subject, stage.optim)
     norms = []
 

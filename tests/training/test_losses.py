@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, random_batch, trainee
+from micro import MODEL, RUN, learner, random_batch
 from torch import Tensor, nn
 
 from rxt.data.collate import collate_rows
 from rxt.data.template import Encoded
 from rxt.model.decoder import Hidden
+from rxt.training.learner import fresh_slots
 from rxt.training.losses import AnswerScores, answer_scores, at_least_float32, memory_target_loss
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage, fit_to_slots, noisy
-from rxt.training.trainee import fresh_slots
 
 
 def scores(nll: list[float], turn: list[int]) -> AnswerScores:
@@ -106,7 +106,7 @@ def test_stage_3_weights_follow_the_turns() -> None:
         assert weight * 1.1 < max(drawn) <= weight * 1.15
 
     stage = MemoryPretrainStage(None, None, replace(config, jitter=0.0, difference_penalty=0.5))  # type: ignore[arg-type]
-    subject = trainee(double=True)
+    subject = learner(double=True)
     batch = random_batch([3, 2])
     slots = fresh_slots(subject, 2, torch.Generator().manual_seed(5))
     found = stage.loss(subject, batch, [batch], torch.Generator().manual_seed(5))
@@ -133,7 +133,7 @@ def test_stage_3_weights_follow_the_turns() -> None:
 
 def test_stage_3_sends_no_gradient_through_the_turns() -> None:
     stage = MemoryPretrainStage(None, None, replace(RUN.memory_pretrain, jitter=0.0, noise=0.0))  # type: ignore[arg-type]
-    subject = trainee(double=True)
+    subject = learner(double=True)
     subject.train_parts(("memory_attention",))
     batch = random_batch([2])
     inputs: list[Tensor] = []
@@ -143,11 +143,11 @@ def test_stage_3_sends_no_gradient_through_the_turns() -> None:
 
 
 def test_fresh_slots_are_the_models_own_where_it_has_one() -> None:
-    drawn = fresh_slots(trainee(), 2, torch.Generator().manual_seed(1))
+    drawn = fresh_slots(learner(), 2, torch.Generator().manual_seed(1))
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
-    assert torch.equal(drawn, fresh_slots(trainee(), 2, torch.Generator().manual_seed(1)))
-    assert not torch.equal(drawn, fresh_slots(trainee(), 2, torch.Generator().manual_seed(2)))
-    fixed = trainee(replace(MODEL, memory_seed=3))
+    assert torch.equal(drawn, fresh_slots(learner(), 2, torch.Generator().manual_seed(1)))
+    assert not torch.equal(drawn, fresh_slots(learner(), 2, torch.Generator().manual_seed(2)))
+    fixed = learner(replace(MODEL, memory_seed=3))
     first = fresh_slots(fixed, 2, torch.Generator().manual_seed(1))
     assert torch.equal(first, fresh_slots(fixed, 2, torch.Generator().manual_seed(2)))
     assert torch.equal(first[:, 0], first[:, 1])

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 import torch
-from micro import MODEL, RUN, stages, trainee
+from micro import MODEL, RUN, learner, stages
 
 from rxt.config import GateConfig
 from rxt.training.config import OptimConfig
@@ -24,7 +24,7 @@ from rxt.training.optim import (
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    config = OptimConfig(learning_rate=0.8, warmup=4, final_share=0.25)
+    config = OptimConfig(learning_rate=0.8, warmup=4, min_lr_ratio=0.25)
     rates = [learning_rate(config, step, 13) for step in range(13)]
     assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert rates[4] == pytest.approx(0.8)
@@ -41,7 +41,7 @@ def test_short_runs_have_a_rate_too(warmup: int, steps: int) -> None:
 
 
 def test_norms_and_biases_do_not_decay() -> None:
-    subject = trainee()
+    subject = learner()
     decayed, kept = make_optimizer(subject, OptimConfig(weight_decay=0.1)).param_groups
     assert decayed["weight_decay"] == 0.1
     assert kept["weight_decay"] == 0.0
@@ -54,7 +54,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_gates_may_learn_by_adamw_at_their_own_rate(kind: Literal["adamw", "muon"]) -> None:
     model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, gate=GateConfig("linear", status="linear")))
-    subject = trainee(model)
+    subject = learner(model)
     names = {parameter: name for name, parameter in subject.unique_parameters()}
     optimizer = make_optimizer(subject, OptimConfig(kind=kind, gate_rate=0.25))
     set_learning_rate(optimizer, 0.8)
@@ -67,7 +67,7 @@ def test_gates_may_learn_by_adamw_at_their_own_rate(kind: Literal["adamw", "muon
 
 
 def test_muon_moves_inner_matrices_and_adamw_the_rest() -> None:
-    subject = trainee()
+    subject = learner()
     names = {parameter: name for name, parameter in subject.unique_parameters()}
     optimizer = make_optimizer(subject, OptimConfig(kind="muon", weight_decay=0.1))
     adamw, muon = optimizer.parts
@@ -84,7 +84,7 @@ def test_muon_moves_inner_matrices_and_adamw_the_rest() -> None:
 
 def test_a_step_of_muon_is_an_orthogonal_one() -> None:
     """With match_rms_adamw a step of a matrix (A, B) is 0.2·sqrt(max(A, B))·lr times a nearly orthogonal matrix."""
-    subject = trainee()
+    subject = learner()
     config = OptimConfig(kind="muon", learning_rate=0.5, weight_decay=0.0)
     optimizer = make_optimizer(subject, config)
     matrix = dict(subject.unique_parameters())["model.memory_attention.layers.0.attention.q_proj.weight"]
@@ -101,7 +101,7 @@ def test_the_state_comes_back_bit_for_bit(kind: Literal["adamw", "muon"]) -> Non
     stage = stages(
         replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, kind=kind)))
     )[3]
-    first = trainee()
+    first = learner()
     optimizer = make_optimizer(first, stage.optim)
     for step in range(3):
         update(stage, first, optimizer, RUN.seed, step)
@@ -113,7 +113,7 @@ def test_the_state_comes_back_bit_for_bit(kind: Literal["adamw", "muon"]) -> Non
     assert float(tensors["model.decoder.head.weight/step"]) == 3
     assert float(tensors["model.memory_attention.mean_norm.weight/step"]) == 1, "it learns from step 2 on"
 
-    second = trainee(seed=1)
+    second = learner(seed=1)
     second.load_weights(first.weights())
     restored = make_optimizer(second, replace(stage.optim, learning_rate=9.0))
     load_optimizer_tensors(second, restored, tensors)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import PREFERENCE, preference_stage, template, trainee
+from micro import PREFERENCE, learner, preference_stage, template
 
 from rxt.data.asked import Asked
 from rxt.data.collate import Preferences, collate_rows
@@ -16,17 +16,17 @@ from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.tasks.everyday import correct
+from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
 from rxt.training.preference.own_answers import MAX_NEW_TOKENS, with_own_answers, with_rows
-from rxt.training.trainee import Trainee
 from rxt.training.unroll import conversation_memories
 
 GREEDY = Sampling()
 
 
-def made(folder: Path) -> tuple[Trainee, Preferences, list[torch.Tensor]]:
-    subject = trainee().eval()
+def made(folder: Path) -> tuple[ReactiveLearner, Preferences, list[torch.Tensor]]:
+    subject = learner().eval()
     with torch.no_grad():
         for parameter in subject.model.parameters():
             if parameter.dim() > 1:
@@ -111,9 +111,9 @@ def test_rows_can_be_exchanged_for_longer_and_shorter_ones() -> None:
 
 
 def test_training_uses_them_and_validation_does_not(tmp_path: Path) -> None:
-    def trained(temperature: float | None, folder: str) -> tuple[Trainee, list[float], dict[str, float]]:
+    def trained(temperature: float | None, folder: str) -> tuple[ReactiveLearner, list[float], dict[str, float]]:
         stage = preference_stage(tmp_path / folder, replace(PREFERENCE, own_temperature=temperature))
-        subject = trainee()
+        subject = learner()
         optimizer = make_optimizer(subject, stage.optim)
         own = [
             float(sum(loss.metrics["own"] for loss in update(stage, subject, optimizer, 0, step))) for step in range(2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import MODEL, MOE_MODEL, OPTIM, PREFERENCE, RUN, assert_same_gradients, preference_stage, quiet, trainee
+from micro import MODEL, MOE_MODEL, OPTIM, PREFERENCE, RUN, assert_same_gradients, learner, preference_stage, quiet
 from safetensors.torch import load_file, save_file
 from test_accumulation import gradient_of
 from test_who_moved import copies, moved, named
@@ -22,6 +22,7 @@ from rxt.training import loop
 from rxt.training.config import Part, Phase, RunConfig
 from rxt.training.config_base import RecallConfig
 from rxt.training.data_config import DataConfig
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
 from rxt.training.pipeline import train
@@ -29,11 +30,10 @@ from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
 from rxt.training.stages.base import StageLoss
-from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import conversation_memories
 
 
-def loss_of(config: PreferenceConfig, folder: Path, subject: Trainee, step: int = 0) -> StageLoss:
+def loss_of(config: PreferenceConfig, folder: Path, subject: ReactiveLearner, step: int = 0) -> StageLoss:
     stage = preference_stage(folder, config)
     batches = stage.batches("train", step)
     (batch,) = batches
@@ -49,7 +49,7 @@ def test_exactly_the_named_parts_move_and_never_the_reference(
 ) -> None:
     optim = replace(OPTIM, learning_rate=1e-2, warmup=0, weight_decay=0.0)
     stage = preference_stage(tmp_path, replace(PREFERENCE, trains=parts, optim=optim, accepted_weight=0.5))
-    subject = trainee()
+    subject = learner()
     before, reference = copies(subject), stage.reference.of(subject)
     fingerprint, optimizer = reference.fingerprint(), make_optimizer(subject, optim)
     for step in range(3):
@@ -62,7 +62,7 @@ def test_exactly_the_named_parts_move_and_never_the_reference(
 
 
 def test_the_stage_begins_where_the_reference_is_and_leaves_it(tmp_path: Path) -> None:
-    stage, subject = preference_stage(tmp_path, replace(PREFERENCE, steps=30)), trainee()
+    stage, subject = preference_stage(tmp_path, replace(PREFERENCE, steps=30)), learner()
     before = validate(stage, subject, RUN.seed, 2)
     assert before["margin"] == before["accuracy"] == before["accepted_change"] == before["rejected_change"] == 0
     assert before["loss"] == pytest.approx(torch.log(torch.tensor(2.0)).item())
@@ -77,7 +77,7 @@ def test_the_stage_begins_where_the_reference_is_and_leaves_it(tmp_path: Path) -
 
 
 def test_every_term_has_its_weight(tmp_path: Path) -> None:
-    subject = trainee()
+    subject = learner()
     stage = preference_stage(tmp_path)
     stage.reference.of(subject)  # from here on the policy is another model
     with torch.no_grad():
@@ -105,7 +105,7 @@ def neutral_too(stage_batches: list[Preferences]) -> list[Preferences]:
 
 
 def test_neutral_answers_are_held_where_they_are(tmp_path: Path) -> None:
-    subject, stage = trainee(), preference_stage(tmp_path, replace(PREFERENCE, anchor_weight=0.3))
+    subject, stage = learner(), preference_stage(tmp_path, replace(PREFERENCE, anchor_weight=0.3))
     batches = neutral_too(stage.batches("train", 0))
     stage.reference.of(subject)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_the_gradient_is_that_of_the_whole_batch(
     model: RxTConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rxt.training.preference.scores.LENGTH_GROUPS", 1)
-    subject, reference = (trainee(replace(model, memory_seed=1), seed, double=True) for seed in (0, 1))
+    subject, reference = (learner(replace(model, memory_seed=1), seed, double=True) for seed in (0, 1))
     monkeypatch.setattr(Reference, "of", lambda *_: reference.model)
     whole = None
     for parts in (1, 2, 3):
@@ -150,7 +150,7 @@ def test_the_gradient_is_that_of_the_whole_batch(
 
 class TestReference:
     def test_it_is_what_the_stage_began_with(self, tmp_path: Path) -> None:
-        subject = trainee()
+        subject = learner()
         first = Reference(tmp_path / "reference").of(subject)
         with torch.no_grad():
             subject.model.decoder.head.weight.add_(1)
@@ -160,7 +160,7 @@ class TestReference:
         assert [path.name for path in tmp_path.iterdir()] == ["reference"]
 
     def test_one_that_was_changed_or_is_gone_is_refused(self, tmp_path: Path) -> None:
-        subject = trainee()
+        subject = learner()
         Reference(tmp_path / "reference").of(subject)
         with torch.no_grad():
             subject.model.decoder.head.weight.add_(1)
@@ -177,7 +177,7 @@ class TestReference:
 
 
 LONGER = replace(MODEL, decoder=replace(MODEL.decoder, max_length=160), encoder=replace(MODEL.encoder, max_length=160))
-RECALL = RecallConfig(every=2, distances=(1, 5), questions=2, special=1, largest_fall=1.0)
+RECALL = RecallConfig(every=2, distances=(1, 5), questions=2, special=1, max_score_drop=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_a_run_of_it_alone_resumed_is_uninterrupted(
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own data alone", "not asked for"])
-def test_without_a_judge_it_ends_with_its_last_weights(own: bool, model: Path, tmp_path: Path) -> None:
+def test_without_an_evaluator_it_ends_with_its_last_weights(own: bool, model: Path, tmp_path: Path) -> None:
     run = preferring(model, steps=2)
     if own:
         pair = {"query": "who?", "accepted": {"answer": "Ann"}, "rejected": {"answer": "Bob"}}

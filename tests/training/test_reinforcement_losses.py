@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 from micro import MOE_MODEL, assert_same_gradients, gradients
-from reinforcing import CONFIG, learner, played
+from reinforcing import CONFIG, played, reinforcement_learner
 from torch import Tensor
 
 from rxt.evaluation.reward import HIGHEST
 from rxt.training.reinforcement.config import CriticConfig, LossWeights, ReinforcementConfig
 from rxt.training.reinforcement.experience import Experience, by_episode, experiences, values_of
+from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.reinforcement.losses import (
     clipped,
     clipped_policy_loss,
@@ -24,7 +25,6 @@ from rxt.training.reinforcement.losses import (
     normalised,
 )
 from rxt.training.reinforcement.policy import token_scores, walk
-from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.reinforcement import reinforcement_loss
 
 
@@ -121,9 +121,9 @@ PPO = replace(CONFIG, algorithm="ppo", weights=LossWeights())
 IMPO = replace(CONFIG, algorithm="impo", critic=CriticConfig(gae=True), weights=PLAIN)
 
 
-def experienced(config: ReinforcementConfig) -> tuple[ReinforcementTrainee, Experience]:
+def experienced(config: ReinforcementConfig) -> tuple[ReinforcementLearner, Experience]:
     """Played, then the policy moves away from the one that played and from the reference."""
-    subject = learner(config, double=True)
+    subject = reinforcement_learner(config, double=True)
     rollout = played(subject, config).rollout
     rollout = replace(rollout, rewards=rollout.rewards.double())
     found = experiences([rollout], subject.reference, subject.critic, config)[0]
@@ -135,7 +135,7 @@ def experienced(config: ReinforcementConfig) -> tuple[ReinforcementTrainee, Expe
     return subject, found
 
 
-def naive_ppo(subject: ReinforcementTrainee, experience: Experience, config: ReinforcementConfig) -> Tensor:
+def naive_ppo(subject: ReinforcementLearner, experience: Experience, config: ReinforcementConfig) -> Tensor:
     """PPO as it is written down, answer by answer and token by token: clipped loss, value loss, entropy bonus, KL to
     the reference."""
     rollout = experience.rollout
@@ -176,7 +176,7 @@ def test_impo_without_its_own_terms_and_with_gae_is_ppo() -> None:
 
 
 def test_advantages_with_gae_are_those_of_each_episode() -> None:
-    subject = learner(PPO, double=True)
+    subject = reinforcement_learner(PPO, double=True)
     rollout = played(subject, PPO).rollout
     rollout = replace(rollout, rewards=rollout.rewards.double())
     assert subject.critic is not None
@@ -201,7 +201,7 @@ def test_advantages_with_gae_are_those_of_each_episode() -> None:
 
 def test_simple_advantages_are_reward_less_value() -> None:
     config = replace(IMPO, critic=CriticConfig())
-    subject = learner(config, double=True)
+    subject = reinforcement_learner(config, double=True)
     rollout = played(subject, config).rollout
     rollout = replace(rollout, rewards=rollout.rewards.double())
     assert subject.critic is not None
@@ -239,7 +239,7 @@ def test_each_further_term_adds_what_it_says(term: str) -> None:
 
 def test_micro_batches_add_up_to_the_update() -> None:
     config = replace(CONFIG, algorithm="group")
-    subject = learner(config, double=True)
+    subject = reinforcement_learner(config, double=True)
     rollouts = [
         replace(each, rewards=each.rewards.double())
         for each in (played(subject, config, seed=seed).rollout for seed in (1, 2))
@@ -257,7 +257,7 @@ def test_micro_batches_add_up_to_the_update() -> None:
 
 def test_experts_are_balanced() -> None:
     """The balance of all tokens read, whatever groups of like length they are computed in."""
-    subject = learner(CONFIG, MOE_MODEL, double=True)
+    subject = reinforcement_learner(CONFIG, MOE_MODEL, double=True)
     experience = experiences([played(subject, CONFIG).rollout], subject.reference, None, CONFIG)[0]
     subject.train()
     rollout = experience.rollout

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import quiet, template, trainee
-from reinforcing import CONFIG, PHASE, REINFORCED, Letters, learner, stage
+from micro import learner, quiet, template
+from reinforcing import CONFIG, PHASE, REINFORCED, Letters, reinforcement_learner, stage
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
@@ -24,15 +24,15 @@ from rxt.training import loop
 from rxt.training.config import RunConfig
 from rxt.training.data_config import DataConfig
 from rxt.training.interrupt import Interrupt
+from rxt.training.learner import Learner
 from rxt.training.loop import LoopContext, run_stage, step_generator, update
 from rxt.training.optim import Optimizer, make_optimizer
 from rxt.training.pipeline import train
+from rxt.training.process_group import ProcessGroup
 from rxt.training.reinforcement.config import Algorithm, EpisodePhase, GroupConfig, ReinforcementConfig, ReplayConfig
 from rxt.training.reinforcement.replay import Store
 from rxt.training.reinforcement.rewards import Answered
-from rxt.training.stages.base import Collapse, Stage, StageLoss
-from rxt.training.team import Team
-from rxt.training.trainee import Learner
+from rxt.training.stages.base import EarlyStopping, Stage, StageLoss
 
 NAME = "5-reinforcement"
 EVERYTHING = replace(
@@ -72,11 +72,11 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[]
         made = 0
 
         def counted(
-            stage: Stage, subject: Learner, optimizer: Optimizer, seed: int, step: int, team: Team
+            stage: Stage, subject: Learner, optimizer: Optimizer, seed: int, step: int, process_group: ProcessGroup
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, team)
+            found = original(stage, subject, optimizer, seed, step, process_group)
             if made == number:
                 action()
             return found
@@ -122,7 +122,7 @@ def test_a_stop_anywhere_changes_nothing(tmp_path: Path, after_updates: Callable
 
 
 def test_the_store_comes_back() -> None:
-    subject, made = learner(EVERYTHING), stage(EVERYTHING)
+    subject, made = reinforcement_learner(EVERYTHING), stage(EVERYTHING)
     made.collect(subject, 0, step_generator(0, "x", "y", 0, 0))
     made.collect(subject, 7, step_generator(0, "x", "y", 1, 0))
     store = subject.store
@@ -157,7 +157,7 @@ def stage_batches(seed: int) -> tuple:  # of anything: the store only hands them
 
 def test_memories_go_on_where_they_are_not_reset() -> None:
     config = replace(CONFIG, phases=(replace(PHASE, reset_rate=0.0),), algorithm="ppo")
-    subject, made = learner(config), stage(config)
+    subject, made = reinforcement_learner(config), stage(config)
     made.collect(subject, 0, step_generator(0, "x", "y", 0, 0))
     left = subject.store.left
     assert left is not None
@@ -183,7 +183,7 @@ class Short:
 
     name: str = "short"
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         return True
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
@@ -200,7 +200,7 @@ def test_every_algorithm_learns_what_is_rewarded(algorithm: Algorithm) -> None:
         group=GroupConfig(answers=6),
         optim=replace(CONFIG.optim, learning_rate=6e-3),
     )
-    subject, made = learner(config), stage(config, Short())
+    subject, made = reinforcement_learner(config), stage(config, Short())
     optimizer = make_optimizer(subject, made.optim)
     rewards = [
         float(sum(loss.metrics["reward"] for loss in update(made, subject, optimizer, 0, step))) for step in range(30)
@@ -211,7 +211,7 @@ def test_every_algorithm_learns_what_is_rewarded(algorithm: Algorithm) -> None:
 @pytest.mark.parametrize("parts", [("decoder",), ("memory_attention",), ("encoder", "memory_attention")])
 def test_only_what_the_phase_trains_moves(parts: tuple) -> None:
     config = replace(CONFIG, phases=(replace(PHASE, trains=parts),), algorithm="impo")
-    subject, made = learner(config), stage(config)
+    subject, made = reinforcement_learner(config), stage(config)
     before = {name: tensor.clone() for name, tensor in subject.weights().items() if not name.startswith("store/")}
     optimizer = make_optimizer(subject, made.optim)
     for step in range(2):
@@ -226,7 +226,7 @@ def test_only_what_the_phase_trains_moves(parts: tuple) -> None:
 
 def test_the_reference_stays_and_a_second_update_leaves_the_sampler() -> None:
     config = replace(CONFIG, epochs=2)
-    subject, made = learner(config), stage(config)
+    subject, made = reinforcement_learner(config), stage(config)
     fingerprint = subject.reference.fingerprint()
     optimizer = make_optimizer(subject, made.optim)
     first, second = (update(made, subject, optimizer, 0, step)[0].metrics for step in range(2))
@@ -251,7 +251,7 @@ def silent(model: ReactiveTransformer) -> None:
 
 
 def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:
-    base = trainee()
+    base = learner()
     silent(base.model)
     folder = tmp_path / "silent"
     base.model.save_pretrained(folder)
@@ -280,13 +280,15 @@ def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, made = learner(), stage()
+    subject, made = reinforcement_learner(), stage()
     original = loop.update
 
-    def update(stage: Stage, pupil: Learner, optimizer: Optimizer, seed: int, step: int, team: Team) -> list[StageLoss]:
+    def update(
+        stage: Stage, learner: Learner, optimizer: Optimizer, seed: int, step: int, process_group: ProcessGroup
+    ) -> list[StageLoss]:
         if step == 3:
             silent(subject.model)
-        return original(stage, pupil, optimizer, seed, step, team)
+        return original(stage, learner, optimizer, seed, step, process_group)
 
     monkeypatch.setattr(loop, "update", update)
     shared = LoopContext(REINFORCED, tmp_path, quiet(), Progress(disable=True), Interrupt())
@@ -298,12 +300,12 @@ def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, m
 
 
 def test_collapse_is_told_from_a_bad_start() -> None:
-    subject = learner()
+    subject = reinforcement_learner()
     silent(subject.model)
     with pytest.raises(UserError, match="start from a model that answers") as caught:
         stage().collect(subject, 0, torch.Generator())
-    assert not isinstance(caught.value, Collapse)
-    with pytest.raises(Collapse):
+    assert not isinstance(caught.value, EarlyStopping)
+    with pytest.raises(EarlyStopping):
         stage().collect(subject, 3, torch.Generator())
 
 
@@ -339,7 +341,7 @@ def test_a_start_without_a_part_is_one_line(
     lost: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tmp_path / "start", tmp_path / "run"
-    trainee().model.save_pretrained(folder)
+    learner().model.save_pretrained(folder)
     template().tokenizer.save(folder / "tokenizer.json")
     if lost == "memory_attention":  # its weights
         tensors = load_file(folder / "model.safetensors")
@@ -357,7 +359,7 @@ def test_a_start_without_a_part_is_one_line(
     assert not (out / NAME).exists()
 
 
-def test_without_generated_conversations_it_is_judged_by_rewards(tmp_path: Path) -> None:
+def test_without_generated_conversations_it_is_evaluated_by_rewards(tmp_path: Path) -> None:
     turns = [{"query": f"I have {number} cats.", "answer": f"{number} cats!"} for number in range(4)]
     path, out = tmp_path / "chats.jsonl", tmp_path / "run"
     path.write_text(
@@ -369,9 +371,9 @@ def test_without_generated_conversations_it_is_judged_by_rewards(tmp_path: Path)
         CONFIG, reward="reinforcing:reward_by_letters", recall=replace(CONFIG.recall, every=2, keep="best")
     )
     train(replace(run_of(config), data=data), out, quiet())
-    judged = [(line["step"], line["reward"]) for line in numbers(out) if line["split"] == "validation"]
-    assert [step for step, _ in judged] == [0, 2, 4, 6]
-    best = max(judged, key=lambda each: float(str(each[1])))[0]
+    found = [(line["step"], line["reward"]) for line in numbers(out) if line["split"] == "validation"]
+    assert [step for step, _ in found] == [0, 2, 4, 6]
+    best = max(found, key=lambda each: float(str(each[1])))[0]
     kept = load_file(out / NAME / f"step-{best:06d}" / "weights.safetensors")
     model = load_file(out / "model" / "model.safetensors")
     assert all(torch.equal(kept[f"model.{name}"], tensor) for name, tensor in model.items())

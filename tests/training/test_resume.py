@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import RUN, quiet, stages, trainee
+from micro import RUN, learner, quiet, stages
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,11 +23,11 @@ import rxt.training.loop as loop
 from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.interrupt import Interrupt, interruptible
+from rxt.training.learner import ReactiveLearner
 from rxt.training.optim import Optimizer, make_optimizer
 from rxt.training.pipeline import train
+from rxt.training.process_group import ProcessGroup
 from rxt.training.stages.base import Stage, StageLoss
-from rxt.training.team import Team
-from rxt.training.trainee import Trainee
 
 STAGES = [stage.name for stage in stages()]
 UPDATES = sum(stage.steps for stage in stages())
@@ -99,11 +99,16 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
         made = 0
 
         def update(
-            stage: Stage, subject: Trainee, optimizer: Optimizer, seed: int, step: int, team: Team
+            stage: Stage,
+            subject: ReactiveLearner,
+            optimizer: Optimizer,
+            seed: int,
+            step: int,
+            process_group: ProcessGroup,
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, team)
+            found = original(stage, subject, optimizer, seed, step, process_group)
             actions.get(made, lambda: None)()
             return found
 
@@ -253,8 +258,8 @@ def test_metrics_cut_by_a_crash_are_mended(whole: Path, tmp_path: Path, after_up
 
 class TestCheckpoints:
     @staticmethod
-    def make(folder: Path, keep: int = 2) -> tuple[Checkpoints, Trainee, Optimizer]:
-        subject = trainee()
+    def make(folder: Path, keep: int = 2) -> tuple[Checkpoints, ReactiveLearner, Optimizer]:
+        subject = learner()
         return Checkpoints(folder, keep), subject, make_optimizer(subject, RUN.joint.optim)
 
     def test_what_is_not_whole_is_not_there_and_goes(self, tmp_path: Path) -> None:
@@ -273,7 +278,7 @@ class TestCheckpoints:
         checkpoints, subject, optimizer = self.make(tmp_path)
         state = StageState(3, best_loss=0.1 + 0.2, best_step=2)
         checkpoints.save(subject, optimizer, state)
-        other = trainee(seed=1)
+        other = learner(seed=1)
         assert not torch.equal(other.model.decoder.head.weight, subject.model.decoder.head.weight)
         assert checkpoints.load(3, other) == state
         assert all(torch.equal(tensor, other.weights()[name]) for name, tensor in subject.weights().items())
@@ -294,7 +299,7 @@ class TestCheckpoints:
             checkpoints.save(subject, optimizer, StageState(2))
         monkeypatch.setattr(os, "fsync", original)
         assert [path.name for path in tmp_path.iterdir()] == ["step-000001"], "what was begun makes room again"
-        assert checkpoints.load(1, trainee()).step == 1
+        assert checkpoints.load(1, learner()).step == 1
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:

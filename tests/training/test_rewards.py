@@ -57,7 +57,7 @@ def test_a_function_of_your_own() -> None:
     answers = [answered("a"), answered("zz")]
     assert found.name == "reinforcing:reward_by_letters"
     assert rewards(found, answers) == Letters()(answers) == reward_by_letters([each[:4] for each in answers])
-    assert found.judges("", None)
+    assert found.applies_to("", None)
 
 
 def gives(values: Sequence[object]) -> FunctionReward:

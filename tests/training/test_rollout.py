@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from micro import ATTENTION, MODEL, MOE_MODEL, assert_same_gradients, gradients, template
-from reinforcing import CONFIG, Letters, episodes, learner, played
+from reinforcing import CONFIG, Letters, episodes, played, reinforcement_learner
 from torch import Tensor
 
 from rxt.config import RxTConfig
@@ -32,7 +32,7 @@ def test_the_trainer_finds_the_samplers_log_probabilities(
     model: RxTConfig, teacher_forcing: bool, temperature: float
 ) -> None:
     config = replace(GROUPS, temperature=temperature)
-    subject = learner(config, model, double=True)
+    subject = reinforcement_learner(config, model, double=True)
     rollout = played(subject, config, teacher_forcing).rollout
     subject.train()
     memories = walk(subject.model, rollout)
@@ -44,7 +44,7 @@ def test_the_trainer_finds_the_samplers_log_probabilities(
 
 
 def test_in_float32_too() -> None:
-    subject = learner(GROUPS)
+    subject = reinforcement_learner(GROUPS)
     rollout = played(subject, GROUPS).rollout
     subject.train()
     found = token_scores(subject.model, rollout.answers, rollout.source, walk(subject.model, rollout)).log_probabilities
@@ -75,7 +75,7 @@ def naive_log_probabilities(model: ReactiveTransformer, rollout: Rollout, temper
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_turn_by_turn_it_is_the_same_gradients_included(model: RxTConfig) -> None:
-    subject = learner(GROUPS, model, double=True)
+    subject = reinforcement_learner(GROUPS, model, double=True)
     rollout = played(subject, GROUPS).rollout
     subject.train()
     found = token_scores(subject.model, rollout.answers, rollout.source, walk(subject.model, rollout), 0.8)
@@ -92,7 +92,7 @@ def test_turn_by_turn_it_is_the_same_gradients_included(model: RxTConfig) -> Non
 
 
 def test_a_window_of_one_stops_the_gradient_after_one_update() -> None:
-    subject = learner(GROUPS, double=True)
+    subject = reinforcement_learner(GROUPS, double=True)
     rollout = played(subject, GROUPS).rollout
     slots = rollout.before.clone().requires_grad_()
     reached = {}
@@ -120,7 +120,7 @@ def said_in(rollout: Rollout, row: int) -> list[int]:
 @pytest.mark.parametrize("teacher_forcing", [False, True])
 def test_what_is_memorized(teacher_forcing: bool) -> None:
     """The first answer to each question, or the reference; everything else as the conversation has it."""
-    reward, subject = Letters(), learner(GROUPS)
+    reward, subject = Letters(), reinforcement_learner(GROUPS)
     found = played(subject, GROUPS, teacher_forcing, reward=reward)
     rollout, steps = found.rollout, episodes(GROUPS)
     assert (
@@ -158,7 +158,7 @@ def test_what_is_memorized(teacher_forcing: bool) -> None:
 
 
 def test_rewards_and_distances_stand_with_their_answers() -> None:
-    reward, subject = Letters(), learner(GROUPS)
+    reward, subject = Letters(), reinforcement_learner(GROUPS)
     rollout = played(subject, GROUPS, reward=reward).rollout
     assert rollout.rewards.tolist() == pytest.approx(Letters()(reward.heard))
     distances = [
@@ -171,7 +171,7 @@ def test_rewards_and_distances_stand_with_their_answers() -> None:
 
 
 def test_the_memories_left_are_those_after_the_last_turn() -> None:
-    subject = learner(SINGLE)
+    subject = reinforcement_learner(SINGLE)
     found = played(subject, SINGLE)
     rollout = found.rollout
     last = rollout.said.rows[slice(len(rollout.said.rows) - rollout.said.size, None)]
@@ -181,7 +181,7 @@ def test_the_memories_left_are_those_after_the_last_turn() -> None:
 
 
 def test_the_same_seed_says_the_same() -> None:
-    subject = learner(GROUPS)
+    subject = reinforcement_learner(GROUPS)
     first, same, other = (played(subject, GROUPS, seed=seed).rollout for seed in (5, 5, 6))
     assert torch.equal(first.answers.ids, same.answers.ids)
     assert torch.equal(first.log_probabilities, same.log_probabilities)
@@ -190,7 +190,7 @@ def test_the_same_seed_says_the_same() -> None:
 
 def test_answers_are_drawn_from_the_models_own_distribution() -> None:
     """First tokens of many answers to one question: as frequent as their probabilities say."""
-    subject = learner(GROUPS)
+    subject = reinforcement_learner(GROUPS)
     subject.eval()
     prompt = torch.tensor([template().prompt("Who are you?")]).repeat(4_000, 1)
     memory = subject.model.init_memory(1, 3).take([0] * 4_000)
@@ -206,7 +206,7 @@ def test_answers_are_drawn_from_the_models_own_distribution() -> None:
 
 
 def test_greedy_answers_are_nothing_to_learn_from() -> None:
-    subject = learner(GROUPS)
+    subject = reinforcement_learner(GROUPS)
     prompt = torch.tensor([template().prompt("Who are you?")])
     with pytest.raises(UserError, match="temperature must be above 0"):
         generate_scored(subject.model, prompt, subject.model.init_memory(1, 3), 4, 0.0, seed=1)

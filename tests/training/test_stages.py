@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, stages, template, tokenizer, trainee
+from micro import MODEL, RUN, learner, stages, template, tokenizer
 
 from rxt.config import MemoryNormConfig
 from rxt.data.collate import Conversations, Rows, collate_rows
@@ -109,7 +109,7 @@ def test_micro_batches_hold_every_row_once(parts: int) -> None:
 
 
 def test_the_decoder_of_stage_1_sends_no_gradient_into_the_encoder() -> None:
-    subject = trainee()
+    subject = learner()
     batches = stages()[0].batches("train", 0)
     config = replace(RUN.joint, encoder_weight=0.0)
     loss = joint_loss(subject, batches[0], batches, config, torch.Generator().manual_seed(0)).loss

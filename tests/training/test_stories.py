@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import MODEL, RUN, template, trainee
+from micro import MODEL, RUN, learner, template
 
 from rxt.config import AttentionConfig
 from rxt.data.records import Conversation, Interaction
@@ -108,7 +108,7 @@ def test_every_stage_learns_from_stories_also_with_an_encoder_that_reads_memory(
     corpus = load(babi)
     reads = replace(MODEL, encoder=replace(MODEL.encoder, cross_attention=AttentionConfig.sqa(4)))
     aware = replace(RUN.memory_aware, phases=(Phase(2, 2, 8, echo=True), Phase(2, 4, 6)), mean_over="answers")
-    subject = trainee(reads)
+    subject = learner(reads)
     stages: list[Stage] = [
         JointStage(corpus, template(), RUN.joint),
         InteractionStage(corpus, template(), RUN.interaction),
@@ -128,7 +128,7 @@ def test_every_stage_learns_from_stories_also_with_an_encoder_that_reads_memory(
 
 
 def test_the_mean_over_answers_does_not_depend_on_the_turns(babi: Path) -> None:
-    corpus, subject = load(babi), trainee(double=True)
+    corpus, subject = load(babi), learner(double=True)
     stage = MemoryAwareStage(
         corpus, template(), replace(RUN.memory_aware, phases=(Phase(1, 4, 6),), mean_over="answers")
     )

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, stages, trainee
+from micro import MODEL, RUN, learner, stages
 from torch import Tensor
 
 from rxt.config import MemoryNormConfig
 from rxt.training.config import OptimConfig, Part, Phase
+from rxt.training.learner import ALL_PARTS, ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
-from rxt.training.trainee import ALL_PARTS, Trainee
 
 OPTIM = OptimConfig(learning_rate=1e-2, warmup=0, weight_decay=0.0)
 """Without decay a weight moves only where a gradient is."""
 
 
-def named(subject: Trainee, parts: tuple[str, ...], embedding: bool, mlm_head: bool) -> set[str]:
+def named(subject: ReactiveLearner, parts: tuple[str, ...], embedding: bool, mlm_head: bool) -> set[str]:
     """Names of the parameters of parts, and of the two that belong to no part alone."""
     found = {
         name for name, _ in subject.unique_parameters() if name.startswith(tuple(f"model.{part}." for part in parts))
@@ -31,11 +31,11 @@ def named(subject: Trainee, parts: tuple[str, ...], embedding: bool, mlm_head: b
     )
 
 
-def copies(subject: Trainee) -> dict[str, Tensor]:
+def copies(subject: ReactiveLearner) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in subject.unique_parameters()}
 
 
-def moved(before: dict[str, Tensor], subject: Trainee) -> set[str]:
+def moved(before: dict[str, Tensor], subject: ReactiveLearner) -> set[str]:
     return {name for name, parameter in subject.unique_parameters() if not torch.equal(before[name], parameter)}
 
 
@@ -60,7 +60,7 @@ CASES = [
 def test_exactly_the_named_parts_move(
     stage: int, step: int, parts: tuple[str, ...], embedding: bool, mlm_head: bool
 ) -> None:
-    subject = trainee(replace(MODEL, decoder=replace(MODEL.decoder, head_norm="rms")))
+    subject = learner(replace(MODEL, decoder=replace(MODEL.decoder, head_norm="rms")))
     before = copies(subject)
     subject.requires_grad_(False)  # whatever an earlier stage left
     chosen = stages(RUNS)[stage]
@@ -73,7 +73,7 @@ def test_exactly_the_named_parts_move(
 )
 def test_phases_may_name_any_parts(parts: tuple[Part, ...]) -> None:
     config = replace(RUNS.memory_aware, phases=(Phase(steps=2, turns=3, batch_size=2, trains=parts),))
-    subject = trainee()
+    subject = learner()
     before = copies(subject)
     update(stages(replace(RUNS, memory_aware=config))[3], subject, make_optimizer(subject, OPTIM), RUNS.seed, 0)
     assert moved(before, subject) == named(subject, parts, "decoder" in parts and "encoder" in parts, False)
@@ -87,7 +87,7 @@ def test_a_part_frozen_again_stays_although_the_optimizer_remembers_it() -> None
         Phase(steps=2, turns=2, batch_size=2, trains=("memory_attention",)),
     )
     stage = stages(replace(RUNS, memory_aware=replace(RUNS.memory_aware, phases=phases, optim=optim)))[3]
-    subject = trainee()
+    subject = learner()
     optimizer = make_optimizer(subject, optim)
     for step in range(2):
         update(stage, subject, optimizer, RUNS.seed, step)
@@ -97,7 +97,7 @@ def test_a_part_frozen_again_stays_although_the_optimizer_remembers_it() -> None
 
 
 def test_both_parts_share_one_embedding_throughout() -> None:
-    subject = trainee()
+    subject = learner()
     for index, stage in enumerate(stages(RUNS)):
         update(stage, subject, make_optimizer(subject, OPTIM), RUNS.seed, stage.steps - 1)
         assert subject.model.encoder.embedding is subject.model.decoder.embedding, index
@@ -105,7 +105,7 @@ def test_both_parts_share_one_embedding_throughout() -> None:
 
 def test_the_running_norms_move_with_every_stage_that_writes_memory() -> None:
     model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, norm=MemoryNormConfig("ema-rms")))
-    subject = trainee(model)
+    subject = learner(model)
     before = {name: buffer.clone() for name, buffer in subject.named_buffers()}
     assert before
     update(stages(RUNS)[0], subject, make_optimizer(subject, OPTIM), RUNS.seed, 0)
@@ -115,5 +115,5 @@ def test_the_running_norms_move_with_every_stage_that_writes_memory() -> None:
 
 
 def test_every_part_is_part_of_the_model() -> None:
-    subject = trainee()
+    subject = learner()
     assert named(subject, ALL_PARTS, True, True) == {name for name, _ in subject.unique_parameters()}

@@ -15,12 +15,12 @@ from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import JointConfig, MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Split
+from rxt.training.learner import ALL_PARTS, ReactiveLearner, fresh_slots
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.stages.base import Stage, StageLoss
 from rxt.training.stages.joint import joint_loss
 from rxt.training.stages.memory_aware import conversation_loss
-from rxt.training.trainee import ALL_PARTS, Trainee, fresh_slots
 from rxt.training.unroll import conversation_scores
 
 OPTIM = OptimConfig(learning_rate=1e-5)
@@ -73,16 +73,18 @@ class RandomJoint:
     name: str = "joint"
     steps: int = 1_000_000
     optim: OptimConfig = OPTIM
-    judge: None = None
+    evaluator: None = None
 
     def batches(self, split: Split, step: int) -> list[Rows]:
         return [self.rows]
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(("decoder", "encoder"), mlm_head=True)
 
-    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
-        return joint_loss(trainee, batch, all_batches, self.config, generator)
+    def loss(
+        self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
+    ) -> StageLoss:
+        return joint_loss(learner, batch, all_batches, self.config, generator)
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,23 @@ class RandomMemoryAware:
     name: str = "memory-aware"
     steps: int = 1_000_000
     optim: OptimConfig = OPTIM
-    judge: None = None
+    evaluator: None = None
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         return [self.conversations]
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(ALL_PARTS)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(ALL_PARTS)
 
     def loss(
-        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+        self,
+        learner: ReactiveLearner,
+        batch: Conversations,
+        all_batches: list[Conversations],
+        generator: torch.Generator,
     ) -> StageLoss:
-        slots = fresh_slots(trainee, batch.size, generator)
-        scores = conversation_scores(trainee.model, batch, slots, checkpointing=self.config.checkpointing)
+        slots = fresh_slots(learner, batch.size, generator)
+        scores = conversation_scores(learner.model, batch, slots, checkpointing=self.config.checkpointing)
         return conversation_loss(scores, batch, all_batches, self.config.mean_over)
 
 
@@ -159,15 +165,15 @@ def random_rows(model: ReactiveTransformer, rows: int, tokens: int, seed: int, a
 def _measure(
     stage: Stage, model: ReactiveTransformer, tokens: int, work: Work, limits: Limits, setting: Setting, report: Report
 ) -> StepTimes:
-    trainee = Trainee(model).to(model.decoder.embedding.weight.device)
-    optimizer = make_optimizer(trainee, stage.optim)
-    peak = MemoryPeak(trainee.device)
+    learner = ReactiveLearner(model).to(model.decoder.embedding.weight.device)
+    optimizer = make_optimizer(learner, stage.optim)
+    peak = MemoryPeak(learner.device)
 
     def step(number: int) -> float:
-        wait_for(trainee.device)
+        wait_for(learner.device)
         began = time.perf_counter()
-        update(stage, trainee, optimizer, setting.seed, number)
-        wait_for(trainee.device)
+        update(stage, learner, optimizer, setting.seed, number)
+        wait_for(learner.device)
         report()
         return time.perf_counter() - began
 

@@ -69,7 +69,7 @@ def run(argv: list[str]) -> int:
     from rxt.config import parse
     from rxt.training.config import RunConfig
     from rxt.training.pipeline import train
-    from rxt.training.team import helped
+    from rxt.training.process_group import with_workers
 
     chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -80,7 +80,7 @@ def run(argv: list[str]) -> int:
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process must train")
     run_config = parse(TypeAdapter(RunConfig), configuration, "recipe")
-    with helped(options.workers, ["train", *argv]):
+    with with_workers(options.workers, ["train", *argv]):
         train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
     return 0
 

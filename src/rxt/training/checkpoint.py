@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from rxt.errors import UserError
 from rxt.model.checkpoint import read_tensors
+from rxt.training.learner import Learner
 from rxt.training.optim import Optimizer, load_optimizer_tensors, optimizer_tensors
-from rxt.training.trainee import Learner
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
@@ -25,9 +25,9 @@ class StageState:
     step: int
     """Updates done."""
     best_loss: float | None = None
-    """Lowest validation loss so far, where no judge says what is best."""
-    best_worth: float | None = None
-    """What the judge thought most of so far."""
+    """Lowest validation loss so far, where no evaluator says what is best."""
+    best_score: float | None = None
+    """What the evaluator thought most of so far."""
     best_step: int | None = None
     stopped: str | None = None
     """Why the stage has ended before its last update."""
@@ -40,7 +40,7 @@ class Checkpoints:
     folder: Path
     keep: int
 
-    def save(self, trainee: Learner, optimizer: Optimizer, state: StageState) -> None:
+    def save(self, learner: Learner, optimizer: Optimizer, state: StageState) -> None:
         """Write a checkpoint whole, then forget those that are too many."""
         final = self._path(state.step)
         temporary = final.with_name(f".{final.name}.tmp")
@@ -49,10 +49,10 @@ class Checkpoints:
             temporary.mkdir(parents=True)
             _write(
                 temporary / WEIGHTS,
-                save({name: tensor.cpu().contiguous() for name, tensor in trainee.weights().items()}),
+                save({name: tensor.cpu().contiguous() for name, tensor in learner.weights().items()}),
             )
             moments = {
-                name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(trainee, optimizer).items()
+                name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(learner, optimizer).items()
             }
             _write(temporary / OPTIMIZER, save(moments))
             _write(temporary / STATE, json.dumps(asdict(state)).encode())
@@ -72,12 +72,12 @@ class Checkpoints:
         steps = self._steps()
         return steps[-1] if steps else None
 
-    def load(self, step: int, trainee: Learner, optimizer: Optimizer | None = None) -> StageState:
+    def load(self, step: int, learner: Learner, optimizer: Optimizer | None = None) -> StageState:
         """Put weights, and the optimiser's state where one is given, back as they were after ``step`` updates."""
         folder = self._path(step)
-        trainee.load_weights(read_tensors(folder / WEIGHTS))
+        learner.load_weights(read_tensors(folder / WEIGHTS))
         if optimizer is not None:
-            load_optimizer_tensors(trainee, optimizer, read_tensors(folder / OPTIMIZER))
+            load_optimizer_tensors(learner, optimizer, read_tensors(folder / OPTIMIZER))
         return self.state(step)
 
     def state(self, step: int) -> StageState:

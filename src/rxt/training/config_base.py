@@ -28,17 +28,17 @@ def require_size(steps: int, batch_size: int) -> None:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``final_share`` of the peak."""
+    """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``min_lr_ratio`` of the peak."""
 
     learning_rate: float = 1e-3
     warmup: int = 50
     """Updates until the peak."""
-    final_share: float = 0.05
+    min_lr_ratio: float = 0.05
     weight_decay: float = 0.01
     """On matrices alone, never on norms and biases."""
     beta1: float = 0.9
     beta2: float = 0.98
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     """Largest norm of all gradients together."""
     accumulate: int = 1
     """Micro-batches that an update's batch is split into; the gradient is that of the whole batch. What is drawn at
@@ -53,7 +53,7 @@ class OptimConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "max_grad_norm"):
             require(
                 0 < getattr(self, name) < math.inf, f"optim.{name}", f"must be positive, found {getattr(self, name)}"
             )
@@ -63,17 +63,18 @@ class OptimConfig:
             require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
         rate = self.gate_rate
         require(rate is None or 0 < rate < math.inf, "optim.gate_rate", f"must be positive, found {rate}")
-        require(0 <= self.final_share <= 1, "optim.final_share", f"must lie in [0, 1], found {self.final_share}")
+        require(0 <= self.min_lr_ratio <= 1, "optim.min_lr_ratio", f"must lie in [0, 1], found {self.min_lr_ratio}")
         require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
 
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """How a stage is judged whose loss does not tell how good the model is: by what it recalls in validation
+    """How a stage is evaluated whose loss does not tell how good the model is: by what it recalls in validation
     conversations."""
 
     every: int = 50
-    """Updates between two judgements, each with a validation; the model that the stage begins with is judged too."""
+    """Updates between two evaluations, each with a validation; the model that the stage begins with is evaluated
+    too."""
     distances: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
     """Turns from the telling of a fact to its question."""
     questions: int = 12
@@ -81,7 +82,7 @@ class RecallConfig:
     special: int = 32
     """Questions about facts that were changed, and as many about facts that were never told; with none they are left
     out."""
-    largest_fall: float = 0.15
+    max_score_drop: float = 0.15
     """When the share of right answers lies below the best so far by more than this, the stage has collapsed and
     stops."""
     keep: Literal["best", "last"] = "best"
@@ -97,4 +98,6 @@ class RecallConfig:
             bool(self.distances) and min(self.distances) >= 1, "recall.distances", "must be some, of one turn at least"
         )
         require(self.special >= 0, "recall.special", f"cannot be negative, found {self.special}")
-        require(0 < self.largest_fall <= 1, "recall.largest_fall", f"must lie in (0, 1], found {self.largest_fall}")
+        require(
+            0 < self.max_score_drop <= 1, "recall.max_score_drop", f"must lie in (0, 1], found {self.max_score_drop}"
+        )

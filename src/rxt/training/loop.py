@@ -16,8 +16,8 @@ from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
-from rxt.training.stages.base import Batch, Collapse, Collects, Pupil, Stage, StageLoss
-from rxt.training.team import ALONE, Team
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
+from rxt.training.stages.base import Batch, Collects, EarlyStopping, LearnerT, Stage, StageLoss
 
 
 @dataclass(frozen=True)
@@ -29,36 +29,36 @@ class LoopContext:
     console: Console
     progress: Progress
     interrupt: Interrupt
-    team: Team = ALONE
+    process_group: ProcessGroup = SINGLE_PROCESS
 
 
-def run_stage(stage: Stage[Pupil, Batch], trainee: Pupil, context: LoopContext) -> int:
+def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopContext) -> int:
     """Train a stage to its end, from its last checkpoint where there is one. The same steps give the same weights.
 
-    A stage with a judge ends with its best weights, if the judge says so, and before its last update if it collapses.
+    A stage with an evaluator ends with its best weights, if the evaluator says so, and stops early if it collapses.
 
     Returns:
-        The step whose weights the trainee has now.
+        The step whose weights the learner has now.
     """
     checkpoints = Checkpoints(context.folder / stage.name, context.run.keep_checkpoints)
-    optimizer = make_optimizer(trainee, stage.optim)
+    optimizer = make_optimizer(learner, stage.optim)
     last = checkpoints.last()
-    state = StageState(0) if last is None else checkpoints.load(last, trainee, optimizer)
+    state = StageState(0) if last is None else checkpoints.load(last, learner, optimizer)
     if state.stopped is None and not state.step >= stage.steps > 0:
-        state = _go_on(stage, trainee, optimizer, checkpoints, state, last is None, context)
-    judge = stage.judge
-    if judge is None or (judge.keep == "last" and state.stopped is None):
+        state = _go_on(stage, learner, optimizer, checkpoints, state, last is None, context)
+    evaluator = stage.evaluator
+    if evaluator is None or (evaluator.keep == "last" and state.stopped is None):
         return state.step
-    context.team.wait()
+    context.process_group.barrier()
     best = checkpoints.state(state.step).best_step
-    assert best is not None, "a judged stage begins with a judgement"
-    checkpoints.load(best, trainee)
+    assert best is not None, "an evaluated stage begins with an evaluation"
+    checkpoints.load(best, learner)
     return best
 
 
 def _go_on(
-    stage: Stage[Pupil, Batch],
-    trainee: Pupil,
+    stage: Stage[LearnerT, Batch],
+    learner: LearnerT,
     optimizer: Optimizer,
     checkpoints: Checkpoints,
     state: StageState,
@@ -67,20 +67,20 @@ def _go_on(
 ) -> StageState:
     """Make the updates that are left; ``fresh`` where there is no checkpoint yet. The result is written in a
     checkpoint."""
-    run, team, judge = context.run, context.team, stage.judge
-    validate_every = run.validate_every if judge is None else judge.every
-    log = MetricsLog(checkpoints.folder, -1 if fresh else state.step) if team.leads else NoLog()
+    run, process_group, evaluator = context.run, context.process_group, stage.evaluator
+    validate_every = run.validate_every if evaluator is None else evaluator.every
+    log = MetricsLog(checkpoints.folder, -1 if fresh else state.step) if process_group.is_main_process else NoLog()
     bar = StageProgress(context.progress, stage.name, stage.steps, state.step)
     try:
-        if judge is not None and fresh and team.leads:
-            state = _judged(stage, trainee, state, log, context)
-            checkpoints.save(trainee, optimizer, state)
+        if evaluator is not None and fresh and process_group.is_main_process:
+            state = _evaluated(stage, learner, state, log, context)
+            checkpoints.save(learner, optimizer, state)
         while state.step < stage.steps and state.stopped is None:
             step = state.step
             try:
-                losses = update(stage, trainee, optimizer, run.seed, step, team)
-            except Collapse as error:
-                if judge is None:
+                losses = update(stage, learner, optimizer, run.seed, step, process_group)
+            except EarlyStopping as error:
+                if evaluator is None:
                     raise
                 state = replace(state, stopped=str(error))
             else:
@@ -98,16 +98,16 @@ def _go_on(
                         "train",
                         {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()},
                     )
-                if team.leads and (state.step % validate_every == 0 or state.step == stage.steps):
-                    state = _judged(stage, trainee, state, log, context)
-            interrupted, stopped = team.sum(
+                if process_group.is_main_process and (state.step % validate_every == 0 or state.step == stage.steps):
+                    state = _evaluated(stage, learner, state, log, context)
+            interrupted, stopped = process_group.sum(
                 torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])
             ).bool()
             if stopped and state.stopped is None:
-                state = replace(state, stopped="by the process that leads")
+                state = replace(state, stopped="by the main process")
             due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
-            if team.leads and (due or interrupted or stopped):
-                checkpoints.save(trainee, optimizer, state)
+            if process_group.is_main_process and (due or interrupted or stopped):
+                checkpoints.save(learner, optimizer, state)
             if stopped:
                 say(
                     context.console,
@@ -120,87 +120,90 @@ def _go_on(
                     f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",
                 )
                 raise KeyboardInterrupt
-        if stage.steps == 0 and team.leads:
-            checkpoints.save(trainee, optimizer, state)
+        if stage.steps == 0 and process_group.is_main_process:
+            checkpoints.save(learner, optimizer, state)
     finally:
         log.close()
     return state
 
 
-def _judged(
-    stage: Stage[Pupil, Batch], trainee: Pupil, state: StageState, log: MetricsLog | NoLog, context: LoopContext
+def _evaluated(
+    stage: Stage[LearnerT, Batch], learner: LearnerT, state: StageState, log: MetricsLog | NoLog, context: LoopContext
 ) -> StageState:
-    """Validate, ask the judge where there is one, tell what they found; the best so far is remembered, a collapse ends
-    the stage."""
-    run, judge = context.run, stage.judge
-    metrics = validate(stage, trainee, run.seed, run.validation_batches)
-    if judge is not None:
-        trainee.eval()
-        metrics |= judge.measure(trainee)
+    """Validate, ask the evaluator where there is one, tell what they found; the best so far is remembered, a
+    collapse ends the stage."""
+    run, evaluator = context.run, stage.evaluator
+    metrics = validate(stage, learner, run.seed, run.validation_batches)
+    if evaluator is not None:
+        learner.eval()
+        metrics |= evaluator.measure(learner)
     log.write(state.step, "validation", metrics)
     _report(context.console, stage, state.step, metrics)
-    if judge is None:
+    if evaluator is None:
         better = state.best_loss is None or metrics["loss"] < state.best_loss
         return replace(state, best_loss=metrics["loss"], best_step=state.step) if better else state
-    worth = judge.worth(metrics)
-    if state.best_worth is None or worth > state.best_worth:
-        return replace(state, best_worth=worth, best_step=state.step)
-    if not worth >= state.best_worth - judge.largest_fall:
-        found = (
-            f"{stage.name}: collapsed at step {state.step} (judged {worth:.3f}, its best was {state.best_worth:.3f})"
-        )
+    score = evaluator.score(metrics)
+    if state.best_score is None or score > state.best_score:
+        return replace(state, best_score=score, best_step=state.step)
+    if not score >= state.best_score - evaluator.max_score_drop:
+        found = f"{stage.name}: collapsed at step {state.step} (its score is {score:.3f}, its best was {state.best_score:.3f})"
         return replace(state, stopped=found)
     return state
 
 
-class NotFinite(Collapse):
+class NotFinite(EarlyStopping):
     """A loss or its gradient is not a number, or endless; no weight has moved."""
 
 
 def update(
-    stage: Stage[Pupil, Batch], trainee: Pupil, optimizer: Optimizer, seed: int, step: int, team: Team = ALONE
+    stage: Stage[LearnerT, Batch],
+    learner: LearnerT,
+    optimizer: Optimizer,
+    seed: int,
+    step: int,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> list[StageLoss]:
-    """One optimiser step over all micro-batches of ``step``, of which a team's processes each take some.
+    """One optimiser step over all micro-batches of ``step``, of which each process of the group takes some.
 
     A loss that is not finite stops before any weight moves: ``NotFinite``.
     """
-    trainee.train()
-    stage.unfreeze(trainee, step)
+    learner.train()
+    stage.unfreeze(learner, step)
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
     if isinstance(stage, Collects):
-        with autocast(trainee.device):
-            stage.collect(trainee, step, step_generator(seed, stage.name, "collect", step, 0), team)
-    batches = [batch.to(trainee.device) for batch in stage.batches("train", step)]
+        with autocast(learner.device):
+            stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
+    batches = [batch.to(learner.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []
-    for index, batch in team.share(batches):
+    for index, batch in process_group.shard(batches):
         generator = step_generator(seed, stage.name, "train", step, index)
-        with autocast(trainee.device):
-            loss = stage.loss(trainee, batch, batches, generator)
+        with autocast(learner.device):
+            loss = stage.loss(learner, batch, batches, generator)
         torch.autograd.backward(loss.loss)
         losses.append(replace(loss, loss=loss.loss.detach()))
-    team.sum_gradients(trainee.parameters())
-    losses = _over_team(losses, team)
-    trained = [parameter for parameter in trainee.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.clip)
+    process_group.sum_gradients(learner.parameters())
+    losses = _over_processes(losses, process_group)
+    trained = [parameter for parameter in learner.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.max_grad_norm)
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
         kept = "the last checkpoint is kept; start again with a lower learning rate and another --out"
         where = f"{stage.name}: the loss or its gradient is not finite at step {step + 1}"
-        raise NotFinite(where if stage.judge is not None else f"{where}; {kept}")
+        raise NotFinite(where if stage.evaluator is not None else f"{where}; {kept}")
     optimizer.step()
     return losses
 
 
 @torch.no_grad()
-def validate(stage: Stage[Pupil, Batch], trainee: Pupil, seed: int, batches: int) -> Metrics:
+def validate(stage: Stage[LearnerT, Batch], learner: LearnerT, seed: int, batches: int) -> Metrics:
     """Mean loss and metrics over the first validation batches, always the same ones."""
-    trainee.eval()
+    learner.eval()
     sums: Metrics = {}
     for step in range(batches):
-        parts = [part.to(trainee.device) for part in stage.batches("validation", step)]
-        with autocast(trainee.device):
+        parts = [part.to(learner.device) for part in stage.batches("validation", step)]
+        with autocast(learner.device):
             losses = [
-                stage.loss(trainee, part, parts, step_generator(seed, stage.name, "validation", step, index))
+                stage.loss(learner, part, parts, step_generator(seed, stage.name, "validation", step, index))
                 for index, part in enumerate(parts)
             ]
         for name, value in {"loss": _total(losses), **_metrics(losses)}.items():
@@ -219,15 +222,15 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
-def _over_team(losses: list[StageLoss], team: Team) -> list[StageLoss]:
+def _over_processes(losses: list[StageLoss], process_group: ProcessGroup) -> list[StageLoss]:
     """One loss for the whole update where several processes have computed parts of it."""
-    if team.size == 1:
+    if process_group.world_size == 1:
         return losses
     names = list(losses[0].metrics)
     mine = torch.tensor(
         [_total(losses), sum(loss.tokens for loss in losses), *_metrics(losses).values()], dtype=torch.float64
     )
-    total, tokens, *metrics = team.sum(mine)
+    total, tokens, *metrics = process_group.sum(mine)
     return [StageLoss(total, dict(zip(names, metrics, strict=True)), int(tokens))]
 
 
@@ -239,6 +242,6 @@ def _metrics(losses: list[StageLoss]) -> Metrics:
     return {name: float(sum(loss.metrics[name].detach() for loss in losses)) for name in losses[0].metrics}
 
 
-def _report(console: Console, stage: Stage[Pupil, Batch], step: int, metrics: Metrics) -> None:
+def _report(console: Console, stage: Stage[LearnerT, Batch], step: int, metrics: Metrics) -> None:
     numbers = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     say(console, f"{stage.name}  step {step}/{stage.steps}  validation {numbers}")

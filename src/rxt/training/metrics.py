@@ -55,7 +55,7 @@ class MetricsLog:
 
 
 class NoLog:
-    """What processes that do not lead a team write: nothing."""
+    """What processes other than the main one write: nothing."""
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Nothing."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rxt.model.memory_attention import ResidualGate
 from rxt.training.config import OptimConfig
-from rxt.training.trainee import Learner
+from rxt.training.learner import Learner
 
 
 class Optimizer:
@@ -41,21 +41,21 @@ class Optimizer:
         return self._part_of[parameter].state[parameter]
 
 
-def make_optimizer(trainee: Learner, config: OptimConfig) -> Optimizer:
+def make_optimizer(learner: Learner, config: OptimConfig) -> Optimizer:
     """The optimiser of every parameter; those that a stage freezes get no gradient and do not move."""
-    parameters = [parameter for _, parameter in trainee.unique_parameters()]
+    parameters = [parameter for _, parameter in learner.unique_parameters()]
     gates: set[nn.Parameter] = set()
     inner: set[nn.Parameter] = set()
     if config.gate_rate is not None:
         gates = {
             parameter
-            for module in trainee.modules()
+            for module in learner.modules()
             if isinstance(module, ResidualGate)
             for parameter in module.parameters()
         }
     if config.kind == "muon":
         matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
-        inner = {matrix for matrix in matrices if trainee.vocab_size not in matrix.shape} - gates
+        inner = {matrix for matrix in matrices if learner.vocab_size not in matrix.shape} - gates
     parts: list[torch.optim.Optimizer] = [_adamw([each for each in parameters if each not in gates | inner], config)]
     if inner:
         group = {"params": [each for each in parameters if each in inner], "share": 1.0}
@@ -88,26 +88,26 @@ def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig, share: float
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to ``final_share`` of the peak at the last step."""
+    """Linear warm-up, then a cosine down to ``min_lr_ratio`` of the peak at the last step."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, steps - 1 - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.learning_rate * (config.final_share + (1 - config.final_share) * cosine)
+    return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
 
 
-def optimizer_tensors(trainee: Learner, optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(learner: Learner, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments and counts, by parameter name."""
     return {
         f"{name}/{key}": value
-        for name, parameter in trainee.unique_parameters()
+        for name, parameter in learner.unique_parameters()
         for key, value in optimizer.state_of(parameter).items()
     }
 
 
-def load_optimizer_tensors(trainee: Learner, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(learner: Learner, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what :func:`optimizer_tensors` gave."""
-    parameters = dict(trainee.unique_parameters())
+    parameters = dict(learner.unique_parameters())
     for key, tensor in tensors.items():
         name, _, field = key.rpartition("/")
         optimizer.state_of(parameters[name])[field] = tensor.to(parameters[name].device)

@@ -40,16 +40,18 @@ from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
+from rxt.training.learner import BaselineLearner, Learner, ReactiveLearner
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.preference.corpus import PreferenceCorpus
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.stage import NAME as PREFERENCE
 from rxt.training.preference.stage import PreferenceStage
+from rxt.training.process_group import ProcessGroup, join_process_group
 from rxt.training.recall import RecallProbe
-from rxt.training.reinforcement.judge import RewardProbe
+from rxt.training.reinforcement.evaluator import RewardProbe
+from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.reinforcement.rewards import reward_of
-from rxt.training.reinforcement.trainee import ReinforcementTrainee
 from rxt.training.stages.base import Stage
 from rxt.training.stages.baseline import BaselineConversationStage, BaselineTextStage
 from rxt.training.stages.interaction import InteractionStage
@@ -58,8 +60,6 @@ from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 from rxt.training.stages.reinforcement import ReinforcementStage
 from rxt.training.stories import load_corpus
-from rxt.training.team import Team, joined_team
-from rxt.training.trainee import BaselineLearner, Learner, Trainee
 
 Ends = Mapping[str, int]
 """By stage, the step whose weights it ended with."""
@@ -72,11 +72,11 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
     if run.further and run.start is None:
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     try:
-        with joined_team(device) as team:
-            if not team.leads:
-                return _train(run, out, Console(quiet=True), device, team)
+        with join_process_group(device) as process_group:
+            if not process_group.is_main_process:
+                return _train(run, out, Console(quiet=True), device, process_group)
             with locked(out):
-                return _train(run, out, console, device, team)
+                return _train(run, out, console, device, process_group)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise UserError(
@@ -84,8 +84,8 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
         ) from None
 
 
-def _train(run: RunConfig, out: Path, console: Console, device: torch.device, team: Team) -> Path:
-    if team.leads:
+def _train(run: RunConfig, out: Path, console: Console, device: torch.device, process_group: ProcessGroup) -> Path:
+    if process_group.is_main_process:
         check_claim(out, run)
     corpus = load_corpus(run.data, run.seed)
     wanted = run.preference
@@ -94,8 +94,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
     )
     for warning in corpus.warnings():
         say(console, f"warning: {warning}", "yellow")
-    if not team.leads:
-        team.wait()
+    if not process_group.is_main_process:
+        process_group.barrier()
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
     template = Template.of_model(run.model, tokenizer)
     cut = corpus.count_cut(template)
@@ -105,30 +105,31 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, te
         preferences, alike = preferences.differing(template)
         if alike:
             say(console, f"warning: {alike} pairs are alike in the model's tokens and are only memorized", "yellow")
-    if team.leads:
+    if process_group.is_main_process:
         claim(out, run, tokenizer)
-        team.wait()
+        process_group.barrier()
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)
     if run.baseline is not None:
         work = baseline_work(run, run.baseline, corpus, template)
     else:
         work = reactive_work(run, corpus, preferences, template, out)
-    trainee = work.learner.to(device)
+    learner = work.learner.to(device)
     parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
-        context = LoopContext(run, out, console, progress, interrupt, team)
+        context = LoopContext(run, out, console, progress, interrupt, process_group)
         for stage in work.stages:
-            if stage.steps and stage.optim.accumulate < team.size:
+            if stage.steps and stage.optim.accumulate < process_group.world_size:
                 raise UserError(
-                    f"{stage.name}: {team.size} workers need optim.accumulate of at least {team.size} in every stage"
+                    f"{stage.name}: {process_group.world_size} workers need optim.accumulate of at least "
+                    f"{process_group.world_size} in every stage"
                 )
             config = TypeAdapter(type(stage.config)).dump_python(stage.config, mode="json")
-            if team.leads:
+            if process_group.is_main_process:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": config})
-            ends[stage.name] = run_stage(stage, pupil_of(stage, trainee), context)
+            ends[stage.name] = run_stage(stage, learner_of(stage, learner), context)
             parent = f"{stage.name}/step-{ends[stage.name]:06d}"
-    if not team.leads:
+    if not process_group.is_main_process:
         return out / MODEL
     work.save(out / MODEL, ends)
     tokenizer.save(out / MODEL / TOKENIZER)
@@ -155,12 +156,12 @@ def reactive_work(
     run: RunConfig, corpus: Corpus, preferences: PreferenceCorpus | None, template: Template, out: Path
 ) -> Work:
     """A Reactive Transformer by its whole curriculum."""
-    trainee = Trainee(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
-    began = trainee.model.fingerprint() if run.start else None
+    learner = ReactiveLearner(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
+    began = learner.model.fingerprint() if run.start else None
 
     def save(folder: Path, ends: Ends) -> None:
-        trainee.model.save_pretrained(folder)
-        write_atomically(folder / "README.md", model_card(run, folder.parent, trainee.model, ends, began).encode())
+        learner.model.save_pretrained(folder)
+        write_atomically(folder / "README.md", model_card(run, folder.parent, learner.model, ends, began).encode())
 
     stages: list[Stage] = [
         JointStage(corpus, template, run.joint),
@@ -170,25 +171,28 @@ def reactive_work(
     ]
     if run.reinforcement is not None:
         config, reward = run.reinforcement, reward_of(run.reinforcement.reward)
-        judge = recall_judge(run, config.recall, template) or RewardProbe(
+        evaluator = recall_evaluator(run, config.recall, template) or RewardProbe(
             config.recall, corpus, template, config, reward
         )
-        stages.append(ReinforcementStage(corpus, template, config, reward, judge))
+        stages.append(ReinforcementStage(corpus, template, config, reward, evaluator))
     if run.preference is not None and preferences is not None:
-        reference, judge = Reference(out / PREFERENCE / "reference"), recall_judge(run, run.preference.recall, template)
-        stages.append(PreferenceStage(preferences, template, run.preference, reference, judge))
-    return Work(trainee, stages, save)
+        reference, evaluator = (
+            Reference(out / PREFERENCE / "reference"),
+            recall_evaluator(run, run.preference.recall, template),
+        )
+        stages.append(PreferenceStage(preferences, template, run.preference, reference, evaluator))
+    return Work(learner, stages, save)
 
 
-def pupil_of(stage: object, learner: Learner) -> Learner:
+def learner_of(stage: object, learner: Learner) -> Learner:
     """What a stage trains: the learner itself, or the learner's model with what the stage needs beside it."""
-    if isinstance(stage, ReinforcementStage) and isinstance(learner, Trainee):
-        return ReinforcementTrainee(learner, stage.config.has_critic)
+    if isinstance(stage, ReinforcementStage) and isinstance(learner, ReactiveLearner):
+        return ReinforcementLearner(learner, stage.config.has_critic)
     return learner
 
 
-def recall_judge(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
-    """Asks for facts as generated conversations tell them; a run without such conversations is not judged by them."""
+def recall_evaluator(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
+    """Asks for facts as generated conversations tell them; a run without such conversations has no such evaluator."""
     if recall is None or run.data.everyday_share == 0:
         return None
     return RecallProbe.of_mix(recall, template, run.data.everyday, run.seed)

@@ -1,5 +1,5 @@
-"""Recall as a judge of a stage: what the model remembers in validation conversations, its own answers memorized on the
-way."""
+"""Recall as an evaluator of a stage: what the model remembers in validation conversations, its own answers memorized
+on the way."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class RecallProbe:
         return self.config.every
 
     @property
-    def largest_fall(self) -> float:
-        return self.config.largest_fall
+    def max_score_drop(self) -> float:
+        return self.config.max_score_drop
 
     @property
     def keep(self) -> Literal["best", "last"]:
         return self.config.keep
 
-    def measure(self, trainee: Remembers) -> Metrics:
+    def measure(self, learner: Remembers) -> Metrics:
         """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions
         together."""
         asked = self.config
-        subject = Reactive(trainee.model, self.template)
+        subject = Reactive(learner.model, self.template)
         found = measure_recall(
             subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.everyday
         )
@@ -63,6 +63,6 @@ class RecallProbe:
         scores = {**bands, "recall_changed": found.changed, "recall_never_told": found.never_told, "recall": found.all}
         return {name: score.share for name, score in scores.items() if score.asked}
 
-    def worth(self, metrics: Metrics) -> float:
+    def score(self, metrics: Metrics) -> float:
         """The share of all questions that were answered rightly."""
         return metrics["recall"]

@@ -43,7 +43,7 @@ def recipe(name: str) -> RunConfig:
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
     mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon")
     return RunConfig(
         name="pocket",
         model=preset("pocket"),
@@ -118,7 +118,7 @@ def mrl() -> RunConfig:
         reinforcement=ReinforcementConfig(
             phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
             optim=OptimConfig(
-                learning_rate=2e-4, warmup=10, final_share=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
+                learning_rate=2e-4, warmup=10, min_lr_ratio=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
             ),
             reward="recall",
             epochs=2,
@@ -155,8 +155,8 @@ def dmpo() -> RunConfig:
             neutral_rate=0.25,
             accepted_weight=2.0,
             own_temperature=0.7,
-            optim=OptimConfig(learning_rate=2e-4, warmup=20, final_share=0.02, weight_decay=0.0, gate_rate=0.1),
-            recall=RecallConfig(largest_fall=0.25),  # the first updates cost some recall, which comes back
+            optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, gate_rate=0.1),
+            recall=RecallConfig(max_score_drop=0.25),  # the first updates cost some recall, which comes back
         ),
         data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.04, change_rate=0.25)),
         checkpoint_every=50,
@@ -211,7 +211,7 @@ def study() -> RunConfig:
 
 def babi() -> RunConfig:
     """All bAbI tasks of a folder (``--data DIR``) at once, one line of a story a turn: the bundled bAbI model."""
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, final_share=0.02, kind="muon")
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon")
     more, less = {2: 2.5}, {7: 0.5, 8: 0.5, 11: 0.5, 13: 0.5, 14: 0.4, 16: 0.4, 17: 0.4, 18: 0.4, 19: 0.3}
     shares = tuple(TaskShare(task, share) for task, share in (more | less).items())
     return RunConfig(

@@ -46,7 +46,7 @@ class PreferenceConfig:
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     recall: RecallConfig | None = field(default_factory=RecallConfig)
-    """What the stage is judged by, where generated conversations are among its data; by its validation loss when not
+    """What the stage is evaluated by, where generated conversations are among its data; by its validation loss when not
     given."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rxt.errors import UserError
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.trainee import Trainee
+from rxt.training.learner import ReactiveLearner
 
 FINGERPRINT = "fingerprint.json"
 
@@ -25,26 +25,26 @@ class Reference:
     _model: list[ReactiveTransformer] = field(default_factory=list, init=False, repr=False)
     """Empty until it is known."""
 
-    def of(self, trainee: Trainee) -> ReactiveTransformer:
-        """The reference: the trainee's model as it is now, when the stage has not begun; after that always the same.
+    def of(self, learner: ReactiveLearner) -> ReactiveTransformer:
+        """The reference: the learner's model as it is now, when the stage has not begun; after that always the same.
 
         Raises:
             UserError: the stage has begun, and its reference is gone or was changed.
         """
         if not self._model:
             if not self.folder.exists():
-                self._write(trainee)
-            self._model.append(self._read().to(trainee.device, trainee.model.decoder.embedding.weight.dtype))
+                self._write(learner)
+            self._model.append(self._read().to(learner.device, learner.model.decoder.embedding.weight.dtype))
         return self._model[0]
 
-    def _write(self, trainee: Trainee) -> None:
+    def _write(self, learner: ReactiveLearner) -> None:
         if any(self.folder.parent.glob("step-*")):
             raise UserError(
                 f"{self.folder}: the reference that this stage began with is gone; start again with another --out"
             )
         temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        model = deepcopy(trainee.model).eval()
+        model = deepcopy(learner.model).eval()
         model.save_pretrained(temporary)
         (temporary / FINGERPRINT).write_text(json.dumps({"fingerprint": model.fingerprint()}) + "\n", encoding="utf-8")
         try:
@@ -52,7 +52,7 @@ class Reference:
         except OSError:
             if not self.folder.exists():
                 raise
-            shutil.rmtree(temporary)  # another process of the team was quicker, with the same model
+            shutil.rmtree(temporary)  # another process of the group was quicker, with the same model
 
     def _read(self) -> ReactiveTransformer:
         model = ReactiveTransformer.from_pretrained(self.folder)

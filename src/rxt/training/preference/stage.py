@@ -20,16 +20,16 @@ from rxt.data.template import Template
 from rxt.generation.sampling import Sampling
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus, encode_ways
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
 from rxt.training.preference.own_answers import with_own_answers
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
-from rxt.training.stages.base import Judge, StageLoss
+from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_pretrain import split_evenly
-from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import conversation_memories
 
 NAME = "5-preference"
@@ -37,14 +37,14 @@ NAME = "5-preference"
 
 @dataclass(frozen=True)
 class PreferenceStage:
-    """Data: conversations with pairs of answers. Trains: what the configuration says. Judged by recall: its loss
+    """Data: conversations with pairs of answers. Trains: what the configuration says. Evaluated by recall: its loss
     compares, no more."""
 
     corpus: PreferenceCorpus
     template: Template
     config: PreferenceConfig
     reference: Reference
-    judge: Judge[Trainee] | None = None
+    evaluator: Evaluator[ReactiveLearner] | None = None
     name: str = NAME
 
     @property
@@ -62,24 +62,24 @@ class PreferenceStage:
             collate_preferences(part, self.template.tokens.pad) for part in split_evenly(encoded, self.optim.accumulate)
         ]
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(self.config.trains)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(self.config.trains)
 
     def loss(
-        self, trainee: Trainee, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator
+        self, learner: ReactiveLearner, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator
     ) -> StageLoss:
         config, pairs, own = self.config, batch.pairs, 0
         share = batch.answers.tokens / sum(part.answers.tokens for part in all_batches)
-        slots = fresh_slots(trainee, batch.accepted.size, generator)
-        memories = conversation_memories(trainee.model, batch.accepted, slots, config.window)
-        if config.own_temperature is not None and trainee.training:  # validation keeps to the same pairs
+        slots = fresh_slots(learner, batch.accepted.size, generator)
+        memories = conversation_memories(learner.model, batch.accepted, slots, config.window)
+        if config.own_temperature is not None and learner.training:  # validation keeps to the same pairs
             seed = int(torch.randint(2**62, (), generator=generator))
             sampling = Sampling(temperature=config.own_temperature, seed=seed)
-            batch, own = with_own_answers(trainee.model, self.template, batch, memories, sampling)
-        policy = policy_scores(trainee.model, batch, memories)
+            batch, own = with_own_answers(learner.model, self.template, batch, memories, sampling)
+        policy = policy_scores(learner.model, batch, memories)
         with torch.no_grad():
             reference = score_answers(
-                self.reference.of(trainee).decoder, batch.answers, policy.before.detach()
+                self.reference.of(learner).decoder, batch.answers, policy.before.detach()
             ).log_probs
         accepted, rejected, neutral = policy.answers.log_probs.split([pairs, pairs, batch.neutral])
         reference_accepted, reference_rejected, reference_neutral = reference.split([pairs, pairs, batch.neutral])

@@ -173,7 +173,7 @@ class ReinforcementConfig:
     window: int | None = None
     """Memory updates back that an answer's loss sends its gradient; all of them when not given."""
     recall: RecallConfig = field(default_factory=RecallConfig)
-    """What the stage is judged by."""
+    """What the stage is evaluated by."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -63,7 +63,7 @@ def episodes_of(
     asking = [episode for episode in found if any(step.answered for step in episode)]
     if not asking:
         raise UserError(
-            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge after "  # noqa: E501
+            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can evaluator after "  # noqa: E501
             f"{config.warm_up} interactions; give conversations with references, or another reward"
         )
     filled = (asking[number % len(asking)] for number in range(len(found)))
@@ -115,6 +115,6 @@ def _episode(
         question = None if questions is None else questions.get(turn)
         wanted = config.score == "all" or questions is None or question is not None
         wanted = wanted and turn >= config.warm_up and turn not in conversation.unlearned
-        can = bool(interaction.answer.strip()) and reward.judges(interaction.answer, question)
+        can = bool(interaction.answer.strip()) and reward.applies_to(interaction.answer, question)
         steps.append(Step(reference, interaction, wanted and can, question))
     return [*system, *steps]

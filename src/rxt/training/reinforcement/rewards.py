@@ -38,7 +38,7 @@ class Reward(Protocol):
         """As the recipe has it."""
         ...
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         """Whether answers to this question can be rewarded at all."""
         ...
 
@@ -52,7 +52,7 @@ class CompositeReward:
 
     name: str = "composite"
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         return bool(words(reference))
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
@@ -69,7 +69,7 @@ class RecallReward:
 
     name: str = "recall"
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         return question is not None
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
@@ -86,7 +86,7 @@ class FunctionReward:
     name: str
     function: Callable[..., Any]
 
-    def judges(self, reference: str, question: Question | None) -> bool:
+    def applies_to(self, reference: str, question: Question | None) -> bool:
         return True
 
     def __call__(self, answers: Sequence[Answered]) -> Sequence[float]:

@@ -11,9 +11,9 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
+from rxt.training.learner import Learner
 from rxt.training.metrics import Metrics
-from rxt.training.team import ALONE, Team
-from rxt.training.trainee import Learner
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 class OnDevice(Protocol):
@@ -23,7 +23,7 @@ class OnDevice(Protocol):
 
 
 Batch = TypeVar("Batch", bound=OnDevice)
-Pupil = TypeVar("Pupil", bound=Learner, contravariant=True)
+LearnerT = TypeVar("LearnerT", bound=Learner, contravariant=True)
 """What a stage trains."""
 
 
@@ -39,17 +39,17 @@ class StageLoss:
     """Real tokens read."""
 
 
-class Judge(Protocol[Pupil]):
-    """What a stage is judged by where a lower loss does not mean a better model."""
+class Evaluator(Protocol[LearnerT]):
+    """What a stage is evaluated by where a lower loss does not mean a better model."""
 
     @property
     def every(self) -> int:
-        """Updates between two judgements; a validation comes with each."""
+        """Updates between two evaluations; a validation comes with each."""
         ...
 
     @property
-    def largest_fall(self) -> float:
-        """When the worth lies below the best so far by more than this, the stage has collapsed."""
+    def max_score_drop(self) -> float:
+        """When the score lies below the best so far by more than this, the stage has collapsed."""
         ...
 
     @property
@@ -57,20 +57,20 @@ class Judge(Protocol[Pupil]):
         """The weights that the stage ends with; one that has collapsed ends with the best."""
         ...
 
-    def measure(self, trainee: Pupil) -> Metrics:
+    def measure(self, learner: LearnerT) -> Metrics:
         """Numbers to log beside those of the validation; always of the same questions."""
         ...
 
-    def worth(self, metrics: Metrics) -> float:
+    def score(self, metrics: Metrics) -> float:
         """What counts of them, the more the better."""
         ...
 
 
-class Collapse(UserError):
-    """Nothing more can be learned from here; no weight has moved. A judged stage ends with its best weights."""
+class EarlyStopping(UserError):
+    """Nothing more can be learned from here; no weight has moved. An evaluated stage ends with its best weights."""
 
 
-class Stage(Protocol, Generic[Pupil, Batch]):
+class Stage(Protocol, Generic[LearnerT, Batch]):
     """One stage of the curriculum. Everything is a function of the step, so a resumed stage needs nothing restored."""
 
     @property
@@ -92,29 +92,31 @@ class Stage(Protocol, Generic[Pupil, Batch]):
         ...
 
     @property
-    def judge(self) -> Judge[Pupil] | None:
-        """What it is judged by during training; its validation loss alone when there is none."""
+    def evaluator(self) -> Evaluator[LearnerT] | None:
+        """What it is evaluated by during training; its validation loss alone when there is none."""
         ...
 
     def batches(self, split: Split, step: int) -> list[Batch]:
         """Which data: the micro-batches of a step."""
         ...
 
-    def unfreeze(self, trainee: Pupil, step: int) -> None:
+    def unfreeze(self, learner: LearnerT, step: int) -> None:
         """Which parameters learn at a step."""
         ...
 
-    def loss(self, trainee: Pupil, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
+    def loss(self, learner: LearnerT, batch: Batch, all_batches: list[Batch], generator: torch.Generator) -> StageLoss:
         """Which loss and which metrics. ``all_batches`` are the step's, for normalising over the whole update."""
         ...
 
 
 @runtime_checkable
-class Collects(Protocol[Pupil]):
-    """A stage that makes its own data with the model as it is. What it collects lies in the trainee, so a checkpoint
+class Collects(Protocol[LearnerT]):
+    """A stage that makes its own data with the model as it is. What it collects lies in the learner, so a checkpoint
     holds it."""
 
-    def collect(self, trainee: Pupil, step: int, generator: torch.Generator, team: Team = ALONE) -> None:
-        """Called before every update; whether there is something to collect is for the stage to know. All of a team
+    def collect(
+        self, learner: LearnerT, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
+        """Called before every update; whether there is something to collect is for the stage to know. All processes
         collect the same."""
         ...

@@ -16,11 +16,11 @@ from rxt.baselines.model import Baseline
 from rxt.data.collate import Conversations, Rows
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
+from rxt.training.learner import BaselineLearner, ReactiveLearner
 from rxt.training.losses import AnswerScores, answer_scores
 from rxt.training.stages.base import Batch, Stage, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import MemoryAwareStage, conversation_loss
-from rxt.training.trainee import BaselineLearner, Trainee
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class BaselineStage(Generic[Batch]):
     """What both stages have of the Reactive Transformer's stage that they are like: its data, length and optimiser.
     Trains: everything."""
 
-    like: Stage[Trainee, Batch]
-    judge: None = None
+    like: Stage[ReactiveLearner, Batch]
+    evaluator: None = None
 
     @property
     def name(self) -> str:
@@ -50,8 +50,8 @@ class BaselineStage(Generic[Batch]):
     def batches(self, split: Split, step: int) -> list[Batch]:
         return self.like.batches(split, step)
 
-    def unfreeze(self, trainee: BaselineLearner, step: int) -> None:
-        trainee.requires_grad_(True)
+    def unfreeze(self, learner: BaselineLearner, step: int) -> None:
+        learner.requires_grad_(True)
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class BaselineTextStage(BaselineStage[Rows]):
     """Stage 1 or 2. Loss: the next token."""
 
     def loss(
-        self, trainee: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
+        self, learner: BaselineLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
     ) -> StageLoss:
-        decoder = trainee.model.decoder
+        decoder = learner.model.decoder
         scores = answer_scores(
             decoder.hidden(batch.ids, batch.mask), decoder.head, batch, torch.zeros(len(batch), dtype=torch.long)
         )
@@ -80,12 +80,12 @@ class BaselineConversationStage(BaselineStage[Conversations]):
 
     def loss(
         self,
-        trainee: BaselineLearner,
+        learner: BaselineLearner,
         batch: Conversations,
         all_batches: list[Conversations],
         generator: torch.Generator,
     ) -> StageLoss:
-        return conversation_loss(baseline_scores(trainee.model, batch), batch, all_batches, self.like.config.mean_over)
+        return conversation_loss(baseline_scores(learner.model, batch), batch, all_batches, self.like.config.mean_over)
 
 
 def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:

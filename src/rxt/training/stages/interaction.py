@@ -10,9 +10,9 @@ from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split
-from rxt.training.stages.base import Judge, StageLoss
+from rxt.training.learner import ReactiveLearner
+from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.stages.joint import joint_loss, split_rows
-from rxt.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class InteractionStage:
     template: Template
     config: JointConfig
     name: str = "2-interaction"
-    judge: Judge[Trainee] | None = None
+    evaluator: Evaluator[ReactiveLearner] | None = None
 
     @property
     def steps(self) -> int:
@@ -39,8 +39,10 @@ class InteractionStage:
         ]
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(("decoder", "encoder"), mlm_head=True)
 
-    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
-        return joint_loss(trainee, batch, all_batches, self.config, generator)
+    def loss(
+        self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
+    ) -> StageLoss:
+        return joint_loss(learner, batch, all_batches, self.config, generator)

@@ -16,9 +16,9 @@ from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import answer_scores, at_least_float32
-from rxt.training.stages.base import Judge, StageLoss
-from rxt.training.trainee import Trainee, fresh_slots
+from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.unroll import LENGTH_GROUPS
 
 BALANCE_WEIGHT = 0.01
@@ -32,7 +32,7 @@ class JointStage:
     template: Template
     config: JointConfig
     name: str = "1-joint"
-    judge: Judge[Trainee] | None = None
+    evaluator: Evaluator[ReactiveLearner] | None = None
 
     @property
     def steps(self) -> int:
@@ -48,23 +48,25 @@ class JointStage:
         sequences = [piece for text in texts for piece in self.template.text(text)]
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(("decoder", "encoder"), mlm_head=True)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(("decoder", "encoder"), mlm_head=True)
 
-    def loss(self, trainee: Trainee, batch: Rows, all_batches: list[Rows], generator: torch.Generator) -> StageLoss:
-        return joint_loss(trainee, batch, all_batches, self.config, generator)
+    def loss(
+        self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
+    ) -> StageLoss:
+        return joint_loss(learner, batch, all_batches, self.config, generator)
 
 
 def joint_loss(
-    trainee: Trainee, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator
+    learner: ReactiveLearner, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator
 ) -> StageLoss:
     """α·L_AR + β·L_MLM + 0.01·L_balance, each a mean over all targets of the update."""
-    model = trainee.model
+    model = learner.model
     hidden_tokens = choose(rows.mask, config.masked_share, generator)
     mask_token = model.config.tokens.mask if model.config.tokens.mask is not None else model.config.tokens.pad
-    fresh = fresh_slots(trainee, len(rows), generator) if model.encoder.reads_memory else None
+    fresh = fresh_slots(learner, len(rows), generator) if model.encoder.reads_memory else None
     encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask, fresh)  # (L, B, T, D)
-    guesses = trainee.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
+    guesses = learner.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
     masked = F.cross_entropy(at_least_float32(guesses), rows.ids[hidden_tokens], reduction="sum")
 
     row_share = 2 * config.zeroed_share * torch.rand(len(rows), 1, generator=generator)

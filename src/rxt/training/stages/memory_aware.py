@@ -15,11 +15,11 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import AnswerScores
-from rxt.training.stages.base import Judge, StageLoss
+from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
-from rxt.training.trainee import Trainee, fresh_slots
 from rxt.training.unroll import conversation_scores
 
 
@@ -31,7 +31,7 @@ class MemoryAwareStage:
     template: Template
     config: MemoryAwareConfig
     name: str = "4-memory-aware"
-    judge: Judge[Trainee] | None = None
+    evaluator: Evaluator[ReactiveLearner] | None = None
 
     @property
     def steps(self) -> int:
@@ -59,14 +59,18 @@ class MemoryAwareStage:
         size, rate = phase.batch_size, phase.paraphrase_rate
         return conversation_batches(self.corpus, self.template, split, step, size, turns, self.optim.accumulate, rate)
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(self.phase(step).trains)
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(self.phase(step).trains)
 
     def loss(
-        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+        self,
+        learner: ReactiveLearner,
+        batch: Conversations,
+        all_batches: list[Conversations],
+        generator: torch.Generator,
     ) -> StageLoss:
-        slots = fresh_slots(trainee, batch.size, generator)
-        scores = conversation_scores(trainee.model, batch, slots, self.config.window, self.config.checkpointing)
+        slots = fresh_slots(learner, batch.size, generator)
+        scores = conversation_scores(learner.model, batch, slots, self.config.window, self.config.checkpointing)
         return conversation_loss(scores, batch, all_batches, self.config.mean_over)
 
 

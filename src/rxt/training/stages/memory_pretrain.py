@@ -18,9 +18,9 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.training.config import MemoryPretrainConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import memory_target_loss
-from rxt.training.stages.base import Judge, StageLoss
-from rxt.training.trainee import Trainee, fresh_slots
+from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.unroll import cut_graph
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class MemoryPretrainStage:
     template: Template
     config: MemoryPretrainConfig
     name: str = "3-memory-pretrain"
-    judge: Judge[Trainee] | None = None
+    evaluator: Evaluator[ReactiveLearner] | None = None
 
     @property
     def steps(self) -> int:
@@ -51,14 +51,18 @@ class MemoryPretrainStage:
             self.corpus, self.template, split, step, self.config.batch_size, self.config.turns, self.optim.accumulate
         )
 
-    def unfreeze(self, trainee: Trainee, step: int) -> None:
-        trainee.train_parts(("memory_attention",))
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.train_parts(("memory_attention",))
 
     def loss(
-        self, trainee: Trainee, batch: Conversations, all_batches: list[Conversations], generator: torch.Generator
+        self,
+        learner: ReactiveLearner,
+        batch: Conversations,
+        all_batches: list[Conversations],
+        generator: torch.Generator,
     ) -> StageLoss:
-        model = trainee.model
-        slots = fresh_slots(trainee, batch.size, generator)
+        model = learner.model
+        slots = fresh_slots(learner, batch.size, generator)
         similarity = slots.new_zeros(())
         loss = slots.new_zeros(())
         updates = sum(len(part.rows) for part in all_batches)

@@ -2,7 +2,7 @@
 words.
 
 An update of the loop is one step of the optimiser. Every ``config.cycle`` updates the policy plays new episodes; what
-it said, remembered and earned lies in the trainee as data, and the updates that follow learn from it.
+it said, remembered and earned lies in the learner as data, and the updates that follow learn from it.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Corpus, Split
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.recall import RecallProbe
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 from rxt.training.reinforcement.critic import value_loss
 from rxt.training.reinforcement.episodes import Episode, episodes_of
+from rxt.training.reinforcement.evaluator import RewardProbe
 from rxt.training.reinforcement.experience import Experience, experience_of, values_of, weighed_together
-from rxt.training.reinforcement.judge import RewardProbe
+from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.reinforcement.losses import clipped, clipped_policy_loss, kl_to, memory_change_loss
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.replay import Batch
 from rxt.training.reinforcement.report import told
 from rxt.training.reinforcement.rewards import Reward
 from rxt.training.reinforcement.rollout import play
-from rxt.training.reinforcement.trainee import ReinforcementTrainee
-from rxt.training.stages.base import Collapse, StageLoss
+from rxt.training.stages.base import EarlyStopping, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import conversation_loss
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
-from rxt.training.team import ALONE, Team
 from rxt.training.unroll import conversation_scores
 
 SILENT_SHARE = 0.95
@@ -44,14 +44,14 @@ SILENT_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Share:
-    """One micro-batch of an update: which part of the experiences that lie in the trainee."""
+    """One micro-batch of an update: which part of the experiences that lie in the learner."""
 
     update: int
     """Since the last collection."""
     part: int
 
     def to(self, device: torch.device) -> Share:
-        """The experiences are where the trainee is."""
+        """The experiences are where the learner is."""
         return self
 
 
@@ -72,7 +72,7 @@ class ReinforcementStage:
     template: Template
     config: ReinforcementConfig
     reward: Reward
-    judge: RecallProbe | RewardProbe
+    evaluator: RecallProbe | RewardProbe
     name: str = "5-reinforcement"
 
     @property
@@ -83,55 +83,63 @@ class ReinforcementStage:
     def optim(self) -> OptimConfig:
         return self.config.optim
 
-    def unfreeze(self, trainee: ReinforcementTrainee, step: int) -> None:
+    def unfreeze(self, learner: ReinforcementLearner, step: int) -> None:
         phase, _ = self.config.at(step)
-        trainee.train_parts(phase.trains)
+        learner.train_parts(phase.trains)
 
-    def collect(self, trainee: ReinforcementTrainee, step: int, generator: torch.Generator, team: Team = ALONE) -> None:
-        """Play the episodes of the next ``config.cycle`` updates, when it is time; each process of a team plays some.
+    def collect(
+        self,
+        learner: ReinforcementLearner,
+        step: int,
+        generator: torch.Generator,
+        process_group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
+        """Play the episodes of the next ``config.cycle`` updates, when it is time; each process plays some.
 
         Raises:
-            Collapse: the policy says nothing any more.
+            EarlyStopping: the policy says nothing any more.
             UserError: it said nothing to begin with; nothing can be asked or rewarded.
         """
         phase, done = self.config.at(step)
         if done % self.config.cycle:
             return
-        trainee.eval()
+        learner.eval()
         parts = [
             part
             for number in range(self.config.batches)
-            for part in self._parts(trainee, phase, step + number, generator)
+            for part in self._parts(learner, phase, step + number, generator)
         ]
-        found = team.gather([(index, self._play(trainee, phase, part)) for index, part in team.share(parts)])
+        found = process_group.gather(
+            [(index, self._play(learner, phase, part)) for index, part in process_group.shard(parts)]
+        )
         each = len(parts) // self.config.batches
-        played = [experience.to(trainee.device) for experience, _ in found]
+        played = [experience.to(learner.device) for experience, _ in found]
         fresh = tuple(
             tuple(weighed_together(played[start : start + each], self.config)) for start in range(0, len(played), each)
         )
         self._check(fresh, step)
-        left = torch.cat([left for _, left in found], dim=1).to(trainee.device)
-        trainee.store = trainee.store.collected(fresh, left, self.config, generator)
-        trainee.train()
+        left = torch.cat([left for _, left in found], dim=1).to(learner.device)
+        learner.store = learner.store.collected(fresh, left, self.config, generator)
+        learner.train()
 
     def _parts(
-        self, trainee: ReinforcementTrainee, phase: EpisodePhase, index: int, generator: torch.Generator
+        self, learner: ReinforcementLearner, phase: EpisodePhase, index: int, generator: torch.Generator
     ) -> list[_Part]:
         """The micro-batches of one update, not played yet."""
         episodes = episodes_of(self.corpus, self.template, self.config, phase, self.reward, "train", index)
         return [
             _Part(
                 part,
-                self._memories(trainee, len(part), phase, generator),
+                self._memories(learner, len(part), phase, generator),
                 int(torch.randint(2**62, (), generator=generator)),
             )
             for part in split_evenly(episodes, self.optim.accumulate)
         ]
 
-    def _play(self, trainee: ReinforcementTrainee, phase: EpisodePhase, part: _Part) -> tuple[Experience, Tensor]:
-        """What a micro-batch teaches, and the memories that it leaves, on the CPU as a team exchanges them."""
+    def _play(self, learner: ReinforcementLearner, phase: EpisodePhase, part: _Part) -> tuple[Experience, Tensor]:
+        """What a micro-batch teaches, and the memories that it leaves, on the CPU, where processes exchange them."""
         played = play(
-            trainee.model,
+            learner.model,
             self.template,
             part.episodes,
             part.slots,
@@ -140,16 +148,16 @@ class ReinforcementStage:
             self.reward,
             part.seed,
         )
-        experience = experience_of(played.rollout, trainee.reference, trainee.critic, self.config)
+        experience = experience_of(played.rollout, learner.reference, learner.critic, self.config)
         return experience.to(torch.device("cpu")), played.left.cpu()
 
     def _memories(
-        self, trainee: ReinforcementTrainee, count: int, phase: EpisodePhase, generator: torch.Generator
+        self, learner: ReinforcementLearner, count: int, phase: EpisodePhase, generator: torch.Generator
     ) -> Tensor:
         """What the episodes begin with (L, count, S, D): fresh, or what an earlier episode left behind."""
-        slots = trainee.model.init_memory(count, int(torch.randint(2**62, (), generator=generator))).slots
+        slots = learner.model.init_memory(count, int(torch.randint(2**62, (), generator=generator))).slots
         goes_on = torch.rand(count, generator=generator) >= phase.reset_rate
-        left = trainee.store.left
+        left = learner.store.left
         if left is None or not goes_on.any():
             return slots
         chosen = torch.randint(left.shape[1], (count,), generator=generator).to(left.device)
@@ -165,10 +173,10 @@ class ReinforcementStage:
             raise UserError(
                 f"{found}: there is nothing to reward; start from a model that answers, such as one of stage 4"
             )
-        raise Collapse(found)
+        raise EarlyStopping(found)
 
     def batches(self, split: Split, step: int) -> list[Share | Conversations]:
-        """For training the parts of the experiences that lie in the trainee; for validation conversations, whose
+        """For training the parts of the experiences that lie in the learner; for validation conversations, whose
         answers are scored."""
         phase, done = self.config.at(step) if split == "train" else (self.config.phases[-1], 0)
         if split == "validation":
@@ -179,21 +187,21 @@ class ReinforcementStage:
 
     def loss(
         self,
-        trainee: ReinforcementTrainee,
+        learner: ReinforcementLearner,
         batch: Share | Conversations,
         all_batches: list[Share | Conversations],
         generator: torch.Generator,
     ) -> StageLoss:
         if isinstance(batch, Conversations):
-            slots = trainee.model.init_memory(batch.size, int(torch.randint(2**62, (), generator=generator))).slots
+            slots = learner.model.init_memory(batch.size, int(torch.randint(2**62, (), generator=generator))).slots
             conversations = [each for each in all_batches if isinstance(each, Conversations)]
-            return conversation_loss(conversation_scores(trainee.model, batch, slots), batch, conversations, "answers")
-        experienced = trainee.store.batch(batch.update)
-        return reinforcement_loss(trainee, experienced[batch.part], experienced, self.config)
+            return conversation_loss(conversation_scores(learner.model, batch, slots), batch, conversations, "answers")
+        experienced = learner.store.batch(batch.update)
+        return reinforcement_loss(learner, experienced[batch.part], experienced, self.config)
 
 
 def reinforcement_loss(
-    trainee: ReinforcementTrainee, experience: Experience, whole: Batch, config: ReinforcementConfig
+    learner: ReinforcementLearner, experience: Experience, whole: Batch, config: ReinforcementConfig
 ) -> StageLoss:
     """The part of an update's loss that one micro-batch has; means are over all tokens, answers and episodes of the
     update.
@@ -201,7 +209,7 @@ def reinforcement_loss(
     policy + value − entropy + KL to the reference, for ``impo`` + KL to the sampler + the price of memory changes, +
     the conversations' own answers where they have a weight.
     """
-    rollout, weights, model = experience.rollout, config.weights, trainee.model
+    rollout, weights, model = experience.rollout, config.weights, learner.model
     tokens = sum(len(each.rollout.log_probabilities) for each in whole)
     answers = sum(len(each.rollout.rewards) for each in whole)
     share = rollout.said.size / sum(each.rollout.said.size for each in whole)
@@ -225,8 +233,8 @@ def reinforcement_loss(
     )
     if impo:
         loss = loss + weights.step * terms["step_kl"] + weights.memory * terms["memory_price"]
-    if trainee.critic is not None:
-        terms["value"] = value_loss(values_of(trainee.critic, rollout), experience.returns).sum() / answers
+    if learner.critic is not None:
+        terms["value"] = value_loss(values_of(learner.critic, rollout), experience.returns).sum() / answers
         loss = loss + config.critic.weight * terms["value"]
     if weights.supervised:
         wanted = sum(int(each.rollout.wanted.targets.sum()) for each in whole)

@@ -1,4 +1,4 @@
-"""Judged by rewards, where no generated conversations are there to ask for facts."""
+"""Evaluated by rewards, where no generated conversations are there to ask for facts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEED = 0
 class RewardProbe:
     """Plays the first validation episodes of the last phase, and says what their answers earned."""
 
-    judged: RecallConfig
+    recall: RecallConfig
     """How often, how far it may fall, and which weights are kept; its questions are not asked."""
     corpus: Corpus
     template: Template
@@ -33,24 +33,24 @@ class RewardProbe:
 
     @property
     def every(self) -> int:
-        return self.judged.every
+        return self.recall.every
 
     @property
-    def largest_fall(self) -> float:
-        return self.judged.largest_fall
+    def max_score_drop(self) -> float:
+        return self.recall.max_score_drop
 
     @property
     def keep(self) -> Literal["best", "last"]:
-        return self.judged.keep
+        return self.recall.keep
 
-    def measure(self, trainee: Remembers) -> Metrics:
+    def measure(self, learner: Remembers) -> Metrics:
         """The mean reward, from 0 to 10."""
-        phase, model = self.config.phases[-1], trainee.model
+        phase, model = self.config.phases[-1], learner.model
         episodes = episodes_of(self.corpus, self.template, self.config, phase, self.reward, "validation", 0)
         slots = model.init_memory(len(episodes), SEED).slots
         played = play(model, self.template, episodes, slots, self.config, phase.teacher_forcing, self.reward, SEED)
         return {"reward": float(played.rollout.rewards.mean())}
 
-    def worth(self, metrics: Metrics) -> float:
+    def score(self, metrics: Metrics) -> float:
         """The mean reward as a fraction of the highest."""
         return metrics["reward"] / HIGHEST

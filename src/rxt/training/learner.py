@@ -43,7 +43,7 @@ class Learner(nn.Module):
                 tensor.copy_(tensors[name])
 
 
-class Trainee(Learner):
+class ReactiveLearner(Learner):
     """A Reactive Transformer and its masked-language-model head."""
 
     def __init__(self, model: ReactiveTransformer) -> None:
@@ -71,7 +71,7 @@ class BaselineLearner(Learner):
         self.model = model
 
 
-def fresh_slots(trainee: Trainee, batch_size: int, generator: torch.Generator) -> Tensor:
+def fresh_slots(learner: ReactiveLearner, batch_size: int, generator: torch.Generator) -> Tensor:
     """The memories (L, B, S, D) that a batch of conversations starts from."""
     seed = int(torch.randint(2**62, (), generator=generator))
-    return trainee.model.init_memory(batch_size, seed).slots
+    return learner.model.init_memory(batch_size, seed).slots

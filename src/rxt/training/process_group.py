@@ -1,8 +1,8 @@
 """Several processes that train one model: each takes some micro-batches of an update, and the gradients are summed.
 
-The sum over the team is the gradient of the whole update, as the same micro-batches in one process would give it. A
-team is what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of the first are in the environment), or
-what ``rxt train --workers N`` starts: the process itself, and N − 1 helpers that run the same command line.
+The sum over the process group is the gradient of the whole update, as the same micro-batches in one process would give
+it. The group is what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of rank 0 are in the
+environment), or what ``rxt train --workers N`` starts: the main process, and N − 1 others with the same command line.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes of a run. A run of one process is a team of one, and nothing is exchanged."""
+class ProcessGroup:
+    """The processes of a run. A run of one process is a group of one, and nothing is exchanged."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process logs, validates and writes checkpoints."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T]) -> Sequence[tuple[int, T]]:
+    def shard(self, items: Sequence[T]) -> Sequence[tuple[int, T]]:
         """This process's items of an update's, with their indices."""
-        return [(index, item) for index, item in enumerate(items) if index % self.size == self.rank]
+        return [(index, item) for index, item in enumerate(items) if index % self.world_size == self.rank]
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum the gradients of everything that learns, in one exchange; a parameter that a process did not use counts
         as zero."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in learning]
@@ -55,33 +55,33 @@ class Team:
             parameter.grad = part.view_as(parameter)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over the team of a few numbers."""
-        if self.size > 1:
+        """The sum over the process group of a few numbers."""
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def gather(self, items: Sequence[tuple[int, T]]) -> list[T]:
-        """The items of all processes, which :meth:`share` has dealt out, in the order of their indices; any tensors are
+        """The items of all processes, which :meth:`shard` has dealt out, in the order of their indices; any tensors are
         on the CPU."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [item for _, item in items]
-        found: list[list[tuple[int, T]]] = [[] for _ in range(self.size)]
+        found: list[list[tuple[int, T]]] = [[] for _ in range(self.world_size)]
         dist.all_gather_object(found, list(items))
         return [item for _, item in sorted((each for part in found for each in part), key=lambda each: each[0])]
 
-    def wait(self) -> None:
-        """Until every process of the team is here."""
-        if self.size > 1:
+    def barrier(self) -> None:
+        """Until every process of the group is here."""
+        if self.world_size > 1:
             dist.barrier()
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 """A run of one process."""
 
 
 @contextmanager
-def helped(workers: int, argv: list[str]) -> Iterator[None]:
-    """Inside the block this process leads a team of ``workers``; the others run ``rxt`` with the same arguments,
+def with_workers(workers: int, argv: list[str]) -> Iterator[None]:
+    """Inside the block this process is the main one of ``workers``; the others run ``rxt`` with the same arguments,
     silently."""
     if workers == 1 or "WORLD_SIZE" in os.environ:
         yield
@@ -114,15 +114,16 @@ def helped(workers: int, argv: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def joined_team(device: torch.device) -> Iterator[Team]:
-    """The team that the environment describes (``RANK``, ``WORLD_SIZE``, as torchrun sets them), or a team of one."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield Team()
+def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """The process group that the environment describes (``RANK`` and ``WORLD_SIZE``, as torchrun sets them), or a group
+    of one."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield ProcessGroup()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Team(dist.get_rank(), size)
+        yield ProcessGroup(dist.get_rank(), world_size)
     except dist.DistError as error:
         raise UserError(
             f"another process of this run has ended ({error}); the same command goes on from the last checkpoint"

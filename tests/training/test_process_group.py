@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import template, trainee
+from micro import learner, template
 from safetensors.torch import load_file
 
 from rxt.cli.main import main
-from rxt.training.team import Team
+from rxt.training.process_group import ProcessGroup
 
 STAGES = ("joint", "interaction", "memory_pretrain", "memory_aware")
 PHASES = json.dumps([{"steps": 4, "turns": 3, "batch_size": 4}])
@@ -46,7 +46,7 @@ def test_two_processes_train_the_model_that_one_does(tmp_path: Path) -> None:
 def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     """Each plays half of the episodes; what they learn from is the same."""
     start = tmp_path / "start"
-    trainee(seed=3).model.save_pretrained(start)
+    learner(seed=3).model.save_pretrained(start)
     template().tokenizer.save(start / "tokenizer.json")
     phases = json.dumps([{"steps": 5, "turns": 4, "batch_size": 4, "reset_rate": 0.5}])
     settings = [
@@ -69,8 +69,8 @@ def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
         assert [line[number] for line in found[1]] == pytest.approx([line[number] for line in found[0]], rel=1e-3)
 
 
-def test_what_a_team_gathers_is_in_order() -> None:
-    assert Team().gather([(0, "a"), (1, "b")]) == ["a", "b"]
+def test_what_a_process_group_gathers_is_in_order() -> None:
+    assert ProcessGroup().gather([(0, "a"), (1, "b")]) == ["a", "b"]
 
 
 def test_too_few_micro_batches_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,12 +81,12 @@ def test_too_few_micro_batches_are_refused(tmp_path: Path, capsys: pytest.Captur
 
 def test_every_item_belongs_to_one_process() -> None:
     items = list("abcdefg")
-    shares = [Team(rank, 3).share(items) for rank in range(3)]
-    assert sorted(item for share in shares for item in share) == list(enumerate(items))
+    shards = [ProcessGroup(rank, 3).shard(items) for rank in range(3)]
+    assert sorted(item for shard in shards for item in shard) == list(enumerate(items))
 
 
 def test_alone_nothing_is_exchanged() -> None:
     parameter = torch.nn.Parameter(torch.zeros(2))
-    Team().sum_gradients([parameter])
+    ProcessGroup().sum_gradients([parameter])
     assert parameter.grad is None
-    assert Team().sum(torch.tensor(3.0)) == 3
+    assert ProcessGroup().sum(torch.tensor(3.0)) == 3

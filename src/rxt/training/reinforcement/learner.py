@@ -9,27 +9,27 @@ from torch import Tensor
 
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config_base import Part
+from rxt.training.learner import Learner, ReactiveLearner
 from rxt.training.reinforcement.critic import Critic
 from rxt.training.reinforcement.replay import Store
-from rxt.training.trainee import Learner, Trainee
 
 STORE = "store/"
 """Opens the names of the store's tensors in a checkpoint."""
 
 
-class ReinforcementTrainee(Learner):
-    """A model that learns from its own answers. The model is the trainee's own, so what it learns here stays."""
+class ReinforcementLearner(Learner):
+    """A model that learns from its own answers. The model is the learner's own, so what it learns here stays."""
 
-    def __init__(self, trainee: Trainee, with_critic: bool) -> None:
+    def __init__(self, learner: ReactiveLearner, with_critic: bool) -> None:
         """The reference is a frozen copy of the model as it is now, which every start of the stage finds in the stage
         before."""
-        super().__init__(trainee.vocab_size)
-        self.model = trainee.model
-        self.critic = Critic(trainee.model.encoder) if with_critic else None
-        self.to(trainee.device)
+        super().__init__(learner.vocab_size)
+        self.model = learner.model
+        self.critic = Critic(learner.model.encoder) if with_critic else None
+        self.to(learner.device)
         self.store = Store()
         self._reference = (
-            deepcopy(trainee.model).eval().requires_grad_(False),
+            deepcopy(learner.model).eval().requires_grad_(False),
         )  # in a tuple: it is no part of what learns
 
     @property
