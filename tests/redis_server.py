@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rxt.store.base import open_store
+from rxt.store.open import open_store
 
 
 class RedisServer:

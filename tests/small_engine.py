@@ -23,7 +23,7 @@ from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.scheduler import Engine, Limits
 from rxt.engine.sessions import Rules, Sessions
 from rxt.model.reactive import ReactiveTransformer
-from rxt.store.base import open_store
+from rxt.store.open import open_store
 from rxt.store.records import Turn
 
 TEXTS = ["hello there, how are you", "my name is Ann and I live in Graz"] * 3

@@ -15,7 +15,7 @@ from rxt.engine.scheduler import Engine
 from rxt.engine.sessions import Rules, Sessions
 from rxt.generation.conversation import Conversation
 from rxt.model.reactive import ReactiveTransformer
-from rxt.store.base import open_store
+from rxt.store.open import open_store
 from small_engine import ask
 
 QUERIES = ["hello there", "my name is Ann", "how are you", "I live in Graz"]

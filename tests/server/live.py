@@ -17,7 +17,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.server.app import create_app
 from rxt.server.keys import Keys
 from rxt.server.service import Options, Service
-from rxt.store.base import open_store
+from rxt.store.open import open_store
 
 
 class Live:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from redis_server import RedisServer, running_redis
-from rxt.store.base import Store, open_store
+from rxt.store.base import Store
+from rxt.store.open import open_store
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from rxt.errors import UserError
-from rxt.store.base import Moved, Store, open_store
+from rxt.store.base import Moved, Store
 from rxt.store.copy import exported, imported
+from rxt.store.open import KINDS, open_store
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, new_id
 from rxt.store.redis import RedisStore
 from rxt.store.sqlite import SqliteStore
@@ -318,3 +319,22 @@ def test_a_truncated_file_does_not_verify(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(UserError, match="not a store of conversations"):
         open_store(str(path))
+
+
+class FolderStore(SqliteStore):
+    """A further kind of store: at a folder."""
+
+    @classmethod
+    def open(cls, address: str, create: bool) -> FolderStore:
+        return cls(Path(address.removeprefix("folder://")) / "db", create)
+
+
+def test_a_further_kind_of_store_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="folder://"):
+        open_store(f"folder://{tmp_path}")
+    monkeypatch.setitem(KINDS, "folder", f"{__name__}:FolderStore")
+    store, turn = open_store(f"folder://{tmp_path}"), make_turn()
+    store.add([turn])
+    assert isinstance(store, FolderStore)
+    assert store.turn(turn.id) == turn
+    store.close()

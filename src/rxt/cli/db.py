@@ -14,7 +14,8 @@ from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
-from rxt.store.base import Store, open_store
+from rxt.store.base import Store
+from rxt.store.open import open_store
 from rxt.store.records import Retention
 
 USAGE = """usage: rxt db ACTION STORE [options]

@@ -183,7 +183,7 @@ def open_sessions(options: Options) -> Sessions:
     from rxt.generation.conversation import load_model
     from rxt.model.reading import quantize
     from rxt.parameters import parameter_counts
-    from rxt.store.base import open_store
+    from rxt.store.open import open_store
     from rxt.store.records import Retention
 
     store = open_store(options.db)

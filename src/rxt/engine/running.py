@@ -6,16 +6,17 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from rxt.data.template import Template
+from rxt.engine.calls import StoreCalls
 from rxt.engine.events import Event, Finished, Memorized, Piece, Question
-from rxt.engine.scheduler import Prepared, Update
+from rxt.engine.memories import Memories
+from rxt.engine.scheduler import Engine, Prepared, Update
 from rxt.generation.batch import Said
 from rxt.generation.text_stream import AnswerStream
+from rxt.store.base import Store
 from rxt.store.records import Turn, chain_prefix
-
-if TYPE_CHECKING:
-    from rxt.engine.sessions import Sessions
 
 
 class Observer:
@@ -34,12 +35,25 @@ class Observer:
         """A memory was updated."""
 
 
+class Host(Protocol):
+    """What a turn needs of the sessions that it belongs to."""
+
+    engine: Engine
+    template: Template
+    store: Store
+    io: StoreCalls
+    memories: Memories
+    observer: Observer
+    writing: set[asyncio.Task[asyncio.Task[Update | Prepared]]]
+    """Finished answers that are being written down."""
+
+
 class Running:
     """A turn that is being answered. Read ``events`` to the end, or ``close`` it."""
 
     def __init__(
         self,
-        sessions: Sessions,
+        host: Host,
         question: Question,
         draft: Turn,
         prepared: Prepared,
@@ -49,7 +63,7 @@ class Running:
         """``release``: what is to be done once it is over, the last first."""
         self.draft = draft
         self.question = question
-        self._sessions, self._prepared, self._release = sessions, prepared, release
+        self._host, self._prepared, self._release = host, prepared, release
         self._news: asyncio.Queue[Said | Exception] = asyncio.Queue()
         self._commit: asyncio.Task[asyncio.Task[Update | Prepared]] | None = None
         self._began = time.perf_counter()
@@ -60,14 +74,14 @@ class Running:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._news.put_nowait, news)
 
-        self._ticket = sessions.engine.answer(draft.prompt, prepared, question.sampling, most, listen)
+        self._ticket = host.engine.answer(draft.prompt, prepared, question.sampling, most, listen)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Pieces, the finished turn, then the update of its memory, unless nothing is to be kept.
 
         Leaving before the turn is finished abandons it: nothing of it is kept.
         """
-        template, text = self._sessions.template, AnswerStream(self._sessions.template)
+        template, text = self._host.template, AnswerStream(self._host.template)
         said: list[int] = []
         try:
             while True:
@@ -76,7 +90,7 @@ class Running:
                     self._ended = True
                     raise news
                 if not said:
-                    self._sessions.observer.first_token(time.perf_counter() - self._began)
+                    self._host.observer.first_token(time.perf_counter() - self._began)
                 said.append(news.token)
                 yield Piece(text.push(news.token, last=news.finish_reason is not None), news.token)
                 if news.finish_reason is not None:
@@ -87,16 +101,16 @@ class Running:
             turn = replace(self.draft, said=tuple(said), answer=answer, finish_reason=news.finish_reason, prefix=prefix)
             if self.question.store:
                 self._commit = asyncio.ensure_future(self._write(turn))
-                self._sessions.writing.add(self._commit)
+                self._host.writing.add(self._commit)
                 self._commit.add_done_callback(self._written)
                 update = await asyncio.shield(self._commit)
-                self._sessions.observer.finished(turn, time.perf_counter() - self._began)
+                self._host.observer.finished(turn, time.perf_counter() - self._began)
                 yield Finished(turn)
                 memorized = await asyncio.shield(update)
                 assert isinstance(memorized, Update)
                 yield Memorized(turn.memorized(), memorized.seconds, memorized.change)
             else:
-                self._sessions.observer.finished(turn, time.perf_counter() - self._began)
+                self._host.observer.finished(turn, time.perf_counter() - self._began)
                 yield Finished(turn)
         finally:
             self.close()
@@ -105,21 +119,21 @@ class Running:
         """The client has gone, or all is over."""
         if not self._ended:
             self._ended = True
-            self._sessions.engine.cancel(self._ticket)
-            self._sessions.observer.left()
+            self._host.engine.cancel(self._ticket)
+            self._host.observer.left()
         if self._commit is None:
             self._free()
 
     async def _write(self, turn: Turn) -> asyncio.Task[Update | Prepared]:
         """Write the turn down, then begin to memorize it. It happens whether or not the client stays."""
         try:
-            await self._sessions.io(self._sessions.store.add, [turn], turn.conversation, turn.parent)
-            return self._sessions.memories.update(turn, self._prepared)
+            await self._host.io(self._host.store.add, [turn], turn.conversation, turn.parent)
+            return self._host.memories.update(turn, self._prepared)
         finally:
             self._free()
 
     def _written(self, commit: asyncio.Task[asyncio.Task[Update | Prepared]]) -> None:
-        self._sessions.writing.discard(commit)
+        self._host.writing.discard(commit)
         if not commit.cancelled():
             commit.exception()  # of a client that has gone nobody asks for it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Self
 
 from rxt.errors import UserError
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn
@@ -23,6 +24,11 @@ class Store(ABC):
 
     Calls may come from several threads. What one owner made does not exist for another, where an owner is asked for.
     """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, address: str, create: bool) -> Self:
+        """The store at an address; ``create``: make it where it is missing. ``UserError`` if there is none."""
 
     # Turns and memories.
 
@@ -125,16 +131,3 @@ def read_turn(name: str, body: str, digest: str, status: Status) -> Turn:
     if turn.id != name or turn.digest() != digest:
         raise Damaged(f"{name}: this turn in the store is damaged (its checksum is another)")
     return replace(turn, status=status)
-
-
-def open_store(where: str, create: bool = True) -> Store:
-    """The store at a file, or at ``redis://host:port/number``; ``create``: make the file where it is missing."""
-    if where.startswith(("redis://", "rediss://", "unix://")):
-        from rxt.store.redis import RedisStore
-
-        return RedisStore(where)
-    from pathlib import Path
-
-    from rxt.store.sqlite import SqliteStore
-
-    return SqliteStore(Path(where), create)

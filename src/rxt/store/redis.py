@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
@@ -64,6 +64,10 @@ class RedisStore(Store):
             raise UserError(
                 f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; use the rxt that wrote it"  # noqa: E501
             )
+
+    @classmethod
+    def open(cls, address: str, create: bool) -> Self:
+        return cls(address)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
@@ -78,6 +78,10 @@ class SqliteStore(Store):
                 raise
         except sqlite3.Error as error:
             raise UserError(f"{path}: not a store of conversations ({error})") from None
+
+    @classmethod
+    def open(cls, address: str, create: bool) -> Self:
+        return cls(Path(address.removeprefix("file://")), create)
 
     def _open(self) -> None:
         run = self._base.execute
