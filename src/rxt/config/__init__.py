@@ -1,0 +1,50 @@
+"""What a model is made of: frozen, validated dataclasses. Nothing in here needs torch.
+
+Shapes are spoken of in one vocabulary everywhere: ``B`` batch, ``T`` tokens of an interaction, ``L`` layers with
+memory, ``S`` memory slots a layer, ``D`` model width, ``V`` vocabulary, ``H`` heads the width is split for,
+``Hd = D / H``, ``Hq`` query heads used, ``Hkv`` key/value heads used, ``E`` experts, ``K`` experts active per token.
+"""
+
+from __future__ import annotations
+
+from rxt.config.attention import Activation, AttentionConfig
+from rxt.config.checks import STRICT
+from rxt.config.feed_forward import BiasMode, FeedForward, FeedForwardConfig, FeedForwardKind, MoEConfig
+from rxt.config.memory_attention import (
+    GateActivation,
+    GateConfig,
+    GateKind,
+    MemoryAttentionConfig,
+    MemoryNormConfig,
+    MemoryVariant,
+)
+from rxt.config.stacks import DecoderConfig, EncoderConfig, Norm
+from rxt.config.values import parse, read_json
+from rxt.config.whole import SYSTEM_PROMPT_TITLE, MemoryInit, RxTConfig, SpecialTokens, TemplateName
+
+__all__ = [
+    "STRICT",
+    "SYSTEM_PROMPT_TITLE",
+    "Activation",
+    "AttentionConfig",
+    "BiasMode",
+    "DecoderConfig",
+    "EncoderConfig",
+    "FeedForward",
+    "FeedForwardConfig",
+    "FeedForwardKind",
+    "GateActivation",
+    "GateConfig",
+    "GateKind",
+    "MemoryAttentionConfig",
+    "MemoryInit",
+    "MemoryNormConfig",
+    "MemoryVariant",
+    "MoEConfig",
+    "Norm",
+    "RxTConfig",
+    "SpecialTokens",
+    "TemplateName",
+    "parse",
+    "read_json",
+]

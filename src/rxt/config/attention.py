@@ -1,0 +1,70 @@
+"""One attention block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from rxt.config.checks import STRICT, at_least_one, require
+
+Activation = Literal["silu", "relu", "gelu", "sigmoid", "linear"]
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """One attention block. The kinds of the family differ only in ``query_heads`` and ``kv_heads``."""
+
+    heads: int
+    """H: the width is split for this many heads, so Hd = D / H."""
+    query_heads: int
+    """Hq: query heads actually used."""
+    kv_heads: int
+    """Hkv: key/value heads actually used. More than Hq is reversed SQA: query heads are tiled."""
+    gated: bool = False
+    """Multiply the heads' output by ``gate_activation(gate_proj(x))`` before ``out_proj``."""
+    gate_activation: Activation = "sigmoid"
+    qk_norm: bool = False
+    """RMS norm over Hd on every query and key head."""
+    output_bias: bool = True
+    rope_base: float = 10_000.0
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        at_least_one("attention", heads=self.heads, query_heads=self.query_heads, kv_heads=self.kv_heads)
+        for name in ("query_heads", "kv_heads"):
+            found = getattr(self, name)
+            require(found <= self.heads, f"attention.{name}", f"must be at most heads={self.heads}, found {found}")
+        small, large = sorted((self.query_heads, self.kv_heads))
+        require(
+            large % small == 0, "attention.kv_heads", f"{self.kv_heads} and query_heads {self.query_heads} must divide"
+        )
+        require(self.rope_base > 1, "attention.rope_base", f"must be above 1, found {self.rope_base}")
+
+    @classmethod
+    def mha(cls, heads: int) -> AttentionConfig:
+        """Multi-head attention: Hq = Hkv = H."""
+        return cls(heads, heads, heads)
+
+    @classmethod
+    def gqa(cls, heads: int, groups: int) -> AttentionConfig:
+        """Grouped-query attention: Hq = H, Hkv = groups."""
+        return cls(heads, heads, groups)
+
+    @classmethod
+    def mqa(cls, heads: int) -> AttentionConfig:
+        """Multi-query attention: Hq = H, Hkv = 1."""
+        return cls(heads, heads, 1)
+
+    @classmethod
+    def sqa(cls, heads: int, query_heads: int | None = None, kv_heads: int | None = None) -> AttentionConfig:
+        """Sparse query attention; without numbers the symmetric kind, Hq = Hkv = H / 2 (the family's default)."""
+        query_heads = heads // 2 if query_heads is None else query_heads
+        return cls(heads, query_heads, query_heads if kv_heads is None else kv_heads)
+
+    @property
+    def output_heads(self) -> int:
+        """Heads that leave the block: Hq, or Hkv when the query heads are tiled (reversed SQA)."""
+        return max(self.query_heads, self.kv_heads)

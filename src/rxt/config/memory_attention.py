@@ -1,0 +1,127 @@
+"""The network that writes memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from rxt.config.attention import AttentionConfig
+from rxt.config.checks import STRICT, at_least_one, require
+
+MemoryVariant = Literal["simple", "self", "interlayer", "self-interlayer", "grouped-self-interlayer"]
+GateKind = Literal["static", "elementwise", "linear", "ungated", "replace"]
+GateActivation = Literal["sigmoid", "tanh"]
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The residual gate ``gate(old, new)`` of the memory."""
+
+    kind: GateKind = "linear"
+    """``ungated`` is old + new; ``replace`` is new alone."""
+    activation: GateActivation = "sigmoid"
+    per_slot: bool = True
+    """One gate a slot; otherwise one a layer."""
+    status: Literal["mean", "linear"] = "mean"
+    """How a slot's status is read from old + new: the mean over D, or a learned Linear(D, 1)."""
+    init: float = 0.0
+    """Start of the static or elementwise weight, and of the linear gate's bias."""
+    longest: float | None = None
+    """In turns: the linear gate's biases start spread, so that slots keep what they hold for 1 … ``longest`` turns
+    (chrono initialisation, Tallec and Ollivier 2018). ``init`` is not used then."""
+    own_status: float | None = None
+    """The linear gate starts as so many times the identity: a slot's gate looks at that slot's own status alone."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        if self.longest is not None:
+            where = "memory_attention.gate.longest"
+            require(self.longest >= 1, where, f"must be at least one turn, found {self.longest}")
+            require(
+                self.kind == "linear" and self.activation == "sigmoid",
+                where,
+                "is for linear sigmoid gates, so leave it out",
+            )
+        if self.own_status is not None:
+            where = "memory_attention.gate.own_status"
+            require(
+                self.kind == "linear" and self.per_slot,
+                where,
+                "is for linear gates that each slot has, so leave it out",
+            )
+
+
+@dataclass(frozen=True)
+class MemoryNormConfig:
+    """The norms inside the memory attention."""
+
+    kind: Literal["rms", "layer", "ema-rms"] = "rms"
+    mixed: bool = False
+    """Learn a mix: sigmoid(beta) * norm(x) + (1 - sigmoid(beta)) * x."""
+    mix_init: float = -2.0
+    decay: float = 0.9
+    """Of the running mean square of ``ema-rms``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require(0 <= self.decay < 1, "memory_attention.norm.decay", f"must lie in [0, 1), found {self.decay}")
+
+
+@dataclass(frozen=True)
+class MemoryAttentionConfig:
+    """The network that writes memory: one of five variants."""
+
+    width: int
+    layers: int
+    slots: int
+    """S: memory slots a layer."""
+    attention: AttentionConfig
+    """The write: slots look up the interaction."""
+    variant: MemoryVariant = "self-interlayer"
+    consolidation: AttentionConfig | None = None
+    """Self or interlayer attention of every variant but ``simple``; the write's shape when not given."""
+    groups: int | None = None
+    """Of consecutive layers, for ``grouped-self-interlayer``."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    self_gate: bool = True
+    """Gate the consolidation too; without it the consolidation is ``ungated``."""
+    norm: MemoryNormConfig = field(default_factory=MemoryNormConfig)
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        at_least_one("memory_attention", width=self.width, layers=self.layers, slots=self.slots)
+        for name in ("attention", "consolidation"):
+            attention = getattr(self, name)
+            if attention is not None:
+                require(
+                    self.width % attention.heads == 0,
+                    f"memory_attention.{name}.heads",
+                    f"{attention.heads} must divide width {self.width}",
+                )
+        head_size = self.width // self.attention.heads
+        require(
+            head_size % 2 == 0,
+            "memory_attention.attention.heads",
+            f"leave an odd head size, {head_size}; RoPE turns pairs",
+        )
+        if self.variant == "grouped-self-interlayer":
+            require(
+                self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer"
+            )
+            at_least_one("memory_attention", groups=self.groups or 0)
+            require(
+                self.layers % (self.groups or 1) == 0,
+                "memory_attention.groups",
+                f"{self.groups} must divide layers {self.layers}",
+            )
+        else:
+            require(
+                self.groups is None,
+                "memory_attention.groups",
+                f"only goes with grouped-self-interlayer, not {self.variant}",
+            )

@@ -1,0 +1,126 @@
+"""A whole Reactive Transformer and the tokens that structure its interactions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from rxt.config.checks import STRICT, require
+from rxt.config.memory_attention import MemoryAttentionConfig
+from rxt.config.stacks import DecoderConfig, EncoderConfig
+from rxt.config.values import parse, read_json
+
+MemoryInit = Literal["standard", "normal", "uniform", "zeros", "ones"]
+TemplateName = Literal["alpha", "beta"]
+SYSTEM_PROMPT_TITLE = "SYSTEM INSTRUCTIONS"
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the tokens that structure an interaction; None where a template has no such part."""
+
+    pad: int = 0
+    bos: int = 1
+    eos: int = 2
+    query: int = 3
+    answer: int = 4
+    think: int | None = None
+    tool_call: int | None = None
+    tool_use: int | None = None
+    internal: int | None = None
+    mask: int | None = None
+    """Stands for a hidden token in masked-language-model training."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class RxTConfig:
+    """A whole Reactive Transformer. The three parts must fit; the constructor says where they do not."""
+
+    decoder: DecoderConfig
+    encoder: EncoderConfig
+    memory_attention: MemoryAttentionConfig
+    tokens: SpecialTokens = field(default_factory=SpecialTokens)
+    template: TemplateName = "alpha"
+    system_prompt_title: str = SYSTEM_PROMPT_TITLE
+    memory_init: MemoryInit = "standard"
+    memory_seed: int | None = None
+    """When given, every conversation starts from this one draw, so that slots can learn to have roles of their own."""
+    trained_turns: int | None = None
+    """Interactions of the longest conversations it was trained on; None when not known."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        decoder, encoder, memory = self.decoder, self.encoder, self.memory_attention
+        for name in ("width", "layers"):
+            found = (getattr(decoder, name), getattr(encoder, name), getattr(memory, name))
+            require(
+                len(set(found)) == 1,
+                name,
+                f"must agree: decoder {found[0]}, encoder {found[1]}, memory_attention {found[2]}",
+            )
+        require(
+            decoder.vocab_size == encoder.vocab_size,
+            "vocab_size",
+            f"must agree: decoder {decoder.vocab_size}, encoder {encoder.vocab_size}",
+        )
+        for name, token in vars(self.tokens).items():
+            require(
+                token is None or 0 <= token < decoder.vocab_size,
+                f"tokens.{name}",
+                f"{token} is outside the vocabulary of {decoder.vocab_size}",
+            )
+        if self.template == "beta":
+            for name in ("think", "tool_call", "tool_use", "internal"):
+                require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
+
+    @classmethod
+    def preset(cls, name: str) -> RxTConfig:
+        """A size by name; ``rxt.preset_names()`` lists them."""
+        from rxt.presets import preset
+
+        return preset(name)
+
+    @property
+    def memory_shape(self) -> tuple[int, int, int]:
+        """(L, S, D): the shape of one conversation's memory."""
+        return self.memory_attention.layers, self.memory_attention.slots, self.memory_attention.width
+
+    @property
+    def max_length(self) -> int:
+        """T: the longest interaction that both decoder and encoder take, in tokens."""
+        return min(self.decoder.max_length, self.encoder.max_length)
+
+    def with_vocabulary(self, vocab_size: int, tokens: SpecialTokens) -> RxTConfig:
+        """The same model for another tokenizer."""
+        decoder = replace(self.decoder, vocab_size=vocab_size)
+        return replace(self, decoder=decoder, encoder=replace(self.encoder, vocab_size=vocab_size), tokens=tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_dict`` reads them back."""
+        return _adapter().dump_python(self, mode="json")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str = "configuration") -> RxTConfig:
+        """Read ``to_dict``'s values; an unknown, missing or ill-typed key is an error that names it."""
+        return parse(_adapter(), values, source)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> RxTConfig:
+        """Read a ``config.json`` that ``to_json`` wrote."""
+        return cls.from_dict(read_json(Path(path)), str(path))
+
+
+@cache
+def _adapter() -> TypeAdapter[RxTConfig]:
+    return TypeAdapter(RxTConfig)
