@@ -22,12 +22,12 @@ def naive(
 ) -> Tensor:
     """Without a cache, one row: the whole text goes through the decoder for every new token."""
     assert ids.shape[0] == 1
-    generator = sampling.generator(ids.device)
+    generators = [sampling.generator(ids.device)]
     for _ in range(min(max_new_tokens, model.config.max_length - ids.shape[1])):
         seen = torch.zeros(1, model.config.decoder.vocab_size, dtype=torch.bool)
         seen[0, ids[0]] = True
         with torch.no_grad():
-            token = sample(model.decode(ids, memory)[:, -1], sampling, generator, seen)
+            token = sample(model.decode(ids, memory)[:, -1], sampling, generators, seen)
         ids = torch.cat([ids, token[:, None]], dim=1)
         if stop_at_eos and int(token) == model.config.tokens.eos:
             break

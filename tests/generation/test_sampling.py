@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.sampling import Sampling, sample
+from rxt.generation.sampling import Sampling, SamplingBatch, sample
 
 DRAWS = 40_000
 
@@ -36,10 +37,35 @@ def naive_distribution(logits: list[float], sampling: Sampling, seen: set[int]) 
     return [weights[token] / total if token in kept else 0.0 for token in range(len(scores))]
 
 
+def naive_sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None, seen: Tensor) -> Tensor:
+    """One row (1, V), option by option."""
+    scores = logits.float()
+    penalty = sampling.repetition_penalty
+    scores = torch.where(seen, torch.where(scores > 0, scores / penalty, scores * penalty), scores)
+    if sampling.temperature == 0:
+        return scores.argmax(-1)
+    scores = (scores - scores.amax(-1, keepdim=True)) / sampling.temperature
+    tokens = torch.arange(scores.shape[-1])[None]
+    if sampling.top_k is not None or sampling.top_p is not None or sampling.min_p is not None:
+        scores, tokens = scores.sort(dim=-1, descending=True, stable=True)
+        kept = torch.arange(scores.shape[-1])[None] < (sampling.top_k or scores.shape[-1])
+        if sampling.top_p is not None:
+            probabilities = scores.masked_fill(~kept, -math.inf).softmax(-1)
+            kept = kept & (probabilities.cumsum(-1) - probabilities < sampling.top_p)
+        if sampling.min_p:
+            kept = kept & (scores >= math.log(sampling.min_p))
+        scores = scores.masked_fill(~kept, -math.inf)
+    noise = torch.empty_like(scores).exponential_(generator=generator)
+    choice = (scores - noise.clamp_(min=torch.finfo(noise.dtype).tiny).log_()).argmax(-1, keepdim=True)
+    return tokens.gather(-1, choice).squeeze(-1)
+
+
 def draw(logits: Tensor, sampling: Sampling, seen: Tensor | None = None) -> Tensor:
     """The share of every token among many draws of one row."""
     rows = logits.expand(DRAWS, -1)
-    tokens = sample(rows, sampling, sampling.generator(logits.device), None if seen is None else seen.expand(DRAWS, -1))
+    tokens = sample(
+        rows, sampling, [sampling.generator(logits.device)], None if seen is None else seen.expand(DRAWS, -1)
+    )
     return torch.bincount(tokens, minlength=logits.shape[-1]) / DRAWS
 
 
@@ -82,7 +108,7 @@ def test_penalty_is_exact_and_turns_a_greedy_choice() -> None:
 
 def test_rows_are_drawn_independently() -> None:
     logits = torch.zeros(2000, 2)
-    tokens = sample(logits, Sampling(1.0), torch.Generator().manual_seed(0))
+    tokens = sample(logits, Sampling(1.0), [torch.Generator().manual_seed(0)])
     assert 850 < int(tokens.sum()) < 1150
 
 
@@ -91,7 +117,7 @@ def test_seed_repeats_draws_and_another_seed_changes_them() -> None:
 
     def with_seed(seed: int) -> list[int]:
         sampling = Sampling(1.0, seed=seed)
-        return sample(logits, sampling, sampling.generator(logits.device)).tolist()
+        return sample(logits, sampling, [sampling.generator(logits.device)]).tolist()
 
     assert with_seed(3) == with_seed(3)
     assert with_seed(3) != with_seed(4)
@@ -104,8 +130,29 @@ def test_impossible_tokens_are_never_drawn() -> None:
 
 
 def test_ties_at_the_border_of_top_k_keep_exactly_k() -> None:
-    tokens = sample(torch.zeros(3000, 10), Sampling(1.0, top_k=4, seed=0), torch.Generator().manual_seed(0))
+    tokens = sample(torch.zeros(3000, 10), Sampling(1.0, top_k=4, seed=0), [torch.Generator().manual_seed(0)])
     assert len(set(tokens.tolist())) == 4
+
+
+def test_rows_in_a_batch_draw_what_each_draws_alone() -> None:
+    every = [
+        Sampling(temperature, top_k, top_p, min_p, penalty, seed)
+        for seed, (temperature, top_k, top_p, min_p, penalty) in enumerate(
+            itertools.product((0.0, 0.7, 1.3), (None, 1, 5), (None, 0.6), (None, 0.0, 0.1), (1.0, 1.7))
+        )
+    ]
+    draw = torch.Generator().manual_seed(5)
+    generators = [sampling.generator(torch.device("cpu")) for sampling in every]
+    alone = [sampling.generator(torch.device("cpu")) for sampling in every]
+    options = SamplingBatch.of(every, torch.device("cpu"))
+    for _ in range(4):  # a row goes on from its own random numbers
+        logits = 2 * torch.randn(len(every), 60, generator=draw)
+        seen = torch.rand(len(every), 60, generator=draw) < 0.3
+        expected = [
+            int(naive_sample(logits[row : row + 1], sampling, alone[row], seen[row : row + 1]))
+            for row, sampling in enumerate(every)
+        ]
+        assert sample(logits, options, generators, seen).tolist() == expected
 
 
 @pytest.mark.parametrize(

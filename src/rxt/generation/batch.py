@@ -16,7 +16,7 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays, plain_step
 from rxt.generation.generate import GREEDY, check_prompt
-from rxt.generation.sampling import Sampling, sample
+from rxt.generation.sampling import Sampling, SamplingBatch, sample
 from rxt.model.attention import KeyValue
 from rxt.model.cache import KVCache
 from rxt.model.memory import Memory
@@ -46,8 +46,6 @@ class _Talker:
     """What its memory offers, B = 1."""
     sampling: Sampling
     generator: torch.Generator | None
-    seen: Tensor | None
-    """(1, V): tokens in its text, where a repetition penalty wants to know."""
     length: int
     """Tokens of its text so far."""
     longest: int
@@ -79,6 +77,8 @@ class BatchDecoder:
         """Admitted since the last step."""
         self._next_handle = 0
         self._rooms: _Rooms | None = None
+        self._options: SamplingBatch | None = None
+        """Of those that are running, until others are."""
         self._decoder, self._compiled_decoder = self._readers()
 
     def __len__(self) -> int:
@@ -122,16 +122,10 @@ class BatchDecoder:
         if len(prompt) == limit or max_new_tokens == 0:
             raise UserError(f"there is no room for an answer: the prompt has {len(prompt)} of at most {limit} tokens")
         longest = limit if max_new_tokens is None else min(limit, len(prompt) + max_new_tokens)
-        seen = None
-        if sampling.repetition_penalty != 1:
-            seen = torch.zeros(1, self.model.config.decoder.vocab_size, dtype=torch.bool, device=device)
-            seen[0, prompt] = True
         looked_up = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
         generator = sampling.generator(device)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
-        self._waiting.append(
-            _Talker(handle, prompt, looked_up, sampling, generator, seen, len(prompt), longest, stop_at_eos)
-        )
+        self._waiting.append(_Talker(handle, prompt, looked_up, sampling, generator, len(prompt), longest, stop_at_eos))
         return handle
 
     @torch.no_grad()
@@ -147,8 +141,6 @@ class BatchDecoder:
         said: dict[int, Said] = {}
         for talker, token in zip(self._running, self._choose(torch.cat(logits)), strict=True):
             talker.last, talker.length = token, talker.length + 1
-            if talker.seen is not None:
-                talker.seen[0, token] = True
             reason: Literal["stop", "length"] | None = None
             if talker.stop_at_eos and token == self.model.config.tokens.eos:
                 reason = "stop"
@@ -229,24 +221,26 @@ class BatchDecoder:
         lengths = torch.tensor([talker.length for talker in new])
         ids = torch.nn.utils.rnn.pad_sequence([talker.prompt for talker in new], batch_first=True)
         for place, talker in enumerate(new, start=first):
-            self._rooms.settle(place, talker.memory)
+            self._rooms.settle(place, talker.memory, talker.prompt)
             talker.memory = []  # it stands in its place now
         cache, memory = self._rooms.view(first, first + len(new), ids.shape[1])
-        self._running, self._waiting = [*self._running, *new], []
+        self._running, self._waiting, self._options = [*self._running, *new], [], None
         return decoder.begin(ids, lengths.to(ids.device) - 1, memory, cache)
 
     def _choose(self, logits: Tensor) -> list[int]:
         """One token a conversation, each by its own sampling; the processor waits for the device here, once."""
-        chosen = logits.float().argmax(-1)
-        for row, talker in enumerate(self._running):
-            if talker.sampling.temperature > 0 or talker.seen is not None:
-                chosen[row] = sample(logits[row : row + 1], talker.sampling, talker.generator, talker.seen)[0]
+        assert self._rooms is not None
+        if self._options is None:
+            self._options = SamplingBatch.of([talker.sampling for talker in self._running], logits.device)
+        seen = self._rooms.seen[: len(logits)] if self._options.penalizes else None
+        chosen = sample(logits, self._options, [talker.generator for talker in self._running], seen)
+        self._rooms.seen[torch.arange(len(chosen), device=chosen.device), chosen] = True
         return chosen.tolist()
 
     def _leave(self, place: int) -> None:
         """Free a place; the last one moves in."""
         assert self._rooms is not None
-        mover = self._running.pop()
+        mover, self._options = self._running.pop(), None
         if place < len(self._running):
             self._rooms.move(len(self._running), place, mover.length)
             self._running[place] = mover
@@ -266,7 +260,9 @@ class BatchDecoder:
             rows, length = max(rows, old.cache.keys.shape[1]), max(length, old.cache.keys.shape[3])
         rows = min(self.places, 1 << (rows - 1).bit_length())
         made = _Rooms(
-            self._decoder.new_cache(rows, cache_length(length, limit)), self._decoder.new_memory_room(rows, slots)
+            self._decoder.new_cache(rows, cache_length(length, limit)),
+            self._decoder.new_memory_room(rows, slots),
+            self.model.config.decoder.vocab_size,
         )
         if old is not None:
             made.take_over(old)
@@ -274,11 +270,13 @@ class BatchDecoder:
 
 
 class _Rooms:
-    """The cache and the projected memories of all places."""
+    """The cache, the projected memories and the tokens seen of all places."""
 
-    def __init__(self, cache: KVCache, memory: KVCache) -> None:
+    def __init__(self, cache: KVCache, memory: KVCache, vocab_size: int) -> None:
         self.cache = cache
         self.memory = memory
+        self.seen = torch.zeros(cache.keys.shape[1], vocab_size, dtype=torch.bool, device=cache.keys.device)
+        """Which tokens each place's text has, for repetition penalties."""
 
     def view(self, start: int, stop: int, length: int) -> tuple[KVCache, list[KeyValue]]:
         """Some places, with the first ``length`` entries of their cache, in the same storage."""
@@ -287,8 +285,10 @@ class _Rooms:
             KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)
         ]
 
-    def settle(self, place: int, memory: list[KeyValue]) -> None:
-        """Copy what a memory offers, B = 1, into a place."""
+    def settle(self, place: int, memory: list[KeyValue], prompt: Tensor) -> None:
+        """Copy what a memory offers, B = 1, into a place, where a prompt (T,) begins the text."""
+        self.seen[place] = False
+        self.seen[place, prompt] = True
         for layer, (keys, values) in enumerate(memory):
             self.memory.keys[layer, place] = keys[0]
             self.memory.values[layer, place] = values[0]
@@ -299,6 +299,7 @@ class _Rooms:
             tensor[:, target, :, :length] = tensor[:, source, :, :length]
         for tensor in (self.memory.keys, self.memory.values):
             tensor[:, target] = tensor[:, source]
+        self.seen[target] = self.seen[source]
 
     def take_over(self, old: _Rooms) -> None:
         """Copy everything from smaller rooms."""
@@ -307,3 +308,4 @@ class _Rooms:
             mine[:, :rows, :, :length] = theirs
         for mine, theirs in ((self.memory.keys, old.memory.keys), (self.memory.values, old.memory.values)):
             mine[:, :rows] = theirs
+        self.seen[:rows] = old.seen

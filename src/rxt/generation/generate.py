@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, compiled_step, pays, plain_step
-from rxt.generation.sampling import Sampling, sample
+from rxt.generation.sampling import Sampling, SamplingBatch, sample
 
 if TYPE_CHECKING:
     from rxt.model.attention import KeyValue
@@ -103,14 +103,14 @@ def _steps(
     needed = min(limit, prompt_length + steps)
     kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
     step = compiled_step(decoder) if compiled else plain_step
-    generator = sampling.generator(ids.device)
+    options, generators = SamplingBatch.of([sampling], ids.device), [sampling.generator(ids.device)]
     seen = _seen(ids, mask, model.config.decoder.vocab_size) if sampling.repetition_penalty != 1 else None
 
     logits = decoder.begin(ids, lengths - 1, memory_kv, kv_cache)  # (B, V)
     ended = torch.zeros(batch_size, dtype=torch.bool, device=ids.device)
     for index in range(steps):
         ended = ended | (lengths >= limit)
-        chosen = sample(logits, sampling, generator, seen).masked_fill(ended, tokens.pad)
+        chosen = sample(logits, options, generators, seen).masked_fill(ended, tokens.pad)
         yield chosen.masked_fill(ended, -1)
         if stop_at_eos:
             ended = ended | (chosen == tokens.eos)

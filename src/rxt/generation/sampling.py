@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rxt.errors import UserError
+
+NO_TOP_K = 2**62
+"""More tokens than any vocabulary has."""
 
 
 @dataclass(frozen=True)
@@ -53,41 +57,95 @@ def _require(condition: bool, name: str, expected: str, found: float | None) -> 
         raise UserError(f"{name} must be {expected}, found {found}")
 
 
+@dataclass(frozen=True)
+class SamplingBatch:
+    """The options of B rows as columns (B, 1), so that every row is sampled by its own in the same operations."""
+
+    temperature: Tensor
+    """1 in rows that take the likeliest token."""
+    greedy: Tensor
+    """(B,): True in rows that take the likeliest token."""
+    filtered: Tensor
+    """True in rows with ``top_k``, ``top_p`` or ``min_p``."""
+    top_k: Tensor
+    top_p: Tensor
+    log_min_p: Tensor
+    repetition_penalty: Tensor
+    drawing: tuple[int, ...]
+    """The rows that draw."""
+    penalizes: bool
+    """Whether any row has a repetition penalty."""
+    filters: bool
+    """Whether any row that draws is filtered."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Sampling], device: torch.device) -> SamplingBatch:
+        """One row each; a batch of one row stands for any number of rows alike."""
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+        greedy = [row.temperature == 0 for row in rows]
+        filtered = [not (row.top_k is row.top_p is row.min_p is None) for row in rows]
+        return cls(
+            column([row.temperature or 1.0 for row in rows]),
+            torch.tensor(greedy, device=device),
+            torch.tensor(filtered, device=device)[:, None],
+            torch.tensor([row.top_k or NO_TOP_K for row in rows], device=device)[:, None],
+            column([math.inf if row.top_p is None else row.top_p for row in rows]),
+            column([math.log(row.min_p) if row.min_p else -math.inf for row in rows]),
+            column([row.repetition_penalty for row in rows]),
+            tuple(index for index, row in enumerate(rows) if row.temperature > 0),
+            any(row.repetition_penalty != 1 for row in rows),
+            any(filtered[index] and not greedy[index] for index in range(len(rows))),
+        )
+
+
 def sample(
-    logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None, seen: Tensor | None = None
+    logits: Tensor,
+    sampling: Sampling | SamplingBatch,
+    generators: Sequence[torch.Generator | None] = (None,),
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Choose one token a row: ``logits`` (B, V) -> (B,).
 
-    ``seen`` (B, V) is True for the tokens that ``repetition_penalty`` is about.
+    With one generator all rows draw from the same random numbers; with B of them each row draws what it would draw
+    alone. ``seen`` (B, V) is True for the tokens that ``repetition_penalty`` is about.
     """
+    options = SamplingBatch.of([sampling], logits.device) if isinstance(sampling, Sampling) else sampling
     scores = logits.float()
-    if seen is not None and sampling.repetition_penalty != 1:
-        penalty = sampling.repetition_penalty
+    if seen is not None and options.penalizes:
+        penalty = options.repetition_penalty
         scores = torch.where(seen, torch.where(scores > 0, scores / penalty, scores * penalty), scores)
-    if sampling.temperature == 0:
-        return scores.argmax(-1)
+    best = scores.argmax(-1)
+    if not options.drawing:
+        return best
     # The likeliest token stands at 0, so that a tiny temperature cannot overflow.
-    scores = (scores - scores.amax(-1, keepdim=True)) / sampling.temperature
-    if sampling.top_k is None and sampling.top_p is None and sampling.min_p is None:
-        return _draw(scores, generator)
-    scores, tokens = scores.sort(dim=-1, descending=True, stable=True)
-    choice = _draw(scores.masked_fill(~_kept(scores, sampling), -math.inf), generator)
-    return tokens.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
+    scores = (scores - scores.amax(-1, keepdim=True)) / options.temperature
+    noise = _noise(scores, options, generators)
+    if not options.filters:
+        return best.where(options.greedy, (scores - noise).argmax(-1))
+    ordered, tokens = scores.sort(dim=-1, descending=True, stable=True)
+    ordered = ordered.masked_fill(~_kept(ordered, options), -math.inf)
+    tokens = tokens.where(options.filtered, torch.arange(tokens.shape[-1], device=tokens.device))
+    choice = (ordered.where(options.filtered, scores) - noise).argmax(-1, keepdim=True)
+    return best.where(options.greedy, tokens.gather(-1, choice).squeeze(-1))
 
 
-def _kept(scores: Tensor, sampling: Sampling) -> Tensor:
+def _kept(scores: Tensor, options: SamplingBatch) -> Tensor:
     """Which of the scores (B, V), the likeliest first, the filters keep. The first is always kept."""
-    rank = torch.arange(scores.shape[-1], device=scores.device)
-    kept = (rank < (sampling.top_k or scores.shape[-1])).expand_as(scores)
-    if sampling.top_p is not None:
-        probabilities = scores.masked_fill(~kept, -math.inf).softmax(-1)
-        kept = kept & (probabilities.cumsum(-1) - probabilities < sampling.top_p)
-    if sampling.min_p:
-        kept = kept & (scores >= math.log(sampling.min_p))
-    return kept
+    kept = torch.arange(scores.shape[-1], device=scores.device) < options.top_k
+    probabilities = scores.masked_fill(~kept, -math.inf).softmax(-1)
+    kept = kept & (probabilities.cumsum(-1) - probabilities < options.top_p)
+    return kept & (scores >= options.log_min_p)
 
 
-def _draw(scores: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw from softmax(scores) by the Gumbel-max trick: argmax(scores - log E) with E ~ Exp(1)."""
-    noise = torch.empty_like(scores).exponential_(generator=generator)
-    return (scores - noise.clamp_(min=torch.finfo(noise.dtype).tiny).log_()).argmax(-1)
+def _noise(scores: Tensor, options: SamplingBatch, generators: Sequence[torch.Generator | None]) -> Tensor:
+    """log E with E ~ Exp(1), (B, V): argmax(scores - log E) is a draw from softmax(scores) (the Gumbel-max trick)."""
+    noise = torch.ones_like(scores)
+    if len(generators) == 1:
+        noise.exponential_(generator=generators[0])
+    else:
+        for row in options.drawing:
+            noise[row].exponential_(generator=generators[row])
+    return noise.clamp_(min=torch.finfo(noise.dtype).tiny).log_()
