@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rxt.config import (
+    VARIANTS,
     AttentionConfig,
     BiasMode,
     DecoderConfig,
@@ -19,7 +20,6 @@ from rxt.config import (
     GateKind,
     MemoryAttentionConfig,
     MemoryNormConfig,
-    MemoryVariant,
     MoEConfig,
     RxTConfig,
 )
@@ -85,10 +85,10 @@ def test_mixtures(bias: BiasMode, shared: int, gated: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("variant", get_args(MemoryVariant))
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("self_gate", [True, False])
-def test_memory_variants(variant: MemoryVariant, self_gate: bool) -> None:
-    groups = 2 if variant.startswith("grouped") else None
+def test_memory_variants(variant: str, self_gate: bool) -> None:
+    groups = 2 if VARIANTS[variant].needs_groups else None
     assert_counted(
         tiny(
             memory=replace(

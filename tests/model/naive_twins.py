@@ -17,7 +17,9 @@ from rxt.model.attention import Attention
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.feed_forward import DenseFeedForward, MixtureOfExperts
-from rxt.model.memory_attention import MemoryAttention, MemoryNorm, ResidualGate
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.memory_gate import ResidualGate
+from rxt.model.memory_norm import MemoryNorm
 
 EXACT = 1e-11
 ROTATED = 1e-5

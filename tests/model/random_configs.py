@@ -7,6 +7,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from rxt.config import (
+    VARIANTS,
     Activation,
     AttentionConfig,
     BiasMode,
@@ -20,7 +21,6 @@ from rxt.config import (
     MemoryAttentionConfig,
     MemoryInit,
     MemoryNormConfig,
-    MemoryVariant,
     MoEConfig,
     Norm,
     RxTConfig,
@@ -131,7 +131,7 @@ def memory_attentions(
     attention: st.SearchStrategy[AttentionConfig] = any_attention,
     norm: st.SearchStrategy[MemoryNormConfig] = memory_norms,
 ) -> MemoryAttentionConfig:
-    variant = draw(one_of(get_args(MemoryVariant)))
+    variant = draw(one_of(tuple(VARIANTS)))
     return MemoryAttentionConfig(
         WIDTH,
         LAYERS,
@@ -139,7 +139,7 @@ def memory_attentions(
         attention=draw(attention),
         variant=variant,
         consolidation=draw(st.none() | attention),
-        groups=draw(st.integers(1, 2)) if variant == "grouped-self-interlayer" else None,
+        groups=draw(st.integers(1, 2)) if VARIANTS[variant].needs_groups else None,
         gate=draw(gates()),
         self_gate=draw(st.booleans()),
         norm=draw(norm),

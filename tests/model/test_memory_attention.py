@@ -16,7 +16,9 @@ from torch import Tensor
 from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, MemoryNormConfig
 from rxt.errors import UserError
 from rxt.model.attention import Attention
-from rxt.model.memory_attention import MemoryAttention, MemoryNorm, ResidualGate
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.memory_gate import ResidualGate
+from rxt.model.memory_norm import MemoryNorm
 
 LAYERS, SLOTS, WIDTH, LENGTH = 2, 3, 8, 3
 BASE = MemoryAttentionConfig(WIDTH, LAYERS, SLOTS, AttentionConfig.sqa(2, 1, 1))
@@ -76,13 +78,16 @@ def test_interactions_read_together_are_written_as_if_alone() -> None:
     module = make(BASE)
     slots, encoded = values(4)
     padding = torch.tensor([[True] * 3, [True, False, False], [True, True, False], [True, False, False]])
-    source = module.read(encoded, padding)
+    source = module.project(encoded, padding)
     for rows, longest in ((slice(0, 2), 3), (slice(1, 2), 1), (slice(2, 4), 2)):
         alone = module(slots[:, rows], encoded[:, rows, :longest], padding[rows, :longest])
         assert source[rows].keys.shape[-2] == longest
         assert_twins(module.write(slots[:, rows], source[rows]), alone, [slots, encoded, *module.parameters()], EXACT)
     assert_twins(
-        module.write(slots, module.read(encoded)), module(slots, encoded), [slots, encoded, *module.parameters()], EXACT
+        module.write(slots, module.project(encoded)),
+        module(slots, encoded),
+        [slots, encoded, *module.parameters()],
+        EXACT,
     )
 
 

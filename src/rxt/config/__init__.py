@@ -16,15 +16,16 @@ from rxt.config.memory_attention import (
     GateKind,
     MemoryAttentionConfig,
     MemoryNormConfig,
-    MemoryVariant,
 )
 from rxt.config.stacks import DecoderConfig, EncoderConfig, Norm
 from rxt.config.values import parse, read_json
+from rxt.config.variants import VARIANTS, Variant
 from rxt.config.whole import SYSTEM_PROMPT_TITLE, MemoryInit, RxTConfig, SpecialTokens, TemplateName
 
 __all__ = [
     "STRICT",
     "SYSTEM_PROMPT_TITLE",
+    "VARIANTS",
     "Activation",
     "AttentionConfig",
     "BiasMode",
@@ -39,12 +40,12 @@ __all__ = [
     "MemoryAttentionConfig",
     "MemoryInit",
     "MemoryNormConfig",
-    "MemoryVariant",
     "MoEConfig",
     "Norm",
     "RxTConfig",
     "SpecialTokens",
     "TemplateName",
+    "Variant",
     "parse",
     "read_json",
 ]

@@ -9,8 +9,8 @@ from pydantic import ConfigDict
 
 from rxt.config.attention import AttentionConfig
 from rxt.config.checks import STRICT, at_least_one, require
+from rxt.config.variants import VARIANTS
 
-MemoryVariant = Literal["simple", "self", "interlayer", "self-interlayer", "grouped-self-interlayer"]
 GateKind = Literal["static", "elementwise", "linear", "ungated", "replace"]
 GateActivation = Literal["sigmoid", "tanh"]
 
@@ -73,7 +73,7 @@ class MemoryNormConfig:
 
 @dataclass(frozen=True)
 class MemoryAttentionConfig:
-    """The network that writes memory: one of five variants."""
+    """The network that writes memory: in one of the variants of :data:`VARIANTS`."""
 
     width: int
     layers: int
@@ -81,11 +81,11 @@ class MemoryAttentionConfig:
     """S: memory slots a layer."""
     attention: AttentionConfig
     """The write: slots look up the interaction."""
-    variant: MemoryVariant = "self-interlayer"
+    variant: str = "self-interlayer"
     consolidation: AttentionConfig | None = None
-    """Self or interlayer attention of every variant but ``simple``; the write's shape when not given."""
+    """The shape of the consolidation, in variants that have one; the write's shape when not given."""
     groups: int | None = None
-    """Of consecutive layers, for ``grouped-self-interlayer``."""
+    """Of consecutive layers, for variants whose mean is over such a group."""
     gate: GateConfig = field(default_factory=GateConfig)
     self_gate: bool = True
     """Gate the consolidation too; without it the consolidation is ``ungated``."""
@@ -109,19 +109,18 @@ class MemoryAttentionConfig:
             "memory_attention.attention.heads",
             f"leave an odd head size, {head_size}; RoPE turns pairs",
         )
-        if self.variant == "grouped-self-interlayer":
-            require(
-                self.groups is not None, "memory_attention.groups", "is needed by the variant grouped-self-interlayer"
-            )
-            at_least_one("memory_attention", groups=self.groups or 0)
-            require(
-                self.layers % (self.groups or 1) == 0,
-                "memory_attention.groups",
-                f"{self.groups} must divide layers {self.layers}",
-            )
+        known = ", ".join(map(repr, VARIANTS))
+        require(
+            self.variant in VARIANTS, "memory_attention.variant:", f"expected one of {known}, found {self.variant!r}"
+        )
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        where, groups = "memory_attention.groups", self.groups
+        if VARIANTS[self.variant].needs_groups:
+            require(groups is not None, where, f"is needed by the variant {self.variant}")
+            at_least_one("memory_attention", groups=groups or 0)
+            require(self.layers % (groups or 1) == 0, where, f"{groups} must divide layers {self.layers}")
         else:
-            require(
-                self.groups is None,
-                "memory_attention.groups",
-                f"only goes with grouped-self-interlayer, not {self.variant}",
-            )
+            grouped = " or ".join(name for name, variant in VARIANTS.items() if variant.needs_groups)
+            require(groups is None, where, f"only goes with {grouped}, not {self.variant}")

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from rxt.config import DecoderConfig, EncoderConfig, FeedForward, MemoryAttentionConfig, MoEConfig
 from rxt.errors import UserError
+from rxt.model.consolidation import Published, layer_class
+from rxt.model.memory_attention import MemoryAttention
 
-Tag = Literal["list", "stacked", "one shared", "gated", "ungated", "self", "interlayer"]
-"""What a rule may depend on: how experts are stored, whether feed-forwards are gated, what memory consolidates with."""
+Tag = Literal["list", "stacked", "one shared", "gated", "ungated"]
+"""What a rule may depend on: how experts are stored, and whether feed-forwards are gated."""
 
 Part = Literal["decoder", "encoder", "memory_attention", "mlm_head"]
 WHOLE: tuple[Part, ...] = ("decoder", "encoder", "memory_attention")
@@ -85,15 +87,15 @@ def _under(published: str, ours: str, rules: Iterable[Rule]) -> Iterator[Rule]:
         yield replace(rule, published=f"{published}.{rule.published}", ours=f"{ours}.{rule.ours}")
 
 
-def _gate(published: str, ours: str, *when: Tag) -> Iterator[Rule]:
+def _gate(published: str, ours: str) -> Iterator[Rule]:
     """A residual gate of every layer: a bare weight (static, elementwise) or a Linear, and a learned status."""
-    yield Rule(f"model.{published}.{{i}}.gate", f"layers.{{i}}.{ours}.weight", when)
-    yield Rule(f"model.{published}.{{i}}.gate.{{rest}}", f"layers.{{i}}.{ours}.linear.{{rest}}", when)
-    yield Rule(f"model.{published}.{{i}}.slot_status.{{rest}}", f"layers.{{i}}.{ours}.status.{{rest}}", when)
+    yield Rule(f"model.{published}.{{i}}.gate", f"layers.{{i}}.{ours}.weight")
+    yield Rule(f"model.{published}.{{i}}.gate.{{rest}}", f"layers.{{i}}.{ours}.linear.{{rest}}")
+    yield Rule(f"model.{published}.{{i}}.slot_status.{{rest}}", f"layers.{{i}}.{ours}.status.{{rest}}")
 
 
-def _per_layer(published: str, ours: str, *when: Tag) -> Rule:
-    return Rule(f"model.{published}.{{i}}.{{rest}}", f"layers.{{i}}.{ours}.{{rest}}", when)
+def _per_layer(published: str, ours: str) -> Rule:
+    return Rule(f"model.{published}.{{i}}.{{rest}}", f"layers.{{i}}.{ours}.{{rest}}")
 
 
 RULES: dict[Part, tuple[Rule, ...]] = {
@@ -114,12 +116,6 @@ RULES: dict[Part, tuple[Rule, ...]] = {
         _per_layer("memory_norm_layers", "norm"),
         _per_layer("memory_input_norm_layers", "input_norm"),
         *_gate("residual_gate_layers", "gate"),
-        _per_layer("self_attention_layers", "consolidation", "self"),
-        _per_layer("self_memory_norm_layers", "consolidation_norm", "self"),
-        *_gate("self_residual_gate_layers", "consolidation_gate", "self"),
-        _per_layer("mean_attention_layers", "consolidation", "interlayer"),
-        _per_layer("mean_memory_norm_layers", "consolidation_norm", "interlayer"),
-        *_gate("mean_residual_gate_layers", "consolidation_gate", "interlayer"),
         *_gate("interlayer_gate_layers", "mean_gate"),
         Rule("model.mean_stm_norm.{rest}", "mean_norm.{rest}"),
     ),
@@ -147,8 +143,6 @@ def has_listed_experts(names: Iterable[str]) -> bool:
 def tags_of(module: nn.Module, listed: bool) -> frozenset[Tag]:
     """Which rules apply to a part of the model; ``listed``: its experts are stored as a list."""
     match getattr(module, "config", None):
-        case MemoryAttentionConfig(variant=variant):
-            return frozenset(("self" if variant == "self" else "interlayer",))
         case DecoderConfig() | EncoderConfig() as config:
             stored: tuple[Tag, ...] = (
                 "gated" if config.feed_forward.gated else "ungated",
@@ -176,7 +170,8 @@ def mixtures_of(config: DecoderConfig | EncoderConfig) -> list[MoEConfig]:
 def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tensor]:
     """Every parameter of ``module`` under its published names, in the published shapes: views that share its
     storage."""
-    rules = [rule for rule in RULES[part] if rule.applies(tags)]
+    own = _consolidation(module.config) if isinstance(module, MemoryAttention) else ()
+    rules = [rule for rule in (*RULES[part], *own) if rule.applies(tags)]
     found: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():
         for rule in rules:
@@ -186,6 +181,24 @@ def views(part: Part, module: nn.Module, tags: frozenset[Tag]) -> dict[str, Tens
         else:
             raise UserError(f"the published layout has no place for {part}.{name}")
     return found
+
+
+def _consolidation(config: MemoryAttentionConfig) -> Iterator[Rule]:
+    """Where a variant's consolidation stands."""
+    published = published_names(config.variant)
+    if not published.tensors:
+        return
+    yield _per_layer(f"{published.tensors}_attention_layers", "consolidation")
+    yield _per_layer(f"{published.tensors}_memory_norm_layers", "consolidation_norm")
+    yield from _gate(f"{published.tensors}_residual_gate_layers", "consolidation_gate")
+
+
+def published_names(variant: str) -> Published:
+    """How the published layout names a variant's consolidation."""
+    published = layer_class(variant).published
+    if published is None:
+        raise UserError(f"the published layout has no place for the memory attention {variant!r}")
+    return published
 
 
 def _apply(rule: Rule, parts: dict[str, str], tensor: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from rxt.config import (
     SYSTEM_PROMPT_TITLE,
+    VARIANTS,
     Activation,
     AttentionConfig,
     BiasMode,
@@ -26,14 +27,15 @@ from rxt.config import (
     GateKind,
     MemoryAttentionConfig,
     MemoryInit,
-    MemoryVariant,
     MoEConfig,
     Norm,
     RxTConfig,
     SpecialTokens,
 )
 from rxt.errors import UserError
+from rxt.interop.key_map import published_names
 from rxt.interop.reader import Reader
+from rxt.model.consolidation import Published, layer_class
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the stored tensors of one part, by published name (``model.layers.0.norm1.weight``)."""
@@ -46,7 +48,6 @@ def _same(names: object) -> dict[str, Any]:
 ACTIVATIONS: dict[str, Activation] = {**_same(Activation), "swish": "silu"}
 HEAD_NORMS: dict[str, Norm] = {"rms_norm": "rms", "layer_norm": "layer"}
 GATES: dict[str, GateKind] = {"static": "static", "elementwise": "elementwise", "linear": "linear"}
-VARIANTS: dict[str, MemoryVariant] = _same(MemoryVariant)
 ATTENTIONS = {name: name for name in ("mha", "gqa", "mqa", "sqa")}
 OWN = "rxt"
 """Our own entry in an exported configuration, for what the published layout has no word for."""
@@ -70,7 +71,7 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
         top.take("memory_attention_config", {}),
         shapes["memory_attention"],
         f"{source}: memory_attention_config",
-        top.choose("memory_attention_variant", VARIANTS, "") if top.has("memory_attention_variant") else None,
+        _stated_variant(top),
     )
     for part, given in (("decoder", decoder), ("encoder", encoder)):
         slots = given.get("stm_size", memory_attention.slots)
@@ -299,18 +300,17 @@ def _stored_bias(shapes: Shapes, local: str, whole: str) -> BiasMode:
 
 
 def read_memory_attention(
-    values: Mapping[str, Any], shapes: Shapes, source: str, variant: MemoryVariant | None
+    values: Mapping[str, Any], shapes: Shapes, source: str, variant: str | None
 ) -> MemoryAttentionConfig:
     """A memory attention's configuration; where ``variant`` is not given, it is the one that the tensors make up."""
     reader = Reader(values, source)
-    stated = reader.choose("memory_attention_variant", VARIANTS, "") if reader.has("memory_attention_variant") else None
+    stated = _stated_variant(reader)
     variant = variant or stated or _stored_variant(shapes, reader)
     if variant == "interlayer" and any(".interlayer_gate_layers." in name for name in shapes):
         variant = "self-interlayer"  # the published Alpha models are, whatever is stated
-    for layers, needed in (
-        ("self_attention_layers", variant == "self"),
-        ("mean_attention_layers", variant not in ("simple", "self")),
-    ):
+    published = published_names(variant)
+    for tensors in {each.tensors: None for each in published_variants().values() if each.tensors}:
+        layers, needed = f"{tensors}_attention_layers", tensors == published.tensors
         if needed != any(f".{layers}." in name for name in shapes):
             raise UserError(
                 f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"  # noqa: E501
@@ -321,19 +321,16 @@ def read_memory_attention(
         gated=False, gate_activation="sigmoid", output_bias=True, rope_base=reader.take("rope_base", 10_000.0)
     )
     write = _Heads(reader.choose("att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
-    prefix, stored = (
-        ("self", ".self_attention_layers.") if variant == "self" else ("interlayer", ".mean_attention_layers.")
-    )
     consolidation = _Heads(
-        reader.choose(f"{prefix}_att_type", ATTENTIONS, write.kind),
+        reader.choose(f"{published.keys}_type", ATTENTIONS, write.kind),
         heads,
-        reader.take(f"{prefix}_att_groups", groups),
-        reader.take_optional(f"{prefix}_att_query_groups", 0) or query_groups,
-    ).config(width, options, shapes, stored)
+        reader.take(f"{published.keys}_groups", groups),
+        reader.take_optional(f"{published.keys}_query_groups", 0) or query_groups,
+    ).config(width, options, shapes, f".{published.tensors}_attention_layers.")
     attention = write.config(width, options, shapes, ".attention_layers.")
     self_gate = reader.take(
         "use_gate_for_self_attention",
-        variant != "self" or any(".self_residual_gate_layers." in name for name in shapes),
+        published.gated or any(f".{published.tensors}_residual_gate_layers." in name for name in shapes),
     )
     number_of_groups = reader.take_optional("num_groups", 0)
     reader.choose("norm_type", {"classic-rms": "rms"}, "classic-rms")
@@ -343,8 +340,8 @@ def read_memory_attention(
         slots=slots,
         attention=attention,
         variant=variant,
-        consolidation=None if variant == "simple" or consolidation == attention else consolidation,
-        groups=number_of_groups if variant == "grouped-self-interlayer" else None,
+        consolidation=consolidation if published.tensors and consolidation != attention else None,
+        groups=number_of_groups if VARIANTS[variant].needs_groups else None,
         gate=_read_gate(reader, shapes),
         self_gate=self_gate,
     )
@@ -365,19 +362,40 @@ def read_memory_attention(
     return config
 
 
-def _stored_variant(shapes: Shapes, reader: Reader) -> MemoryVariant:
+def published_variants() -> dict[str, Published]:
+    """The variants that the published layout has a place for."""
+    found = {name: layer_class(name).published for name in VARIANTS}
+    return {name: published for name, published in found.items() if published is not None}
+
+
+def alike(tensors: str) -> list[str]:
+    """The variants whose tensors have the same names where there are no gates."""
+    return [name for name, other in published_variants().items() if other.tensors == tensors]
+
+
+def _stated_variant(reader: Reader) -> str | None:
+    key = "memory_attention_variant"
+    return reader.choose(key, {name: name for name in published_variants()}, "") if reader.has(key) else None
+
+
+def _stored_variant(shapes: Shapes, reader: Reader) -> str:
+    """The variant that the tensors make up."""
     stored = {name.split(".")[1] for name in shapes if "." in name}
-    if "self_attention_layers" in stored:
-        return "self"
-    if "mean_attention_layers" not in stored:
-        return "simple"
-    if "mean_residual_gate_layers" not in stored:  # without gates the variants have the same tensors
-        raise UserError(
-            f"{reader.source}: memory_attention_variant is needed: the tensors fit interlayer and self-interlayer alike"
-        )
-    if "interlayer_gate_layers" not in stored:
-        return "interlayer"
-    return "grouped-self-interlayer" if reader.has("num_groups") else "self-interlayer"
+    variants = published_variants()
+    tensors = next(
+        (each.tensors for each in variants.values() if each.tensors and f"{each.tensors}_attention_layers" in stored),
+        "",
+    )
+    fitting = alike(tensors)
+    if len(fitting) == 1:
+        return fitting[0]
+    if f"{tensors}_residual_gate_layers" not in stored:
+        names = " and ".join(name for name in fitting if not VARIANTS[name].needs_groups)
+        raise UserError(f"{reader.source}: memory_attention_variant is needed: the tensors fit {names} alike")
+    mean_gate = "interlayer_gate_layers" in stored
+    gated = [name for name in fitting if variants[name].mean_gate == mean_gate]
+    grouped = [name for name in gated if VARIANTS[name].needs_groups == reader.has("num_groups")]
+    return (grouped or gated)[0]
 
 
 def _read_gate(reader: Reader, shapes: Shapes) -> GateConfig:

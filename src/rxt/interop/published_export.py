@@ -27,9 +27,9 @@ from rxt.config import (
 )
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
-from rxt.interop.key_map import WHOLE, Part, feed_forwards_of, mixtures_of, tags_of, views
+from rxt.interop.key_map import WHOLE, Part, feed_forwards_of, mixtures_of, published_names, tags_of, views
 from rxt.interop.published import CONFIG, EMBEDDINGS
-from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
+from rxt.interop.published_config import HEAD_NORMS, OWN, alike, token_key
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
@@ -79,7 +79,8 @@ def save_published_component(
             part, values = "encoder", _encoder(module.config, slots)
         case MemoryAttention():
             part, values = "memory_attention", _memory_attention(module.config, max_length)
-            if module.config.variant not in ("simple", "self") and module.config.gate.kind in ("ungated", "replace"):
+            told_by_gates = len(alike(published_names(module.config.variant).tensors)) > 1
+            if told_by_gates and module.config.gate.kind in ("ungated", "replace"):
                 values["memory_attention_variant"] = module.config.variant  # the tensors do not tell
         case MLMHead():
             part, values = "mlm_head", {"embed_dim": module.dense.in_features, "vocab_size": module.head.out_features}
@@ -114,7 +115,7 @@ def unread_elsewhere(config: RxTConfig) -> list[str]:
     )
     found = {
         "norms on queries and keys": any(attention is not None and attention.qk_norm for attention in attentions),
-        f"{memory.variant} memory in a whole model": memory.variant in ("simple", "self", "interlayer"),
+        f"{memory.variant} memory in a whole model": not published_names(memory.variant).mean_gate,
         "memory that keeps nothing of the old": memory.gate.kind == "replace",
         "consolidation without gates beside gates": not memory.self_gate and memory.gate.kind != "ungated",
         "routed stateless layers beside dense ones": bool(mixtures_of(decoder))
@@ -314,13 +315,13 @@ def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[st
         values["residual_gate_type"] = gate.kind
     if gate.kind == "replace":
         values["disable_residual"] = True
-    if config.variant != "simple":
-        prefix = "self_att" if config.variant == "self" else "interlayer_att"
+    published = published_names(config.variant)
+    if published.tensors:
         words = _attention_words(consolidation, "att")
-        values |= {f"{prefix}{key.removeprefix('att')}": word for key, word in words.items()} | {
-            f"{prefix}_dropout": 0.0
+        values |= {f"{published.keys}{key.removeprefix('att')}": word for key, word in words.items()} | {
+            f"{published.keys}_dropout": 0.0
         }
-    if config.variant == "self" or not config.self_gate:
+    if not published.gated or not config.self_gate:
         values["use_gate_for_self_attention"] = config.self_gate
     if config.groups is not None:
         values["num_groups"] = config.groups

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rxt.model.memory_attention import ResidualGate
+from rxt.model.memory_gate import ResidualGate
 from rxt.training.config import OptimConfig
 from rxt.training.learner import Learner
 

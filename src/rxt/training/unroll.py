@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rxt.data.collate import Conversations, Rows
-from rxt.model.memory_attention import Source
+from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.losses import AnswerScores, answer_scores
 
@@ -114,11 +114,11 @@ def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: l
     return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
 
 
-def read_by_length(model: ReactiveTransformer, rows: Rows) -> Source:
+def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:
     """What rows (R, T) offer to the write, encoded in groups of like length; zeros at padding."""
     groups = rows.by_length(LENGTH_GROUPS)
     parts = [
-        model.memory_attention.read(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)
+        model.memory_attention.project(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)
     ]
     back, longest = torch.cat(groups).argsort(), rows.ids.shape[1]
 
@@ -127,7 +127,7 @@ def read_by_length(model: ReactiveTransformer, rows: Rows) -> Source:
             1, back
         )
 
-    return Source(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
+    return Projected(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
 
 
 def turn_by_turn(
