@@ -6,49 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import torch
-
-from rxt.config import (
-    AttentionConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FeedForwardConfig,
-    MemoryAttentionConfig,
-    RxTConfig,
-    SpecialTokens,
-    TemplateName,
-)
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.engine.events import Event, Finished, Memorized, Question
+from rxt.engine.events import Event, Finished, Question
 from rxt.engine.scheduler import Engine, Limits
 from rxt.engine.sessions import Rules, Sessions
 from rxt.model.reactive import ReactiveTransformer
 from rxt.store.open import open_store
 from rxt.store.records import Turn
-
-TEXTS = ["hello there, how are you", "my name is Ann and I live in Graz"] * 3
-
-
-def make_tokenizer(template: TemplateName = "alpha") -> ChatTokenizer:
-    return ChatTokenizer.train(TEXTS, 320, template)
-
-
-def make_model(
-    seed: int = 0, max_length: int = 64, template: TemplateName = "alpha", tokens: SpecialTokens | None = None
-) -> ReactiveTransformer:
-    attention, feed_forward = AttentionConfig.sqa(4), FeedForwardConfig(dim=48)
-    config = RxTConfig(
-        DecoderConfig(320, 32, 2, attention, attention, feed_forward, max_length),
-        EncoderConfig(320, 32, 2, attention, feed_forward, max_length),
-        MemoryAttentionConfig(32, 2, 6, attention),
-        tokens=tokens or make_tokenizer(template).tokens,
-        template=template,
-    )
-    torch.manual_seed(seed)
-    model = ReactiveTransformer(config).eval()
-    with torch.no_grad():
-        model.decoder.head.weight.mul_(8)
-    return model
 
 
 @asynccontextmanager
@@ -85,6 +49,3 @@ async def told(sessions: Sessions, previous: str | None, *queries: str, most: in
         turns.append(await ask(sessions, Question("", query, previous=previous, most=most)))
         previous = turns[-1].id
     return turns
-
-
-__all__ = ["Memorized", "all_events", "ask", "make_model", "make_tokenizer", "serving", "told"]

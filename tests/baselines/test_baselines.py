@@ -8,22 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from factories import draw_matrices, tiny_config, tiny_tokenizer
 from rxt.baselines.config import BaselineConfig, BaselineKind
 from rxt.baselines.decoder_only import parameter_count
 from rxt.baselines.model import Baseline, baseline_like
 from rxt.baselines.subjects import CarriesMemory, ReadsHistory, continue_greedily, load_any
 from rxt.config import (
-    AttentionConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FeedForwardConfig,
-    MemoryAttentionConfig,
     RxTConfig,
 )
 from rxt.data.collate import collate_conversations, collate_rows
 from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Template
-from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.evaluation.subject import Subject, as_rows
 from rxt.evaluation.walk import walk
@@ -31,13 +26,8 @@ from rxt.parameters import parameter_counts
 from rxt.training.stages.baseline import baseline_scores, one_row_each
 
 KINDS: tuple[BaselineKind, ...] = ("history", "no-memory", "recurrent")
-ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(48)
-MODEL = RxTConfig(
-    DecoderConfig(320, 32, 2, ATTENTION, ATTENTION, DENSE, 64),
-    EncoderConfig(320, 32, 2, ATTENTION, DENSE, 64),
-    MemoryAttentionConfig(32, 2, 6, ATTENTION),
-)
-TOKENIZER = ChatTokenizer.train(["hello there, how are you", "my name is Ann and I live in Graz"] * 3, 320)
+MODEL = tiny_config()
+TOKENIZER = tiny_tokenizer()
 TEMPLATE = Template(TOKENIZER, "alpha", MODEL.max_length)
 CHATS = [
     [("my name is Ann", "hello Ann"), ("hello", "how are you"), ("who am I?", "Ann")],
@@ -51,10 +41,7 @@ def make(kind: BaselineKind, seed: int = 0) -> Baseline:
     torch.manual_seed(seed)
     config = baseline_like(MODEL.with_vocabulary(TOKENIZER.vocab_size, TOKENIZER.tokens), kind, trained_turns=3)
     model = Baseline(config).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.3)
+    draw_matrices(model, 0.3)
     return model
 
 

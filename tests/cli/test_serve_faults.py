@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from factories import chat_model, tiny_tokenizer
 from rxt.cli.main import main
 from rxt.store.sqlite import SqliteStore
 from serve_process import Process
-from small_engine import make_model, make_tokenizer
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
 pytestmark = [
@@ -45,7 +45,7 @@ def start() -> Iterator[Callable[..., Process]]:
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of a small model whose answers end only where there is no more room."""
-    folder, tokenizer, model = tmp_path_factory.mktemp("endless"), make_tokenizer(), make_model(max_length=2048)
+    folder, tokenizer, model = tmp_path_factory.mktemp("endless"), tiny_tokenizer(), chat_model(max_length=2048)
     with torch.no_grad():
         head = model.decoder.head.weight
         head[model.config.tokens.eos] = 0
@@ -141,8 +141,8 @@ def test_a_model_that_was_made_faster_answers(
 ) -> None:
     if option == "--compile" and shutil.which("c++") is None:
         pytest.skip("no C++ compiler here, which torch.compile needs")
-    folder, tokenizer = tmp_path / "model", make_tokenizer()
-    make_model().save_pretrained(folder)
+    folder, tokenizer = tmp_path / "model", tiny_tokenizer()
+    chat_model(max_length=64).save_pretrained(folder)
     tokenizer.save(folder)
     server = start(tmp_path / "db", str(folder), option, "--places", "2")
     first = server.post("/v1/responses", {"input": "hello", "max_output_tokens": 8})

@@ -1,17 +1,15 @@
 import pytest
 
+from factories import chat_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.reactive import ReactiveTransformer
-from small_engine import make_model
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> ChatTokenizer:
-    from small_engine import make_tokenizer
-
-    return make_tokenizer()
+    return tiny_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def model() -> ReactiveTransformer:
-    return make_model()
+    return chat_model(max_length=64)

@@ -5,14 +5,15 @@ import sys
 
 import torch
 
+from factories import chat_model, tiny_tokenizer
 from rxt.engine.events import Finished, Question
-from small_engine import make_model, make_tokenizer, serving
+from small_engine import serving
 
 torch.set_num_threads(1)
 
 
 async def talk() -> None:
-    async with serving(sys.argv[1], make_model(), make_tokenizer()) as sessions:
+    async with serving(sys.argv[1], chat_model(max_length=64), tiny_tokenizer()) as sessions:
         await sessions.recover()
 
         async def one(number: int) -> None:

@@ -9,12 +9,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from factories import chat_model
 from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped, Update
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.sampling import Sampling
 from rxt.model.reactive import ReactiveTransformer
-from small_engine import make_model
 
 GREEDY = Sampling()
 
@@ -45,7 +45,7 @@ class Heard:
 @pytest.fixture
 def endless() -> ReactiveTransformer:
     """A model whose answers end only where they are cut."""
-    model = make_model(max_length=512)
+    model = chat_model(max_length=512)
     with torch.no_grad():
         model.decoder.head.weight[model.config.tokens.eos] = 0
         model.decoder.head.weight[7] += model.decoder.head.weight[8:].abs().max()

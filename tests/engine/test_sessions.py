@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from factories import chat_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Piece, Question, TooMany
 from rxt.engine.scheduler import Limits, Overloaded, Stopped
@@ -21,7 +22,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.store.base import Moved, StoreFailed
 from rxt.store.records import Damaged
 from rxt.store.sqlite import SqliteStore
-from small_engine import all_events, ask, make_model, make_tokenizer, serving, told
+from small_engine import all_events, ask, serving, told
 
 QUERIES = ["hello there", "my name is Ann", "how are you"]
 
@@ -90,7 +91,7 @@ def test_a_restart_changes_nothing(model: ReactiveTransformer, tokenizer: ChatTo
 
 
 def test_a_memory_in_half_precision_is_the_same_before_and_after_a_restart(tmp_path: Path) -> None:
-    model, tokenizer = make_model(), make_tokenizer()
+    model, tokenizer = chat_model(max_length=64), tiny_tokenizer()
     store = tmp_path / "db"
 
     async def scene() -> None:
@@ -224,7 +225,8 @@ def test_a_known_history_is_not_memorized_again(
 
 
 def test_instructions_are_memorized_once(tmp_path: Path) -> None:
-    model, tokenizer = make_model(template="beta"), make_tokenizer("beta")
+    tokenizer = tiny_tokenizer("beta")
+    model = chat_model(max_length=64, tokens=tokenizer.tokens)
 
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
@@ -298,7 +300,7 @@ def test_another_model_is_named(model: ReactiveTransformer, tokenizer: ChatToken
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             turn = await ask(sessions, Question("", "hello", most=4))
             memory = await sessions.export_memory(turn)
-        other = make_model(seed=1)
+        other = chat_model(seed=1, max_length=64)
         async with serving(tmp_path / "db", other, tokenizer) as sessions:
             message = f"fingerprint {model.fingerprint()}, this server's model {other.fingerprint()}"
             with pytest.raises(OtherModel, match=message):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from small_model import MODEL, small_model, tokenizer
-
+from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.template import Template
 from rxt.evaluation.babi import TaskResult, measure_babi
 from rxt.evaluation.retention import Score
@@ -31,7 +30,7 @@ class Listener(Subject[State]):
     """Answers with the last word of the first thing it was told; its state is all that was said, answers included."""
 
     def __init__(self) -> None:
-        super().__init__(Template(tokenizer(), "alpha", MODEL.max_length))
+        super().__init__(Template(tiny_tokenizer(), "alpha", tiny_config().max_length))
         self.heard: list[tuple[str, ...]] = []
 
     def start(self, batch_size: int, seed: int) -> State:
@@ -39,10 +38,10 @@ class Listener(Subject[State]):
 
     def answer(self, prompts: Sequence[list[int]], state: State, max_new_tokens: int = 48) -> list[list[int]]:
         words = [said[0].partition(" the ")[2].partition(".")[0] if said else "attic" for said in state]
-        return [[*tokenizer().encode(word), tokenizer().tokens.eos] for word in words]
+        return [[*tiny_tokenizer().encode(word), tiny_tokenizer().tokens.eos] for word in words]
 
     def remember(self, state: State, interactions: Sequence[list[int]]) -> State:
-        new = [(*said, tokenizer().decode(ids)) for said, ids in zip(state, interactions, strict=True)]
+        new = [(*said, tiny_tokenizer().decode(ids)) for said, ids in zip(state, interactions, strict=True)]
         self.heard += new
         return new
 
@@ -71,8 +70,8 @@ def test_questions_are_counted_by_task_and_own_answers_remembered() -> None:
 
 
 def test_a_model_is_measured_the_same_in_any_company() -> None:
-    model = small_model()
-    subject = Reactive(model, Template(tokenizer(), "alpha", MODEL.max_length))
+    model = remembering_model()
+    subject = Reactive(model, Template(tiny_tokenizer(), "alpha", tiny_config().max_length))
     together = measure_babi(subject, {1: STORIES}, 1)[1]
     assert together.score.asked == together.reset.asked == 4
     assert measure_babi(subject, {1: STORIES}, 1)[1] == together

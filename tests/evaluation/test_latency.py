@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_model import MODEL, small_model
 from torch import Tensor
 
+from factories import remembering_model, tiny_config
 from rxt.errors import UserError
 from rxt.evaluation import latency
 from rxt.evaluation.latency import Seconds, Timed, TimedReactive, TurnCost, check_lengths, measure_latency
@@ -18,7 +18,7 @@ Q, A = 6, 4
 
 
 def test_the_reactive_transformer_answers_and_memorizes_as_in_a_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small_model()
+    model = remembering_model()
     history = torch.randint(10, 200, (4, Q + A))
     expected = model.init_memory(1, 3)
     for ids in history[:3]:
@@ -48,7 +48,7 @@ def test_the_reactive_transformer_answers_and_memorizes_as_in_a_chat(monkeypatch
 
 
 def test_reading_memory_is_part_of_the_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, subject = small_model(), TimedReactive(small_model(), 0)
+    model, subject = remembering_model(), TimedReactive(remembering_model(), 0)
     calls: list[str] = []
     read = type(model.decoder).read_memory
     monkeypatch.setattr(
@@ -87,7 +87,7 @@ def test_turns_are_walked_to_and_models_take_turns() -> None:
     subjects = [Scripted("a", log), Scripted("b", log)]
     done: list[int] = []
     curves = measure_latency(
-        subjects, MODEL.tokens, 30, [1, 3, 4], Q, A, repeats=3, warm_up=1, seed=0, report=done.append
+        subjects, tiny_config().tokens, 30, [1, 3, 4], Q, A, repeats=3, warm_up=1, seed=0, report=done.append
     )
     answers = ["a answers", "b answers"] * 4
     assert log == [
@@ -111,7 +111,7 @@ def test_turns_are_walked_to_and_models_take_turns() -> None:
     assert torch.equal(torch.cat(subjects[0].skipped), torch.cat(subjects[1].skipped)), (
         "all are in the same conversation"
     )
-    special = [token for token in vars(MODEL.tokens).values() if token is not None]
+    special = [token for token in vars(tiny_config().tokens).values() if token is not None]
     assert not torch.isin(torch.cat(subjects[0].skipped), torch.tensor(special)).any()
 
 
@@ -119,7 +119,7 @@ def test_the_same_seed_is_the_same_conversation() -> None:
     histories = []
     for seed in (0, 0, 1):
         subject = Scripted("a", [])
-        measure_latency([subject], MODEL.tokens, 30, [5], Q, A, 1, 0, seed)
+        measure_latency([subject], tiny_config().tokens, 30, [5], Q, A, 1, 0, seed)
         histories.append(torch.cat(subject.skipped))
     assert torch.equal(histories[0], histories[1])
     assert not torch.equal(histories[0], histories[2])

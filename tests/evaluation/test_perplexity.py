@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from small_model import MODEL, small_model, tokenizer
 
+from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.records import Conversation, Interaction
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
@@ -21,7 +21,7 @@ WORDS = ["hello", "my name is Ann", "I live in Graz", "how are you", "there", "a
 
 
 def template() -> Template:
-    return Template(tokenizer(), "alpha", MODEL.max_length)
+    return Template(tiny_tokenizer(), "alpha", tiny_config().max_length)
 
 
 def conversations(turns: Sequence[int]) -> list[Conversation]:
@@ -85,7 +85,7 @@ def naive(
 @pytest.mark.parametrize("turns", [(2, 2), (3, 1, 5, 2), (4, 4, 1), (1, 1)])
 @torch.no_grad()
 def test_it_is_the_naive_loop(turns: Sequence[int]) -> None:
-    model, batch = small_model(), conversations(turns)
+    model, batch = remembering_model(), conversations(turns)
     done: list[int] = []
     found = measure_perplexity(model, template(), batch, 3, done.append)
     expected, by_turn, saved = naive(model, batch, 3)
@@ -112,12 +112,12 @@ def test_it_is_the_naive_loop(turns: Sequence[int]) -> None:
 
 def test_a_conversation_left_alone_still_has_anothers_memory() -> None:
     """The longest conversation's last turns: its control must not become its own memory."""
-    found = measure_perplexity(small_model(), template(), conversations((6, 1)), 3)
+    found = measure_perplexity(remembering_model(), template(), conversations((6, 1)), 3)
     assert found.shuffled.later_nats != pytest.approx(found.kept.later_nats, rel=1e-6)
 
 
 def test_first_turns_are_alike_kept_or_reset() -> None:
-    found = measure_perplexity(small_model(), template(), conversations((1, 1, 1)), 3)
+    found = measure_perplexity(remembering_model(), template(), conversations((1, 1, 1)), 3)
     assert found.kept == found.reset
     assert found.kept.later_nats == 0.0
     assert (found.worth.low, found.worth.value, found.worth.high) == (0, 0, 0)
@@ -125,7 +125,7 @@ def test_first_turns_are_alike_kept_or_reset() -> None:
 
 
 def test_several_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, model = conversations((2, 2, 2, 2, 2)), small_model()
+    batch, model = conversations((2, 2, 2, 2, 2)), remembering_model()
     whole = measure_perplexity(model, template(), batch, 3)
     monkeypatch.setattr(perplexity, "BATCH", 4)
     parts = [measure_perplexity(model, template(), part, 3) for part in (batch[:2], batch[2:])]
@@ -142,8 +142,8 @@ def test_a_system_prompt_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     plain = conversations((3, 2, 1))
     batch = [Conversation(plain[0].interactions), Conversation(plain[1].interactions, system="hello Ann"), plain[2]]
-    found = measure_perplexity(small_model(), template(), batch, 3)
-    without = measure_perplexity(small_model(), template(), plain, 3)
+    found = measure_perplexity(remembering_model(), template(), batch, 3)
+    without = measure_perplexity(remembering_model(), template(), plain, 3)
     assert {turn: score.tokens for turn, score in found.by_turn.items()} == {
         turn: score.tokens for turn, score in without.by_turn.items()
     }
@@ -154,4 +154,4 @@ def test_a_system_prompt_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_conversation_has_no_control() -> None:
     with pytest.raises(UserError, match="perplexity needs at least two conversations"):
-        measure_perplexity(small_model(), template(), conversations((3,)), 3)
+        measure_perplexity(remembering_model(), template(), conversations((3,)), 3)

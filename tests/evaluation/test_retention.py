@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from small_model import MODEL, small_model, tokenizer
 
 from rxt.data.template import Template
 from rxt.errors import UserError
@@ -39,7 +38,7 @@ NEVER = "You haven't told me that yet."
 
 
 def template() -> Template:
-    return Template(tokenizer(), "alpha", 4 * MODEL.max_length)  # so that no query is too long
+    return Template(tiny_tokenizer(), "alpha", 4 * tiny_config().max_length)  # so that no query is too long
 
 
 class Scripted(Subject[Heard]):
@@ -57,12 +56,12 @@ class Scripted(Subject[Heard]):
 
     def answer(self, prompts: Sequence[list[int]], state: Heard, max_new_tokens: int = 48) -> list[list[int]]:
         self.batches.append(len(prompts))
-        asked = [tokenizer().decode(prompt[2:-1]) for prompt in prompts]  # between [Q] and [A]
+        asked = [tiny_tokenizer().decode(prompt[2:-1]) for prompt in prompts]  # between [Q] and [A]
         said = [self.right.get((*heard, query), "?") for heard, query in zip(state, asked, strict=True)]
-        return [tokenizer().encode(answer) for answer in said]
+        return [tiny_tokenizer().encode(answer) for answer in said]
 
     def remember(self, state: Heard, interactions: Sequence[list[int]]) -> Heard:
-        queries = [tokenizer().decode(ids[2 : ids.index(tokenizer().tokens.answer)]) for ids in interactions]
+        queries = [tiny_tokenizer().decode(ids[2 : ids.index(tiny_tokenizer().tokens.answer)]) for ids in interactions]
         return tuple((*heard, query) for heard, query in zip(state, queries, strict=True))
 
     def take(self, state: Heard, rows: Sequence[int]) -> Heard:
@@ -122,8 +121,8 @@ def test_the_controls_see_a_fresh_state_and_anothers() -> None:
     class Guesser(Scripted):
         def answer(self, prompts: Sequence[list[int]], state: Heard, max_new_tokens: int = 48) -> list[list[int]]:
             right = {said[-1]: answer for said, answer in self.right.items()}
-            asked = [tokenizer().decode(prompt[2:-1]) for prompt in prompts]
-            return [tokenizer().encode(right.get(query, "?")) for query in asked]
+            asked = [tiny_tokenizer().decode(prompt[2:-1]) for prompt in prompts]
+            return [tiny_tokenizer().encode(right.get(query, "?")) for query in asked]
 
     guessed = measure_retention(Guesser(cases), "test", Plan((2,), 6), 9)
     assert guessed.reset[2] == guessed.shuffled[2] == guessed.by_distance[2]
@@ -160,9 +159,9 @@ def test_changes_what_was_never_told_and_capacity_are_asked() -> None:
 
 
 def test_a_real_model_is_measured() -> None:
-    model = small_model()
-    longer = replace(model.config.decoder, max_length=4 * MODEL.max_length)
-    encoder = replace(model.config.encoder, max_length=4 * MODEL.max_length)
+    model = remembering_model()
+    longer = replace(model.config.decoder, max_length=4 * tiny_config().max_length)
+    encoder = replace(model.config.encoder, max_length=4 * tiny_config().max_length)
     model.config = replace(model.config, decoder=longer, encoder=encoder, trained_turns=7)
     subject = Reactive(model, template())
     found = measure_retention(subject, "validation", Plan((1,), 2), 0)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from small_model import MODEL, small_model, tokenizer
 
+from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.template import Template
 from rxt.evaluation.subject import Reactive, as_rows
 from rxt.evaluation.walk import even_batches, walk
@@ -23,17 +23,17 @@ CONVERSATIONS = [
 
 
 def template() -> Template:
-    return Template(tokenizer(), "alpha", MODEL.max_length)
+    return Template(tiny_tokenizer(), "alpha", tiny_config().max_length)
 
 
 def test_a_walk_is_its_conversations_alone() -> None:
-    model = small_model()
+    model = remembering_model()
     found = walk(Reactive(model, template()), CONVERSATIONS, seed=4, max_new_tokens=12)
     order = sorted(range(4), key=lambda index: -len(CONVERSATIONS[index]))
     fresh = model.init_memory(4, 4)
     seen = set()
     for row, index in enumerate(order):
-        chat = Conversation(model, tokenizer(), max_new_tokens=12, memory=fresh.select(row))
+        chat = Conversation(model, tiny_tokenizer(), max_new_tokens=12, memory=fresh.select(row))
         answers, before = [], chat.memory
         for query in CONVERSATIONS[index]:
             before = chat.memory
@@ -47,7 +47,7 @@ def test_a_walk_is_its_conversations_alone() -> None:
 
 
 def test_answers_of_a_batch_are_those_alone_and_depend_on_the_memory() -> None:
-    model, chat = small_model(), template()
+    model, chat = remembering_model(), template()
     subject = Reactive(model, chat)
     prompts = [chat.prompt(query) for query in ("hello", "who am I, and where do I live?", "hi")]
     memory = model.init_memory(3, 1)
@@ -75,6 +75,6 @@ def test_batches_are_even(count: int, most: int, sizes: Sequence[int]) -> None:
 
 
 def test_the_last_memories_are_in_the_order_of_the_conversations() -> None:
-    found = walk(Reactive(small_model(), template()), CONVERSATIONS, seed=4, max_new_tokens=4)
+    found = walk(Reactive(remembering_model(), template()), CONVERSATIONS, seed=4, max_new_tokens=4)
     assert isinstance(found.before_last_query, Memory)
     assert found.before_last_query.turns == (2, 0, 4, 1)

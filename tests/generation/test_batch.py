@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tiny_models import make_model
 from torch import Tensor
 
+from factories import chat_model
 from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder
@@ -77,9 +77,9 @@ def run(batch: BatchDecoder, visits: list[Guest]) -> tuple[list[list[int]], list
 
 def ending(experts: MoEConfig | None = None) -> ReactiveTransformer:
     """A model that ends some answers by itself."""
-    plain = make_model(experts=experts)
+    plain = chat_model(experts=experts)
     words = guests(plain)[0].alone(plain)
-    return make_model(tokens=SpecialTokens(eos=words[4]), experts=experts)
+    return chat_model(tokens=SpecialTokens(eos=words[4]), experts=experts)
 
 
 @pytest.mark.parametrize("experts", [None, EXPERTS], ids=["dense", "experts"])
@@ -132,7 +132,7 @@ def test_who_has_ended_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
     step = Decoder.step
     monkeypatch.setattr(Decoder, "step", lambda self, ids, *rest: rows.append(len(ids)) or step(self, ids, *rest))
-    model = make_model()
+    model = chat_model()
     memory = model.init_memory(3, seed=1)
     batch = BatchDecoder(model, 3)
     for index, most in enumerate((2, 5, 3)):
@@ -149,7 +149,7 @@ def test_a_running_batch_allocates_no_room(monkeypatch: pytest.MonkeyPatch) -> N
     made: list[int] = []
     new_cache = Decoder.new_cache
     monkeypatch.setattr(Decoder, "new_cache", lambda self, *sizes: made.append(sizes[0]) or new_cache(self, *sizes))
-    model = make_model()
+    model = chat_model()
     memory = model.init_memory(3, seed=1)
     batch = BatchDecoder(model, 3)
     for expected in ([1], [1, 2], [1, 2, 3], [1, 2, 3]):
@@ -164,7 +164,7 @@ def test_a_running_batch_allocates_no_room(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_cancelling_leaves_the_others_alone() -> None:
-    model = make_model()
+    model = chat_model()
     visits = guests(model)[:4]
     batch = BatchDecoder(model, 4)
     handles = [guest.admit(batch) for guest in visits[:3]]
@@ -187,7 +187,7 @@ def test_cancelling_leaves_the_others_alone() -> None:
 
 
 def test_a_memory_that_was_read_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_model()
+    model = chat_model()
     guest = guests(model)[0]
     looked_up = model.decoder.read_memory(guest.memory.slots)
     monkeypatch.setattr(Decoder, "read_memory", None)
@@ -199,16 +199,16 @@ def test_a_memory_that_was_read_before_is_not_read_again(monkeypatch: pytest.Mon
 
 
 def test_new_weights_are_used_by_who_comes_to_an_empty_batch() -> None:
-    model = make_model()
+    model = chat_model()
     batch = BatchDecoder(model, 1)
     with torch.no_grad():
-        model.decoder.head.weight.copy_(make_model(3).decoder.head.weight)
+        model.decoder.head.weight.copy_(chat_model(3).decoder.head.weight)
     guest = guests(model)[0]
     assert run(batch, [guest])[0] == [guest.alone(model)]
 
 
 def test_mistakes_are_named() -> None:
-    model = make_model()
+    model = chat_model()
     memory = model.init_memory(seed=1)
     with pytest.raises(UserError, match="at least one place, found 0"):
         BatchDecoder(model, 0)
@@ -219,7 +219,7 @@ def test_mistakes_are_named() -> None:
         ([3], memory, -1, "max_new_tokens cannot be negative"),
         ([], memory, None, "at least one token"),
         ([3], model.init_memory(2), None, "1 prompts need as many memories, found 2"),
-        ([3], make_model(5).init_memory(), None, "fingerprint"),
+        ([3], chat_model(5).init_memory(), None, "fingerprint"),
     ]:
         with pytest.raises(UserError, match=message):
             batch.admit(ids, other, max_new_tokens=most)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tiny_models import make_model
 from torch import Tensor
 
+from factories import chat_model
 from rxt.errors import UserError
 from rxt.generation.compiled import MOST_SHAPES, compile_step, compiled_step
 from rxt.model.decoder import Decoder
@@ -40,13 +40,14 @@ def arguments(decoder: Decoder, rows: int = 1, length: int = 8) -> tuple:
 @torch.no_grad()
 def assert_says_what_the_decoder_says(step, decoder: Decoder, **sizes: int) -> Tensor:
     found, exact = step(decoder, *arguments(decoder, **sizes)), decoder.step(*arguments(decoder, **sizes))
-    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+    rounding = 16 * torch.finfo(exact.dtype).eps * float(exact.abs().max())  # sums in another order
+    torch.testing.assert_close(found, exact, rtol=0, atol=rounding)
     return found
 
 
 def test_two_decoders_of_one_shape_do_not_take_each_others_code() -> None:
     """Of the same sizes, but with another norm: only their modules tell, and those are not looked at."""
-    first, second = make_model(0).decoder.eval(), make_model(0).decoder.eval()
+    first, second = chat_model(0).decoder.eval(), chat_model(0).decoder.eval()
     for layer in second.layers:
         layer.norm1 = torch.nn.LayerNorm(second.config.width, bias=False)
     steps = [compile_step(decoder, "eager") for decoder in (first, second)]
@@ -55,7 +56,7 @@ def test_two_decoders_of_one_shape_do_not_take_each_others_code() -> None:
 
 
 def test_changed_weights_are_read() -> None:
-    decoder = make_model(0).decoder.eval()
+    decoder = chat_model(0).decoder.eval()
     step = compile_step(decoder, "eager")
     before = assert_says_what_the_decoder_says(step, decoder)
     with torch.no_grad():
@@ -74,7 +75,7 @@ def test_every_shape_is_compiled() -> None:
         made.append(1)
         return graph
 
-    decoder = make_model(0).decoder.eval()
+    decoder = chat_model(0).decoder.eval()
     step = compile_step(decoder, backend)
     for _ in range(2):
         for rows in (1, 2, 4, 8):
@@ -90,7 +91,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch) ->
         raise InductorError(FileNotFoundError("no c++ here"), None)
 
     monkeypatch.setattr("rxt.generation.compiled.compile_step", lambda *_: without)
-    model = make_model(0)
+    model = chat_model(0)
     with pytest.raises(
         UserError, match="cannot be compiled: FileNotFoundError: no c\\+\\+ here; install a C\\+\\+ compiler"
     ):
@@ -102,7 +103,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_decoders_code_is_kept_for_as_long_as_the_decoder() -> None:
     from rxt.generation import compiled
 
-    decoder, other = make_model(0).decoder, make_model(0).decoder
+    decoder, other = chat_model(0).decoder, chat_model(0).decoder
     assert compiled_step(decoder) is compiled_step(decoder) is not compiled_step(other)
     kept = len(compiled._steps)
     del decoder

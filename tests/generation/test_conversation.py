@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import make_model
 
+from factories import chat_model
 from rxt.config import SpecialTokens
 from rxt.data.records import Interaction
 from rxt.data.template import Template
@@ -56,7 +56,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldModel]:
 
 def ending_model() -> ReactiveTransformer:
     """A model whose [EOS] bias makes it end most answers by itself."""
-    model = make_model()
+    model = chat_model()
     with torch.no_grad():
         model.decoder.head.bias[model.config.tokens.eos] += 17
     return model
@@ -122,7 +122,7 @@ def test_an_answer_ended_by_the_model_is_memorized_as_the_interaction_it_is(toke
 def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(
     tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, seen = make_model(tokens=SpecialTokens(eos=5)), []
+    model, seen = chat_model(tokens=SpecialTokens(eos=5)), []
     tokenizer = ChatTokenizer(tokenizer._tokenizer, SpecialTokens(eos=5))
     with torch.no_grad():
         model.decoder.head.bias[5] = -1e9
@@ -216,7 +216,7 @@ def test_restored_is_uninterrupted(
     first = Conversation(model, tokenizer, 7, sampling, max_new_tokens=8)
     answers = [first.ask(query) for query in QUERIES[:cut]]
     first.save(tmp_path / "chat.safetensors")
-    second = Conversation.load(tmp_path / "chat.safetensors", make_model(), tokenizer, 7, sampling, max_new_tokens=8)
+    second = Conversation.load(tmp_path / "chat.safetensors", chat_model(), tokenizer, 7, sampling, max_new_tokens=8)
     assert second.turns == cut
     answers += [second.ask(query) for query in QUERIES[cut:]]
     assert answers == expected
@@ -264,11 +264,11 @@ def test_reset_is_a_new_conversation(chat: Conversation) -> None:
 
 
 def test_a_model_that_fixes_its_first_memory_begins_with_it(tokenizer: ChatTokenizer) -> None:
-    model = make_model(memory_seed=3)
+    model = chat_model(memory_seed=3)
     for seed in (0, 1, None):
         assert torch.equal(slots(Conversation(model, tokenizer, seed)), model.init_memory().slots)
     assert not torch.equal(
-        slots(Conversation(make_model(), tokenizer, 0)), slots(Conversation(make_model(), tokenizer, 1))
+        slots(Conversation(chat_model(), tokenizer, 0)), slots(Conversation(chat_model(), tokenizer, 1))
     )
 
 
@@ -277,7 +277,7 @@ def test_memory_of_other_weights_is_refused_with_both_fingerprints(
 ) -> None:
     chat.ask("hello")
     chat.save(tmp_path / "chat.safetensors")
-    other = make_model(seed=1)
+    other = chat_model(seed=1)
     with pytest.raises(UserError, match=f"{chat.model.fingerprint()}.*{other.fingerprint()}"):
         Conversation.load(tmp_path / "chat.safetensors", other, tokenizer)
     with pytest.raises(UserError, match="2 conversations"):
@@ -287,7 +287,7 @@ def test_memory_of_other_weights_is_refused_with_both_fingerprints(
 
 
 def test_a_model_fresh_from_its_constructor_gets_a_fingerprint_too(tokenizer: ChatTokenizer) -> None:
-    chat = Conversation(make_model().train(), tokenizer)
+    chat = Conversation(chat_model().train(), tokenizer)
     assert chat.memory.fingerprint == chat.model.fingerprint()
 
 
@@ -320,7 +320,7 @@ def test_markers_in_a_query_stay_text(chat: Conversation, monkeypatch: pytest.Mo
 
 def test_special_tokens_that_a_model_says_are_never_shown(chat: Conversation) -> None:
     with torch.no_grad():
-        model = make_model()
+        model = chat_model()
         model.decoder.head.bias[model.config.tokens.query] += 1e9
     said = Conversation(model, chat.tokenizer, max_new_tokens=5)
     *tokens, answered, _ = said.stream("hello")
@@ -331,7 +331,7 @@ def test_special_tokens_that_a_model_says_are_never_shown(chat: Conversation) ->
 
 def beta() -> tuple[ReactiveTransformer, ChatTokenizer]:
     tokenizer = ChatTokenizer.train(["hello there, how are you", "you are a kind helper"] * 3, 310, "beta")
-    return make_model(tokens=tokenizer.tokens), tokenizer
+    return chat_model(tokens=tokenizer.tokens), tokenizer
 
 
 def test_a_system_prompt_is_memorized_once_at_the_start() -> None:
@@ -386,9 +386,9 @@ def test_thinking_and_tool_calls_are_memorized_but_not_shown(monkeypatch: pytest
 
 def test_tokenizer_and_model_must_belong_together(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> None:
     with pytest.raises(UserError, match=r"tokens\.query is 3, but 9 in the model"):
-        Conversation(make_model(tokens=SpecialTokens(query=9)), tokenizer)
+        Conversation(chat_model(tokens=SpecialTokens(query=9)), tokenizer)
     with pytest.raises(UserError, match=r"its vocabulary has \d+ tokens, the model's embedding only 100"):
-        Conversation(make_model(vocab_size=100), tokenizer)
+        Conversation(chat_model(vocab_size=100), tokenizer)
     with pytest.raises(UserError, match="max_new_tokens"):
         Conversation(model, tokenizer, max_new_tokens=0)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tiny_models import make_model
 from torch import Tensor
 
+from factories import chat_model
 from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, compile_step
@@ -57,11 +57,11 @@ def test_the_cache_changes_nothing(model: ReactiveTransformer, length: int, new:
 
 def often_ending() -> tuple[ReactiveTransformer, Tensor]:
     """A model, and prompts that it ends after different numbers of tokens, some of them never."""
-    plain = make_model()
+    plain = chat_model()
     ids = prompt(6, 7)
     free = generate(plain, ids, plain.init_memory(6, seed=1), 20, stop_at_eos=False)[:, 7:]
     eos = next(token for token in free.flatten().tolist() if 2 <= int((free == token).any(1).sum()) < 6)
-    return make_model(tokens=SpecialTokens(eos=eos)), ids
+    return chat_model(tokens=SpecialTokens(eos=eos)), ids
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(repetition_penalty=1.2)])
@@ -159,7 +159,7 @@ def test_compiled_steps_make_the_same_tokens_without_a_graph_break(
     torch._dynamo.reset()
     monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     for seed in (0, 1):
-        model = make_model(seed, experts=experts)
+        model = chat_model(seed, experts=experts)
         memory = model.init_memory(2, seed=1)
         assert torch.equal(
             generate(model, prompt(2, 4), memory, 10, compiled=True, stop_at_eos=False),
@@ -195,7 +195,7 @@ def test_mistakes_are_named(model: ReactiveTransformer) -> None:
         ((prompt(2, 4), memory, 1), "2 prompts need as many memories, found 1"),
         ((prompt(1, 4), memory, -1), "max_new_tokens"),
         ((prompt(1, 4).int(), memory, 1), "torch.int64"),
-        ((prompt(1, 4), make_model(5).init_memory(), 1), "fingerprint"),
+        ((prompt(1, 4), chat_model(5).init_memory(), 1), "fingerprint"),
     ]:
         with pytest.raises(UserError, match=message):
             generate(model, *bad)

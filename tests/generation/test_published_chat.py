@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny_models import make_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from factories import chat_model
 from rxt.config import SpecialTokens
 from rxt.data.tokenizer import TOKEN_TEXTS, ChatTokenizer
 from rxt.errors import UserError
@@ -50,7 +50,7 @@ def ids_of(tokenizer: Tokenizer) -> SpecialTokens:
 def published(folder: Path, names: tuple[str, ...] = BETA, vocab_size: int = 320) -> Path:
     """A whole model in the published layout with its tokenizer."""
     tokenizer = published_tokenizer(names)
-    make_model(vocab_size=vocab_size, tokens=ids_of(tokenizer)).save_pretrained(folder, layout="published")
+    chat_model(vocab_size=vocab_size, tokens=ids_of(tokenizer)).save_pretrained(folder, layout="published")
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 

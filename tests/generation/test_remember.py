@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import make_model
 
+from factories import chat_model
 from rxt.errors import UserError
 from rxt.generation.remember import by_length, memorize_together
 from rxt.model.reactive import ReactiveTransformer
@@ -25,7 +25,7 @@ def test_like_lengths_go_together() -> None:
 
 @torch.no_grad()
 def test_each_is_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_model().double()
+    model = chat_model().double()
     memory, said = model.init_memory(len(LENGTHS), seed=1), interactions()
     memories = [memory.select(index) for index in range(len(LENGTHS))]
     alone = [model.memorize(one, torch.tensor([ids])) for one, ids in zip(memories, said, strict=True)]
@@ -44,7 +44,7 @@ def test_each_is_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.no_grad()
 def test_padding_that_nobody_needs_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_model().double()
+    model = chat_model().double()
     memory = model.init_memory(2, seed=1)
     ids = torch.randint(10, 300, (2, 30))
     mask = torch.arange(30) < torch.tensor([[7], [12]])
@@ -59,13 +59,13 @@ def test_padding_that_nobody_needs_is_not_read(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_mistakes_are_named() -> None:
-    model = make_model()
+    model = chat_model()
     memory = model.init_memory(2)
     for memories, said, message in [
         ([memory.select(0)], [], "1 memories need as many interactions, found 0"),
         ([memory], [[3]], "one conversation each"),
         ([memory.select(0)], [[]], "at least one token"),
-        ([make_model(5).init_memory()], [[3]], "fingerprint"),
+        ([chat_model(5).init_memory()], [[3]], "fingerprint"),
     ]:
         with pytest.raises(UserError, match=message):
             memorize_together(model, memories, said)

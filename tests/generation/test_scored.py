@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import make_model
 from torch import Tensor
 
+from factories import chat_model
 from rxt.errors import UserError
 from rxt.generation.scored import draw, generate_scored
 from rxt.model.reactive import ReactiveTransformer
@@ -29,7 +29,7 @@ def prompts(lengths: list[int], pad: int) -> tuple[Tensor, Tensor]:
 
 
 def test_each_token_has_the_log_probability_of_the_plain_decoder() -> None:
-    model = ending_soon(make_model())
+    model = ending_soon(chat_model())
     limit = model.config.max_length
     lengths = [3 + row % 7 for row in range(ROWS - 2)] + [limit - 1, limit - 3]
     ids, mask = prompts(lengths, model.config.tokens.pad)
@@ -59,7 +59,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
 
 
 def test_a_seed_repeats() -> None:
-    model = make_model()
+    model = chat_model()
     ids, mask = prompts([4, 6], model.config.tokens.pad)
     first, same, other = (
         generate_scored(model, ids, model.init_memory(2, 1), 6, 1.0, seed, mask).tokens for seed in (1, 1, 2)
@@ -69,7 +69,7 @@ def test_a_seed_repeats() -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    model = make_model()
+    model = chat_model()
     full = torch.full((1, model.config.max_length), 11)
     memory = model.init_memory(1, 1)
     with pytest.raises(UserError, match="no room for an answer"):

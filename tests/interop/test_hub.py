@@ -14,14 +14,7 @@ from huggingface_hub import constants
 from torch import nn
 
 import rxt
-from rxt.config import (
-    AttentionConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FeedForwardConfig,
-    MemoryAttentionConfig,
-    RxTConfig,
-)
+from factories import tiny_config, tiny_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import model_folder
@@ -53,18 +46,12 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def model() -> ReactiveTransformer:
-    attention, feed_forward = AttentionConfig.sqa(4), FeedForwardConfig(dim=48)
-    config = RxTConfig(
-        DecoderConfig(320, 32, 2, attention, attention, feed_forward, 48),
-        EncoderConfig(320, 32, 2, attention, feed_forward, 48),
-        MemoryAttentionConfig(32, 2, 6, attention),
-    )
-    return ReactiveTransformer(config).eval()
+    return tiny_model(tiny_config(max_length=48))
 
 
 @pytest.fixture
 def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.train(["hello there, how are you", "my name is Ann and I live in Graz"] * 3, 320)
+    return tiny_tokenizer()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -12,12 +12,8 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from factories import tiny_config
 from rxt.config import (
-    AttentionConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FeedForwardConfig,
-    MemoryAttentionConfig,
     MoEConfig,
     RxTConfig,
 )
@@ -47,12 +43,7 @@ from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 
-ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(24)
-MODEL = RxTConfig(
-    DecoderConfig(400, 16, 2, ATTENTION, ATTENTION, DENSE, 48),
-    EncoderConfig(400, 16, 2, ATTENTION, DENSE, 48),
-    MemoryAttentionConfig(16, 2, 4, ATTENTION),
-)
+MODEL = tiny_config(400, width=16, slots=4, max_length=48, hidden=24)
 MOE_MODEL = replace(MODEL, decoder=replace(MODEL.decoder, feed_forward=MoEConfig(8, experts=4, top_k=2)))
 OPTIM = OptimConfig(learning_rate=2e-3, warmup=3)
 RUN = RunConfig(

@@ -1,0 +1,113 @@
+"""The tiny models and tokenizers of all tests: one place to change when a configuration gets a new field."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import nn
+
+from rxt.config import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeedForwardConfig,
+    MemoryAttentionConfig,
+    MoEConfig,
+    RxTConfig,
+    SpecialTokens,
+    TemplateName,
+)
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.model.reactive import ReactiveTransformer
+
+TEXTS = ("hello there, how are you", "my name is Ann and I live in Graz") * 3
+ATTENTION = AttentionConfig.sqa(4)
+ALPHA = SpecialTokens()
+
+
+@cache
+def tiny_tokenizer(template: TemplateName = "alpha") -> ChatTokenizer:
+    """A byte-level tokenizer of at most 320 tokens, trained on two sentences."""
+    return ChatTokenizer.train(TEXTS, 320, template)
+
+
+def tiny_config(
+    vocab_size: int = 320,
+    width: int = 32,
+    layers: int = 2,
+    slots: int = 6,
+    max_length: int = 64,
+    hidden: int = 48,
+    experts: MoEConfig | None = None,
+    stateless: int = 0,
+    tokens: SpecialTokens = ALPHA,
+    memory_seed: int | None = None,
+) -> RxTConfig:
+    """The configuration of a model with symmetric SQA everywhere, four heads, and SwiGLU of size ``hidden``.
+
+    Args:
+        experts: the memory layers' feed-forward in the decoder, in place of the dense one.
+        stateless: decoder layers without memory, before those with it.
+        tokens: the template follows from them; those of Beta have a thinking token.
+    """
+    dense = FeedForwardConfig(hidden)
+    return RxTConfig(
+        DecoderConfig(
+            vocab_size,
+            width,
+            layers,
+            ATTENTION,
+            ATTENTION,
+            experts or dense,
+            max_length,
+            stateless=(dense,) * stateless,
+        ),
+        EncoderConfig(vocab_size, width, layers, ATTENTION, dense, max_length),
+        MemoryAttentionConfig(width, layers, slots, ATTENTION),
+        tokens=tokens,
+        template="alpha" if tokens.think is None else "beta",
+        memory_seed=memory_seed,
+    )
+
+
+def tiny_model(config: RxTConfig) -> ReactiveTransformer:
+    """A random model in evaluation mode."""
+    return ReactiveTransformer(config).eval()
+
+
+def chat_model(
+    seed: int = 0,
+    max_length: int = 48,
+    vocab_size: int = 320,
+    tokens: SpecialTokens = ALPHA,
+    memory_seed: int | None = None,
+    experts: MoEConfig | None = None,
+) -> ReactiveTransformer:
+    """A random model in evaluation mode whose logits differ enough from each other to have a clear best."""
+    torch.manual_seed(seed)
+    model = tiny_model(
+        tiny_config(
+            vocab_size, max_length=max_length, experts=experts, stateless=1, tokens=tokens, memory_seed=memory_seed
+        )
+    )
+    with torch.no_grad():
+        model.decoder.head.weight.mul_(8)
+    return model
+
+
+def remembering_model(seed: int = 0) -> ReactiveTransformer:
+    """A random model in evaluation mode whose answers depend on its memory."""
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(tiny_config().with_vocabulary(tokenizer.vocab_size, tokenizer.tokens))
+    draw_matrices(model, 0.25)
+    return model
+
+
+def draw_matrices(model: nn.Module, scale: float) -> None:
+    """Draw every matrix of a model from N(0, scale²)."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=scale)
