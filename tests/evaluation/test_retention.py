@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation import retention

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import ATTENTION, MODEL, MOE_MODEL, assert_same_gradients, gradients, template
+from micro import MODEL, MOE_MODEL, assert_same_gradients, gradients, template
 from reinforcing import CONFIG, Letters, episodes, played, reinforcement_learner
 from torch import Tensor
 
+from factories import ATTENTION
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.generation.scored import generate_scored

@@ -146,7 +146,8 @@ def _evaluated(
     if state.best_score is None or score > state.best_score:
         return replace(state, best_score=score, best_step=state.step)
     if not score >= state.best_score - evaluator.max_score_drop:
-        found = f"{stage.name}: collapsed at step {state.step} (its score is {score:.3f}, its best was {state.best_score:.3f})"
+        scores = f"its score is {score:.3f}, its best was {state.best_score:.3f}"
+        found = f"{stage.name}: collapsed at step {state.step} ({scores})"
         return replace(state, stopped=found)
     return state
 
