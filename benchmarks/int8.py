@@ -24,8 +24,7 @@ from rxt.data.template import Template
 from rxt.evaluation.perplexity import measure_perplexity
 from rxt.evaluation.retention import Plan, measure_retention
 from rxt.evaluation.subject import Reactive
-from rxt.generation.conversation import load_model
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer, load_model
 from rxt.tasks.everyday import EverydayConfig, generate
 
 DISTANCES = (1, 2, 4, 8, 16, 32)

@@ -14,7 +14,7 @@ from rxt.bench.inference import random_ids
 from rxt.bench.training import OPTIM, RandomJoint, RandomMemoryAware, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.training.config import JointConfig, MemoryAwareConfig, Phase
 from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update

@@ -18,7 +18,7 @@ import rxt
 from rxt.bench.inference import random_ids
 from rxt.generation.batch import BatchDecoder
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 
 def tokens_per_second(batch: BatchDecoder, prompts: torch.Tensor, memory: Memory, new_tokens: int) -> float:

@@ -19,7 +19,7 @@ from rxt.config import (
     TemplateName,
 )
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 TEXTS = ("hello there, how are you", "my name is Ann and I live in Graz") * 3
 ATTENTION = AttentionConfig.sqa(4)

@@ -10,7 +10,7 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import Event, Finished, Question
 from rxt.engine.scheduler import Engine, Limits
 from rxt.engine.sessions import Rules, Sessions
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.open import open_store
 from rxt.store.records import Turn
 

@@ -23,8 +23,8 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
-from rxt.model.reactive import ReactiveTransformer
 from rxt.parameters import parameter_counts
+from rxt.pretrained import ReactiveTransformer
 
 ATTENTION = AttentionConfig(4, 4, 2, gated=True, qk_norm=True, output_bias=False)
 DENSE = FeedForwardConfig(8)

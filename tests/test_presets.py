@@ -9,9 +9,9 @@ from torch import nn
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.model.heads import MLMHead
-from rxt.model.reactive import ReactiveTransformer
 from rxt.parameters import Counts, parameter_counts
 from rxt.presets import preset, preset_names
+from rxt.pretrained import ReactiveTransformer
 
 PUBLISHED = {  # decoder, encoder, memory attention
     "rxt-alpha-nano": (9_458_508, 2_049_024, 1_186_688),

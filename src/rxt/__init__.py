@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from rxt.config import RxTConfig
     from rxt.data.tokenizer import ChatTokenizer
     from rxt.errors import UserError
-    from rxt.generation.conversation import Conversation, load_chat
+    from rxt.generation.conversation import Conversation
     from rxt.generation.sampling import Sampling
     from rxt.interop.published import load_published_component as load_component
     from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.memory import Memory
-    from rxt.model.reactive import ReactiveTransformer
-    from rxt.model.reading import quantize
+    from rxt.model.quantize import quantize
     from rxt.presets import preset_names
+    from rxt.pretrained import ReactiveTransformer, load_chat
 
     __version__: str
 
@@ -43,14 +43,14 @@ _WHERE = {
     "ChatTokenizer": "rxt.data.tokenizer:ChatTokenizer",
     "Conversation": "rxt.generation.conversation:Conversation",
     "Memory": "rxt.model.memory:Memory",
-    "ReactiveTransformer": "rxt.model.reactive:ReactiveTransformer",
+    "ReactiveTransformer": "rxt.pretrained:ReactiveTransformer",
     "RxTConfig": "rxt.config:RxTConfig",
     "Sampling": "rxt.generation.sampling:Sampling",
     "UserError": "rxt.errors:UserError",
-    "load_chat": "rxt.generation.conversation:load_chat",
+    "load_chat": "rxt.pretrained:load_chat",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",
-    "quantize": "rxt.model.reading:quantize",
+    "quantize": "rxt.model.quantize:quantize",
     "save_component": "rxt.interop.published_export:save_published_component",
 }
 

@@ -11,8 +11,8 @@ from rxt.baselines.config import DecoderOnlyConfig
 from rxt.baselines.decoder_only import DecoderOnly, equal_size, parameter_count
 from rxt.config import AttentionConfig, FeedForwardConfig, MoEConfig, RxTConfig
 from rxt.errors import UserError
-from rxt.model.reactive import ReactiveTransformer
 from rxt.parameters import parameter_counts
+from rxt.pretrained import ReactiveTransformer
 
 DENSE = FeedForwardConfig(24)
 CONFIG = DecoderOnlyConfig(50, 16, 3, AttentionConfig.mha(4), DENSE, 64)

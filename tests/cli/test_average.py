@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from rxt.cli.main import main
-from rxt.generation.conversation import load_chat
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer, load_chat
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from rxt.cli.chat import answer_lines
 from rxt.cli.main import main
 from rxt.cli.terminal import COMMANDS, Terminal, open_history, printable
 from rxt.errors import UserError
-from rxt.generation.conversation import Conversation, Token, load_chat
+from rxt.generation.conversation import Conversation, Token
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
+from rxt.pretrained import load_chat
 
 LENGTH = 6
 QUERIES = ["hello there", "my name is Ann", "how are you 🙂"]

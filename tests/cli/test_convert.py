@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rxt.cli.main import main
-from rxt.generation.conversation import load_chat
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer, load_chat
 
 EMBEDDING = "model.embedding.weight"
 

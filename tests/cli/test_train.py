@@ -351,7 +351,7 @@ def test_the_smoke_recipe_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     metrics = [json.loads(line) for line in (out / "4-memory-aware" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in metrics if line["split"] == "train"] == [1, 2, 3]
     assert {"loss", "answer", "accuracy"} <= set(metrics[-1])
-    from rxt.generation.conversation import load_chat
+    from rxt.pretrained import load_chat
 
     chat = load_chat(out / "model")
     chat.ask("hello")

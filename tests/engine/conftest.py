@@ -2,7 +2,7 @@ import pytest
 
 from factories import chat_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 
 @pytest.fixture(scope="session")

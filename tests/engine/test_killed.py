@@ -17,7 +17,7 @@ import torch
 from redis_server import running_redis
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.base import Store
 from rxt.store.open import open_store
 from small_engine import serving

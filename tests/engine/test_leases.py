@@ -16,7 +16,7 @@ from rxt.engine.events import NotThere, Occupied, Question
 from rxt.engine.leases import LOOK_SECONDS
 from rxt.engine.scheduler import Engine, Overloaded
 from rxt.engine.sessions import Rules, Sessions
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.sqlite import SqliteStore
 from small_engine import ask, serving
 

@@ -14,7 +14,7 @@ from rxt.engine.events import Finished, Occupied, Question
 from rxt.engine.scheduler import Engine
 from rxt.engine.sessions import Rules, Sessions
 from rxt.generation.conversation import Conversation
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.open import open_store
 from small_engine import ask
 

@@ -14,7 +14,7 @@ from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped, Upd
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.sampling import Sampling
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 GREEDY = Sampling()
 

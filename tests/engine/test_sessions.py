@@ -18,7 +18,7 @@ from rxt.errors import UserError
 from rxt.generation.conversation import Conversation
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.base import Moved, StoreFailed
 from rxt.store.records import Damaged
 from rxt.store.sqlite import SqliteStore

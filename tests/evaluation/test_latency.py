@@ -12,7 +12,7 @@ from rxt.evaluation import latency
 from rxt.evaluation.latency import Seconds, Timed, TimedReactive, TurnCost, check_lengths, measure_latency
 from rxt.generation.generate import generate
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 Q, A = 6, 4
 
@@ -50,9 +50,9 @@ def test_the_reactive_transformer_answers_and_memorizes_as_in_a_chat(monkeypatch
 def test_reading_memory_is_part_of_the_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
     model, subject = remembering_model(), TimedReactive(remembering_model(), 0)
     calls: list[str] = []
-    read = type(model.decoder).read_memory
+    read = type(model.decoder).project_memory
     monkeypatch.setattr(
-        type(model.decoder), "read_memory", lambda self, slots: (calls.append("read"), read(self, slots))[1]
+        type(model.decoder), "project_memory", lambda self, slots: (calls.append("read"), read(self, slots))[1]
     )
     monkeypatch.setattr(latency.Stopwatch, "token", lambda self: calls.append("token"))
     subject.turn(torch.randint(10, 200, (1, Q)), A)

@@ -15,7 +15,7 @@ from rxt.errors import UserError
 from rxt.evaluation import perplexity
 from rxt.evaluation.perplexity import AnswerScore, measure_perplexity
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 WORDS = ["hello", "my name is Ann", "I live in Graz", "how are you", "there", "are you there", "hello Ann, how are you"]
 

@@ -14,10 +14,11 @@ from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder
 from rxt.generation.compiled import compile_step
 from rxt.generation.generate import GREEDY, generate
+from rxt.generation.inference_copy import inference_decoder
 from rxt.generation.sampling import Sampling
 from rxt.model.decoder import Decoder
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 EXPERTS = MoEConfig(16, experts=6, top_k=2)
 
@@ -97,7 +98,7 @@ def test_everyone_says_what_they_say_alone(experts: MoEConfig | None, places: in
 def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     model = ending(EXPERTS)
-    compiled = compile_step(model.reader(compiled=True), "eager")
+    compiled = compile_step(inference_decoder(model, compiled=True), "eager")
     rows: list[int] = []
     monkeypatch.setattr(
         "rxt.generation.batch.compiled_step",
@@ -118,7 +119,7 @@ def test_compiling_ahead_leaves_nothing_to_compile(monkeypatch: pytest.MonkeyPat
         return graph
 
     model = ending(EXPERTS)
-    compiled = compile_step(model.reader(compiled=True), backend)
+    compiled = compile_step(inference_decoder(model, compiled=True), backend)
     monkeypatch.setattr("rxt.generation.batch.compiled_step", lambda _: compiled)
     visits, batch = guests(model), BatchDecoder(model, 5, compiled=True)
     assert list(batch.compile_ahead()) == [(rows, length) for length in (16, 32, 48) for rows in (1, 2, 4)]
@@ -189,8 +190,8 @@ def test_cancelling_leaves_the_others_alone() -> None:
 def test_a_memory_that_was_read_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     model = chat_model()
     guest = guests(model)[0]
-    looked_up = model.decoder.read_memory(guest.memory.slots)
-    monkeypatch.setattr(Decoder, "read_memory", None)
+    looked_up = model.decoder.project_memory(guest.memory.slots)
+    monkeypatch.setattr(Decoder, "project_memory", None)
     batch = BatchDecoder(model, 1)
     batch.admit(guest.prompt, guest.memory, max_new_tokens=9, memory_kv=looked_up)
     said = [word.token for _ in range(9) for word in batch.step().values()]

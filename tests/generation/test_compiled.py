@@ -33,7 +33,7 @@ def arguments(decoder: Decoder, rows: int = 1, length: int = 8) -> tuple:
     cache = decoder.new_cache(rows, length)
     cache.keys.copy_(random(*cache.keys.shape))
     cache.values.copy_(random(*cache.values.shape))
-    memory = decoder.read_memory(random(len(decoder.layers), rows, 6, weight.shape[1]))
+    memory = decoder.project_memory(random(len(decoder.layers), rows, 6, weight.shape[1]))
     return torch.full((rows, 1), 7), torch.full((rows, 1), 3), memory, cache
 
 

@@ -12,10 +12,10 @@ from rxt.data.records import Interaction
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.generation.conversation import Answered, Conversation, MemoryUpdated, Token, load_chat
+from rxt.generation.conversation import Answered, Conversation, MemoryUpdated, Token
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer, load_chat
 
 QUERIES = ["hello there", "my name is Ann", "how are you 🙂", "I live in Graz", "hello"]
 WARM = Sampling(temperature=1.0, top_p=0.95)

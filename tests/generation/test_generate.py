@@ -9,7 +9,7 @@ from rxt.generation.compiled import cache_length, compile_step
 from rxt.generation.generate import GREEDY, generate, generate_tokens
 from rxt.generation.sampling import Sampling, sample
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 
 def naive(
@@ -126,8 +126,8 @@ def test_streaming_computes_only_what_is_asked_for(model: ReactiveTransformer, m
 
 def test_memory_is_read_once(model: ReactiveTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    read = type(model.decoder).read_memory
-    monkeypatch.setattr(type(model.decoder), "read_memory", lambda self, slots: reads.append(1) or read(self, slots))
+    read = type(model.decoder).project_memory
+    monkeypatch.setattr(type(model.decoder), "project_memory", lambda self, slots: reads.append(1) or read(self, slots))
     memory = model.init_memory(seed=1)
     expected = generate(model, prompt(1, 5), memory, 6)
     assert reads == [1]

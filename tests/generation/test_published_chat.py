@@ -16,8 +16,9 @@ from factories import chat_model
 from rxt.config import SpecialTokens
 from rxt.data.tokenizer import TOKEN_TEXTS, ChatTokenizer
 from rxt.errors import UserError
-from rxt.generation.conversation import Answered, Token, load_chat, load_model
+from rxt.generation.conversation import Answered, Token
 from rxt.generation.text_stream import TextStream
+from rxt.pretrained import load_chat, load_model
 
 TEXTS = ["hello there 🙂 naïve Žižek 中文 中文", " my name is Ann and I live in Graz", "Graz is nice, Ann is nice"] * 3
 ALPHA, BETA = ("pad", "bos", "eos", "query", "answer"), tuple(name for name in TOKEN_TEXTS if name != "mask")

@@ -8,7 +8,7 @@ import torch
 from factories import chat_model
 from rxt.errors import UserError
 from rxt.generation.remember import by_length, memorize_together
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 LENGTHS = [9, 3, 40, 10, 1, 8, 37, 3]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from factories import chat_model
 from rxt.errors import UserError
 from rxt.generation.scored import draw, generate_scored
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 ROWS = 40
 

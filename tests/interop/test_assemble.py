@@ -20,7 +20,7 @@ from rxt.errors import UserError
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 SQA, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(8)
 DECODER, ENCODER = D(20, 32, 2, SQA, SQA, DENSE, 8), E(20, 32, 2, SQA, DENSE, 8)

@@ -18,7 +18,7 @@ from factories import tiny_config, tiny_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import model_folder
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 NAME = "someone/tiny"
 

@@ -19,7 +19,7 @@ from rxt.errors import UserError
 from rxt.interop.published import load_published, load_published_component
 from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 Edit = Callable[[dict[str, Any], dict[str, Tensor]], object]
 EMBEDDING = "model.embedding.weight"

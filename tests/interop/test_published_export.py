@@ -28,8 +28,8 @@ from rxt.errors import UserError
 from rxt.interop.published import load_published, load_published_component
 from rxt.interop.published_export import published_config, save_published, save_published_component
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.reactive import ReactiveTransformer
 from rxt.presets import preset, preset_names
+from rxt.pretrained import ReactiveTransformer
 
 WHOLE = ("alpha_legacy_moe", "alpha_vectorized_moe", "beta")
 PARTS = (

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rxt.interop.published import load_published, load_published_component
+from rxt.interop.published import load_published_component
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
 from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
+from rxt.pretrained import ReactiveTransformer
 
 WHOLE = ("alpha_legacy_moe", "alpha_vectorized_moe", "beta")
 MEMORY = (
@@ -48,7 +49,7 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("turn", [0, 1, 2])
 def test_a_turn_of_a_whole_model(reference: Path, name: str, turn: int) -> None:
-    model, expected = load_published(reference / name), expected_of(reference / name)
+    model, expected = ReactiveTransformer.from_pretrained(reference / name), expected_of(reference / name)
     ids, memory = expected[f"turn{turn}.ids"], Memory(expected[f"memory.{turn}"])
     assert_same(model.decode(ids, memory), expected[f"turn{turn}.logits"])
     assert_same(model.encode(ids), expected[f"turn{turn}.encoded"])
@@ -58,7 +59,7 @@ def test_a_turn_of_a_whole_model(reference: Path, name: str, turn: int) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_three_turns_in_a_row(reference: Path, name: str) -> None:
     """Our own memory goes into the next turn: errors must not grow past the bound."""
-    model, expected = load_published(reference / name), expected_of(reference / name)
+    model, expected = ReactiveTransformer.from_pretrained(reference / name), expected_of(reference / name)
     memory = Memory(expected["memory.0"])
     for turn in range(3):
         assert_same(model.decode(expected[f"turn{turn}.ids"], memory), expected[f"turn{turn}.logits"])
@@ -68,7 +69,7 @@ def test_three_turns_in_a_row(reference: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_padded_batch_with_a_memory_each(reference: Path, name: str) -> None:
-    model, expected = load_published(reference / name), expected_of(reference / name)
+    model, expected = ReactiveTransformer.from_pretrained(reference / name), expected_of(reference / name)
     ids, mask, memory = expected["batch.ids"], expected["batch.mask"], Memory(expected["batch.memory.0"])
     assert not mask.all()
     assert_same(model.decode(ids, memory, mask), expected["batch.logits"])
@@ -79,7 +80,7 @@ def test_a_padded_batch_with_a_memory_each(reference: Path, name: str) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("turn", [0, 1, 2])
 def test_greedy_continuation(reference: Path, name: str, turn: int) -> None:
-    model, expected = load_published(reference / name), expected_of(reference / name)
+    model, expected = ReactiveTransformer.from_pretrained(reference / name), expected_of(reference / name)
     ids, memory = expected[f"turn{turn}.ids"], Memory(expected[f"memory.{turn}"])
     prompt = ids[:, : ids.shape[1] // 2 + 1]
     found = model.generate(prompt, memory, max_new_tokens=8, temperature=0.0, stop_at_eos=False)

@@ -23,7 +23,7 @@ from rxt.config import (
     SpecialTokens,
 )
 from rxt.errors import UserError
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 PLAIN = REACTIVE["plain"]
 

@@ -43,7 +43,7 @@ def test_naive_twin(name: str) -> None:
 @torch.no_grad()
 def test_cached_is_uncached(name: str, chunks: list[int]) -> None:
     decoder, ids, slots = make(name), tokens(2, 7), memory(2)
-    source, cache, start = decoder.read_memory(slots), decoder.new_cache(2, 9), 0
+    source, cache, start = decoder.project_memory(slots), decoder.new_cache(2, 9), 0
     logits = []
     for length in chunks:
         positions = torch.arange(start, start + length).expand(2, -1)
@@ -58,7 +58,7 @@ def test_rows_of_a_cached_batch_stand_at_positions_of_their_own(name: str) -> No
     """Prompts of 2 and 4 tokens, padded to 4; then each row goes on where its own prompt ended, over the padding."""
     decoder, slots, lengths = make(name), memory(2), [2, 4]
     rows = [tokens(1, length + 3) for length in lengths]
-    source, cache = decoder.read_memory(slots), decoder.new_cache(2, 8)
+    source, cache = decoder.project_memory(slots), decoder.new_cache(2, 8)
     prompt = torch.zeros(2, 4, dtype=torch.long)
     for b, length in enumerate(lengths):
         prompt[b, :length] = rows[b][0, :length]
@@ -78,7 +78,7 @@ def test_cache_entries_that_were_never_written_are_never_read() -> None:
     cache = decoder.new_cache(2, 12)
     cache.keys.fill_(1e3)
     cache.values.fill_(1e3)
-    found = decoder.step(ids, torch.arange(5).expand(2, -1), decoder.read_memory(slots), cache)
+    found = decoder.step(ids, torch.arange(5).expand(2, -1), decoder.project_memory(slots), cache)
     assert_near(found, decoder(ids, slots))
 
 
@@ -90,7 +90,7 @@ def test_a_cache_holds_each_token_at_its_position() -> None:
     positions = torch.tensor([[4, 0], [1, 5]])
     new = torch.arange(1, 33, dtype=torch.float64).view(2, 2, 2, 4)  # (B, Hkv, T, Hd)
     layer = cache.at(positions)[1]
-    layer.extend(type(decoder.read_memory(memory(2))[0])(new, -new))
+    layer.extend(type(decoder.project_memory(memory(2))[0])(new, -new))
     for b in range(2):
         for t in range(2):
             assert torch.equal(cache.keys[1, b, :, positions[b, t]], new[b, :, t])
@@ -103,7 +103,7 @@ def test_a_cache_holds_each_token_at_its_position() -> None:
 @torch.no_grad()
 def test_memory_projected_once_is_memory_read_inside(name: str) -> None:
     decoder, ids, slots = make(name), tokens(2, 5), memory(2)
-    source = decoder.read_memory(slots)
+    source = decoder.project_memory(slots)
     expected = decoder(ids, slots)
     slots.zero_()  # what was read stays read
     found = decoder.step(ids, torch.arange(5).expand(2, -1), source, decoder.new_cache(2, 5))

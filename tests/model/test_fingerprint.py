@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_reactive import REACTIVE, make, tokens
 
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 every_model = pytest.mark.parametrize("name", REACTIVE)
 

@@ -23,7 +23,7 @@ from rxt.errors import UserError
 from rxt.generation.compiled import compile_step
 from rxt.generation.generate import generate
 from rxt.model.int8 import Int8Linear, Int8Stack, to_int8
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 ENDS = torch.tensor([2, 2, 5], dtype=torch.int32)
 TOLERANCE = {torch.float32: 0.05, torch.float64: 1e-12}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rxt.config import RxTConfig
 from rxt.errors import UserError
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 every_model = pytest.mark.parametrize("name", REACTIVE)

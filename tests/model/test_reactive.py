@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 every_model = pytest.mark.parametrize("name", REACTIVE)
 

@@ -15,7 +15,7 @@ from random_configs import VOCABULARY, configs, published_configs
 from rxt.config import AttentionConfig, FeedForward, MemoryAttentionConfig, MoEConfig, RxTConfig
 from rxt.errors import UserError
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 STEADY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 

@@ -18,7 +18,7 @@ from torch import nn
 from rxt.errors import UserError
 from rxt.interop.published import load_published_component
 from rxt.model import weights
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARDS = ["model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors"]

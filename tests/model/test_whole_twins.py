@@ -16,7 +16,7 @@ from tiny_reactive import ATTENTION, DECODER, DENSE, ENCODER, MEMORY, MOE
 
 from rxt.config import AttentionConfig, GateConfig, RxTConfig
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 STATIC, ELEMENTWISE = GateConfig("static", init=0.5), GateConfig("elementwise", init=1.0)
 SMALL_MOE = replace(MOE, dim=DENSE.dim)

@@ -19,7 +19,7 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 VOCABULARY, WIDTH, LAYERS, SLOTS, LENGTH = 13, 16, 2, 3, 16
 ATTENTION = AttentionConfig.sqa(4)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rxt.generation.conversation import load_model
+from rxt.pretrained import load_model
 
 if TYPE_CHECKING:
     from live import Live
 
     from rxt.data.tokenizer import ChatTokenizer
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "openai", "httpx2") if find_spec(name) is None]
 

@@ -13,7 +13,7 @@ from openai import OpenAI
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.scheduler import Engine, Limits
 from rxt.engine.sessions import Rules, Sessions
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.server.app import create_app
 from rxt.server.keys import Keys
 from rxt.server.service import Options, Service

@@ -13,7 +13,7 @@ from live import Live
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.generation.conversation import Conversation
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 REX = "My dog is called Rex."
 DOG = "What is my dog called?"

@@ -12,7 +12,7 @@ from live import Live
 from redis_server import RedisServer, running_redis
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.generation.conversation import Conversation
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.store.sqlite import SqliteStore
 
 QUERIES = ["My dog is called Rex.", "Hello!", "What is my dog called?"]

@@ -20,7 +20,7 @@ from rxt.config import (
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Encoded, Template
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.training.config import (
     JointConfig,
     MemoryAwareConfig,

@@ -16,7 +16,7 @@ from rxt.config import MemoryNormConfig, RxTConfig
 from rxt.data.collate import Preferences, Ways, collate_preferences
 from rxt.data.template import Encoded
 from rxt.model.memory import Memory
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
 from rxt.training.preference.scores import PolicyScores, policy_scores, score_answers
 from rxt.training.unroll import conversation_memories

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from rxt.cli.main import main
 from rxt.errors import UserError
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 from rxt.tasks.everyday import Question
 from rxt.training import loop
 from rxt.training.config import RunConfig

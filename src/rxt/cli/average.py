@@ -20,7 +20,7 @@ from rxt.files import read_bytes, write_atomically
 from rxt.folders import TOKENIZER, model_folder
 
 if TYPE_CHECKING:
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransfor
     """Σ wᵢ·θᵢ / Σ wᵢ over the models in ``folders``; the longest training that one of them has seen is the mean's."""
     import torch
 
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
     mean = ReactiveTransformer.from_pretrained(folders[0])
     state = {name: tensor.double() * weights[0] for name, tensor in mean.state_dict().items()}

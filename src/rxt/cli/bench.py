@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rxt.bench.inference import Setting
     from rxt.bench.machine import Limits
     from rxt.bench.training import StepTimes
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
@@ -105,7 +105,7 @@ def decode(options: DecodeOptions) -> int:
     """Time answers."""
     model, setting = _prepare(options)
     from rxt.bench.inference import bench_decode
-    from rxt.model.reading import quantize
+    from rxt.model.quantize import quantize
 
     if options.quantize == "int8":
         model = quantize(model)
@@ -219,8 +219,7 @@ def _dtype(options: Options) -> torch.dtype:
 
 def _model(options: Options) -> ReactiveTransformer:
     from rxt.config import RxTConfig
-    from rxt.generation.conversation import load_model
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer, load_model
 
     if options.preset:
         return ReactiveTransformer(RxTConfig.preset(options.preset))

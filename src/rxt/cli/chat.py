@@ -71,10 +71,10 @@ def open_conversation(options: Options) -> Conversation:
         check_writable(options.memory)
     import torch
 
-    from rxt.generation.conversation import load_chat
     from rxt.generation.sampling import Sampling
     from rxt.model.memory import Memory
     from rxt.parameters import parameter_counts
+    from rxt.pretrained import load_chat
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = Memory.load(options.memory) if options.memory is not None and options.memory.exists() else None

@@ -15,7 +15,7 @@ from rxt.files import read_bytes, write_atomically
 from rxt.folders import TOKENIZER, model_folder
 
 if TYPE_CHECKING:
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def convert(options: Options, folders: list[Path], out: Path) -> str:
     """Load from one folder, or from three parts' folders, and write ``out``, whole or not at all; the layout it has."""
     from rxt.config import read_json
     from rxt.interop.published import CONFIG, is_published
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
     tokenizer = options.tokenizer.expanduser() if options.tokenizer is not None else None
     if tokenizer is not None:
@@ -109,7 +109,7 @@ def put_together(
     """Assemble decoder, encoder and memory attention; special tokens and template are the tokenizer's, where there is
     one."""
     from rxt.data.tokenizer import ChatTokenizer
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
     decoder, encoder, memory_attention = folders
     model = ReactiveTransformer.from_components(decoder, encoder, memory_attention, embedding)

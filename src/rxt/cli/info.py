@@ -66,7 +66,7 @@ def read_config(source: str) -> RxTConfig:
         return RxTConfig.from_file(path)
     if "decoder_config" not in values:
         raise UserError(f"{path}: not a whole model's configuration; rxt info shows presets and whole models")
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
     return ReactiveTransformer.from_pretrained(model_folder(source)).config
 

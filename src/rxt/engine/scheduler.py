@@ -327,7 +327,7 @@ class Engine:
                 slots = memory.slots.half().to(memory.slots.dtype) if self._half else memory.slots.contiguous()
                 kept = Memory(slots, memory.turns, memory.fingerprint)
                 change = (slots - job.memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,)
-                prepared = Prepared(kept, self.model.decoder.read_memory(slots))
+                prepared = Prepared(kept, self.model.decoder.project_memory(slots))
                 seconds = (time.perf_counter() - began) / len(wanted)
                 job.result.set_result(Update(prepared, seconds, tuple(change)))
         except Exception as error:

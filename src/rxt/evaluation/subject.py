@@ -15,10 +15,10 @@ from torch import Tensor
 
 from rxt.data.collate import collate_rows
 from rxt.data.template import Encoded, Template
-from rxt.generation.conversation import load_model
 from rxt.generation.generate import generate
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import load_model
 
 State = TypeVar("State")
 

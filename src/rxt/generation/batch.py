@@ -16,6 +16,7 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays, plain_step
 from rxt.generation.generate import GREEDY, check_prompt
+from rxt.generation.inference_copy import inference_decoder
 from rxt.generation.sampling import Sampling, SamplingBatch, sample
 from rxt.model.attention import KeyValue
 from rxt.model.cache import KVCache
@@ -79,7 +80,7 @@ class BatchDecoder:
         self._rooms: _Rooms | None = None
         self._options: SamplingBatch | None = None
         """Of those that are running, until others are."""
-        self._decoder, self._compiled_decoder = self._readers()
+        self._decoder, self._compiled_decoder = self._decoders()
 
     def __len__(self) -> int:
         """Conversations that are being answered."""
@@ -106,7 +107,7 @@ class BatchDecoder:
         Args:
             sampling: its own; a ``seed`` makes its tokens those that ``generate`` draws with it.
             max_new_tokens: the longest answer; by default what fits into the model's length.
-            memory_kv: ``model.decoder.read_memory(memory.slots)`` where the caller has it already.
+            memory_kv: ``model.decoder.project_memory(memory.slots)`` where the caller has it already.
 
         Raises:
             UserError: no place is free, the prompt leaves no room for an answer, or the memory is another model's.
@@ -114,7 +115,7 @@ class BatchDecoder:
         if not self.free:
             raise UserError(f"all {self.places} places are taken; one is free when a conversation has ended")
         if not len(self):
-            self._decoder, self._compiled_decoder = self._readers()  # weights may have changed since somebody was here
+            self._decoder, self._compiled_decoder = self._decoders()  # weights may have changed since somebody was here
         decoder, limit = self._decoder, self.model.config.max_length
         device = decoder.embedding.weight.device
         prompt = torch.as_tensor(ids, dtype=torch.long, device=device)
@@ -122,7 +123,7 @@ class BatchDecoder:
         if len(prompt) == limit or max_new_tokens == 0:
             raise UserError(f"there is no room for an answer: the prompt has {len(prompt)} of at most {limit} tokens")
         longest = limit if max_new_tokens is None else min(limit, len(prompt) + max_new_tokens)
-        looked_up = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
+        looked_up = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
         generator = sampling.generator(device)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._waiting.append(_Talker(handle, prompt, looked_up, sampling, generator, len(prompt), longest, stop_at_eos))
@@ -209,9 +210,9 @@ class BatchDecoder:
         """Of the compiled step that so many conversations take."""
         return min(self.places, 1 << (count - 1).bit_length())
 
-    def _readers(self) -> tuple[Decoder, Decoder]:
+    def _decoders(self) -> tuple[Decoder, Decoder]:
         """The decoder that reads prompts and takes uncompiled steps, and the one that takes compiled ones."""
-        return self.model.reader(), self.model.reader(self._compiled)
+        return inference_decoder(self.model), inference_decoder(self.model, self._compiled)
 
     def _begin(self) -> Tensor:
         """Read the prompts of those that were admitted since the last step, together -> logits (n, V) after them."""

@@ -18,7 +18,6 @@ import torch
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.folders import model_folder
 from rxt.generation.generate import GREEDY, generate_tokens
 from rxt.generation.sampling import Sampling
 from rxt.generation.text_stream import AnswerStream
@@ -278,7 +277,7 @@ class Conversation:
         new = self.model.memorize(memory, torch.tensor([ids], device=memory.slots.device))
         change = (new.slots - memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
         update = MemoryUpdated(new.turns[0], time.perf_counter() - began, tuple(change))
-        return _Ready(new, self.model.decoder.read_memory(new.slots), update)
+        return _Ready(new, self.model.decoder.project_memory(new.slots), update)
 
     def _settled(self, update: Future[_Ready] | None = None) -> _Ready:
         """What the next turn starts from, or what ``update`` made; waits for it and raises its error."""
@@ -330,30 +329,3 @@ def _in_background(work: Callable[[], _Ready]) -> Future[_Ready]:
 
     threading.Thread(target=run, name="rxt-memorize").start()
     return future
-
-
-def load_chat(
-    source: str | Path | None = None,
-    seed: int | None = 0,
-    sampling: Sampling = GREEDY,
-    system: str | None = None,
-    max_new_tokens: int | None = None,
-    revision: str | None = None,
-    cache_dir: str | Path | None = None,
-) -> Conversation:
-    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
-    one.
-
-    ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub.
-    """
-    model, tokenizer = load_model(source, revision, cache_dir)
-    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
-
-
-def load_model(
-    source: str | Path | None = None, revision: str | None = None, cache_dir: str | Path | None = None
-) -> tuple[ReactiveTransformer, ChatTokenizer]:
-    """A model and its tokenizer, from where :func:`load_chat` takes them."""
-    folder = model_folder(source, revision=revision, cache_dir=cache_dir)
-    model = ReactiveTransformer.from_pretrained(folder)
-    return model, ChatTokenizer.load(folder, model.config.tokens)

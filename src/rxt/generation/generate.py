@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, compiled_step, pays, plain_step
+from rxt.generation.inference_copy import inference_decoder
 from rxt.generation.sampling import Sampling, SamplingBatch, sample
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def generate_tokens(
 ) -> Iterator[Tensor]:
     """As :func:`generate`, but yields every step's new tokens (B,) as soon as they are chosen; [PAD] after a row's end.
 
-    ``memory_kv`` is ``model.decoder.read_memory(memory.slots)`` where the caller has it already.
+    ``memory_kv`` is ``model.decoder.project_memory(memory.slots)`` where the caller has it already.
     """
     pad = model.config.tokens.pad
     for tokens in _steps(model, ids, memory, max_new_tokens, sampling, stop_at_eos, mask, compiled, 1, memory_kv):
@@ -93,13 +94,13 @@ def _steps(
     check_prompt(model, ids, memory, max_new_tokens, mask)
     tokens, (batch_size, prompt_length) = model.config.tokens, ids.shape
     compiled = compiled and pays(batch_size, ids.device)
-    decoder = model.reader(compiled)
+    decoder = inference_decoder(model, compiled)
     limit = model.config.max_length
     lengths = _lengths(ids, mask)  # (B,): also where each row's next token stands
     steps = min(max_new_tokens, limit - (prompt_length if mask is None else int(lengths.min())))
     if steps == 0:
         return
-    memory_kv = decoder.read_memory(memory.slots) if memory_kv is None else memory_kv
+    memory_kv = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + steps)
     kv_cache = decoder.new_cache(batch_size, cache_length(needed, limit) if compiled else needed)
     step = compiled_step(decoder) if compiled else plain_step

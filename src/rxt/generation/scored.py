@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.generation.generate import check_prompt
+from rxt.generation.inference_copy import inference_decoder
 from rxt.model.attention import KeyValue
 from rxt.model.cache import KVCache
 from rxt.model.memory import Memory
@@ -53,7 +54,7 @@ def generate_scored(
     if temperature <= 0:
         raise UserError(f"temperature must be above 0 where answers are drawn to learn from them, found {temperature}")
     check_prompt(model, ids, memory, max_new_tokens, mask)
-    decoder, limit, (batch_size, prompt_length) = model.reader(), model.config.max_length, ids.shape
+    decoder, limit, (batch_size, prompt_length) = inference_decoder(model), model.config.max_length, ids.shape
     lengths = ids.new_full((batch_size,), prompt_length) if mask is None else mask.sum(1)
     steps = min(max_new_tokens, limit - int(lengths.min()))
     if steps < 1:
@@ -61,7 +62,7 @@ def generate_scored(
             "there is no room for an answer: shorten the prompts, or let answers be one token long at least"
         )
     generator = torch.Generator(ids.device).manual_seed(seed)
-    memory_kv = decoder.read_memory(memory.slots)
+    memory_kv = decoder.project_memory(memory.slots)
     cache = decoder.new_cache(batch_size, min(limit, prompt_length + steps))
     tokens = ids.new_full((batch_size, steps), -1)
     found = torch.zeros(

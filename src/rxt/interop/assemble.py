@@ -13,6 +13,7 @@ from torch import nn
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.interop.published import load_published_component
+from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.memory_attention import MemoryAttention
@@ -28,8 +29,21 @@ def assemble(
     memory_attention: MemoryAttention | str | Path,
     embedding: Embedding | None = None,
     like: RxTConfig | None = None,
-) -> ReactiveTransformer:
-    """See ``ReactiveTransformer.from_components``."""
+    kind: type[Model] = ReactiveTransformer,
+) -> Model:
+    """Put trained parts together into a model of a class, each a module or where ``rxt.load_component`` finds one.
+
+    Modules are copied, never changed.
+
+    Args:
+        embedding: whose table both use; needed where decoder and encoder bring different ones.
+        like: special tokens, template, title of system prompts and fresh memory as in this configuration, which no
+            part holds; by default those of ``RxTConfig``. Its own parts do not matter.
+
+    Raises:
+        UserError: widths, layers or vocabularies do not agree, embeddings differ and none is chosen, or a part is of
+            another kind. Lengths may differ: the shorter one is the model's.
+    """
     first = _own(decoder, Decoder, "decoder")
     second = _own(encoder, Encoder, "encoder")
     memory = _own(memory_attention, MemoryAttention, "memory_attention")
@@ -49,7 +63,7 @@ def assemble(
     else:
         second.embedding = first.embedding
     with torch.device("meta"):  # no random weights, which would be thrown away at once
-        model = ReactiveTransformer(config)
+        model = kind(config)
     model.decoder, model.encoder, model.memory_attention = first, second, memory
     return model.eval()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, Protocol
+from typing import Protocol
 
 from rxt.errors import UserError
 from rxt.files import read_bytes, write_atomically
 from rxt.folders import HUB_ID, hub_errors
+from rxt.interop.layouts import Layout, save_pretrained
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import INDEX, WEIGHTS
 from rxt.parameters import parameter_counts
@@ -32,16 +33,17 @@ def push(
     card: str | Path | None,
     revision: str | None,
     private: bool,
-    layout: Literal["rxt", "published"],
+    layout: Layout,
 ) -> str:
-    """See ``ReactiveTransformer.push_to_hub``."""
+    """Upload a model as one commit, and return its address; ``rxt.ReactiveTransformer.push_to_hub`` says what is
+    what."""
     from huggingface_hub import HfApi
 
     if not HUB_ID.fullmatch(hub_id):
         raise UserError(f"{hub_id}: not a name on the Hugging Face Hub; write owner/name")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        model.save_pretrained(folder, layout)
+        save_pretrained(model, folder, layout)
         card = _add_tokenizer(folder, tokenizer) if card is None else Path(card).expanduser()
         if card is not None:
             write_atomically(folder / CARD, read_bytes(card))

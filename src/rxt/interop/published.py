@@ -20,6 +20,7 @@ from rxt.errors import UserError, in_file
 from rxt.folders import model_folder
 from rxt.interop.key_map import WHOLE, Part, has_listed_experts, is_buffer, tags_of, views
 from rxt.interop.published_config import read_decoder, read_encoder, read_memory_attention, read_model
+from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
@@ -37,8 +38,8 @@ def is_published(values: Mapping[str, Any]) -> bool:
     return "decoder_config" in values
 
 
-def load_published(folder: str | Path) -> ReactiveTransformer:
-    """A whole model, ready for inference, from a folder or a repository of the Hugging Face Hub."""
+def load_published(folder: str | Path, kind: type[Model] = ReactiveTransformer) -> Model:
+    """A whole model of a class, ready for inference, from a folder or a repository of the Hugging Face Hub."""
     folder = model_folder(folder)
     values = read_json(folder / CONFIG)
     if not is_published(values):
@@ -65,7 +66,7 @@ def load_published(folder: str | Path) -> ReactiveTransformer:
                 del found[first if second in stored.shapes else second]
             return found
 
-        return stored.make(lambda: ReactiveTransformer(config), places)
+        return stored.make(lambda: kind(config), places)
 
 
 def load_published_component(

@@ -4,6 +4,7 @@ pickle."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -14,6 +15,8 @@ from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import Weights, write_weights
+
+Model = TypeVar("Model", bound=ReactiveTransformer)
 
 CONFIG = "config.json"
 STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
@@ -28,8 +31,8 @@ def save_model(model: ReactiveTransformer, folder: Path) -> None:
     write_atomically(folder / CONFIG, model.config.to_json().encode())
 
 
-def load_model(folder: Path) -> ReactiveTransformer:
-    """Read a model's folder; a tensor missing, unexpected or misshapen is an error that names it."""
+def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
+    """A model of a class out of its folder; a tensor missing, unexpected or misshapen is an error that names it."""
     values = read_json(folder / CONFIG)
     if values.keys().isdisjoint(("decoder", "encoder", "memory_attention")):
         raise UserError(
@@ -39,7 +42,7 @@ def load_model(folder: Path) -> ReactiveTransformer:
     with Weights(folder) as weights:
         if SHARED in weights.shapes:
             raise UserError(f"{weights.path}: unexpected tensor {SHARED}; the shared table is stored once, as {STORED}")
-        return weights.make(lambda: ReactiveTransformer(config), stored_tensors)
+        return weights.make(lambda: kind(config), stored_tensors)
 
 
 def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ class DecoderLayer(nn.Module):
         self.norm3 = make_norm(norm, width)
         self.feed_forward = make_feed_forward(width, feed_forward)
 
-    def read_memory(self, slots: Tensor) -> KeyValue:
+    def project_memory(self, slots: Tensor) -> KeyValue:
         """Project this layer's memory (B, S, D). Slots have no order, so keys are not rotated."""
         return self.cross_attention.keys_values(self.stm_norm(slots))
 
@@ -111,11 +111,11 @@ class Decoder(nn.Module):
         """
         positions = torch.arange(ids.shape[1], device=ids.device)
         visible = None if memory_mask is None else memory_mask[:, None, None, :]
-        return self._run(ids, positions, self.read_memory(slots), mask, visible, None)
+        return self._run(ids, positions, self.project_memory(slots), mask, visible, None)
 
-    def read_memory(self, slots: Tensor) -> list[KeyValue]:
+    def project_memory(self, slots: Tensor) -> list[KeyValue]:
         """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
-        return [layer.read_memory(memory) for layer, memory in zip(self._memory_layers(), slots, strict=True)]
+        return [layer.project_memory(memory) for layer, memory in zip(self._memory_layers(), slots, strict=True)]
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
         return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
     def new_memory_room(self, batch_size: int, slots: int) -> KVCache:
-        """Room for what :meth:`read_memory` makes of the memories, of ``slots`` a layer, of ``batch_size``
+        """Room for what :meth:`project_memory` makes of the memories, of ``slots`` a layer, of ``batch_size``
         conversations."""
         attention, weight = self.config.cross_attention, self.embedding.weight
         head_dim = self.config.width // attention.heads

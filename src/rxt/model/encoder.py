@@ -26,7 +26,7 @@ class EncoderLayer(nn.Module):
         self.norm3 = make_norm(config.norm, config.width)
         self.feed_forward = make_feed_forward(config.width, config.feed_forward)
 
-    def read_memory(self, slots: Tensor) -> KeyValue:
+    def project_memory(self, slots: Tensor) -> KeyValue:
         """Project this layer's memory (B, S, D)."""
         return self.cross_attention.keys_values(self.stm_norm(slots))
 
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
         )
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
-            memory = layer.read_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]
+            memory = layer.project_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]
             x, _ = layer(x, memory, rotation, cross_rotation, mask)
             outputs.append(x)
         encoded = torch.stack(outputs)

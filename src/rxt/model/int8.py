@@ -8,8 +8,6 @@ nothing else and saves memory only.
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
@@ -92,12 +90,6 @@ def int8_groups(rows: Tensor, weight: Tensor, scale: Tensor, ones: Tensor, ends:
             found[start:end] = multiply(rows[start:end], weight[group], scale[group], ones)
             start = end
     return found
-
-
-def share_copy(module: nn.Module) -> nn.Module:
-    """The same modules once more around the same tensors: what is replaced in the copy stays in the original."""
-    tensors = [*module.parameters(), *module.buffers()]
-    return deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
 def _ones(count: int, device: torch.device) -> Tensor:

@@ -40,6 +40,14 @@ class Memory:
                 f"a memory of {self.slots.shape[1]} conversations needs as many turn counts, found {len(self.turns)}"
             )
 
+    def check_fits(self, shape: tuple[int, int, int], batch_size: int | None = None) -> None:
+        """Refuse a memory that has not ``shape`` (L, S, D), or with ``batch_size`` not so many conversations."""
+        found = (self.slots.shape[0], self.slots.shape[2], self.slots.shape[3])
+        if found != shape:
+            raise UserError(f"this model's memory has (L, S, D) = {shape}, found {found}")
+        if batch_size is not None and self.batch_size != batch_size:
+            raise UserError(f"a memory of {self.batch_size} conversations does not go with the tokens of {batch_size}")
+
     @property
     def batch_size(self) -> int:
         """B: conversations held."""

@@ -33,6 +33,8 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.folders import model_folder
+from rxt.interop.layouts import load_pretrained
+from rxt.model.checkpoint import save_model
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
@@ -160,7 +162,7 @@ def reactive_work(
     began = learner.model.fingerprint() if run.start else None
 
     def save(folder: Path, ends: Ends) -> None:
-        learner.model.save_pretrained(folder)
+        save_model(learner.model, folder)
         write_atomically(folder / "README.md", model_card(run, folder.parent, learner.model, ends, began).encode())
 
     stages: list[Stage] = [
@@ -209,7 +211,7 @@ def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
     """The model that the run goes on with; its weights must be of the run's configuration."""
     folder = model_folder(start)
-    model = ReactiveTransformer.from_pretrained(folder)
+    model = load_pretrained(folder)
     adapter = TypeAdapter(RxTConfig)
     found, wanted = (
         adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model)

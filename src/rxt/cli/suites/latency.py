@@ -17,7 +17,7 @@ from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.evaluation.latency import CostCurve
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def _check(options: LatencyOptions) -> None:
 
 def _model(options: LatencyOptions) -> ReactiveTransformer:
     from rxt.config import RxTConfig
-    from rxt.generation.conversation import load_model
-    from rxt.model.reactive import ReactiveTransformer
+    from rxt.pretrained import ReactiveTransformer, load_model
 
     if options.preset:
         return ReactiveTransformer(RxTConfig.preset(options.preset)).eval()

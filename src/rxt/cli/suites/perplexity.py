@@ -46,7 +46,7 @@ def perplexity(options: PerplexityOptions) -> int:
     from rxt.data.records import read_conversations
     from rxt.data.template import Template
     from rxt.evaluation.perplexity import measure_perplexity
-    from rxt.generation.conversation import load_model
+    from rxt.pretrained import load_model
 
     if options.json:
         check_writable(options.json)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rxt.errors import UserError
+from rxt.model.checkpoint import load_model, save_model
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.learner import ReactiveLearner
 
@@ -45,7 +46,7 @@ class Reference:
         temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         model = deepcopy(learner.model).eval()
-        model.save_pretrained(temporary)
+        save_model(model, temporary)
         (temporary / FINGERPRINT).write_text(json.dumps({"fingerprint": model.fingerprint()}) + "\n", encoding="utf-8")
         try:
             os.replace(temporary, self.folder)
@@ -55,7 +56,7 @@ class Reference:
             shutil.rmtree(temporary)  # another process of the group was quicker, with the same model
 
     def _read(self) -> ReactiveTransformer:
-        model = ReactiveTransformer.from_pretrained(self.folder)
+        model = load_model(self.folder)
         wanted = json.loads((self.folder / FINGERPRINT).read_text(encoding="utf-8"))["fingerprint"]
         if model.fingerprint() != wanted:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The decoder as generation reads it: the same logits, what it shares, and when it is made anew."""
+"""The decoder laid out for inference: the same logits, what it shares, and when it is made anew."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
+from rxt.generation.inference_copy import inference_decoder
 from rxt.model.decoder import Decoder
-from rxt.model.reactive import ReactiveTransformer
+from rxt.pretrained import ReactiveTransformer
 
 ATTENTION = AttentionConfig(4, 4, 2, gated=True)
 CONFIG = RxTConfig(
@@ -38,13 +39,13 @@ def logits(decoder: Decoder, model: ReactiveTransformer) -> Tensor:
 def test_it_computes_the_same_and_copies_linear_weights_alone() -> None:
     model = ReactiveTransformer(CONFIG).double().eval()
     names = list(model.state_dict())
-    reader = model.reader()
-    torch.testing.assert_close(logits(reader, model), logits(model.decoder, model), rtol=1e-12, atol=1e-12)
+    copy = inference_decoder(model)
+    torch.testing.assert_close(logits(copy, model), logits(model.decoder, model), rtol=1e-12, atol=1e-12)
     assert list(model.state_dict()) == names
-    linear = {f"{name}.weight" for name, module in reader.named_modules() if isinstance(module, nn.Linear)}
+    linear = {f"{name}.weight" for name, module in copy.named_modules() if isinstance(module, nn.Linear)}
     assert "head.weight" in linear
     originals = dict(model.decoder.named_parameters())
-    for name, parameter in reader.named_parameters():
+    for name, parameter in copy.named_parameters():
         assert (parameter.data_ptr() == originals[name].data_ptr()) == (name not in linear), name
         if name in linear:
             assert parameter.stride() == (1, parameter.shape[0]), "column by column"
@@ -62,34 +63,34 @@ def test_what_is_compiled_computes_the_same_and_shares_all_but_experts(
     for parameter in model.parameters():
         parameter.normal_(std=0.4)
     slots, ids = model.init_memory(1, seed=1).slots, torch.arange(tokens)[None] + 5
-    reader = model.reader(compiled=True)
+    copy = inference_decoder(model, compiled=True)
     run = torch.compile(Decoder.forward, dynamic=False, backend="eager", fullgraph=True)
-    torch.testing.assert_close(run(reader, ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(reader(ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(run(copy, ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(copy(ids, slots), model.decoder(ids, slots), rtol=1e-12, atol=1e-12)
     originals = {parameter.data_ptr() for parameter in model.decoder.parameters()}
-    own = {
-        name.rsplit(".", 2)[-2] for name, tensor in reader.state_dict().items() if tensor.data_ptr() not in originals
-    }
+    own = {name.rsplit(".", 2)[-2] for name, tensor in copy.state_dict().items() if tensor.data_ptr() not in originals}
     assert own == {"w1", "w2"}
-    assert model.reader(compiled=True) is reader
-    assert model.reader() is not reader
+    assert inference_decoder(model, compiled=True) is copy
+    assert inference_decoder(model) is not copy
     model.decoder.head.weight.mul_(2)
-    assert model.reader(compiled=True) is not reader
+    assert inference_decoder(model, compiled=True) is not copy
 
 
 def test_it_is_made_anew_after_a_weight_has_changed_and_not_before() -> None:
     model = ReactiveTransformer(CONFIG).eval()
-    reader = model.reader()
-    assert model.reader() is reader
+    copy = inference_decoder(model)
+    assert inference_decoder(model) is copy
     with torch.no_grad():
         model.decoder.head.weight.mul_(2)
-    assert model.reader() is not reader
-    reader = model.reader()
-    assert model.train().reader() is model.decoder, "training reads the weights themselves"
+    assert inference_decoder(model) is not copy
+    copy = inference_decoder(model)
+    assert inference_decoder(model.train()) is model.decoder, "training reads the weights themselves"
     for parameter in model.parameters():
         parameter.data.mul_(1.5)  # as fused optimisers do, without a trace
     model.eval()
-    assert model.reader() is not reader
-    torch.testing.assert_close(logits(model.reader(), model), logits(model.decoder, model), rtol=1e-4, atol=1e-4)
+    assert inference_decoder(model) is not copy
+    torch.testing.assert_close(
+        logits(inference_decoder(model), model), logits(model.decoder, model), rtol=1e-4, atol=1e-4
+    )
     model.double()
-    assert logits(model.reader(), model).dtype == torch.float64
+    assert logits(inference_decoder(model), model).dtype == torch.float64

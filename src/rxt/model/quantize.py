@@ -1,0 +1,27 @@
+"""A whole model whose decoder's matrices are 8-bit integers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from rxt.model.int8 import Int8Linear, Int8Stack
+from rxt.model.reactive import ReactiveTransformer
+from rxt.model.replace import replace_matrices, share_copy
+
+Model = TypeVar("Model", bound=ReactiveTransformer)
+
+ROUTING = ("router", "shared_gate")
+"""Small, and a choice of experts: rounding them saves nothing and changes much."""
+
+
+def quantize(model: Model) -> Model:
+    """A model for inference whose decoder's matrices are 8-bit integers; the given one stays as it is.
+
+    Linear layers, head and routed experts are rounded; embedding, norms, routers, shared experts, encoder and memory
+    attention are shared with ``model``, so both make the same memory of the same interaction and take each other's
+    memories. The copy cannot be trained or saved: save ``model``, and quantize again after loading.
+    """
+    copy = share_copy(model.eval())
+    replace_matrices(copy.decoder, Int8Linear, Int8Stack, kept=ROUTING)
+    copy.stands_for = model.fingerprint()
+    return copy

@@ -1,0 +1,135 @@
+"""The model that users hold: the Reactive Transformer of ``rxt.model.reactive``, with loading, saving and generating.
+
+Everything below this file (training, generation, the server's engine) takes the plain model and needs no more.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from torch import Tensor
+
+from rxt.config import RxTConfig
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.folders import model_folder
+from rxt.generation.conversation import Conversation
+from rxt.generation.generate import GREEDY, generate
+from rxt.generation.sampling import Sampling
+from rxt.interop.assemble import Embedding, assemble
+from rxt.interop.hub import Saves, push
+from rxt.interop.layouts import Layout, load_pretrained, save_pretrained
+from rxt.model import reactive
+from rxt.model.decoder import Decoder
+from rxt.model.encoder import Encoder
+from rxt.model.memory import Memory
+from rxt.model.memory_attention import MemoryAttention
+
+
+class ReactiveTransformer(reactive.ReactiveTransformer):
+    """A Reactive Transformer that can be loaded, saved, uploaded, put together out of parts, and asked to generate."""
+
+    def generate(
+        self,
+        ids: Tensor,
+        memory: Memory,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        stop_at_eos: bool = True,
+        compiled: bool = False,
+    ) -> Tensor:
+        """Continue a prompt (B, T) -> (B, T'): prompt and continuation. Temperature 0 is greedy.
+
+        ``rxt.generation.generate`` has every sampling option.
+        """
+        sampling = Sampling(temperature=temperature)
+        return generate(self, ids, memory, max_new_tokens, sampling, stop_at_eos, compiled=compiled)
+
+    def save_pretrained(self, folder: str | Path, layout: Layout = "rxt") -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all."""
+        save_pretrained(self, folder, layout)
+
+    def push_to_hub(
+        self,
+        hub_id: str,
+        tokenizer: Saves | str | Path | None = None,
+        card: str | Path | None = None,
+        revision: str | None = None,
+        private: bool = False,
+        layout: Layout = "rxt",
+    ) -> str:
+        """Upload the model to the Hugging Face Hub as one commit, and return its address there.
+
+        Args:
+            hub_id: ``owner/name``; made where there is no such repository yet.
+            tokenizer: a ``ChatTokenizer``, a ``tokenizer.json``, or the model's folder, which holds one.
+            card: a README.md to show there. By default the one beside ``tokenizer``; else the one that the repository
+                has already stays; else a short one with the model's sizes is written.
+            revision: a branch, made where it is missing; the main branch by default.
+            private: whether a new repository is private.
+
+        Raises:
+            UserError: you are not logged in, may not write there, or the Hub cannot be reached.
+        """
+        return push(self, hub_id, tokenizer, card, revision, private, layout)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None
+    ) -> Self:
+        """Load a folder, or a hub id ``owner/name``, in either layout: its ``config.json`` tells which.
+
+        Every tensor must be there, and no other. The model comes ready for inference. ``revision`` (a branch, tag or
+        commit) and ``cache_dir`` are for models of the Hub.
+        """
+        return load_pretrained(source, cls, revision, cache_dir)
+
+    @classmethod
+    def from_components(
+        cls,
+        decoder: Decoder | str | Path,
+        encoder: Encoder | str | Path,
+        memory_attention: MemoryAttention | str | Path,
+        embedding: Embedding | None = None,
+        like: RxTConfig | None = None,
+    ) -> Self:
+        """Put trained parts together, each a module or where ``rxt.load_component`` finds one. Modules are copied,
+        never changed.
+
+        Args:
+            embedding: whose table both use, ``"decoder"`` or ``"encoder"``; needed where they bring different ones.
+            like: special tokens, template, title of system prompts and fresh memory as in this configuration, which no
+                part holds; by default those of ``RxTConfig``. Its own parts do not matter.
+
+        Raises:
+            UserError: widths, layers or vocabularies do not agree, embeddings differ and none is chosen, or a part is
+                of another kind. Lengths may differ: the shorter one is the model's.
+        """
+        return assemble(decoder, encoder, memory_attention, embedding, like, cls)
+
+
+def load_chat(
+    source: str | Path | None = None,
+    seed: int | None = 0,
+    sampling: Sampling = GREEDY,
+    system: str | None = None,
+    max_new_tokens: int | None = None,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Conversation:
+    """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
+    one.
+
+    ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub.
+    """
+    model, tokenizer = load_model(source, revision, cache_dir)
+    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
+
+
+def load_model(
+    source: str | Path | None = None, revision: str | None = None, cache_dir: str | Path | None = None
+) -> tuple[ReactiveTransformer, ChatTokenizer]:
+    """A model and its tokenizer, from where :func:`load_chat` takes them."""
+    folder = model_folder(source, revision=revision, cache_dir=cache_dir)
+    model = ReactiveTransformer.from_pretrained(folder)
+    return model, ChatTokenizer.load(folder, model.config.tokens)
