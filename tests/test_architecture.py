@@ -46,7 +46,7 @@ AGAINST_THE_ARROWS = {
 """Conveniences of the public interface: imported inside a function, never when the module is loaded."""
 
 CIRCLES: dict[frozenset[str], str] = {
-    frozenset({"rxt.config", "rxt.presets"}): "RxTConfig.preset(name)",
+    frozenset({"rxt.config", "rxt.config.whole", "rxt.presets"}): "RxTConfig.preset(name)",
 }
 """Files that import each other in a circle, wherever the imports stand, and why they may."""
 
