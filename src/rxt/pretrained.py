@@ -14,8 +14,8 @@ from rxt.config import RxTConfig
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
 from rxt.generation.conversation import Conversation
-from rxt.generation.generate import GREEDY, generate
-from rxt.generation.sampling import Sampling
+from rxt.generation.generate import generate
+from rxt.generation.sampling import GREEDY, Sampling
 from rxt.interop.assemble import Embedding, assemble
 from rxt.interop.hub import Saves, push
 from rxt.interop.layouts import Layout, load_pretrained, save_pretrained

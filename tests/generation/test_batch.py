@@ -13,9 +13,9 @@ from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder
 from rxt.generation.compiled import compile_step
-from rxt.generation.generate import GREEDY, generate
+from rxt.generation.generate import generate
 from rxt.generation.inference_copy import inference_decoder
-from rxt.generation.sampling import Sampling
+from rxt.generation.sampling import GREEDY, Sampling
 from rxt.model.decoder import Decoder
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
@@ -101,7 +101,7 @@ def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.M
     compiled = compile_step(inference_decoder(model, compiled=True), "eager")
     rows: list[int] = []
     monkeypatch.setattr(
-        "rxt.generation.batch.compiled_step",
+        "rxt.generation.decode.compiled_step",
         lambda _: lambda decoder, ids, *rest: rows.append(len(ids)) or compiled(decoder, ids, *rest),
     )
     visits = guests(model)
@@ -120,7 +120,7 @@ def test_compiling_ahead_leaves_nothing_to_compile(monkeypatch: pytest.MonkeyPat
 
     model = ending(EXPERTS)
     compiled = compile_step(inference_decoder(model, compiled=True), backend)
-    monkeypatch.setattr("rxt.generation.batch.compiled_step", lambda _: compiled)
+    monkeypatch.setattr("rxt.generation.decode.compiled_step", lambda _: compiled)
     visits, batch = guests(model), BatchDecoder(model, 5, compiled=True)
     assert list(batch.compile_ahead()) == [(rows, length) for length in (16, 32, 48) for rows in (1, 2, 4)]
     assert len(made) == 9

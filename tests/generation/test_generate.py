@@ -6,8 +6,8 @@ from factories import chat_model
 from rxt.config import MoEConfig, SpecialTokens
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, compile_step
-from rxt.generation.generate import GREEDY, generate, generate_tokens
-from rxt.generation.sampling import Sampling, sample
+from rxt.generation.generate import generate, generate_tokens
+from rxt.generation.sampling import GREEDY, Sampling, sample
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 
@@ -157,7 +157,7 @@ def test_compiled_steps_make_the_same_tokens_without_a_graph_break(
     experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
+    monkeypatch.setattr("rxt.generation.decode.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     for seed in (0, 1):
         model = chat_model(seed, experts=experts)
         memory = model.init_memory(2, seed=1)

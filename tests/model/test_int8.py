@@ -116,7 +116,7 @@ def test_a_quantized_models_cached_and_compiled_steps_say_what_it_says_without_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr("rxt.generation.generate.compiled_step", lambda decoder: compile_step(decoder, "eager"))
+    monkeypatch.setattr("rxt.generation.decode.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     small = quantize(make())
     ids, memory = torch.randint(5, 64, (2, 4)), small.init_memory(2, seed=1)
     found = generate(small, ids, memory, 12, stop_at_eos=False)

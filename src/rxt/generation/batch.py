@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.compiled import cache_length, cache_lengths, compiled_step, pays, plain_step
-from rxt.generation.generate import GREEDY, check_prompt
-from rxt.generation.inference_copy import inference_decoder
-from rxt.generation.sampling import Sampling, SamplingBatch, sample
+from rxt.generation.compiled import cache_length, cache_lengths, pays
+from rxt.generation.decode import Steps, check_prompt
+from rxt.generation.sampling import GREEDY, Sampling, SamplingBatch, sample
 from rxt.model.attention import KeyValue
 from rxt.model.cache import KVCache
 from rxt.model.memory import Memory
@@ -80,7 +79,7 @@ class BatchDecoder:
         self._rooms: _Rooms | None = None
         self._options: SamplingBatch | None = None
         """Of those that are running, until others are."""
-        self._decoder, self._compiled_decoder = self._decoders()
+        self._plain_steps, self._compiled_steps = self._take_weights()
 
     def __len__(self) -> int:
         """Conversations that are being answered."""
@@ -114,8 +113,8 @@ class BatchDecoder:
         """
         if not self.free:
             raise UserError(f"all {self.places} places are taken; one is free when a conversation has ended")
-        if not len(self):
-            self._decoder, self._compiled_decoder = self._decoders()  # weights may have changed since somebody was here
+        if not len(self):  # weights may have changed since somebody was here
+            self._plain_steps, self._compiled_steps = self._take_weights()
         decoder, limit = self._decoder, self.model.config.max_length
         device = decoder.embedding.weight.device
         prompt = torch.as_tensor(ids, dtype=torch.long, device=device)
@@ -163,11 +162,7 @@ class BatchDecoder:
         """
         if not self._compiled:
             return
-        decoder, limit, device = (
-            self._compiled_decoder,
-            self.model.config.max_length,
-            self._decoder.embedding.weight.device,
-        )
+        limit, device = self.model.config.max_length, self._decoder.embedding.weight.device
         self._make_room(self.places, limit)
         assert self._rooms is not None
         numbers = sorted({self._compiled_rows(count) for count in range(1, self.places + 1)})
@@ -175,8 +170,8 @@ class BatchDecoder:
             for rows in filter(lambda rows: pays(rows, device), numbers):
                 yield rows, length
                 cache, memory = self._rooms.view(0, rows, length)
-                ids, positions = torch.zeros(2, rows, 1, dtype=torch.long, device=device)
-                compiled_step(decoder)(decoder, ids, positions, memory, cache)
+                tokens, positions = torch.zeros(2, rows, dtype=torch.long, device=device)
+                self._compiled_steps.step(tokens, positions, memory, cache)
 
     def cancel(self, handle: int) -> None:
         """End a conversation's answer early. Raises ``KeyError`` if there is none of this handle, or it has ended."""
@@ -197,22 +192,25 @@ class BatchDecoder:
         compiled = self._compiled and pays(self._compiled_rows(count), device)
         rows = self._compiled_rows(count) if compiled else count
         idle = [0] * (rows - count)  # rows of free places: what they compute, nobody reads
-        ids = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
+        tokens = torch.tensor([*(talker.last for talker in self._running), *idle], device=device)
         positions = torch.tensor([*(talker.length - 1 for talker in self._running), *idle], device=device)
         longest = max(talker.length for talker in self._running)
         length = cache_length(longest, self.model.config.max_length) if compiled else longest
-        decoder = self._compiled_decoder if compiled else self._decoder
-        step = compiled_step(decoder) if compiled else plain_step
+        steps = self._compiled_steps if compiled else self._plain_steps
         cache, memory = self._rooms.view(0, rows, length)
-        return step(decoder, ids[:, None], positions[:, None], memory, cache)[:count, 0]
+        return steps.step(tokens, positions, memory, cache)[:count]
 
     def _compiled_rows(self, count: int) -> int:
         """Of the compiled step that so many conversations take."""
         return min(self.places, 1 << (count - 1).bit_length())
 
-    def _decoders(self) -> tuple[Decoder, Decoder]:
-        """The decoder that reads prompts and takes uncompiled steps, and the one that takes compiled ones."""
-        return inference_decoder(self.model), inference_decoder(self.model, self._compiled)
+    def _take_weights(self) -> tuple[Steps, Steps]:
+        """Steps by the model's present weights, which also take prompts in, and those that are compiled."""
+        return Steps.of(self.model), Steps.of(self.model, self._compiled)
+
+    @property
+    def _decoder(self) -> Decoder:
+        return self._plain_steps.decoder
 
     def _begin(self) -> Tensor:
         """Read the prompts of those that were admitted since the last step, together -> logits (n, V) after them."""

@@ -18,8 +18,8 @@ import torch
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.generation.generate import GREEDY, generate_tokens
-from rxt.generation.sampling import Sampling
+from rxt.generation.generate import generate_tokens
+from rxt.generation.sampling import GREEDY, Sampling
 from rxt.generation.text_stream import AnswerStream
 from rxt.model.attention import KeyValue
 from rxt.model.memory import Memory

@@ -57,6 +57,10 @@ def _require(condition: bool, name: str, expected: str, found: float | None) -> 
         raise UserError(f"{name} must be {expected}, found {found}")
 
 
+GREEDY = Sampling()
+"""The likeliest token, always."""
+
+
 @dataclass(frozen=True)
 class SamplingBatch:
     """The options of B rows as columns (B, 1), so that every row is sampled by its own in the same operations."""

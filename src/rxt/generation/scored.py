@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from rxt.errors import UserError
-from rxt.generation.generate import check_prompt
-from rxt.generation.inference_copy import inference_decoder
-from rxt.model.attention import KeyValue
-from rxt.model.cache import KVCache
+from rxt.generation.decode import check_prompt, decode_loop, steps_left
 from rxt.model.memory import Memory
 
 if TYPE_CHECKING:
@@ -54,45 +51,28 @@ def generate_scored(
     if temperature <= 0:
         raise UserError(f"temperature must be above 0 where answers are drawn to learn from them, found {temperature}")
     check_prompt(model, ids, memory, max_new_tokens, mask)
-    decoder, limit, (batch_size, prompt_length) = inference_decoder(model), model.config.max_length, ids.shape
-    lengths = ids.new_full((batch_size,), prompt_length) if mask is None else mask.sum(1)
-    steps = min(max_new_tokens, limit - int(lengths.min()))
+    batch_size, steps = ids.shape[0], steps_left(model, ids, mask, max_new_tokens)
     if steps < 1:
         raise UserError(
             "there is no room for an answer: shorten the prompts, or let answers be one token long at least"
         )
     generator = torch.Generator(ids.device).manual_seed(seed)
-    memory_kv = decoder.project_memory(memory.slots)
-    cache = decoder.new_cache(batch_size, min(limit, prompt_length + steps))
     tokens = ids.new_full((batch_size, steps), -1)
-    found = torch.zeros(
-        batch_size, steps, device=ids.device, dtype=torch.promote_types(memory.slots.dtype, torch.float32)
-    )
-    rows = torch.arange(batch_size, device=ids.device)  # those that are still being answered
-    logits = decoder.begin(ids, lengths - 1, memory_kv, cache)  # (B, V)
-    goes_on = lengths < limit
-    for step in range(steps):
-        scores = (logits.to(found.dtype) / temperature).log_softmax(-1)
-        chosen = draw(scores, generator)  # (rows,)
-        tokens[rows, step] = chosen.masked_fill(~goes_on, -1)
-        found[rows, step] = scores.gather(-1, chosen[:, None]).squeeze(-1).masked_fill(~goes_on, 0.0)
-        lengths = lengths + 1
-        goes_on = goes_on & (chosen != model.config.tokens.eos) & (lengths < limit)
-        if (step + 1) % LOOK_EVERY == 0:
-            kept = goes_on.nonzero().squeeze(1)
-            if not len(kept):
-                break
-            rows, chosen, lengths, goes_on = rows[kept], chosen[kept], lengths[kept], goes_on[kept]
-            memory_kv = [KeyValue(layer.keys[kept], layer.values[kept]) for layer in memory_kv]
-            cache = KVCache(cache.keys[:, kept], cache.values[:, kept])
-        if step + 1 < steps:
-            room = min(int(lengths.max()), cache.keys.shape[3])
-            positions = (lengths - 1).clamp(max=room - 1)[
-                :, None
-            ]  # a row that has ended writes where nobody reads any more
-            logits = decoder.step(chosen[:, None], positions, memory_kv, cache.first(room))[:, 0]
+    dtype = torch.promote_types(memory.slots.dtype, torch.float32)
+    found = torch.zeros(batch_size, steps, device=ids.device, dtype=dtype)
+    likely: list[Tensor] = []
+
+    def choose(logits: Tensor, _: Tensor) -> Tensor:
+        scores = (logits.to(dtype) / temperature).log_softmax(-1)
+        drawn = draw(scores, generator)
+        likely.append(scores.gather(-1, drawn[:, None]).squeeze(-1))
+        return drawn
+
+    loop = decode_loop(model, ids, memory, max_new_tokens, choose, mask, look_every=LOOK_EVERY, leave_out=True)
+    for step, (rows, chosen) in enumerate(loop):
+        tokens[rows, step], found[rows, step] = chosen, likely[step]
     used = int((tokens >= 0).any(0).sum())
-    return Sampled(tokens[:, :used], found[:, :used])
+    return Sampled(tokens[:, :used], found.masked_fill(tokens < 0, 0.0)[:, :used])
 
 
 def draw(scores: Tensor, generator: torch.Generator) -> Tensor:
