@@ -19,7 +19,7 @@ import torch
 
 import rxt
 from rxt.bench.inference import Setting, bench_decode
-from rxt.data.records import read_conversations
+from rxt.data.readers import read_conversations
 from rxt.data.template import Template
 from rxt.evaluation.perplexity import measure_perplexity
 from rxt.evaluation.retention import Plan, measure_retention

@@ -13,6 +13,16 @@ from typing import Any
 import pytest
 
 from rxt.data import sources
+from rxt.data.readers import (
+    detect_format,
+    read_as_conversations,
+    read_as_interactions,
+    read_as_texts,
+    read_conversations,
+    read_interactions,
+    read_preferences,
+    read_texts,
+)
 from rxt.data.records import (
     Conversation,
     Interaction,
@@ -21,15 +31,7 @@ from rxt.data.records import (
     Records,
     TextRecord,
     conversation_interactions,
-    detect_format,
     interaction_text,
-    read_as_conversations,
-    read_as_interactions,
-    read_as_texts,
-    read_conversations,
-    read_interactions,
-    read_preferences,
-    read_texts,
 )
 from rxt.data.sources import choose_hub_files
 from rxt.errors import UserError
@@ -124,6 +126,91 @@ def test_preferences_as_conversations_went_well(write: Callable[..., Path]) -> N
 def test_keys_no_format_knows_are_counted(write: Callable[..., Path]) -> None:
     path = write({"interactions": [HELLO], "topic": "greeting", "id": 3}, {"interactions": [BYE], "topic": "greeting"})
     assert read_conversations(path).ignored_keys == {"topic": 2, "id": 1}
+
+
+# What people have.
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+                {"role": "assistant", "content": "hi"},
+            ]
+        },
+        {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hi"}]},
+    ],
+)
+def test_messages_are_conversations(write: Callable[..., Path], record: dict[str, Any]) -> None:
+    assert read_conversations(write(record)).items == (Conversation((Interaction("hello", "hi"),)),)
+    assert read_as_interactions(write(record)).items == (Interaction("hello", "hi"),)
+    assert read_as_texts(write(record)).items == (TextRecord("hello\nhi"),)
+
+
+def message(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def test_messages_of_one_role_in_a_row_are_joined_and_the_system_comes_first(write: Callable[..., Path]) -> None:
+    said = [
+        message("system", "be kind"),
+        message("developer", "be short"),
+        message("user", "hello"),
+        message("user", "anyone?"),
+        message("assistant", "hi"),
+        message("assistant", "there"),
+    ]
+    (found,) = read_conversations(write({"messages": said}))
+    assert found == Conversation((Interaction("hello\nanyone?", "hi\nthere"),), "be kind\nbe short")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ([message("assistant", "hi")], r"messages\[0\]\.role: an answer without a question"),
+        (
+            [message("user", "a"), message("assistant", "b"), message("user", "c")],
+            r"messages\[2\]\.role: a question without",
+        ),
+        (
+            [message("user", "a"), message("system", "b"), message("assistant", "c")],
+            r"messages\[1\]\.role: a system message",
+        ),
+        ([message("system", "a")], "nobody asks"),
+        ([message("tool", "a")], r"messages\[0\]\.role: 'tool' cannot be read"),
+        ([message("user", None)], r"messages\[0\]\.content: missing"),
+        ([message("user", [{"type": "image_url"}])], r"messages\[0\]\.content\[0\]: only parts of type text"),
+        ([], "messages: the conversation is empty"),
+    ],
+)
+def test_messages_that_cannot_be_paired_are_named(write: Callable[..., Path], said: list[Any], problem: str) -> None:
+    with pytest.raises(UserError, match=r"chat\.jsonl:1: .*" + problem):
+        read_conversations(write({"messages": said}))
+
+
+def test_alpaca_and_completions_are_interactions(write: Callable[..., Path]) -> None:
+    path = write(
+        {"instruction": "Add", "input": "1 and 2", "output": "3"},
+        {"instruction": "Say hi", "input": "", "output": "hi"},
+        {"prompt": "hello", "completion": "hi"},
+    )
+    assert read_interactions(path).items == (
+        Interaction("Add\n1 and 2", "3"),
+        Interaction("Say hi", "hi"),
+        Interaction("hello", "hi"),
+    )
+    with pytest.raises(UserError, match="output: missing"):
+        read_interactions(write({"instruction": "Add"}))
+
+
+def test_a_record_of_another_kind_is_called_by_it(write: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r":1: .* of the kind text; conversations are needed"):
+        read_conversations(write({"text": "t"}))
+    with pytest.raises(UserError, match=r":1: .* of the kind interactions; conversations are needed"):
+        read_conversations(write({"instruction": "Add", "output": "3"}))
 
 
 # Containers.

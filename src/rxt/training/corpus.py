@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from rxt.data.records import Conversation, Interaction, Records, read_as_conversations
+from rxt.data.readers import read_as_conversations
+from rxt.data.records import Conversation, Interaction, Records
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate

@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
 
 def perplexity(options: PerplexityOptions) -> int:
     """What the memory is worth on real conversations."""
-    from rxt.data.records import read_conversations
+    from rxt.data.readers import read_conversations
     from rxt.data.template import Template
     from rxt.evaluation.perplexity import measure_perplexity
     from rxt.pretrained import load_model

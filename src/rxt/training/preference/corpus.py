@@ -9,14 +9,8 @@ from typing import NamedTuple
 
 from rxt.data.asked import Asked
 from rxt.data.collate import Ways
-from rxt.data.records import (
-    Interaction,
-    PreferenceConversation,
-    PreferenceTurn,
-    Records,
-    holds_preferences,
-    read_preferences,
-)
+from rxt.data.readers import holds_preferences, read_preferences
+from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn, Records
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig
