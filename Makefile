@@ -1,14 +1,17 @@
-# make chat   talk to the bundled model
-# make test   every test
-# make lint   ruff and pyright
+# make chat        talk to the bundled model
+# make test        every test
+# make test-fast   the tests of the model, data, stores and documentation, in under a minute
+# make lint        ruff and pyright
 # Each makes .venv first when it is missing or the dependencies changed: PYTHON names the interpreter (3.11 or newer).
 # Installing writes to standard error and reads nothing, so standard input and output belong to the chat.
 
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+FAST := tests/test_architecture.py tests/test_docs_links.py tests/test_parameters.py tests/test_presets.py \
+        tests/model tests/data tests/store tests/tasks
 
-.PHONY: chat test lint
+.PHONY: chat test test-fast lint
 .SILENT:
 
 chat: .venv/ready-to-chat
@@ -16,6 +19,9 @@ chat: .venv/ready-to-chat
 
 test: .venv/ready-to-develop
 	$(BIN)/pytest $(ARGS)
+
+test-fast: .venv/ready-to-develop
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m 'not slow and not gpu' $(FAST) $(ARGS)
 
 lint: .venv/ready-to-develop
 	$(BIN)/ruff check .

@@ -164,8 +164,8 @@ def _pocket() -> RxTConfig:
     """The bundled model: at most 12 MB of weights, trained on one CPU core within an hour.
 
     Its memory is the plainest that works: slots only write, each through a gate that starts with a time scale of its
-    own and with its own slot alone, and all conversations begin with the same, almost empty memory. ``docs/log.md``
-    compares it with others.
+    own and with its own slot alone, and all conversations begin with the same, almost empty memory.
+    ``docs/history/log.md`` compares it with others.
     """
     attention = AttentionConfig.sqa(4)
     cross_attention = replace(AttentionConfig.mha(2), qk_norm=True)
