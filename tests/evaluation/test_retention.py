@@ -17,7 +17,6 @@ from rxt.evaluation.retention import (
     Plan,
     Score,
     has_distractor,
-    interval,
     measure_recall,
     measure_retention,
     queries,
@@ -188,12 +187,12 @@ def test_a_plan_that_cannot_be_measured_is_refused(distances: tuple[int, ...], q
 
 
 def test_the_interval_holds_the_share() -> None:
-    low, high = interval(Score(30, 60))
+    low, high = Score(30, 60).interval
     assert 0.35 < low < 0.42
     assert 0.58 < high < 0.65
-    assert interval(Score(60, 60)) == (1, 1)
-    assert interval(Score(0, 60)) == (0, 0)
-    assert all(math.isnan(bound) for bound in interval(Score(0, 0)))
+    assert Score(60, 60).interval == (1, 1)
+    assert Score(0, 60).interval == (0, 0)
+    assert all(math.isnan(bound) for bound in Score(0, 0).interval)
 
 
 def test_the_short_measurement_asks_the_same_questions() -> None:

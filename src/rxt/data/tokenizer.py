@@ -12,6 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from rxt.config import SpecialTokens, TemplateName
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
+from rxt.folders import TOKENIZER
 
 TOKEN_TEXTS = {
     "pad": "[PAD]",
@@ -142,7 +143,7 @@ class ChatTokenizer:
                 the message names the file.
         """
         path = Path(path)
-        path = path / "tokenizer.json" if path.is_dir() else path
+        path = path / TOKENIZER if path.is_dir() else path
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_str(json.dumps(values))
@@ -181,7 +182,7 @@ class ChatTokenizer:
         """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns
         the file."""
         path = Path(path)
-        path = path if path.suffix == ".json" else path / "tokenizer.json"
+        path = path if path.suffix == ".json" else path / TOKENIZER
         values = json.loads(self._tokenizer.to_str())
         for step in _byte_levels(values["pre_tokenizer"]):
             step["add_prefix_space"] = bool(self._prefix)

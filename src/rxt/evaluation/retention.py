@@ -7,12 +7,12 @@ conversation's state, and by chance.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from rxt.errors import UserError
+from rxt.evaluation.bootstrap import mean
 from rxt.evaluation.subject import State, Subject
 from rxt.evaluation.walk import even_batches, walk
 from rxt.tasks.everyday import (
@@ -49,6 +49,12 @@ class Score:
     @property
     def share(self) -> float:
         return self.right / self.asked if self.asked else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the share."""
+        found = mean([1.0] * self.right + [0.0] * (self.asked - self.right))
+        return found.low, found.high
 
     def __add__(self, other: Score) -> Score:
         return Score(self.right + other.right, self.asked + other.asked)
@@ -233,15 +239,6 @@ def measure_recall(
     }
     first, last = len(curve), len(curve) + len(changed)
     return Recall(by_distance, _score(right[first:last]), _score(right[last:]))
-
-
-def interval(score: Score, seed: int = 0, samples: int = 1_000) -> tuple[float, float]:
-    """95 % bootstrap interval of a share."""
-    if not score.asked:
-        return float("nan"), float("nan")
-    draw = random.Random(seed)
-    shares = sorted(sum(draw.random() < score.share for _ in range(score.asked)) / score.asked for _ in range(samples))
-    return shares[round(0.025 * samples)], shares[round(0.975 * samples) - 1]
 
 
 def queries(case: EverydayConversation) -> list[str]:

@@ -8,13 +8,12 @@ from typing import Protocol
 
 from rxt.errors import UserError
 from rxt.files import read_bytes, write_atomically
-from rxt.folders import HUB_ID, hub_errors
+from rxt.folders import HUB_ID, TOKENIZER, hub_errors
 from rxt.interop.layouts import Layout, save_pretrained
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import INDEX, WEIGHTS
 from rxt.parameters import parameter_counts
 
-TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 STALE = [WEIGHTS, INDEX, "model-*-of-*.safetensors"]
 """Weights that an earlier commit may have left, in one file or several: those that are uploaded take their place."""

@@ -32,7 +32,7 @@ from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
-from rxt.folders import model_folder
+from rxt.folders import TOKENIZER, model_folder
 from rxt.interop.layouts import load_pretrained
 from rxt.model.checkpoint import save_model
 from rxt.model.reactive import ReactiveTransformer
@@ -65,7 +65,7 @@ from rxt.training.stories import load_corpus
 
 Ends = Mapping[str, int]
 """By stage, the step whose weights it ended with."""
-RUN, TOKENIZER, MODEL, CURVES = "run.json", "tokenizer.json", "model", "curves.png"
+RUN, MODEL, CURVES = "run.json", "model", "curves.png"
 
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:

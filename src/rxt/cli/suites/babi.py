@@ -42,7 +42,6 @@ def run(argv: list[str]) -> int:
 def babi(options: BabiOptions) -> int:
     """A table by task, with the control without memory."""
     from rxt.evaluation.babi import measure_babi
-    from rxt.evaluation.retention import interval
     from rxt.evaluation.subject import load_subject
     from rxt.folders import BUNDLED_BABI
     from rxt.tasks.babi import babi_files, read_split
@@ -75,7 +74,7 @@ def babi(options: BabiOptions) -> int:
     for name in ("task", "stories", "right", "of", "accuracy", "95 % interval", "memory reset"):
         table.add_column(name, justify="right")
     for task, result in results.items():
-        low, high = interval(result.score)
+        low, high = result.score.interval
         share = f"{result.score.share:.3f}", f"{low:.3f}-{high:.3f}", f"{result.reset.share:.3f}"
         table.add_row(str(task), str(result.stories), str(result.score.right), str(result.score.asked), *share)
     mean = sum(result.score.share for result in results.values()) / len(results)

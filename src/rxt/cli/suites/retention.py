@@ -88,7 +88,7 @@ def retention(options: RetentionOptions) -> int:
 
 
 def _curve(result: Retention, title: str) -> Table:
-    from rxt.evaluation.retention import interval, total
+    from rxt.evaluation.retention import total
 
     caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"  # noqa: E501
     table = Table(title=title, caption=caption)
@@ -97,7 +97,7 @@ def _curve(result: Retention, title: str) -> Table:
 
     def row(name: str, score: Score) -> None:
         if score.asked:
-            low, high = interval(score)
+            low, high = score.interval
             bar = "█" * round(BAR * score.share)
             table.add_row(name, str(score.right), str(score.asked), f"{score.share:.3f}", f"{low:.3f}-{high:.3f}", bar)
 
@@ -130,7 +130,7 @@ def _capacity(result: Retention) -> Table:
 
 def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int | None) -> dict[str, object]:
     """The JSON of a measurement; recall is None where nothing was asked."""
-    from rxt.evaluation.retention import interval, total
+    from rxt.evaluation.retention import total
 
     def share(score: Score) -> float | None:
         return score.share if score.asked else None
@@ -144,7 +144,7 @@ def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int 
         "trained_turns": trained_turns,
         "tested_turns": max(curve),
         "recall_by_distance": {str(distance): share(score) for distance, score in curve.items()},
-        "intervals_by_distance": {str(distance): interval(score) for distance, score in curve.items()},
+        "intervals_by_distance": {str(distance): score.interval for distance, score in curve.items()},
         "questions_by_distance": {str(distance): score.asked for distance, score in curve.items()},
         "recall_by_group": {name: share(score) for name, score in groups.items() if score.asked},
         "distracted": share(result.distracted),
