@@ -273,9 +273,52 @@ def test_missing_file(tmp_path: Path) -> None:
         read_texts("data/nowhere.jsonl")
 
 
-def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a folder; name a JSON Lines or Parquet file in it"):
+def test_a_folder_without_data(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("none here")
+    with pytest.raises(UserError, match="is a folder that holds no JSON Lines, JSON, Parquet or text file"):
         read_texts(tmp_path)
+    with pytest.raises(UserError, match="no file has such a name"):
+        read_texts(f"{tmp_path}/*.jsonl")
+
+
+def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path: Path) -> None:
+    for name, text in (("b.jsonl", "two"), ("a.jsonl", "one"), ("deep/c.jsonl", "three")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"text": text}))
+    assert [record.text for record in read_texts(tmp_path)] == ["one", "two", "three"]
+    assert [record.text for record in read_texts(f"{tmp_path}/*.jsonl")] == ["one", "two"]
+    (tmp_path / "b.jsonl").write_text("nonsense")
+    with pytest.raises(UserError, match=r"b\.jsonl:1: not JSON"):
+        read_texts(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read_like_lines(tmp_path: Path, packed: bool, indent: int | None) -> None:
+    content = json.dumps([{"instruction": "Add", "output": "3"}, {"instruction": "Sub"}], indent=indent).encode()
+    path = tmp_path / "alpaca.json"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    found = read_interactions(path, on_bad="skip")
+    assert found.items == (Interaction("Add", "3"),)
+    assert found.reasons == (f"{path}[1]: output: missing",)
+
+
+@pytest.mark.parametrize(
+    ("content", "documents"),
+    [
+        ("one\ngoes on\n\n\ntwo\n", {1: "one\ngoes on", 5: "two"}),
+        ("\n\none", {3: "one"}),
+        ("one\n\ngoes on\n<|endoftext|>\ntwo\n<|endoftext|>\n", {1: "one\n\ngoes on", 5: "two"}),
+        ("one<|endoftext|>two<|endoftext|>", {1: "one", 2: "two"}),
+    ],
+)
+def test_plain_text_is_documents(tmp_path: Path, content: str, documents: dict[int, str]) -> None:
+    path = tmp_path / "stories.txt"
+    path.write_text(content)
+    assert [record.text for record in read_texts(path)] == list(documents.values())
+    with pytest.raises(UserError, match=rf"stories\.txt:{next(iter(documents))}: .* of the kind text"):
+        read_conversations(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")])

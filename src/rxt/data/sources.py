@@ -1,8 +1,8 @@
-"""Where rows come from: JSON Lines (gzipped or not), Parquet, or a data set on the hub.
+"""Where rows come from: JSON Lines, a JSON array, or plain text (gzipped or not), Parquet; files, folders, or the hub.
 
-What a file is, its first bytes say, never its name. A row is plain JSON values and the place it was read at; what the
-values mean is for ``records`` to say. Trouble with one row is a ``BadRow``; trouble with a whole file is a
-``UserError``.
+What a file is, its first bytes say, and its name only where it is plain text (``.txt``). A row is plain JSON values and
+the place it was read at; what the values mean is for ``layouts`` to say. Trouble with one row is a ``BadRow``; trouble
+with a whole file is a ``UserError``.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rxt.errors import UserError
 
 DATA_EXTRA = 'pip install "reactive-transformers[data]"'
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<subset>[\w.-]+)(?=:))?(:(?P<split>[\w.-]+))?")
+TEXT_SUFFIXES = (".txt", ".txt.gz")
+"""Plain text has no sign of its own, so here the name says what a file is."""
+END_OF_TEXT = b"<|endoftext|>"
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
+FILE_SUFFIXES = (*DATA_SUFFIXES, ".json", ".json.gz", *TEXT_SUFFIXES)
+"""What is read of a folder."""
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 HUB_TIMEOUT = 20.0
@@ -46,20 +52,33 @@ class BadRow:
 
 
 def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
-    """Every row of ``source``: a file, or a hub data set as ``org/name``, ``org/name:split`` or
-    ``org/name:subset:split``.
+    """Every row of ``source``: a file, a folder or a glob of files, or a hub data set.
+
+    Data sets are written ``org/name``, ``org/name:split`` or ``org/name:subset:split``.
 
     Raises:
-        UserError: nothing is there, it is a folder, it cannot be read or unpacked, or the hub cannot be asked.
+        UserError: nothing is there, it cannot be read or unpacked, or the hub cannot be asked.
     """
     path = Path(source)
     if path.is_dir():
-        raise UserError(f"{source}: is a folder; name a JSON Lines or Parquet file in it")
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name.endswith(FILE_SUFFIXES)]
+        if not files:
+            raise UserError(f"{source}: is a folder that holds no JSON Lines, JSON, Parquet or text file")
+        for file in files:
+            yield from _file_rows(file, str(file))
+        return
     if path.exists():
         yield from _file_rows(path, str(source))
         return
+    if any(sign in str(source) for sign in "*?["):
+        names = [name for name in sorted(glob(str(source), recursive=True)) if Path(name).is_file()]
+        if not names:
+            raise UserError(f"{source}: no file has such a name")
+        for name in names:
+            yield from _file_rows(Path(name), name)
+        return
     hub_id = HUB_ID.fullmatch(str(source))
-    if hub_id is None or str(source).endswith((*DATA_SUFFIXES, ".json", ".gz", ".txt")):
+    if hub_id is None or str(source).endswith((*FILE_SUFFIXES, ".gz")):
         raise UserError(f"{source}: no such file")
     repo = hub_id["repo"]
     for name, local in _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train"):
@@ -75,13 +94,61 @@ def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
     if magic == PARQUET_MAGIC:
         yield from _parquet_rows(path, name)
         return
+
+    def opened() -> IO[bytes]:
+        return cast(IO[bytes], gzip.open(path, "rb")) if magic.startswith(GZIP_MAGIC) else path.open("rb")
+
     try:
-        with gzip.open(path, "rb") if magic.startswith(GZIP_MAGIC) else path.open("rb") as stream:
+        if name.endswith(TEXT_SUFFIXES):
+            yield from _text_rows(opened, name)
+            return
+        array = _json_array(opened) if _begins_a_list(opened) else None
+        if array is not None:
+            yield from (Row(f"{name}[{index}]", value) for index, value in enumerate(array))
+            return
+        with opened() as stream:
             yield from _json_rows(stream, name)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{name}: the gzip file is cut off or damaged ({error}); get it again") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+
+
+def _begins_a_list(opened: Callable[[], IO[bytes]]) -> bool:
+    with opened() as stream:
+        return stream.read(1024).removeprefix(BOM).lstrip().startswith(b"[")
+
+
+def _json_array(opened: Callable[[], IO[bytes]]) -> list[Any] | None:
+    """The records of a file that is one JSON array; None where it is not, but lines of which each stands alone."""
+    with opened() as stream:
+        try:
+            found = json.loads(stream.read().removeprefix(BOM))
+        except (ValueError, RecursionError):
+            return None
+    return found if isinstance(found, list) else None
+
+
+def _text_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | BadRow]:
+    """The documents of a text file: between the lines that hold ``END_OF_TEXT``, or else between blank lines."""
+    with opened() as stream:
+        marked = any(END_OF_TEXT in line for line in stream)
+    begun, document = 1, ""
+    with opened() as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                text = (line.removeprefix(BOM) if number == 1 else line).decode("utf-8")
+            except UnicodeDecodeError as error:
+                yield BadRow(f"{name}:{number}", f"not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})")
+                continue
+            pieces = text.split(END_OF_TEXT.decode()) if marked else [text] if text.strip() else ["", ""]
+            for index, piece in enumerate(pieces):
+                if index and document.strip():  # the piece before this one ended a document
+                    yield Row(f"{name}:{begun}", {"text": document.strip()})
+                    document = ""
+                begun, document = (begun, document + piece) if document.strip() else (number, piece)
+    if document.strip():
+        yield Row(f"{name}:{begun}", {"text": document.strip()})
 
 
 def _json_rows(stream: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
