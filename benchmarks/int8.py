@@ -25,7 +25,7 @@ from rxt.evaluation.perplexity import measure_perplexity
 from rxt.evaluation.retention import Plan, measure_retention
 from rxt.evaluation.subject import Reactive
 from rxt.pretrained import ReactiveTransformer, load_model
-from rxt.tasks.everyday import EverydayConfig, generate
+from rxt.tasks.everyday import generate
 
 DISTANCES = (1, 2, 4, 8, 16, 32)
 CONVERSATIONS, TURNS, SEED = 64, 24, 7
@@ -56,7 +56,7 @@ def decoder_bytes(model: ReactiveTransformer) -> int:
 
 def quality(model: ReactiveTransformer, template: Template, data: str | None, questions: int) -> Numbers:
     """Recall of facts by distance, and perplexity of answers."""
-    plan = Plan(DISTANCES, questions, everyday=EverydayConfig())
+    plan = Plan(DISTANCES, questions)
     result = measure_retention(Reactive(model, template), "test", plan, seed=1)
     numbers = {f"recall_{distance}": score.share for distance, score in result.by_distance.items()}
     generated = (generate("test", TURNS, SEED, index).conversation for index in range(CONVERSATIONS))

@@ -79,7 +79,7 @@ def run(start: Path, out: Path, arms: list[str], seeds: list[int]) -> None:
         for name in arms:
             arm = ARMS[name]
             settings = {
-                **{f"data.everyday.{key}": value for key, value in DATA.items()},
+                **{f"data.conversations.0.settings.{key}": value for key, value in DATA.items()},
                 "validation_batches": "2",
                 **arm.options,
             }
@@ -107,10 +107,11 @@ def numbers_of(model: Path) -> dict[str, Any]:
     from rxt.evaluation.subject import load_subject
     from rxt.evaluation.walk import walk
     from rxt.tasks.everyday import EverydayConfig, generate
+    from rxt.tasks.registry import task
 
     mix = EverydayConfig(kinds=KINDS, values=VALUES)
     subject = load_subject(str(model))
-    recall = measure_recall(subject, "validation", DISTANCES, 40, 128, SEED, mix)
+    recall = measure_recall(subject, "validation", DISTANCES, 40, 128, SEED, task("everyday", mix))
     cases = [generate("validation", 16, SEED, index, mix) for index in range(CONVERSATIONS)]
     perplexity = measure_perplexity(subject.model, subject.template, [case.conversation for case in cases], SEED)
     rewards = []
@@ -126,8 +127,8 @@ def numbers_of(model: Path) -> dict[str, Any]:
     minutes = re.search(r"time: ([\d.]+) minutes", card.read_text(encoding="utf-8")) if card.exists() else None
     return {
         "by_distance": {distance: [found.right, found.asked] for distance, found in recall.by_distance.items()},
-        "changed": recall.changed.share,
-        "never_told": recall.never_told.share,
+        "changed": recall.special["changed"].share,
+        "never_told": recall.special["never_told"].share,
         "perplexity": perplexity.kept.perplexity,
         "reward": mean(rewards),
         "minutes": float(minutes[1]) if minutes else None,

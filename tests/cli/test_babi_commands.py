@@ -79,7 +79,9 @@ def test_mistakes_are_one_line(babi: Path, folder: Path, tmp_path: Path, capsys:
     assert "must be the one folder of the bAbI tasks" in refused(
         "train", "babi", *twice, "--out", str(tmp_path / "run")
     )
-    assert "data.everyday_share must be 0" in refused("train", "babi", "--data", str(babi), "--everyday-share", "0.5")
+    assert "--everyday-share 0.5: the task babi is trained on alone" in refused(
+        "train", "babi", "--data", str(babi), "--everyday-share", "0.5"
+    )
     assert not (tmp_path / "run" / "run.json").exists()
 
     for path in babi.glob("*_train*"):

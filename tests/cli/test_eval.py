@@ -21,8 +21,7 @@ RETENTION = Retention(
     shuffled={1: Score(1, 4), 2: Score(1, 4), 9: Score(0, 4)},
     chance=0.05,
     distracted=Score(1, 2),
-    changed=Score(1, 1),
-    never_told=NOTHING,
+    special={"changed": Score(1, 1), "never_told": NOTHING},
     capacity={(1, 1): Score(4, 4), (1, 4): Score(2, 4), (1, 16): Score(1, 4), (1, 64): Score(0, 4)},
 )
 PERPLEXITY = Perplexity(

@@ -101,9 +101,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         (["--set", "model.decoder.width=33"], "recipe: decoder.self_attention.heads 4 must divide width 33"),
         (["--seed", "-1"], "recipe: seed must lie in 0"),
         (["--seed", "99999999999999999999"], "recipe: seed must lie in 0"),
-        (["--everyday-share", "1.5"], "recipe: data.everyday_share must lie in [0, 1], found 1.5"),
-        (["--everyday-share", "0.5"], "recipe: data.files are needed for everyday_share 0.5"),
-        (["--validation-data", "x.jsonl"], "recipe: data.files are needed beside data.validation_files"),
+        (["--everyday-share", "1.5"], "--everyday-share 1.5: must lie in [0, 1]"),
+        (["--everyday-share", "0.5"], "--everyday-share 0.5: name the files for the rest, --data FILE"),
+        (["--validation-data", "x.jsonl"], "--validation-data x.jsonl: name the files to train on too"),
         (["--device", "toaster"], "--device toaster: there is no such device here; use cpu"),
         (["--device", "meta"], "--device meta: there is no such device here; use cpu"),
         (["--device", "hpu"], "--device hpu: there is no such device here; use cpu"),
@@ -327,14 +327,11 @@ def test_show_prints_the_resolved_recipe_and_trains_nothing(tmp_path: Path, caps
     assert train(tmp_path / "run", "--seed", "3", "--data", "mine.jsonl", "--show") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["seed"] == 3
-    assert shown["data"].pop("everyday")["novelty"] == 1.0
-    assert shown["data"] == {
-        "everyday_share": 0.5,
-        "files": ["mine.jsonl"],
-        "validation_files": [],
-        "on_bad": "stop",
-        "babi": None,
-    }
+    generated, files = shown["data"].pop("conversations")
+    assert generated.pop("settings")["novelty"] == 1.0
+    assert generated == {"name": "everyday", "weight": 0.5, "kind": "task"}
+    assert files == {"files": ["mine.jsonl"], "validation_files": [], "weight": 0.5, "kind": "files"}
+    assert shown["data"] == {"interactions": [], "text": [], "preferences": [], "on_bad": "stop"}
     assert shown["joint"]["steps"] == 2
     assert not (tmp_path / "run").exists()
 

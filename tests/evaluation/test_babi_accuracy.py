@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.template import Template
-from rxt.evaluation.babi import TaskResult, measure_babi
+from rxt.evaluation.groups import GroupResult, measure_groups
 from rxt.evaluation.retention import Score
 from rxt.evaluation.subject import Reactive, Subject
 from rxt.tasks.babi import Line, Story
+from rxt.tasks.babi.task import told as as_told
+from rxt.tasks.base import Told
 
 State = list[tuple[str, ...]]
 STORIES = [
@@ -24,6 +26,10 @@ STORIES = [
     Story((Line("Tom ran to the cellar."), Line("Where is Tom?", "cellar"))),
     Story((Line("Where is Tom?", "attic"),)),
 ]
+
+
+def cases(stories: Sequence[Story]) -> list[Told]:
+    return [as_told(story, 1) for story in stories]
 
 
 class Listener(Subject[State]):
@@ -57,12 +63,16 @@ class Listener(Subject[State]):
 
 def test_questions_are_counted_by_task_and_own_answers_remembered() -> None:
     told, listener = [], Listener()
-    found = measure_babi(
-        listener, {1: STORIES, 4: STORIES[1:2], 7: [Story((Line("Tom sat."),))], 9: []}, 1, told.append
+    found = measure_groups(
+        listener,
+        {1: cases(STORIES), 4: cases(STORIES[1:2]), 7: cases([Story((Line("Tom sat."),))]), 9: []},
+        1,
+        16,
+        told.append,
     )
     assert found == {
-        1: TaskResult(3, Score(3, 4), Score(2, 4)),
-        4: TaskResult(1, Score(1, 1), Score(0, 1)),
+        1: GroupResult(3, Score(3, 4), Score(2, 4)),
+        4: GroupResult(1, Score(1, 1), Score(0, 1)),
     }
     assert sum(told) == 5
     whole = ("Anna ran to the attic.attic", "Where is Anna?attic", "Tom sat.attic", "Where is Anna?attic")
@@ -72,6 +82,6 @@ def test_questions_are_counted_by_task_and_own_answers_remembered() -> None:
 def test_a_model_is_measured_the_same_in_any_company() -> None:
     model = remembering_model()
     subject = Reactive(model, Template(tiny_tokenizer(), "alpha", tiny_config().max_length))
-    together = measure_babi(subject, {1: STORIES}, 1)[1]
+    together = measure_groups(subject, {1: cases(STORIES)}, 1, 16)[1]
     assert together.score.asked == together.reset.asked == 4
-    assert measure_babi(subject, {1: STORIES}, 1)[1] == together
+    assert measure_groups(subject, {1: cases(STORIES)}, 1, 16)[1] == together

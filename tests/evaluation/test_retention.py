@@ -16,10 +16,8 @@ from rxt.evaluation.retention import (
     NOTHING,
     Plan,
     Score,
-    has_distractor,
     measure_recall,
     measure_retention,
-    queries,
 )
 from rxt.evaluation.subject import Reactive, Subject
 from rxt.tasks.everyday import (
@@ -31,10 +29,15 @@ from rxt.tasks.everyday import (
     retention_conversation,
 )
 from rxt.tasks.everyday.phrases import values_of
+from rxt.tasks.everyday.task import has_distractor, told
 
 Heard = tuple[tuple[str, ...], ...]
 """What the person said in B conversations so far."""
 NEVER = "You haven't told me that yet."
+
+
+def queries(case: EverydayConversation) -> list[str]:
+    return told(case).queries
 
 
 def template() -> Template:
@@ -149,7 +152,7 @@ def test_every_control_is_anothers_state() -> None:
 def test_changes_what_was_never_told_and_capacity_are_asked() -> None:
     plan = Plan((1,), 4, facts=(1, 3), capacity_distances=(1, 2))
     nobody = measure_retention(Scripted([]), "validation", plan, 2)
-    assert nobody.changed == nobody.never_told == Score(0, 16)
+    assert nobody.special == {"changed": Score(0, 16), "never_told": Score(0, 16)}
     assert nobody.capacity == {(facts, distance): Score(0, 4) for facts in (1, 3) for distance in (1, 2)}
     cases = [capacity_conversation("validation", 3, 2, 2, index) for index in range(4)]
     assert measure_retention(Scripted(cases), "validation", plan, 2).capacity[3, 2] == Score(4, 4)
@@ -206,8 +209,8 @@ def test_the_short_measurement_asks_the_same_questions() -> None:
     subject = Scripted(asked, lambda case: len(queries(case)[-1]) % 3 > 0)
     whole = measure_retention(subject, "test", plan, seed=4)
     subject.batches.clear()
-    short = measure_recall(subject, "test", plan.distances, plan.questions, special, 4, plan.everyday)
-    assert (short.by_distance, short.changed, short.never_told) == (whole.by_distance, whole.changed, whole.never_told)
+    short = measure_recall(subject, "test", plan.distances, plan.questions, special, 4, plan.task)
+    assert (short.by_distance, short.special) == (whole.by_distance, whole.special)
     assert 0 < short.all.right < short.all.asked == 2 * 5 + 2 * special
     assert short.between(2, 3) == whole.by_distance[3]
     assert subject.batches[0] == short.all.asked, "all in one walk"

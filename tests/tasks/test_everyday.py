@@ -15,7 +15,6 @@ from rxt.tasks.everyday import (
     Question,
     Split,
     corpus_lines,
-    correct,
     generate,
     kinds,
     retention_conversation,
@@ -152,8 +151,8 @@ def test_every_answer_scores_right_for_its_value_and_wrong_for_another(kind, phr
         for subject in ("sister", "best friend", "boss"):
             for value, other in zip(kind.values, kind.values[1:] + kind.values[:1], strict=True):
                 answer = fill(template, value, subject)
-                assert correct(asked(value, kind.name), answer), answer
-                assert not correct(asked(other, kind.name), answer), answer
+                assert asked(value, kind.name).correct(answer), answer
+                assert not asked(other, kind.name).correct(answer), answer
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_every_answer_scores_right_for_its_value_and_wrong_for_another(kind, phr
     ],
 )
 def test_scoring(value: str | None, kind: str, answer: str, right: bool) -> None:
-    assert correct(asked(value, kind), answer) is right
+    assert asked(value, kind).correct(answer) is right
 
 
 # --- conversations -----------------------------------------------------------------------------------------------
@@ -213,7 +212,7 @@ def test_questions_ask_for_the_newest_value_and_their_answers_are_right(split: S
             interaction = made.conversation.interactions[question.turn]
             if question.subject != "me":
                 assert f"my {question.subject}" in interaction.query.lower()
-            assert correct(question, interaction.answer), interaction
+            assert question.correct(interaction.answer), interaction
             if before:
                 assert (question.value, question.told_turn, question.changed) == (
                     before[-1].value,
@@ -435,7 +434,7 @@ def test_retention_asks_at_the_distance_and_says_nothing_of_the_fact_before(spli
         assert [(f.value, f.turn) for f in same] == [(target.value, target.told_turn)]
         assert [f.turn for f in made.facts].count(target.told_turn) == 1
         assert not any((q.subject, q.kind) == (target.subject, target.kind) for q in made.questions[:-1])
-        assert correct(target, made.conversation.interactions[-1].answer)
+        assert target.correct(made.conversation.interactions[-1].answer)
         for at, fact in enumerate(made.facts):
             if at and split != "train":
                 own = "validation" if split == "validation" else "test"

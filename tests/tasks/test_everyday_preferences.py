@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from rxt.errors import UserError
-from rxt.tasks.everyday import EverydayConfig, Question, correct, generate, values_of
+from rxt.tasks.everyday import EverydayConfig, Question, generate, values_of
 from rxt.tasks.everyday.phrase_types import EVASIVE
 from rxt.tasks.everyday.preferences import EverydayPreferences, RejectedMix, generate_preferences
 from rxt.tasks.everyday.scoring import _any_value
@@ -66,8 +66,8 @@ def test_every_kind_of_rejected_answer_is_what_it_says() -> None:
                 continue
             found[kind] += 1
             answer, accepted = rejected_of(each, question.turn), each.preferences.turns[question.turn].accepted.answer
-            assert not correct(question, answer)
-            assert correct(question, accepted)
+            assert not question.correct(answer)
+            assert question.correct(accepted)
             before = [fact for fact in each.case.facts if fact.kind == question.kind and fact.turn < question.turn]
             mine = [fact.value for fact in before if fact.subject == question.subject]
             spoken = {fact.value.lower() for fact in each.case.facts}

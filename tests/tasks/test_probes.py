@@ -12,7 +12,6 @@ from rxt.tasks.everyday import (
     Split,
     capacity_conversation,
     changed_conversation,
-    correct,
     kinds,
     never_told_conversation,
     retention_conversation,
@@ -39,7 +38,7 @@ def test_probes_are_repeatable_and_answer_themselves(make: Callable[[Split, int]
         assert case == make("test", index)
         question = case.questions[-1]
         assert question.turn == len(case.conversation.interactions) - 1
-        assert correct(question, last(case))
+        assert question.correct(last(case))
     assert len({make("test", index).conversation for index in range(60)}) == 60
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -18,9 +20,11 @@ from rxt.config import (
     RxTConfig,
 )
 from rxt.data.collate import Conversations, collate_conversations
+from rxt.data.records import Conversation
 from rxt.data.template import Encoded, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.pretrained import ReactiveTransformer
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config import (
     JointConfig,
     MemoryAwareConfig,
@@ -30,8 +34,9 @@ from rxt.training.config import (
     RunConfig,
     TokenizerConfig,
 )
-from rxt.training.corpus import Corpus
-from rxt.training.data_config import DataConfig
+from rxt.training.corpus import Corpus, Split
+from rxt.training.data_config import DataConfig, TaskSource, with_files
+from rxt.training.file_sources import FileConversations
 from rxt.training.learner import ReactiveLearner
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus
@@ -82,6 +87,24 @@ def learner(model: RxTConfig = MODEL, seed: int = 0, double: bool = False) -> Re
     torch.manual_seed(seed)
     made = ReactiveLearner(ReactiveTransformer(model.with_vocabulary(tokenizer().vocab_size, tokenizer().tokens)))
     return made.double() if double else made
+
+
+def mixed_data(
+    everyday_share: float = 1.0,
+    files: tuple[str, ...] = (),
+    validation_files: tuple[str, ...] = (),
+    on_bad: Literal["stop", "skip"] = "stop",
+    everyday: EverydayConfig | None = None,
+) -> DataConfig:
+    """Everyday conversations, and files for the rest of every batch."""
+    data = DataConfig((TaskSource("everyday", everyday),), on_bad=on_bad)
+    return with_files(data, files, validation_files, everyday_share)
+
+
+def read_of(corpus: Corpus) -> Mapping[Split, tuple[Conversation, ...]]:
+    """What a corpus read from its one source of files."""
+    (found,) = (source for source in corpus.told if isinstance(source, FileConversations))
+    return found.read.records
 
 
 def stages(run: RunConfig = RUN) -> list[Stage]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from micro import MODEL, OPTIM, RUN, learner, template
+from micro import MODEL, OPTIM, RUN, learner, mixed_data, template
 
 from rxt.config import RxTConfig
-from rxt.tasks.everyday import EverydayConfig, Question
+from rxt.tasks.base import Question
+from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config import Phase, RunConfig
 from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
@@ -24,7 +25,7 @@ from rxt.training.stages.reinforcement import ReinforcementStage
 PHASE = EpisodePhase(steps=6, turns=5, batch_size=3)
 RECALL = RecallConfig(every=100, distances=(1, 2), questions=2, special=0, max_score_drop=1.0, keep="last")
 CONFIG = ReinforcementConfig(phases=(PHASE,), optim=OPTIM, longest_answer=5, recall=RECALL)
-DATA = replace(RUN.data, everyday=EverydayConfig(question_rate=0.6))
+DATA = mixed_data(everyday=EverydayConfig(question_rate=0.6))
 REINFORCED = replace(
     RUN,
     joint=replace(RUN.joint, steps=0),
@@ -96,5 +97,5 @@ def played(
 def stage(
     config: ReinforcementConfig = CONFIG, reward: Reward | None = None, run: RunConfig = REINFORCED
 ) -> ReinforcementStage:
-    evaluator = RecallProbe.of_mix(config.recall, template(), run.data.everyday, run.seed)
+    evaluator = RecallProbe.of_mix(config.recall, template(), run.data.tasks[0], run.seed)
     return ReinforcementStage(corpus(run), template(), config, reward or Letters(), evaluator)

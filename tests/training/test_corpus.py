@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from micro import template
+from micro import mixed_data, read_of, template
 
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.corpus import Corpus, Split, encode_conversation, pick, split_turns, texts_of
-from rxt.training.data_config import DataConfig
+from rxt.training.corpus import Corpus, Split, encode_conversation, texts_of
+from rxt.training.file_sources import pick, split_turns
 
 
 def conversation(name: int, turns: int = 2, system: str | None = None) -> Conversation:
@@ -51,40 +51,40 @@ def test_long_conversations_are_split_and_nothing_is_lost() -> None:
 
 
 def test_one_conversation_in_fifty_is_held_out(tmp_path: Path) -> None:
-    corpus = Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 120),)), seed=0)
-    assert (len(corpus.files["train"]), len(corpus.files["validation"])) == (117, 3)
-    assert not set(corpus.files["train"]) & set(corpus.files["validation"])
+    corpus = Corpus.load(mixed_data(0.0, (write(tmp_path / "a.jsonl", 120),)), seed=0)
+    assert (len(read_of(corpus)["train"]), len(read_of(corpus)["validation"])) == (117, 3)
+    assert not set(read_of(corpus)["train"]) & set(read_of(corpus)["validation"])
     trained = {each for step in range(60) for each in corpus.conversations("train", step, 4, 2)}
-    assert trained == set(corpus.files["train"])
-    assert set(corpus.conversations("validation", 0, 9, 2)) == set(corpus.files["validation"])
+    assert trained == set(read_of(corpus)["train"])
+    assert set(corpus.conversations("validation", 0, 9, 2)) == set(read_of(corpus)["validation"])
     seen = set(corpus.all_text(0))
-    assert not any(text in seen for each in corpus.files["validation"] for text in texts_of(each)), (
+    assert not any(text in seen for each in read_of(corpus)["validation"] for text in texts_of(each)), (
         "nor does the tokenizer see it"
     )
 
 
 def test_a_validation_file_is_all_of_the_validation(tmp_path: Path) -> None:
-    config = DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),), (write(tmp_path / "b.jsonl", 2, first=5),))
+    config = mixed_data(0.0, (write(tmp_path / "a.jsonl", 1),), (write(tmp_path / "b.jsonl", 2, first=5),))
     corpus = Corpus.load(config, seed=0)
-    assert len(corpus.files["train"]) == 1
+    assert len(read_of(corpus)["train"]) == 1
     assert corpus.conversations("train", 3, 2, 2) == [conversation(0)] * 2
     assert set(corpus.conversations("validation", 0, 4, 2)) == {conversation(5), conversation(6)}
 
 
 def test_two_sources_share_every_batch(tmp_path: Path) -> None:
-    corpus = Corpus.load(DataConfig(0.75, (write(tmp_path / "a.jsonl", 60),)), seed=0)
+    corpus = Corpus.load(mixed_data(0.75, (write(tmp_path / "a.jsonl", 60),)), seed=0)
     for step in range(5):
         batch = corpus.conversations("train", step, 8, 2)
-        assert [each in corpus.files["train"] for each in batch] == [False] * 6 + [True] * 2
+        assert [each in read_of(corpus)["train"] for each in batch] == [False] * 6 + [True] * 2
         assert batch == corpus.conversations("train", step, 8, 2)
     assert corpus.conversations("train", 0, 8, 2)[:6] != corpus.conversations("train", 1, 8, 2)[:6]
 
 
 def test_the_tokenizer_reads_what_the_run_reads(tmp_path: Path) -> None:
     files = (write(tmp_path / "a.jsonl", 60),)
-    only_files = list(Corpus.load(DataConfig(0.0, files), seed=0).all_text(5))
+    only_files = list(Corpus.load(mixed_data(0.0, files), seed=0).all_text(5))
     assert len(only_files) == 58 * 4
-    mixed = list(Corpus.load(DataConfig(0.5, files), seed=0).all_text(5))
+    mixed = list(Corpus.load(mixed_data(0.5, files), seed=0).all_text(5))
     assert mixed[: len(only_files)] == only_files
     assert len(mixed) > len(only_files)
 
@@ -93,7 +93,7 @@ def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_
     path = tmp_path / "a.jsonl"
     rows = [{"interactions": [{"query": f"hello {name}", "answer": "b"}], "system": "be kind"} for name in range(2)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    corpus = Corpus.load(DataConfig(0.0, (str(path),)), seed=0)
+    corpus = Corpus.load(mixed_data(0.0, (str(path),)), seed=0)
     assert next(iter(corpus.all_text(0))) == "be kind"
     with pytest.raises(
         UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"
@@ -111,7 +111,7 @@ def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = {"interactions": [{"query": "a", "answer": "b"}], "id": 7}
     path.write_text(json.dumps(good) + "\nnonsense\n{}\n" + json.dumps(good) + "\n")
-    corpus = Corpus.load(DataConfig(0.0, (str(path),), (write(tmp_path / "b.jsonl", 1),), "skip"), seed=0)
+    corpus = Corpus.load(mixed_data(0.0, (str(path),), (write(tmp_path / "b.jsonl", 1),), "skip"), seed=0)
     skipped, ignored, short = corpus.warnings()
     assert skipped.startswith(f"{path}: 2 bad records skipped, the first: {path}:2: not JSON")
     assert ignored == f"{path}: the key id is not known; ignored in 2 records"
@@ -122,12 +122,12 @@ def test_one_conversation_is_too_little(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match="one conversation is too little to train on: add more, or name --validation-data"
     ):
-        Corpus.load(DataConfig(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
+        Corpus.load(mixed_data(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
 
 
 def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
     mix = EverydayConfig(small_talk_rate=0.0, question_rate=0.9)
-    usual, mixed = Corpus.load(DataConfig(), seed=0), Corpus.load(DataConfig(everyday=mix), seed=0)
+    usual, mixed = Corpus.load(mixed_data(), seed=0), Corpus.load(mixed_data(everyday=mix), seed=0)
     assert mixed.conversations("train", 3, 2, 6) == [
         generate("train", 6, 0, index, mix).conversation for index in (6, 7)
     ]
@@ -137,12 +137,12 @@ def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
 
 def test_a_phase_may_say_how_much_is_paraphrased() -> None:
     mix = EverydayConfig(paraphrase_rate=0.5)
-    corpus = Corpus.load(DataConfig(everyday=mix), seed=0)
+    corpus = Corpus.load(mixed_data(everyday=mix), seed=0)
 
     def drawn(split: Split, rate: float | None) -> list[Conversation]:
         return corpus.conversations(split, 2, 6, 8, rate)
 
     assert drawn("train", None) == drawn("train", 0.5)
-    assert drawn("train", 0.0) == Corpus.load(DataConfig(), seed=0).conversations("train", 2, 6, 8)
+    assert drawn("train", 0.0) == Corpus.load(mixed_data(), seed=0).conversations("train", 2, 6, 8)
     assert drawn("train", 0.0) != drawn("train", 0.5)
     assert drawn("validation", 1.0) == drawn("validation", None)

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from micro import template
+from micro import mixed_data, template
 from reinforcing import CONFIG, REINFORCED, Letters, corpus, episodes
 
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
+from rxt.tasks.base import long_range
 from rxt.training.corpus import Corpus
-from rxt.training.data_config import DataConfig
 from rxt.training.reinforcement.config import EpisodePhase, Strategy
-from rxt.training.reinforcement.episodes import Episode, episodes_of, long_range
+from rxt.training.reinforcement.episodes import Episode, episodes_of
 from rxt.training.reinforcement.rewards import CompositeReward, RecallReward
 
 
@@ -86,7 +86,7 @@ def conversations_of(folder: Path, count: int, turns: int, **more: object) -> st
 
 def test_long_range_episodes_of_files_have_another_topic_in_between(tmp_path: Path) -> None:
     name = conversations_of(tmp_path, 12, 6)
-    data = DataConfig(everyday_share=0.0, files=(name,), validation_files=(name,))
+    data = mixed_data(everyday_share=0.0, files=(name,), validation_files=(name,))
     read = Corpus.load(data, 0)
     for episode in episodes_of(read, template(), CONFIG, phase("long-range", 5), CompositeReward(), "train", 0):
         first, *between, last = (query.split()[1] for query in queries(episode))
@@ -113,7 +113,7 @@ def test_the_published_layout_is_read(tmp_path: Path) -> None:
     turns = [{"query": "And my cat?", "answer": "Tom."}, {"query": "And I?", "answer": "Ann."}]
     line = {"query": "I am Ann, my cat is Tom.", "answer": "Hello Ann!", "interactions": turns}
     path.write_text(f"{json.dumps(line)}\n{json.dumps(line)}\n", encoding="utf-8")
-    read = Corpus.load(DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
+    read = Corpus.load(mixed_data(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
     episode = episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)[0]
     assert queries(episode) == ["I am Ann, my cat is Tom.", "And my cat?", "And I?"]
     assert [step.answered for step in episode] == [False, True, True]
@@ -121,7 +121,7 @@ def test_the_published_layout_is_read(tmp_path: Path) -> None:
 
 def test_conversations_of_one_turn_are_nothing_to_remember(tmp_path: Path) -> None:
     name = conversations_of(tmp_path, 3, 1)
-    read = Corpus.load(DataConfig(everyday_share=0.0, files=(name,), validation_files=(name,)), 0)
+    read = Corpus.load(mixed_data(everyday_share=0.0, files=(name,), validation_files=(name,)), 0)
     with pytest.raises(UserError, match="no train conversation of the files has 2 turns or more"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)
 
@@ -130,8 +130,8 @@ def test_references_without_words_cannot_be_scored(tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl"
     line = {"interactions": [{"query": "Hi", "answer": "…"}, {"query": "Who am I?", "answer": "?!"}]}
     path.write_text(f"{json.dumps(line)}\n", encoding="utf-8")
-    read = Corpus.load(DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
-    with pytest.raises(UserError, match="none of 4 episodes has a question that the reward composite can evaluator"):
+    read = Corpus.load(mixed_data(everyday_share=0.0, files=(str(path),), validation_files=(str(path),)), 0)
+    with pytest.raises(UserError, match="none of 4 episodes has a question that the reward composite can judge"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), CompositeReward(), "train", 0)
     assert any(
         step.answered
@@ -141,8 +141,8 @@ def test_references_without_words_cannot_be_scored(tmp_path: Path) -> None:
 
 def test_recall_needs_data_that_knows_its_values(tmp_path: Path) -> None:
     name = conversations_of(tmp_path, 3, 4)
-    read = Corpus.load(DataConfig(everyday_share=0.0, files=(name,), validation_files=(name,)), 0)
-    with pytest.raises(UserError, match="the reward recall can evaluator"):
+    read = Corpus.load(mixed_data(everyday_share=0.0, files=(name,), validation_files=(name,)), 0)
+    with pytest.raises(UserError, match="the reward recall can judge"):
         episodes_of(read, template(), CONFIG, phase("multi-step", 4), RecallReward(), "train", 0)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.evaluation.retention import NOTHING, Recall, Score
 from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.everyday.task import Everyday
 from rxt.training import loop
 from rxt.training.config import RunConfig
 from rxt.training.config_base import RecallConfig
@@ -195,14 +196,17 @@ def test_resumed_is_uninterrupted(scores: list[float], tmp_path: Path, monkeypat
 
 def test_recall_is_asked_in_the_kinds_that_are_trained_on() -> None:
     mix = EverydayConfig(kinds=("name", "city"), values=40, change_rate=0.9, never_told_rate=0.9)
-    probe = RecallProbe.of_mix(RecallConfig(), template(), mix, seed=3)
-    assert probe.everyday == EverydayConfig(kinds=("name", "city"), values=40)
+    probe = RecallProbe.of_mix(RecallConfig(), template(), Everyday(mix), seed=3)
+    assert probe.task.settings == EverydayConfig(kinds=("name", "city"), values=40)
 
 
 def test_recall_tells_shares_of_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Recall({1: Score(3, 4), 4: Score(1, 4), 5: Score(1, 4), 16: Score(0, 4)}, Score(1, 2), NOTHING)
+    found = Recall(
+        {1: Score(3, 4), 4: Score(1, 4), 5: Score(1, 4), 16: Score(0, 4)},
+        {"changed": Score(1, 2), "never_told": NOTHING},
+    )
     monkeypatch.setattr("rxt.training.recall.measure_recall", lambda *_: found)
-    probe = RecallProbe(RecallConfig(), template(), EverydayConfig(), seed=0)
+    probe = RecallProbe(RecallConfig(), template(), Everyday(EverydayConfig()), seed=0)
     metrics = probe.measure(learner().eval())
     assert metrics == {"recall_1_4": 0.5, "recall_5_16": 0.125, "recall_changed": 0.5, "recall": 6 / 18}
     assert probe.score(metrics) == 6 / 18

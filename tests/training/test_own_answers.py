@@ -9,13 +9,13 @@ import pytest
 import torch
 from micro import PREFERENCE, learner, preference_stage, template
 
-from rxt.data.asked import Asked
 from rxt.data.collate import Preferences, collate_rows
 from rxt.data.template import Encoded
 from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
-from rxt.tasks.everyday import correct
+from rxt.tasks.everyday import Question
+from rxt.tasks.everyday.scoring import correct
 from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
@@ -67,13 +67,13 @@ def test_right_answers_are_no_rejected_ones(tmp_path: Path, monkeypatch: pytest.
     subject, batch, memories = made(tmp_path)
     seen = 0
 
-    def sometimes(question: Asked, answer: str) -> bool:
+    def sometimes(question: Question, answer: str) -> bool:
         nonlocal seen
         seen += 1
-        assert not correct(question, answer)
+        assert not correct(question.kind, question.value, answer)
         return seen % 2 == 0
 
-    monkeypatch.setattr("rxt.training.preference.own_answers.correct", sometimes)
+    monkeypatch.setattr(Question, "correct", sometimes)
     found, own = with_own_answers(subject.model, template(), batch, memories, GREEDY)
     assert own == -(-batch.pairs // 2)
     changed = [after != before for before, after in zip(sequences(batch), sequences(found), strict=True)]

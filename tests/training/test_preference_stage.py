@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import MODEL, MOE_MODEL, OPTIM, PREFERENCE, RUN, assert_same_gradients, learner, preference_stage, quiet
+from micro import (
+    MODEL,
+    MOE_MODEL,
+    OPTIM,
+    PREFERENCE,
+    RUN,
+    assert_same_gradients,
+    learner,
+    mixed_data,
+    preference_stage,
+    quiet,
+)
 from safetensors.torch import load_file, save_file
 from test_accumulation import gradient_of
 from test_who_moved import copies, moved, named
@@ -21,7 +32,6 @@ from rxt.errors import UserError
 from rxt.training import loop
 from rxt.training.config import Part, Phase, RunConfig
 from rxt.training.config_base import RecallConfig
-from rxt.training.data_config import DataConfig
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
@@ -273,7 +283,7 @@ def test_without_an_evaluator_it_ends_with_its_last_weights(own: bool, model: Pa
         pair = {"query": "who?", "accepted": {"answer": "Ann"}, "rejected": {"answer": "Bob"}}
         pairs = tmp_path / "pairs.jsonl"
         pairs.write_text((json.dumps({"interactions": [{"query": "Ann!", "answer": "Hi."}, pair]}) + "\n") * 3)
-        run = replace(run, data=DataConfig(everyday_share=0.0, files=(str(pairs),)))
+        run = replace(run, data=mixed_data(everyday_share=0.0, files=(str(pairs),)))
     else:
         run = replace(run, preference=replace(PREFERENCE, steps=2, recall=None))
     result = load_file(train(run, tmp_path / "run", quiet()) / "model.safetensors")
@@ -323,7 +333,7 @@ def test_it_is_not_for_baselines() -> None:
 def test_bad_data_leaves_nothing(model: Path, tmp_path: Path) -> None:
     chats = tmp_path / "chats.jsonl"
     chats.write_text('{"interactions": [{"query": "a", "answer": "b"}]}\n' * 2)
-    data = DataConfig(everyday_share=0.5, files=(str(chats),))
+    data = mixed_data(everyday_share=0.5, files=(str(chats),))
     with pytest.raises(
         UserError, match=r"chats\.jsonl: holds conversations without rejected answers; preference training needs"
     ):

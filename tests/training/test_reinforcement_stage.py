@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import learner, quiet, template
+from micro import learner, mixed_data, quiet, template
 from reinforcing import CONFIG, PHASE, REINFORCED, Letters, reinforcement_learner, stage
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
@@ -19,10 +19,9 @@ from safetensors.torch import load_file, save_file
 from rxt.cli.main import main
 from rxt.errors import UserError
 from rxt.pretrained import ReactiveTransformer
-from rxt.tasks.everyday import Question
+from rxt.tasks.base import Question
 from rxt.training import loop
 from rxt.training.config import RunConfig
-from rxt.training.data_config import DataConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.learner import Learner
 from rxt.training.loop import LoopContext, run_stage, step_generator, update
@@ -366,7 +365,7 @@ def test_without_generated_conversations_it_is_evaluated_by_rewards(tmp_path: Pa
         "".join(json.dumps({"interactions": turns[first:] + turns[:first]}) + "\n" for first in range(4)),
         encoding="utf-8",
     )
-    data = DataConfig(everyday_share=0.0, files=(str(path),), validation_files=(str(path),))
+    data = mixed_data(everyday_share=0.0, files=(str(path),), validation_files=(str(path),))
     config = replace(
         CONFIG, reward="reinforcing:reward_by_letters", recall=replace(CONFIG.recall, every=2, keep="best")
     )

@@ -119,7 +119,8 @@ def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytes
     assert stages == [phase["steps"] for phase in shown["memory_aware"]["phases"]] * 3 == [0, 0, 0]
     assert shown["preference"]["beta"] == 0.5
     assert shown["preference"]["recall"]["keep"] == "best"
-    assert (shown["data"]["files"], shown["data"]["everyday_share"]) == ([pairs], 0.5)
+    generated, files = shown["data"]["conversations"]
+    assert (files["files"], generated["weight"]) == ([pairs], 0.5)
     chats = tmp_path / "chats.jsonl"
     chats.write_text('{"interactions": [{"query": "a", "answer": "b"}]}\n' * 2)
     assert main(["train", "dmpo", "--from", str(model), "--data", str(chats), "--out", str(tmp_path / "run")]) == 2

@@ -15,17 +15,17 @@ from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.babi import OKAY, BabiConfig, TaskShare, read_split
 from rxt.training.config import Phase
-from rxt.training.corpus import Corpus, encode_conversation, split_turns
-from rxt.training.data_config import DataConfig
+from rxt.training.corpus import Corpus, encode_conversation
+from rxt.training.data_config import DataConfig, TaskSource
+from rxt.training.file_sources import split_turns
 from rxt.training.stages.base import Stage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
-from rxt.training.stories import StoryCorpus, load_corpus
 
 
 def load(folder: Path, mix: BabiConfig | None = None) -> Corpus:
-    return load_corpus(DataConfig(everyday_share=0.0, files=(str(folder),), babi=mix or BabiConfig()), seed=3)
+    return Corpus.load(DataConfig((TaskSource("babi", replace(mix or BabiConfig(), folder=str(folder))),)), seed=3)
 
 
 def queries(conversation: Conversation) -> tuple[str, ...]:
@@ -90,7 +90,8 @@ def test_one_in_so_many_acknowledgements_is_learned(babi: Path) -> None:
         corpus = load(babi, BabiConfig(okay_every=okay_every))
         turns = [
             (turn.answer, index in story.unlearned)
-            for story in corpus.files["train"]
+            for source in corpus.told
+            for story in source.all_conversations(0)
             for index, turn in enumerate(story.interactions)
         ]
         assert not any(without for answer, without in turns if answer != OKAY)
@@ -139,9 +140,8 @@ def test_the_mean_over_answers_does_not_depend_on_the_turns(babi: Path) -> None:
 
 def test_a_folder_that_cannot_be_trained_on_is_one_line(babi: Path) -> None:
     with pytest.raises(UserError, match="--data DIR"):
-        load_corpus(DataConfig(everyday_share=0.0, babi=BabiConfig()), seed=0)
+        Corpus.load(DataConfig((TaskSource("babi", BabiConfig()),)), seed=0)
     corpus = load(babi)
-    assert isinstance(corpus, StoryCorpus)
     assert corpus.warnings() == []
     assert "Anna walked to room 1." in set(corpus.all_text(0))
     assert "Anna walked to room 20." not in set(corpus.all_text(0))

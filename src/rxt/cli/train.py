@@ -30,6 +30,12 @@ class TrainOptions:
     """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of
     the tasks.
     For dmpo: conversations with accepted and rejected answers."""
+    text: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
+    """Plain text for stage 1, in place of the conversations; repeatable."""
+    interactions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
+    """Single interactions for stage 2, in place of the conversations' turns; repeatable."""
+    conversations: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
+    """As --data: conversations, for the stages that --text and --interactions leave; repeatable."""
     validation_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
     """Conversations to validate on; without them one in 50 of --data is held out."""
     everyday_share: float | None = None
@@ -91,6 +97,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
 
     from rxt.config import parse
     from rxt.training.config import RunConfig
+    from rxt.training.data_config import FileSource, with_files
     from rxt.training.recipes import recipe
 
     base = recipe(options.recipe)
@@ -98,14 +105,13 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
         base = going_on(base, options.start)
     elif base.further:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
-    share = options.everyday_share
-    if share is None:
-        share = 0.5 if options.data and base.data.babi is None else base.data.everyday_share
+    data = with_files(
+        base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
+    )
     data = replace(
-        base.data,
-        files=options.data or base.data.files,
-        validation_files=options.validation_data or base.data.validation_files,
-        everyday_share=share,
+        data,
+        text=(FileSource(options.text),) if options.text else data.text,
+        interactions=(FileSource(options.interactions),) if options.interactions else data.interactions,
         on_bad="skip" if options.skip_bad_records else "stop",
     )
     adapter = TypeAdapter(RunConfig)

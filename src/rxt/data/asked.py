@@ -6,10 +6,16 @@ from typing import Protocol
 
 
 class Asked(Protocol):
-    """The part of a question that scoring needs."""
+    """A question that can score answers to it."""
 
     @property
     def kind(self) -> str: ...
 
     @property
-    def value(self) -> str | None: ...
+    def value(self) -> str | None:
+        """What a right answer holds; None when that was never told."""
+        ...
+
+    def correct(self, answer: str) -> bool:
+        """The scorer: whether an answer is right, decided exactly."""
+        ...

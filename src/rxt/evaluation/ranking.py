@@ -16,7 +16,7 @@ from rxt.errors import UserError
 from rxt.evaluation.bootstrap import Estimate, mean
 from rxt.evaluation.reward import HIGHEST, bleu
 from rxt.files import read_bytes
-from rxt.tasks.everyday import Split, correct, generate, values_of
+from rxt.tasks.everyday import Split, generate, values_of
 from rxt.tasks.everyday.wording import Wording
 
 SHIPPED = Path(__file__).parent / "data" / "reward.jsonl"
@@ -172,7 +172,7 @@ def everyday_quadruples(count: int, seed: int, split: Split = "test") -> list[Qu
         fact = facts[-1]
         answers = [draw.ask(fact)[1] for _ in range(20)]
         others = [answer for answer in answers if answer != reference.answer]
-        if strangers and others and not correct(question, previous.answer):
+        if strangers and others and not question.correct(previous.answer):
             before = Exchange(previous.query, previous.answer)
             wrong = reference.answer.replace(
                 fact.value, Random(index).choice([value for value in values_of(fact.kind) if value != fact.value])

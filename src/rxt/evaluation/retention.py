@@ -9,32 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import mean
 from rxt.evaluation.subject import State, Subject
 from rxt.evaluation.walk import even_batches, walk
-from rxt.tasks.everyday import (
-    EverydayConfig,
-    EverydayConversation,
-    Split,
-    capacity_conversation,
-    changed_conversation,
-    correct,
-    never_told_conversation,
-    retention_conversation,
-    values_of,
-)
+from rxt.tasks.base import Split, Task, Told
+from rxt.tasks.registry import task as task_called
 
 BATCH = 64
 RECALL_BATCH = 128
-CHANGED_WITHIN = 16
-"""Changed facts are asked for up to so many turns after the change."""
-NEVER_TOLD_TURNS = 16
-"""Turns before the questions about what was never told, at most."""
+SPECIAL_WITHIN = 16
+"""Questions of the special kinds are asked at distances up to so many turns."""
 SPECIAL_QUESTIONS = 4
-"""Changed facts and facts never told: so many times the questions of one distance."""
+"""Of every special kind: so many times the questions of one distance."""
 
 Control = Literal["reset", "shuffled"]
 
@@ -76,10 +65,9 @@ class Retention:
     """Expected of a random value of the kind asked for."""
     distracted: Score
     """Those questions of the curve where a fact of the same kind was told of somebody else too."""
-    changed: Score
-    """Facts that had another value before, asked for within ``CHANGED_WITHIN`` turns: the newest counts."""
-    never_told: Score
-    """Facts that were never told, recognised as such."""
+    special: dict[str, Score]
+    """The task's special kinds of questions, such as those about facts that changed, at up to ``SPECIAL_WITHIN``
+    turns."""
     capacity: dict[tuple[int, int], Score]
     """By (facts told in all, distance)."""
 
@@ -98,8 +86,8 @@ class Plan:
     facts: tuple[int, ...] = ()
     """Numbers of facts told in one conversation; none leaves the capacity table out."""
     capacity_distances: tuple[int, ...] = (1, 4, 16, 64)
-    everyday: EverydayConfig = field(default_factory=EverydayConfig)
-    """The kinds of facts and how many values of each."""
+    task: Task[Any] = field(default_factory=lambda: task_called("everyday"))
+    """What the conversations are about."""
 
     def __post_init__(self) -> None:
         if self.questions < 2:
@@ -113,7 +101,9 @@ class Plan:
     def total(self) -> int:
         """Questions in all, without the controls."""
         return self.questions * (
-            len(self.distances) + 2 * SPECIAL_QUESTIONS + len(self.facts) * len(self.capacity_distances)
+            len(self.distances)
+            + len(self.task.special) * SPECIAL_QUESTIONS
+            + len(self.facts) * len(self.capacity_distances)
         )
 
 
@@ -134,49 +124,44 @@ def measure_retention(
         by_distance[distance] = NOTHING
         controls["reset"][distance] = controls["shuffled"][distance] = NOTHING
         for part in even_batches(plan.questions, BATCH):
-            cases = [
-                retention_conversation(split, distance, seed, distance * 1_000_000 + index, plan.everyday)
-                for index in part
-            ]
-            result = walk(subject, [queries(case) for case in cases], seed)
+            cases = [plan.task.probe(split, distance, seed, distance * 1_000_000 + index) for index in part]
+            result = walk(subject, [case.queries for case in cases], seed)
             right = _right(cases, [answers[-1] for answers in result.answers])
             by_distance[distance] += _score(right)
-            distracted += _score([was for was, case in zip(right, cases, strict=True) if has_distractor(case)])
+            distracted += _score([was for was, case in zip(right, cases, strict=True) if case.distracted])
             others = subject.take(result.before_last_query, [row - 1 for row in range(len(cases))])
             fresh = subject.start(len(cases), seed)
             controls["reset"][distance] += _score(_right(cases, _last_answers(subject, cases, fresh)))
             controls["shuffled"][distance] += _score(_right(cases, _last_answers(subject, cases, others)))
-            chances += [1 / min(plan.everyday.values, len(values_of(case.questions[-1].kind))) for case in cases]
+            chances += [plan.task.chance(case.last_question) for case in cases]
             report(len(cases))
 
-    def ask(make: Callable[[int], EverydayConversation], questions: int) -> Score:
+    def ask(make: Callable[[int], Told], questions: int) -> Score:
         score = NOTHING
         for part in even_batches(questions, BATCH):
             cases = [make(index) for index in part]
-            answers = walk(subject, [queries(case) for case in cases], seed).answers
+            answers = walk(subject, [case.queries for case in cases], seed).answers
             score += _score(_right(cases, [said[-1] for said in answers]))
             report(len(cases))
         return score
 
-    special = SPECIAL_QUESTIONS * plan.questions
-    changed = ask(
-        lambda index: changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, plan.everyday), special
-    )
-    never_told = ask(
-        lambda index: never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, plan.everyday), special
-    )
+    special = {
+        kind: ask(
+            lambda index, kind=kind: plan.task.probe(split, 1 + index % SPECIAL_WITHIN, seed, index, kind),
+            SPECIAL_QUESTIONS * plan.questions,
+        )
+        for kind in plan.task.special
+    }
     capacity = {
         (facts, distance): ask(
-            lambda index, at=(facts, distance): capacity_conversation(split, *at, seed, index, plan.everyday),
+            lambda index, at=(facts, distance): plan.task.crowded_probe(split, *at, seed, index),
             plan.questions,
         )
         for facts in plan.facts
         for distance in plan.capacity_distances
     }
     chance = sum(chances) / len(chances)
-    return Retention(
-        by_distance, controls["reset"], controls["shuffled"], chance, distracted, changed, never_told, capacity
-    )
+    return Retention(by_distance, controls["reset"], controls["shuffled"], chance, distracted, special, capacity)
 
 
 @dataclass(frozen=True)
@@ -184,8 +169,8 @@ class Recall:
     """Right answers without controls."""
 
     by_distance: dict[int, Score]
-    changed: Score
-    never_told: Score
+    special: dict[str, Score]
+    """By kind of question."""
 
     def between(self, first: int, last: int) -> Score:
         """All questions at distances ``first`` … ``last`` together."""
@@ -194,7 +179,7 @@ class Recall:
     @property
     def all(self) -> Score:
         """All questions together."""
-        return total(self.by_distance.values()) + self.changed + self.never_told
+        return total(self.by_distance.values()) + total(self.special.values())
 
 
 def measure_recall(
@@ -204,32 +189,31 @@ def measure_recall(
     questions: int,
     special: int,
     seed: int,
-    everyday: EverydayConfig,
+    task: Task[Any],
 ) -> Recall:
     """The questions of :func:`measure_retention` alone, in as few walks as can be: quick enough to be asked during
     training.
 
     Args:
         questions: at every distance.
-        special: about changed facts, and as many about facts that were never told.
+        special: of every special kind of the task.
     """
     curve = [
-        retention_conversation(split, distance, seed, distance * 1_000_000 + index, everyday)
+        task.probe(split, distance, seed, distance * 1_000_000 + index)
         for distance in distances
         for index in range(questions)
     ]
-    changed = [
-        changed_conversation(split, 1 + index % CHANGED_WITHIN, seed, index, everyday) for index in range(special)
+    harder = [
+        task.probe(split, 1 + index % SPECIAL_WITHIN, seed, index, kind)
+        for kind in task.special
+        for index in range(special)
     ]
-    never_told = [
-        never_told_conversation(split, 1 + index % NEVER_TOLD_TURNS, seed, index, everyday) for index in range(special)
-    ]
-    cases = [*curve, *changed, *never_told]
-    longest_first = sorted(range(len(cases)), key=lambda index: -len(queries(cases[index])))
+    cases = [*curve, *harder]
+    longest_first = sorted(range(len(cases)), key=lambda index: -len(cases[index].queries))
     right = [False] * len(cases)
     for part in even_batches(len(cases), RECALL_BATCH):
         indices = longest_first[part.start : part.stop]  # of like length
-        answers = walk(subject, [queries(cases[index]) for index in indices], seed).answers
+        answers = walk(subject, [cases[index].queries for index in indices], seed).answers
         for index, was in zip(
             indices, _right([cases[index] for index in indices], [said[-1] for said in answers]), strict=True
         ):
@@ -237,29 +221,18 @@ def measure_recall(
     by_distance = {
         distance: _score(right[index * questions : (index + 1) * questions]) for index, distance in enumerate(distances)
     }
-    first, last = len(curve), len(curve) + len(changed)
-    return Recall(by_distance, _score(right[first:last]), _score(right[last:]))
+    starts = {kind: len(curve) + number * special for number, kind in enumerate(task.special)}
+    return Recall(by_distance, {kind: _score(right[start : start + special]) for kind, start in starts.items()})
 
 
-def queries(case: EverydayConversation) -> list[str]:
-    """What the person says, turn by turn."""
-    return [interaction.query for interaction in case.conversation.interactions]
-
-
-def has_distractor(case: EverydayConversation) -> bool:
-    """Whether somebody else's fact of the kind asked for was told too."""
-    asked = case.questions[-1]
-    return any(fact.kind == asked.kind and fact.subject != asked.subject for fact in case.facts)
-
-
-def _last_answers(subject: Subject[State], cases: Sequence[EverydayConversation], state: State) -> list[str]:
+def _last_answers(subject: Subject[State], cases: Sequence[Told], state: State) -> list[str]:
     """What each conversation's last question is answered out of a state."""
-    prompts = [subject.template.prompt(queries(case)[-1]) for case in cases]
+    prompts = [subject.template.prompt(case.queries[-1]) for case in cases]
     return [subject.template.answer_text(ids) for ids in subject.answer(prompts, state)]
 
 
-def _right(cases: Sequence[EverydayConversation], answers: Sequence[str]) -> list[bool]:
-    return [correct(case.questions[-1], answer) for case, answer in zip(cases, answers, strict=True)]
+def _right(cases: Sequence[Told], answers: Sequence[str]) -> list[bool]:
+    return [case.last_question.correct(answer) for case, answer in zip(cases, answers, strict=True)]
 
 
 def _score(right: Sequence[bool]) -> Score:

@@ -21,13 +21,7 @@ def model_card(
     """
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sources = (
-        [f"everyday conversations from the generator ({run.data.everyday_share:.0%} of every batch)"]
-        if run.data.everyday_share
-        else []
-    )
-    names = [Path(name).name for name in run.data.files]
-    sources += names if run.data.babi is None else [f"the bAbI question-answering tasks in {name}" for name in names]
+    sources = run.data.describe()
     lines = [
         "---",
         "license: apache-2.0",

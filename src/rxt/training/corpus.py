@@ -2,96 +2,145 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import Any, Generic, Protocol, TypeVar
 
-from rxt.data.readers import read_as_conversations
-from rxt.data.records import Conversation, Interaction, Records
+from rxt.data.records import Conversation, Interaction
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
-from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.data_config import DataConfig
+from rxt.tasks.base import PIECE_TURNS, TEXT_TURNS, Source, Told
+from rxt.tasks.base import TrainingSplit as Split
+from rxt.training.data_config import DataConfig, FileSource, SourceConfig, TaskSource
+from rxt.training.file_sources import FileConversations, FileInteractions, FileTexts
 
-Split = Literal["train", "validation"]
-T = TypeVar("T")
+S = TypeVar("S")
 
-HELD_OUT_EVERY = 50
-EVERYDAY_TURNS = 12
-"""Turns of the generated conversations that stages 0 to 2 read."""
-PIECE_TURNS = 4
-"""Turns of the pieces that single interactions are taken from."""
+
+class Interactions(Protocol):
+    """Whatever has single interactions."""
+
+    def interactions(self, split: Split, step: int, size: int) -> list[Interaction]: ...
+    def check(self) -> list[str]: ...
+    def everything(self) -> Iterator[Conversation]: ...
+    def all_conversations(self, generated: int) -> Iterator[Conversation]: ...
+
+
+class Texts(Protocol):
+    """Whatever has rows of text."""
+
+    def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
+    def check(self) -> list[str]: ...
+    def all_texts(self, generated: int) -> Iterator[str]: ...
+
+
+@dataclass(frozen=True)
+class Mixture(Generic[S]):
+    """Sources that share every batch by their weights."""
+
+    parts: tuple[tuple[float, S], ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        configs: Sequence[SourceConfig],
+        from_files: Callable[[FileSource], S],
+        from_task: Callable[[TaskSource], S],
+    ) -> Mixture[S]:
+        """Open every source."""
+        return cls(
+            tuple(
+                (config.weight, from_task(config) if isinstance(config, TaskSource) else from_files(config))
+                for config in configs
+            )
+        )
+
+    def __iter__(self) -> Iterator[S]:
+        return (source for _, source in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def divide(self, size: int) -> list[tuple[S, int]]:
+        """How many of ``size`` come from each source, those that give none left out; together they are ``size``."""
+        total = sum(weight for weight, _ in self.parts)
+        bounds = [round(size * part / total) for part in accumulate((weight for weight, _ in self.parts), initial=0.0)]
+        counts = [end - start for start, end in pairwise(bounds)]
+        return [(source, count) for (_, source), count in zip(self.parts, counts, strict=True) if count]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Conversations from files and from the generator, mixed in a fixed share of every batch."""
+    """Conversations, interactions and text, each a mixture of sources. An empty one falls back on conversations."""
 
-    files: dict[Split, tuple[Conversation, ...]]
-    everyday_share: float
+    told: Mixture[Source]
     seed: int
-    everyday: EverydayConfig = field(default_factory=EverydayConfig)
-    """The mix of the generated conversations that are trained on."""
-    sources: tuple[Records[Conversation], ...] = ()
-    """What was read, and what was skipped or ignored in it."""
-    _pieces_by_turns: dict[tuple[Split, int], list[Conversation]] = field(default_factory=dict, init=False, repr=False)
+    single: Mixture[Interactions] = Mixture()
+    written: Mixture[Texts] = Mixture()
 
     @classmethod
     def load(cls, config: DataConfig, seed: int) -> Corpus:
-        """Read the files; where none is set apart for validation, hold out one conversation in 50 of the others."""
-        read = {
-            source: read_as_conversations(source, config.on_bad) for source in (*config.files, *config.validation_files)
-        }
-        train = [conversation for source in config.files for conversation in read[source]]
-        held = [conversation for source in config.validation_files for conversation in read[source]]
-        if train and not held:
-            held = train[::HELD_OUT_EVERY]
-            train = [conversation for index, conversation in enumerate(train) if index % HELD_OUT_EVERY]
-            if not train:
-                raise UserError("one conversation is too little to train on: add more, or name --validation-data")
+        """Open every source of a run."""
+
+        def of_task(source: TaskSource) -> Source:
+            return source.task.source(seed)
+
+        def text_of_task(source: TaskSource) -> Texts:
+            return ConversationText(of_task(source))
+
+        bad = config.on_bad
         return cls(
-            {"train": tuple(train), "validation": tuple(held)},
-            config.everyday_share,
+            Mixture.of(config.conversations, lambda each: FileConversations.load(each, bad, seed), of_task),
             seed,
-            config.everyday,
-            tuple(read.values()),
+            Mixture.of(config.interactions, lambda each: FileInteractions.load(each, bad, seed), of_task),
+            Mixture.of(config.text, lambda each: FileTexts.load(each, bad, seed), text_of_task),
         )
 
     def conversations(
         self, split: Split, step: int, size: int, turns: int, paraphrase_rate: float | None = None
     ) -> list[Conversation]:
-        """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the mix's
-        own."""
-        generated = round(size * self.everyday_share)
-        mix = self.everyday if paraphrase_rate is None else replace(self.everyday, paraphrase_rate=paraphrase_rate)
-        mix = mix if split == "train" else EverydayConfig()
-        everyday = [
-            generate(split, turns, self.seed, step * generated + index, mix).conversation for index in range(generated)
-        ]
-        return everyday + self.from_files(split, step, size - generated, turns)
+        """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the
+        sources' own."""
+        found: list[Conversation] = []
+        for source, count in self.told.divide(size):
+            said = source if paraphrase_rate is None else source.rephrased(paraphrase_rate)
+            found += [each.conversation for each in said.conversations(split, step, count, turns)]
+        return found
 
-    def from_files(self, split: Split, step: int, size: int, turns: int, shortest: int = 1) -> list[Conversation]:
-        """``size`` conversations of the files for a step, of ``shortest`` to ``turns`` turns.
+    def questioned(self, split: Split, step: int, size: int, turns: int, long_range: bool) -> list[Told]:
+        """``size`` conversations of two turns at least, with what is known of their questions.
 
-        Raises:
-            UserError: no conversation has so many.
+        Args:
+            long_range: the last turn returns to what the first one spoke of.
         """
-        pieces = self._pieces(split, turns)
-        if shortest > 1:
-            pieces = [piece for piece in pieces if len(piece.interactions) >= shortest]
-        if size and not pieces:
-            raise UserError(
-                f"no {split} conversation of the files has {shortest} turns or more: there is nothing to remember in them"  # noqa: E501
+        return [
+            told
+            for source, count in self.told.divide(size)
+            for told in (
+                source.long_range(split, step, count, turns)
+                if long_range
+                else source.conversations(split, step, count, turns, shortest=2)
             )
-        return pick(pieces, step, size, f"{self.seed} {split} {turns}")
+        ]
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
-        """``size`` single interactions, or a few more, for a step. They come from short pieces, so that many
-        conversations mix."""
+        """``size`` single interactions, or a few more, for a step."""
+        mixture: Mixture[Any] = self.single if len(self.single) else self.told
+        if len(mixture) == 1 or len(self.single):
+            return [each for source, count in mixture.divide(size) for each in source.interactions(split, step, count)]
         pieces = self.conversations(split, step, -(-size // PIECE_TURNS), PIECE_TURNS)
         return [interaction for piece in pieces for interaction in piece.interactions]
+
+    def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
+        """``size`` texts for a step: packed rows of plain text, or whole conversations, the long ones in pieces."""
+        if len(self.written):
+            return [
+                each
+                for source, count in self.written.divide(size)
+                for each in source.text(template, split, step, count)
+            ]
+        return encode_texts(template, self.conversations(split, step, size, TEXT_TURNS))
 
     def count_cut(self, template: Template) -> int:
         """How many interactions of the files are longer than the template takes, and will be cut.
@@ -100,65 +149,58 @@ class Corpus:
             UserError: a conversation has a part that the template has not, such as a system prompt.
         """
         cut = 0
-        for conversation in (*self.files["train"], *self.files["validation"]):
-            try:
-                cut += sum(encoded.cut for encoded in encode_conversation(conversation, template))
-            except UserError as error:
-                raise UserError(
-                    f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}"
-                ) from None
+        for source in (*self.told, *self.single):
+            for conversation in source.everything():
+                try:
+                    cut += sum(encoded.cut for encoded in encode_conversation(conversation, template))
+                except UserError as error:
+                    raise UserError(
+                        f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}"
+                    ) from None
         return cut
 
     def warnings(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""
-        lines: list[str] = []
-        for records in self.sources:
-            if records.skipped:
-                lines.append(
-                    f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}"
-                )
-            lines += [
-                f"{records.source}: the key {key} is not known; ignored in {count} records"
-                for key, count in records.ignored_keys.items()
-            ]
-        short = sum(len(conversation.interactions) < 2 for conversation in self.files["train"])
-        if short:
-            lines.append(f"{short} training conversations have a single turn: they teach answering, not remembering")
-        return lines
+        return [line for source in (*self.told, *self.single, *self.written) for line in source.check()]
 
     def all_text(self, generated: int) -> Iterator[str]:
-        """Every training text once, for the tokenizer; ``generated`` conversations of the generator if it is used."""
-        for conversation in self._train(generated):
+        """Every training text once, for the tokenizer; of sources without an end, ``generated`` conversations."""
+        finite_first = sorted(self.told.parts, key=lambda part: part[1].endless)
+        for weight, source in finite_first:
+            for conversation in source.all_conversations(generated) if weight or not source.endless else ():
+                yield from texts_of(conversation)
+        for source in self.single:
+            for conversation in source.all_conversations(generated):
+                yield from texts_of(conversation)
+        for source in self.written:
+            yield from source.all_texts(generated)
+
+
+@dataclass(frozen=True)
+class ConversationText:
+    """The conversations of a source as text."""
+
+    source: Source
+
+    def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
+        """``size`` whole conversations for a step, the long ones in pieces."""
+        told = self.source.conversations(split, step, size, TEXT_TURNS)
+        return encode_texts(template, [each.conversation for each in told])
+
+    def all_texts(self, generated: int) -> Iterator[str]:
+        """Every training text once."""
+        for conversation in self.source.all_conversations(generated):
             yield from texts_of(conversation)
 
-    def _train(self, generated: int) -> Iterator[Conversation]:
-        yield from self.files["train"]
-        if self.everyday_share > 0:
-            yield from (
-                generate("train", EVERYDAY_TURNS, self.seed, index, self.everyday).conversation
-                for index in range(generated)
-            )
-
-    def _pieces(self, split: Split, turns: int) -> list[Conversation]:
-        """The files' conversations, split into pieces of at most ``turns``; kept for the next step."""
-        if (split, turns) not in self._pieces_by_turns:
-            pieces = [piece for conversation in self.files[split] for piece in split_turns(conversation, turns)]
-            self._pieces_by_turns[split, turns] = pieces
-        return self._pieces_by_turns[split, turns]
+    def check(self) -> list[str]:
+        """As the source's."""
+        return self.source.check()
 
 
-def split_turns(conversation: Conversation, turns: int) -> list[Conversation]:
-    """Consecutive pieces of at most ``turns`` interactions; each starts from a fresh memory, with the same system
-    prompt."""
-    interactions = conversation.interactions
-    starts = range(0, len(interactions), turns)
-    unlearned = [
-        frozenset(index - start for index in conversation.unlearned if 0 <= index - start < turns) for start in starts
-    ]
-    return [
-        Conversation(interactions[start : start + turns], conversation.system, without)
-        for start, without in zip(starts, unlearned, strict=True)
-    ]
+def encode_texts(template: Template, conversations: Sequence[Conversation]) -> list[Encoded]:
+    """Conversations as plain text, in pieces where they are longer than the template takes."""
+    texts = ["\n".join(texts_of(conversation)) for conversation in conversations]
+    return [piece for text in texts for piece in template.text(text)]
 
 
 def texts_of(conversation: Conversation) -> Iterator[str]:
@@ -182,23 +224,3 @@ def encode_conversation(conversation: Conversation, template: Template) -> list[
 def without_targets(encoded: Encoded) -> Encoded:
     """The same tokens, none of them to be learned."""
     return replace(encoded, loss=[False] * len(encoded.ids))
-
-
-def pick(items: Sequence[T], step: int, size: int, salt: str) -> list[T]:
-    """Items ``step·size`` … of an endless sequence of shuffled epochs: each item once an epoch."""
-    if size == 0:
-        return []
-    picked: list[T] = []
-    position = step * size
-    while len(picked) < size:
-        epoch, offset = divmod(position + len(picked), len(items))
-        order = _shuffled(len(items), f"{salt} {epoch}")
-        picked.extend(items[index] for index in order[offset : offset + size - len(picked)])
-    return picked
-
-
-@lru_cache(maxsize=8)
-def _shuffled(count: int, salt: str) -> list[int]:
-    order = list(range(count))
-    random.Random(salt).shuffle(order)
-    return order

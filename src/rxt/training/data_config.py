@@ -1,56 +1,156 @@
-"""Where a run's data comes from: frozen, validated dataclasses. This file needs no torch."""
+"""Where a run's data comes from: for every stage a mixture of sources. This file needs no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Discriminator
 
 from rxt.config import STRICT
-from rxt.tasks.babi import BabiConfig
-from rxt.tasks.everyday import EverydayConfig
+from rxt.errors import UserError
+from rxt.tasks.base import Task
+from rxt.tasks.registry import task
 from rxt.training.config_base import require
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """Where conversations come from. Evaluation data is never trained on: its files and its split are apart."""
+def require_weight(weight: float) -> None:
+    """Refuse a weight that is none."""
+    require(0 <= weight < math.inf, "data: weight", f"cannot be negative, found {weight}")
 
-    everyday_share: float = 1.0
-    """Of every batch, from the generator of everyday conversations; the rest comes from ``files``."""
-    files: tuple[str, ...] = ()
-    """Conversation files (JSON Lines, gzipped or not, Parquet) or hub dataset ids."""
-    validation_files: tuple[str, ...] = ()
-    """When ``files`` are given without these, one conversation in 50 is held out of them."""
-    on_bad: Literal["stop", "skip"] = "stop"
-    """Whether a bad record stops the run or is counted and skipped."""
-    everyday: EverydayConfig = field(default_factory=EverydayConfig)
-    """How the generated conversations that are trained on are mixed; validation has the usual mix."""
-    babi: BabiConfig | None = None
-    """When given, the only one of ``files`` is a folder of bAbI tasks, mixed like this."""
+
+@dataclass(frozen=True)
+class TaskSource:
+    """Conversations of a task."""
+
+    name: str
+    settings: Any = None
+    """The task's own; the usual ones when not given."""
+    weight: float = 1.0
+    """How much of every batch comes from here, compared with the stage's other sources."""
+    kind: Literal["task"] = "task"
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(
-            0 <= self.everyday_share <= 1, "data.everyday_share", f"must lie in [0, 1], found {self.everyday_share}"
-        )
-        if self.babi is not None:
+        require_weight(self.weight)
+        object.__setattr__(self, "settings", task(self.name, self.settings).settings)
+
+    def describe(self, share: float) -> list[str]:
+        """For the model's card, a line each."""
+        return [self.task.describe(share)]
+
+    @property
+    def task(self) -> Task[Any]:
+        """The task with these settings."""
+        return task(self.name, self.settings)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files or data sets of the hub, in any of the layouts that can be read as what the stage needs."""
+
+    files: tuple[str, ...]
+    """Files (JSON Lines, gzipped or not, Parquet) or hub dataset ids; each record counts alike."""
+    validation_files: tuple[str, ...] = ()
+    """Without these, one record in 50 is held out of ``files``."""
+    weight: float = 1.0
+    """As that of a task."""
+    kind: Literal["files"] = "files"
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require_weight(self.weight)
+        require(bool(self.files), "data: files", "must name one at least")
+
+    def describe(self, share: float) -> list[str]:
+        """For the model's card: the names of the files."""
+        return [Path(name).name for name in self.files]
+
+
+SourceConfig = Annotated[TaskSource | FileSource, Discriminator("kind")]
+EVERYDAY = TaskSource("everyday")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A mixture of sources for each kind of stage. A stage whose own is empty takes the next one below.
+
+    Evaluation data is never trained on: its files and its split are apart.
+    """
+
+    conversations: tuple[SourceConfig, ...] = (EVERYDAY,)
+    """For stages 3 to 5."""
+    interactions: tuple[SourceConfig, ...] = ()
+    """For stage 2; when empty, the turns of ``conversations``."""
+    text: tuple[SourceConfig, ...] = ()
+    """For stage 1; when empty, ``conversations`` as text."""
+    preferences: tuple[SourceConfig, ...] = ()
+    """For stage 5′; when empty, those of ``conversations`` that have rejected answers."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Whether a bad record stops the run or is counted and skipped."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require(bool(self.conversations), "data.conversations", "must name one source at least")
+        for name in ("conversations", "interactions", "text", "preferences"):
+            sources: tuple[TaskSource | FileSource, ...] = getattr(self, name)
             require(
-                len(self.files) <= 1 and not self.validation_files,
-                "data.files",
-                "must be the one folder of the bAbI tasks, --data DIR",
+                not sources or any(source.weight for source in sources),
+                f"data.{name}",
+                "must have a source whose weight is above 0",
             )
-            require(
-                self.everyday_share == 0,
-                "data.everyday_share",
-                f"must be 0 beside bAbI tasks, found {self.everyday_share}",
-            )
-            return
-        require(
-            self.everyday_share == 1 or bool(self.files),
-            "data.files",
-            f"are needed for everyday_share {self.everyday_share}",
-        )
-        require(bool(self.files) or not self.validation_files, "data.files", "are needed beside data.validation_files")
+
+    @property
+    def tasks(self) -> list[Task[Any]]:
+        """The tasks that conversations come from."""
+        return [each.task for each in self.conversations if isinstance(each, TaskSource) and each.weight]
+
+    @property
+    def judged(self) -> Task[Any] | None:
+        """The task whose questions tell how well is remembered; None where nothing is known of the conversations."""
+        return next((each for each in self.tasks if each.probes_in_training), None)
+
+    def describe(self) -> list[str]:
+        """What is trained on, for the model's card: the sources of every kind of data."""
+        return [
+            line
+            for sources in (self.conversations, self.interactions, self.text, self.preferences)
+            for source in sources
+            for line in source.describe(source.weight / sum(each.weight for each in sources))
+        ]
+
+
+def with_files(
+    data: DataConfig, files: Sequence[str], validation_files: Sequence[str] = (), task_share: float | None = None
+) -> DataConfig:
+    """The data with conversations of files beside those of its task, or in the task if it is made of files itself.
+
+    Args:
+        task_share: of every batch, from the task; half when files are beside it, else all.
+    """
+    first = data.conversations[0]
+    require(isinstance(first, TaskSource), "data.conversations", "begins with files already: name them there")
+    assert isinstance(first, TaskSource)
+    own = first.task.with_data(files, validation_files)
+    if own is not None:
+        if task_share is not None:
+            raise UserError(f"--everyday-share {task_share}: the task {first.name} is trained on alone; leave it out")
+        return replace(data, conversations=(replace(first, settings=own.settings), *data.conversations[1:]))
+    share = task_share if task_share is not None else 0.5 if files else 1.0
+    if not 0 <= share <= 1:
+        raise UserError(f"--everyday-share {share}: must lie in [0, 1]")
+    if share < 1 and not files:
+        raise UserError(f"--everyday-share {share}: name the files for the rest, --data FILE")
+    if validation_files and not files:
+        raise UserError(f"--validation-data {validation_files[0]}: name the files to train on too, --data FILE")
+    if not files:
+        return data
+    read = FileSource(tuple(files), tuple(validation_files), 1 - share)
+    tasks = (replace(first, weight=share),) if share else ()
+    return replace(data, conversations=(*tasks, read))

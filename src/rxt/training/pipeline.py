@@ -61,7 +61,6 @@ from rxt.training.stages.joint import JointStage
 from rxt.training.stages.memory_aware import MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 from rxt.training.stages.reinforcement import ReinforcementStage
-from rxt.training.stories import load_corpus
 
 Ends = Mapping[str, int]
 """By stage, the step whose weights it ended with."""
@@ -89,7 +88,7 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
 def _train(run: RunConfig, out: Path, console: Console, device: torch.device, process_group: ProcessGroup) -> Path:
     if process_group.is_main_process:
         check_claim(out, run)
-    corpus = load_corpus(run.data, run.seed)
+    corpus = Corpus.load(run.data, run.seed)
     wanted = run.preference
     preferences = (
         None if wanted is None else PreferenceCorpus.load(run.data, wanted.rejected, run.seed, wanted.neutral_rate)
@@ -195,9 +194,8 @@ def learner_of(stage: object, learner: Learner) -> Learner:
 
 def recall_evaluator(run: RunConfig, recall: RecallConfig | None, template: Template) -> RecallProbe | None:
     """Asks for facts as generated conversations tell them; a run without such conversations has no such evaluator."""
-    if recall is None or run.data.everyday_share == 0:
-        return None
-    return RecallProbe.of_mix(recall, template, run.data.everyday, run.seed)
+    task = run.data.judged
+    return None if recall is None or task is None else RecallProbe.of_mix(recall, template, task, run.seed)
 
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:

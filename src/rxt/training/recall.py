@@ -4,13 +4,13 @@ on the way."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from rxt.data.template import Template
 from rxt.evaluation.retention import measure_recall
 from rxt.evaluation.subject import Reactive
 from rxt.model.reactive import ReactiveTransformer
-from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.base import Task
 from rxt.training.config_base import RecallConfig
 from rxt.training.metrics import Metrics
 
@@ -31,13 +31,13 @@ class RecallProbe:
 
     config: RecallConfig
     template: Template
-    everyday: EverydayConfig
+    task: Task[Any]
     seed: int
 
     @classmethod
-    def of_mix(cls, config: RecallConfig, template: Template, trained_on: EverydayConfig, seed: int) -> RecallProbe:
+    def of_mix(cls, config: RecallConfig, template: Template, trained_on: Task[Any], seed: int) -> RecallProbe:
         """Kinds and values of the mix that is trained on; everything else is as in evaluation."""
-        return cls(config, template, EverydayConfig(kinds=trained_on.kinds, values=trained_on.values), seed)
+        return cls(config, template, trained_on.as_evaluated(), seed)
 
     @property
     def every(self) -> int:
@@ -52,15 +52,16 @@ class RecallProbe:
         return self.config.keep
 
     def measure(self, learner: Remembers) -> Metrics:
-        """Shares of right answers: by distance, of changed facts, of facts never told, and of all questions
+        """Shares of right answers: by distance, of the task's special kinds of questions, and of all questions
         together."""
         asked = self.config
         subject = Reactive(learner.model, self.template)
         found = measure_recall(
-            subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.everyday
+            subject, "validation", asked.distances, asked.questions, asked.special, self.seed, self.task
         )
         bands = {f"recall_{first}_{last}": found.between(first, last) for first, last in BANDS}
-        scores = {**bands, "recall_changed": found.changed, "recall_never_told": found.never_told, "recall": found.all}
+        special = {f"recall_{kind}": score for kind, score in found.special.items()}
+        scores = {**bands, **special, "recall": found.all}
         return {name: score.share for name, score in scores.items() if score.asked}
 
     def score(self, metrics: Metrics) -> float:

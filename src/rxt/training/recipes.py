@@ -22,9 +22,17 @@ from rxt.training.config import (
     TokenizerConfig,
 )
 from rxt.training.config_base import RecallConfig
-from rxt.training.data_config import DataConfig
+from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
+
+POCKET_MIX = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
+"""The bundled model's conversations."""
+
+
+def everyday(mix: EverydayConfig) -> DataConfig:
+    """Everyday conversations alone."""
+    return DataConfig((TaskSource("everyday", mix),))
 
 
 def recipe_names() -> list[str]:
@@ -42,7 +50,6 @@ def recipe(name: str) -> RunConfig:
 
 def pocket() -> RunConfig:
     """The bundled model: at most 12 MB of weights, all stages within an hour on one CPU core."""
-    mix = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
     optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon")
     return RunConfig(
         name="pocket",
@@ -66,7 +73,7 @@ def pocket() -> RunConfig:
             ),
             optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
         ),
-        data=DataConfig(everyday=mix),
+        data=everyday(POCKET_MIX),
         validate_every=400,
         checkpoint_every=400,
     )
@@ -94,9 +101,7 @@ def phrasings() -> RunConfig:
             ),
             optim=replace(base.memory_aware.optim, learning_rate=7e-4, gate_rate=0.1),
         ),
-        data=replace(
-            base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)
-        ),
+        data=everyday(replace(POCKET_MIX, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
         validate_every=200,
         checkpoint_every=200,
     )
@@ -124,7 +129,7 @@ def mrl() -> RunConfig:
             epochs=2,
             weights=LossWeights(supervised=0.1),
         ),
-        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.2, change_rate=0.25)),
+        data=everyday(replace(POCKET_MIX, never_told_rate=0.2, change_rate=0.25)),
         checkpoint_every=50,
     )
 
@@ -158,7 +163,7 @@ def dmpo() -> RunConfig:
             optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, gate_rate=0.1),
             recall=RecallConfig(max_score_drop=0.25),  # the first updates cost some recall, which comes back
         ),
-        data=replace(base.data, everyday=replace(base.data.everyday, never_told_rate=0.04, change_rate=0.25)),
+        data=everyday(replace(POCKET_MIX, never_told_rate=0.04, change_rate=0.25)),
         checkpoint_every=50,
     )
 
@@ -204,7 +209,7 @@ def study() -> RunConfig:
                 Phase(steps=700, turns=8, batch_size=8),
             ),
         ),
-        data=DataConfig(everyday=replace(base.data.everyday, kinds=kinds, values=40, paraphrase_rate=0.0)),
+        data=everyday(replace(POCKET_MIX, kinds=kinds, values=40, paraphrase_rate=0.0)),
         validate_every=200,
     )
 
@@ -233,7 +238,7 @@ def babi() -> RunConfig:
             optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
             mean_over="answers",
         ),
-        data=DataConfig(everyday_share=0.0, babi=BabiConfig(shares)),
+        data=DataConfig((TaskSource("babi", BabiConfig(shares)),)),
         validate_every=400,
         validation_batches=16,
         checkpoint_every=400,
@@ -290,7 +295,6 @@ def published(name: str) -> RunConfig:
             optim=optim,
             checkpointing=True,
         ),
-        data=DataConfig(everyday_share=1.0),
         log_every=50,
         validate_every=1_000,
         validation_batches=16,

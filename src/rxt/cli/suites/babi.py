@@ -41,16 +41,17 @@ def run(argv: list[str]) -> int:
 
 def babi(options: BabiOptions) -> int:
     """A table by task, with the control without memory."""
-    from rxt.evaluation.babi import measure_babi
+    from rxt.evaluation.groups import measure_groups
     from rxt.evaluation.subject import load_subject
     from rxt.folders import BUNDLED_BABI
-    from rxt.tasks.babi import babi_files, read_split
+    from rxt.tasks.registry import task as task_called
 
     if options.json:
         check_writable(options.json)
-    tested = any("test" in kinds for kinds in babi_files(options.data).values())
+    task = task_called("babi", {"folder": str(options.data)})
+    tested = task.groups("test")
     split = options.split or ("test" if tested else "validation")
-    tasks = read_split(options.data, split)
+    tasks = tested if split == "test" else task.groups(split)
     if not tasks:
         missing = (
             "test files, called qa1_…_test.txt; --split validation measures a part of the training files"
@@ -64,7 +65,9 @@ def babi(options: BabiOptions) -> int:
     stories = sum(map(len, tasks.values()))
     with progress_bar() as progress:
         bar = progress.add_task(f"telling {stories:,} stories", total=stories)
-        results = measure_babi(subject, tasks, options.seed, lambda told: progress.advance(bar, told))
+        results = measure_groups(
+            subject, tasks, options.seed, task.longest_answer, lambda told: progress.advance(bar, told)
+        )
 
     what = "the test files" if split == "test" else "the validation part of the training files"
     console = Console()
@@ -73,16 +76,16 @@ def babi(options: BabiOptions) -> int:
     table = Table(title=f"bAbI, {what}: {stories:,} stories")
     for name in ("task", "stories", "right", "of", "accuracy", "95 % interval", "memory reset"):
         table.add_column(name, justify="right")
-    for task, result in results.items():
+    for name, result in results.items():
         low, high = result.score.interval
         share = f"{result.score.share:.3f}", f"{low:.3f}-{high:.3f}", f"{result.reset.share:.3f}"
-        table.add_row(str(task), str(result.stories), str(result.score.right), str(result.score.asked), *share)
+        table.add_row(name, str(result.conversations), str(result.score.right), str(result.score.asked), *share)
     mean = sum(result.score.share for result in results.values()) / len(results)
     table.add_section()
     table.add_row("mean", "", "", "", f"{mean:.3f}", "", "")
     console.print(table)
     if subject.trained_turns:
-        longest = max(len(story.lines) for told in tasks.values() for story in told)
+        longest = max(len(story.queries) for told in tasks.values() for story in told)
         console.print(f"Trained on stories of up to {subject.trained_turns} lines; the longest here has {longest}.")
     if options.json:
         numbers = {
@@ -90,10 +93,10 @@ def babi(options: BabiOptions) -> int:
             "data": str(options.data),
             "split": split,
             "seed": options.seed,
-            "accuracy": {str(task): result.score.share for task, result in results.items()},
-            "questions": {str(task): result.score.asked for task, result in results.items()},
-            "stories": {str(task): result.stories for task, result in results.items()},
-            "controls": {"reset": {str(task): result.reset.share for task, result in results.items()}},
+            "accuracy": {name: result.score.share for name, result in results.items()},
+            "questions": {name: result.score.asked for name, result in results.items()},
+            "stories": {name: result.conversations for name, result in results.items()},
+            "controls": {"reset": {name: result.reset.share for name, result in results.items()}},
             "mean": mean,
         }
         write_numbers(options.json, numbers)

@@ -14,7 +14,6 @@ from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
 from rxt.errors import UserError
-from rxt.tasks.everyday import EverydayConfig
 
 if TYPE_CHECKING:
     from rxt.evaluation.retention import Retention, Score
@@ -42,8 +41,8 @@ class RetentionOptions:
     out."""
     kinds: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KIND"), tyro.conf.UseAppendAction] = ()
     """A kind of fact to ask for, when not the usual ones; repeatable."""
-    values: int = EverydayConfig().values
-    """Values of each kind that occur."""
+    values: int | None = None
+    """Values of each kind that occur, when not as many as usual."""
     history_tokens: int | None = None
     """Of a model that reads its history again (rxt train --baseline history): it reads the last so many tokens only."""
     seed: int = 1
@@ -60,20 +59,22 @@ def retention(options: RetentionOptions) -> int:
     """The curve, its controls, and how far the model was trained."""
     from rxt.baselines.subjects import load_any
     from rxt.evaluation.retention import Plan, measure_retention
+    from rxt.tasks.registry import task as task_called
 
     if options.questions < 2:
         raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
     facts = () if options.facts == "none" else tuple(parse_numbers("--facts", options.facts))
-    everyday = EverydayConfig(kinds=options.kinds or EverydayConfig().kinds, values=options.values)
-    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, everyday=everyday)
+    settings: dict[str, object] = {"kinds": options.kinds} if options.kinds else {}
+    if options.values is not None:
+        settings["values"] = options.values
+    task = task_called("everyday", settings)
+    plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, task=task)
     if options.json:
         check_writable(options.json)
     subject = load_any(options.model or None, options.history_tokens)
     with progress_bar() as progress:
-        task = progress.add_task("asking", total=plan.total)
-        result = measure_retention(
-            subject, options.split, plan, options.seed, lambda done: progress.advance(task, done)
-        )
+        bar = progress.add_task("asking", total=plan.total)
+        result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(bar, done))
     console = Console()
     console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
     if result.capacity:
@@ -108,8 +109,8 @@ def _curve(result: Retention, title: str) -> Table:
         row(f"{first}-{last}", result.between(first, last))
     table.add_section()
     row("distracted", result.distracted)
-    row("changed", result.changed)
-    row("never told", result.never_told)
+    for kind, score in result.special.items():
+        row(kind.replace("_", " "), score)
     table.add_section()
     row("memory reset", total(result.reset.values()))
     row("another's memory", total(result.shuffled.values()))
@@ -148,8 +149,7 @@ def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int 
         "questions_by_distance": {str(distance): score.asked for distance, score in curve.items()},
         "recall_by_group": {name: share(score) for name, score in groups.items() if score.asked},
         "distracted": share(result.distracted),
-        "changed": share(result.changed),
-        "never_told": share(result.never_told),
+        **{kind: share(score) for kind, score in result.special.items()},
         "capacity": {
             str(facts): {
                 str(distance): share(score) for (of, distance), score in result.capacity.items() if of == facts

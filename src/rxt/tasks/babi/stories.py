@@ -9,7 +9,7 @@ by its answer and by the lines that support it::
     3 Where is Mary? <TAB>bathroom<TAB>1
 
 As a conversation, every line is a message. A statement is answered with ``OKAY``, a question with the answer as it
-stands in the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines are not used.
+stands in the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines say how long ago the answer was told; nothing is learned from them.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -46,6 +46,8 @@ class Line:
     text: str
     answer: str | None = None
     """None for a statement."""
+    told: int | None = field(default=None, compare=False)
+    """Of a question: the last line that supports its answer, counted from 0, where the file names one."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class BabiConfig:
     okay_every: int = 8
     """One in so many of the answers to statements is learned: they are all alike. Answers to questions are all
     learned."""
+    folder: str | None = None
+    """That of the tasks' files; ``rxt train babi --data DIR`` names it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -209,4 +213,5 @@ def _line(text: str, place: str) -> tuple[int, Line]:
         return int(number), Line(said.strip())
     if not rest[0].strip():
         raise UserError(f"{place}: the question has no answer after its tab")
-    return int(number), Line(said.strip(), rest[0].strip())
+    support = [int(number) - 1 for number in " ".join(rest[1:]).split() if number.isascii() and number.isdigit()]
+    return int(number), Line(said.strip(), rest[0].strip(), max(support, default=None))

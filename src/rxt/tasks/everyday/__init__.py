@@ -21,7 +21,6 @@ from rxt.tasks.everyday.probes import (
     never_told_conversation,
     retention_conversation,
 )
-from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.wording import Fact
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "capacity_conversation",
     "changed_conversation",
     "corpus_lines",
-    "correct",
     "generate",
     "kinds",
     "long_range_conversation",

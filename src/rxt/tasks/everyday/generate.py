@@ -21,6 +21,7 @@ from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
 from rxt.tasks.everyday.phrases import THEIR_KINDS, kind_of
+from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.splits import PairSplit, ValuePicker
 from rxt.tasks.everyday.values import FEMALE_NAMES, MALE_NAMES
 from rxt.tasks.everyday.wording import Fact, Wording
@@ -59,6 +60,10 @@ class Question:
     """The interaction that told the value asked for; None when it was never told."""
     changed: bool
     """The fact had another value before."""
+
+    def correct(self, answer: str) -> bool:
+        """Whether an answer names the value asked for and no other of its kind."""
+        return correct(self.kind, self.value, answer)
 
 
 @dataclass(frozen=True)

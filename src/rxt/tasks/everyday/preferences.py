@@ -6,15 +6,10 @@ and the values of wrong answers keep to the split as those of the conversation d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
-
-from rxt.config import STRICT
 from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
-from rxt.errors import UserError
 from rxt.tasks.everyday.generate import (
     FAMILY,
     EverydayConfig,
@@ -26,53 +21,9 @@ from rxt.tasks.everyday.generate import (
     values_for,
 )
 from rxt.tasks.everyday.phrases import kind_of
-from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.splits import ValuePicker
 from rxt.tasks.everyday.wording import Wording, with_value
-
-Rejected = Literal["wrong_value", "told_value", "stale_value", "copy", "evasive", "invented_value"]
-"""A kind of wrong answer."""
-
-
-@dataclass(frozen=True)
-class RejectedMix:
-    """How often which kind of wrong answer is taken, in proportion, among those that a question allows."""
-
-    wrong_value: float = 3.0
-    """A value that nobody spoke of."""
-    told_value: float = 3.0
-    """The value that a fact of this kind has of somebody else."""
-    stale_value: float = 4.0
-    """The value that the fact had before it changed."""
-    copy: float = 1.0
-    """The last turn's answer, word by word."""
-    evasive: float = 1.0
-    """"I don't know", or that it was not told, though it was."""
-    invented_value: float = 3.0
-    """Some value, though none was told."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            weight = getattr(self, field.name)
-            if weight < 0:
-                raise UserError(f"rejected answers: {field.name} cannot be negative, found {weight}")
-        if not self.evasive:
-            raise UserError("rejected answers: evasive must be above 0: some questions allow nothing else")
-
-    def weight(self, kind: Rejected) -> float:
-        """Of one kind."""
-        weights: dict[Rejected, float] = {
-            "wrong_value": self.wrong_value,
-            "told_value": self.told_value,
-            "stale_value": self.stale_value,
-            "copy": self.copy,
-            "evasive": self.evasive,
-            "invented_value": self.invented_value,
-        }
-        return weights[kind]
-
+from rxt.tasks.rejected import Rejected, RejectedMix
 
 USUAL, USUAL_MIX = EverydayConfig(), RejectedMix()
 
@@ -137,7 +88,7 @@ class _Wrong:
         found = self._never_told(question) if question.value is None else self._told(question, question.value)
         if question.turn:
             found["copy"] = self.case.conversation.interactions[question.turn - 1].answer
-        return {kind: answer for kind, answer in found.items() if not correct(question, answer)}
+        return {kind: answer for kind, answer in found.items() if not question.correct(answer)}
 
     def _never_told(self, question: Question) -> dict[Rejected, str]:
         value = self._unspoken(question)

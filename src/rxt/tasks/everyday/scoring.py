@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from rxt.data.asked import Asked
 from rxt.tasks.everyday.phrases import values_of
 
 NEVER_TOLD_START = "You haven't told me"
@@ -17,13 +16,13 @@ def _any_value(kind: str) -> re.Pattern[str]:
     return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(value) for value in longest_first) + r")(?!\w)", re.IGNORECASE)
 
 
-def correct(question: Asked, answer: str) -> bool:
+def correct(kind: str, value: str | None, answer: str) -> bool:
     """True when ``answer`` names the value asked for, as a whole word in any case, and no other value of its kind.
 
     For a fact that was never told, the answer must begin with "You haven't told me".
     """
     answer = answer.replace("\u2019", "'").strip()
-    if question.value is None:
+    if value is None:
         return answer.startswith(NEVER_TOLD_START)
-    named = {match.lower() for match in _any_value(question.kind).findall(answer)}
-    return named == {question.value.lower()}
+    named = {match.lower() for match in _any_value(kind).findall(answer)}
+    return named == {value.lower()}

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
-from rxt.tasks.everyday.preferences import RejectedMix
+from rxt.tasks.rejected import RejectedMix
 from rxt.training.config_base import OptimConfig, Part, RecallConfig, require, require_size
 
 

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from rxt.data.asked import Asked
 from rxt.data.collate import Ways
 from rxt.data.readers import holds_preferences, read_preferences
-from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn, Records
+from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
-from rxt.tasks.everyday import EverydayConfig
-from rxt.tasks.everyday.preferences import RejectedMix, generate_preferences
-from rxt.training.corpus import HELD_OUT_EVERY, Split, pick
-from rxt.training.data_config import DataConfig
+from rxt.tasks.base import Prefers, Told
+from rxt.tasks.rejected import RejectedMix
+from rxt.training.corpus import Mixture, Split
+from rxt.training.data_config import DataConfig, SourceConfig, TaskSource
+from rxt.training.file_sources import Read, pick
 
 
 class Pairs(NamedTuple):
@@ -28,84 +29,32 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PreferenceCorpus:
-    """Every batch is a function of (split, step), as with ``Corpus``."""
+class PreferenceFiles:
+    """Conversations with pairs, read from files."""
 
-    files: dict[Split, tuple[PreferenceConversation, ...]]
-    everyday_share: float
+    read: Read
     seed: int
-    everyday: EverydayConfig
-    rejected: RejectedMix
-    neutral_rate: float = 0.0
-    """Of the generated turns without a pair: their answers are neutral ones."""
     _pieces_by_turns: dict[tuple[Split, int], list[PreferenceConversation]] = field(
         default_factory=dict, init=False, repr=False
     )
 
-    @classmethod
-    def load(cls, config: DataConfig, rejected: RejectedMix, seed: int, neutral_rate: float = 0.0) -> PreferenceCorpus:
-        """Read those of the files that hold preferences; validation files likewise, or one conversation in 50 of the
-        others.
+    def preferences(
+        self, split: Split, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
+    ) -> list[Told]:
+        """Pieces of at most ``turns`` turns, with the answers that the files have."""
+        pieces = pick(self._pieces(split, turns), step, size, f"preferences {self.seed} {split} {turns}")
+        return [Told(piece.accepted, preferences=piece) for piece in pieces]
 
-        Raises:
-            UserError: there are files, and none of them holds preferences; or too few to hold one out; a bad record.
-        """
-        if config.babi is not None:
-            raise UserError("preferences: the bAbI tasks have none; leave preference out of the recipe")
-        read: dict[str, Records[PreferenceConversation]] = {
-            source: read_preferences(source, config.on_bad)
-            for source in (*config.files, *config.validation_files)
-            if holds_preferences(source)
-        }
-        if config.everyday_share < 1 and not any(source in read for source in config.files):
-            raise UserError(
-                f"{config.files[0]}: holds conversations without rejected answers; preference training needs a file of preferences "  # noqa: E501
-                "beside them (docs/reinforcement.md has the format), or --everyday-share 1"
-            )
-        train = [each for source in config.files for each in read.get(source, ())]
-        held = [each for source in config.validation_files for each in read.get(source, ())]
-        if train and not held:
-            held, train = train[::HELD_OUT_EVERY], [each for index, each in enumerate(train) if index % HELD_OUT_EVERY]
-            if not train:
-                raise UserError("one conversation is too little to train on: add more, or name --validation-data")
-        share = config.everyday_share if train else 1.0
-        return cls(
-            {"train": tuple(train), "validation": tuple(held)}, share, seed, config.everyday, rejected, neutral_rate
-        )
-
-    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Pairs]:
-        """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least.
-
-        Those for validation are of the kinds that are trained on, in the usual mix.
-        """
-        generated = round(size * self.everyday_share)
-        mix = (
-            self.everyday
-            if split == "train"
-            else EverydayConfig(kinds=self.everyday.kinds, values=self.everyday.values)
-        )
-        made = [
-            generate_preferences(
-                split, turns, self.seed, step * generated + index, mix, self.rejected, self.neutral_rate
-            )
-            for index in range(generated)
-        ]
-        everyday = [
-            Pairs(each.preferences, {question.turn: question for question in each.case.questions}) for each in made
-        ]
-        pieces = pick(self._pieces(split, turns), step, size - generated, f"preferences {self.seed} {split} {turns}")
-        return everyday + [Pairs(piece, {}) for piece in pieces]
-
-    def differing(self, template: Template) -> tuple[PreferenceCorpus, int]:
-        """The corpus without the files' pairs whose answers are alike in the model's tokens, all of them or those that
-        fit; their number.
+    def differing(self, template: Template) -> tuple[PreferenceFiles, int]:
+        """The files without the pairs whose answers are alike in the model's tokens, all of them or those that fit;
+        their number.
 
         Raises:
             UserError: a conversation has a part that the template has not; no pair is left.
         """
         alike = 0
-        files: dict[Split, tuple[PreferenceConversation, ...]] = {}
-        for split, conversations in self.files.items():
+        records: dict[Split, tuple[PreferenceConversation, ...]] = {}
+        for split, conversations in self.read.records.items():
             kept: list[PreferenceConversation] = []
             for conversation in conversations:
                 found = different_pairs(conversation, template)
@@ -115,15 +64,83 @@ class PreferenceCorpus:
                 raise UserError(
                     "preferences: in every pair the accepted and the rejected answer are alike in the model's tokens"
                 )
-            files[split] = tuple(kept)
-        return replace(self, files=files), alike
+            records[split] = tuple(kept)
+        return PreferenceFiles(replace(self.read, records=records), self.seed), alike
 
     def _pieces(self, split: Split, turns: int) -> list[PreferenceConversation]:
-        """The files' conversations, split into pieces of at most ``turns``; kept for the next step."""
+        """The conversations, split into pieces of at most ``turns``; kept for the next step."""
         if (split, turns) not in self._pieces_by_turns:
-            pieces = [piece for conversation in self.files[split] for piece in split_turns(conversation, turns)]
+            pieces = [piece for whole in self.read.records[split] for piece in split_turns(whole, turns)]
             self._pieces_by_turns[split, turns] = pieces
         return self._pieces_by_turns[split, turns]
+
+
+@dataclass(frozen=True)
+class PreferenceCorpus:
+    """Every batch is a function of (split, step), as with ``Corpus``."""
+
+    made: Mixture[Prefers | PreferenceFiles]
+    rejected: RejectedMix
+    neutral_rate: float = 0.0
+    """Of the generated turns without a pair: their answers are neutral ones."""
+
+    @classmethod
+    def load(cls, config: DataConfig, rejected: RejectedMix, seed: int, neutral_rate: float = 0.0) -> PreferenceCorpus:
+        """Open the sources of preferences; where there are none of their own, those of the conversations that hold
+        rejected answers.
+
+        Raises:
+            UserError: there are files, and none of them holds preferences; or too few to hold one out; a bad record.
+        """
+        configs = config.preferences or tuple(
+            found for found in map(holding_preferences, config.conversations) if found is not None
+        )
+        opened = Mixture[Prefers | PreferenceFiles].of(
+            configs,
+            lambda source: PreferenceFiles(Read.of(source, config.on_bad, read_preferences, "conversation"), seed),
+            lambda source: source.task.wrong_answers(seed),
+        )
+        return cls(opened, rejected, neutral_rate)
+
+    def conversations(self, split: Split, step: int, size: int, turns: int) -> list[Pairs]:
+        """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least."""
+        return [
+            Pairs(told.preferences, told.questions or {})
+            for source, count in self.made.divide(size)
+            for told in source.preferences(split, step, count, turns, self.rejected, self.neutral_rate)
+            if told.preferences is not None
+        ]
+
+    def differing(self, template: Template) -> tuple[PreferenceCorpus, int]:
+        """As ``PreferenceFiles.differing``, of all of them."""
+        parts: list[tuple[float, Prefers | PreferenceFiles]] = []
+        alike = 0
+        for weight, source in self.made.parts:
+            if isinstance(source, PreferenceFiles):
+                source, few = source.differing(template)
+                alike += few
+            parts.append((weight, source))
+        return replace(self, made=Mixture(tuple(parts))), alike
+
+
+def holding_preferences(source: SourceConfig) -> SourceConfig | None:
+    """The source with those of its files alone that hold rejected answers; None when nothing is taken from it anyway.
+
+    Raises:
+        UserError: none of the files does.
+    """
+    if isinstance(source, TaskSource):
+        return source
+    found = tuple(name for name in source.files if holds_preferences(name))
+    if found:
+        held = tuple(name for name in source.validation_files if holds_preferences(name))
+        return replace(source, files=found, validation_files=held)
+    if not source.weight:
+        return None
+    raise UserError(
+        f"{source.files[0]}: holds conversations without rejected answers; preference training needs a file of "
+        "preferences beside them (docs/reinforcement.md has the format), or --everyday-share 1"
+    )
 
 
 def pairs_of(conversation: PreferenceConversation) -> int:

@@ -18,7 +18,6 @@ from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
-from rxt.tasks.everyday import correct
 
 MAX_NEW_TOKENS = 32
 
@@ -46,7 +45,7 @@ def with_own_answers(
     for pair, prompt, ids in zip(asked, prompts, said, strict=True):
         question = batch.questions[pair]
         whole = template.complete(prompt, [token for token in ids[len(prompt) :] if token != template.tokens.pad])
-        if question is not None and not correct(question, template.answer_text(whole[len(prompt) :])):
+        if question is not None and not question.correct(template.answer_text(whole[len(prompt) :])):
             wrong[batch.pairs + pair] = Encoded(whole, [False] * len(prompt) + [True] * (len(whole) - len(prompt)))
     return replace(batch, answers=with_rows(batch.answers, wrong, template.tokens.pad)), len(wrong)
 

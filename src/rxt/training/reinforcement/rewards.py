@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from rxt.errors import UserError
 from rxt.evaluation.reward import HIGHEST, score
 from rxt.evaluation.text_vectors import words
-from rxt.tasks.everyday import Question, correct
+from rxt.tasks.base import Question
 
 
 class Answered(NamedTuple):
@@ -74,7 +74,7 @@ class RecallReward:
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
         return [
-            HIGHEST if each.question is not None and each.finished and correct(each.question, each.answer) else 0.0
+            HIGHEST if each.question is not None and each.finished and each.question.correct(each.answer) else 0.0
             for each in answers
         ]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
 from rxt.training.config import JointConfig, OptimConfig
-from rxt.training.corpus import EVERYDAY_TURNS, Corpus, Split, texts_of
+from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import answer_scores, at_least_float32
 from rxt.training.stages.base import Evaluator, StageLoss
@@ -26,7 +26,7 @@ BALANCE_WEIGHT = 0.01
 
 @dataclass(frozen=True)
 class JointStage:
-    """Data: the texts of whole conversations. Trains: everything but the memory attention."""
+    """Data: packed plain text, or the texts of whole conversations. Trains: everything but the memory attention."""
 
     corpus: Corpus
     template: Template
@@ -43,9 +43,7 @@ class JointStage:
         return self.config.optim
 
     def batches(self, split: Split, step: int) -> list[Rows]:
-        conversations = self.corpus.conversations(split, step, self.config.batch_size, EVERYDAY_TURNS)
-        texts = ["\n".join(texts_of(conversation)) for conversation in conversations]
-        sequences = [piece for text in texts for piece in self.template.text(text)]
+        sequences = self.corpus.text(self.template, split, step, self.config.batch_size)
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:

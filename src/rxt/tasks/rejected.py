@@ -1,0 +1,54 @@
+"""Kinds of wrong answers that a task may put beside a right one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from rxt.config import STRICT
+from rxt.errors import UserError
+
+Rejected = Literal["wrong_value", "told_value", "stale_value", "copy", "evasive", "invented_value"]
+"""A kind of wrong answer."""
+
+
+@dataclass(frozen=True)
+class RejectedMix:
+    """How often which kind of wrong answer is taken, in proportion, among those that a question allows."""
+
+    wrong_value: float = 3.0
+    """A value that nobody spoke of."""
+    told_value: float = 3.0
+    """The value that a fact of this kind has of somebody else."""
+    stale_value: float = 4.0
+    """The value that the fact had before it changed."""
+    copy: float = 1.0
+    """The last turn's answer, word by word."""
+    evasive: float = 1.0
+    """"I don't know", or that it was not told, though it was."""
+    invented_value: float = 3.0
+    """Some value, though none was told."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            weight = getattr(self, field.name)
+            if weight < 0:
+                raise UserError(f"rejected answers: {field.name} cannot be negative, found {weight}")
+        if not self.evasive:
+            raise UserError("rejected answers: evasive must be above 0: some questions allow nothing else")
+
+    def weight(self, kind: Rejected) -> float:
+        """Of one kind."""
+        weights: dict[Rejected, float] = {
+            "wrong_value": self.wrong_value,
+            "told_value": self.told_value,
+            "stale_value": self.stale_value,
+            "copy": self.copy,
+            "evasive": self.evasive,
+            "invented_value": self.invented_value,
+        }
+        return weights[kind]
