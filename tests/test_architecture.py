@@ -13,12 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src" / "rxt"
 
-BASE = {"errors", "config", "presets", "parameters", "folders", "files"}
+BASE = {"errors", "config", "presets", "folders", "files"}
 MAY_IMPORT = {
     "errors": set[str](),
     "config": {"errors"},
     "presets": {"config", "errors"},
-    "parameters": {"config", "errors"},
     "folders": {"errors"},
     "files": {"errors"},
     "model": BASE,
@@ -56,8 +55,6 @@ WITHOUT_TORCH = [
     "rxt.config",
     "rxt.errors",
     "rxt.presets",
-    "rxt.parameters",
-    "rxt.bench.cost",
     "rxt.folders",
     "rxt.files",
     "rxt.cli.main",

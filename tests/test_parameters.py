@@ -23,7 +23,7 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
-from rxt.parameters import parameter_counts
+from rxt.model.parameters import parameter_counts
 from rxt.pretrained import ReactiveTransformer
 
 ATTENTION = AttentionConfig(4, 4, 2, gated=True, qk_norm=True, output_bias=False)

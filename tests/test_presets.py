@@ -9,7 +9,7 @@ from torch import nn
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.model.heads import MLMHead
-from rxt.parameters import Counts, parameter_counts
+from rxt.model.parameters import Counts, parameter_counts
 from rxt.presets import preset, preset_names
 from rxt.pretrained import ReactiveTransformer
 

@@ -22,7 +22,7 @@ from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.evaluation.subject import Subject, as_rows
 from rxt.evaluation.walk import walk
-from rxt.parameters import parameter_counts
+from rxt.model.parameters import parameter_counts
 from rxt.training.stages.baseline import baseline_scores, one_row_each
 
 KINDS: tuple[BaselineKind, ...] = ("history", "no-memory", "recurrent")

@@ -11,7 +11,7 @@ from rxt.baselines.config import DecoderOnlyConfig
 from rxt.baselines.decoder_only import DecoderOnly, equal_size, parameter_count
 from rxt.config import AttentionConfig, FeedForwardConfig, MoEConfig, RxTConfig
 from rxt.errors import UserError
-from rxt.parameters import parameter_counts
+from rxt.model.parameters import parameter_counts
 from rxt.pretrained import ReactiveTransformer
 
 DENSE = FeedForwardConfig(24)

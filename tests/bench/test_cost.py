@@ -1,4 +1,4 @@
-"""What a step must read and compute, counted on paper and by hand."""
+"""What a step must read and compute, counted on shapes and by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
-from rxt.parameters import attention_projections, feed_forward_parameters, parameter_counts, routed_expert
+from rxt.model.parameters import parameter_counts, routed_expert
 from rxt.presets import preset
 
 WIDTH, LAYERS, SLOTS, VOCABULARY = 8, 2, 5, 20
@@ -30,15 +30,12 @@ TINY = RxTConfig(
 HEAD = 4
 PROJECTIONS = 4 * WIDTH * HEAD  # q, k, v and out of one head
 FEED_FORWARD = WIDTH * 6 + 6 + 3 * WIDTH + WIDTH
+MATRICES = WIDTH * 6 + 3 * WIDTH  # of the feed-forward, without biases
 
 
 def test_parts_of_the_count() -> None:
-    assert attention_projections(ATTENTION, WIDTH) == (2 * WIDTH * HEAD, 2 * WIDTH * HEAD)
-    assert attention_projections(AttentionConfig(4, 4, 2, gated=True), WIDTH) == (3 * WIDTH * WIDTH, 2 * WIDTH * 4)
-    assert feed_forward_parameters(DENSE, WIDTH) == FEED_FORWARD
     experts = MoEConfig(3, experts=4, top_k=2)
     assert routed_expert(experts, WIDTH) == FEED_FORWARD
-    assert feed_forward_parameters(experts, WIDTH) == 2 * FEED_FORWARD + 4 * WIDTH
     assert routed_expert(replace(experts, bias="global"), WIDTH) == WIDTH * 6 + 3 * WIDTH
 
 
@@ -47,7 +44,8 @@ def test_a_step_reads_the_active_weights_and_what_is_looked_up() -> None:
     active = counts.decoder - VOCABULARY * WIDTH
     looked_up = LAYERS * (10 + SLOTS) * HEAD
     one = decode_step(TINY, 1, length=10)
-    assert one == Work(2 * active + 4 * looked_up, 4 * (active + WIDTH + 2 * looked_up))
+    products = LAYERS * (PROJECTIONS + PROJECTIONS // 2 + MATRICES) + WIDTH * VOCABULARY  # memory is projected already
+    assert one == Work(2 * products + 4 * looked_up, 4 * (active + WIDTH + 2 * looked_up))
     three = decode_step(TINY, 3, length=10, number_bytes=2, weight_bytes=1)
     assert three == Work(3 * one.flops, active + 2 * 3 * (WIDTH + 2 * looked_up))
 
@@ -69,7 +67,7 @@ def test_the_published_size_reads_about_what_its_card_says() -> None:
 
 def test_a_memory_update_encodes_and_writes() -> None:
     tokens = 7
-    encode = LAYERS * (2 * tokens * (PROJECTIONS + FEED_FORWARD) + 4 * tokens * tokens * HEAD)
+    encode = LAYERS * (2 * tokens * (PROJECTIONS + MATRICES) + 4 * tokens * tokens * HEAD)
     write = LAYERS * (2 * (SLOTS + tokens) * PROJECTIONS / 2 + 4 * SLOTS * tokens * HEAD)
     work = memorize(TINY, 3, tokens)
     assert work.flops == 3 * (encode + write)
@@ -82,6 +80,21 @@ def test_a_memory_update_encodes_and_writes() -> None:
     assert memorize(deeper, 1, tokens).flops - memorize(TINY, 1, tokens).flops == LAYERS * (
         2 * SLOTS * PROJECTIONS + 4 * SLOTS * SLOTS * HEAD
     )
+
+
+def test_a_mixture_computes_what_its_chosen_and_shared_experts_do() -> None:
+    experts = MoEConfig(3, experts=4, top_k=2, shared_experts=2, shared_dim=5)
+    routed = replace(TINY, decoder=replace(TINY.decoder, feed_forward=experts))
+    more = 2 * MATRICES + 2 * 3 * 5 * WIDTH + (4 + 2) * WIDTH - MATRICES  # and the router, and the shared experts' gate
+    assert decode_step(routed, 1, 3.5).flops - decode_step(TINY, 1, 3.5).flops == 2 * LAYERS * more
+
+
+def test_a_text_looks_at_what_stands_before_it() -> None:
+    tokens, slots, targets = 6, SLOTS, 4
+    layer = tokens * (PROJECTIONS + PROJECTIONS // 2 + MATRICES) + slots * PROJECTIONS // 2
+    looked_up = 2 * tokens * tokens * HEAD // 2 + 2 * tokens * slots * HEAD
+    forward = 2 * LAYERS * (layer + looked_up) + 2 * targets * WIDTH * VOCABULARY
+    assert memory_aware_step(TINY, 1, 1, tokens, targets).flops == 3 * forward
 
 
 def test_training_grows_with_what_is_read() -> None:

@@ -12,7 +12,7 @@ from rxt.config import RxTConfig
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.decoder import DecoderLayer, Hidden
 from rxt.model.layers import make_norm, rotation_at
-from rxt.parameters import parameter_counts
+from rxt.model.parameters import parameter_counts
 
 
 class DecoderOnly(nn.Module):

@@ -1,15 +1,25 @@
-"""What a computation takes at least, worked out from the configuration: no torch, no weights.
+"""What a computation takes at least. Its matrix products are counted by PyTorch, on modules that have shapes alone.
 
-A multiply–add counts as two operations. Norms, activations, rotations and softmax are left out: they are next to
-nothing beside the matrix products. So a bound made of these numbers is a little too high, never too low.
+A multiply–add counts as two operations. Norms, biases, activations, rotations and softmax are left out: they are next
+to nothing beside the matrix products. So a bound made of these numbers is a little too high, never too low.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
-from rxt.config import AttentionConfig, MemoryAttentionConfig, MoEConfig, RxTConfig
-from rxt.parameters import attention_projections, feed_forward_parameters, parameter_counts, routed_expert
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, MoEConfig, RxTConfig
+from rxt.model.decoder import Decoder
+from rxt.model.encoder import Encoder
+from rxt.model.heads import MLMHead
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.parameters import empty_embedding, feed_forwards, parameter_counts, routed_expert
 
 BACKWARD = 3
 """A training step costs so many forward passes: the backward pass makes two products for each one."""
@@ -43,7 +53,7 @@ def decode_step(
     numbers.
     """
     decoder, counts = config.decoder, parameter_counts(config)
-    layers = [*decoder.stateless, *[decoder.feed_forward] * decoder.layers, *decoder.final_stateless]
+    layers = feed_forwards(decoder)
     active = counts.decoder_active - counts.embedding
     others = sum(
         _more_experts(layer, batch_size) * routed_expert(layer, decoder.width)
@@ -53,11 +63,8 @@ def decode_step(
     own, cross, slots = decoder.self_attention, decoder.cross_attention, config.memory_attention.slots
     looked_up = len(layers) * length * _head(own, decoder.width) * own.kv_heads
     looked_up += decoder.layers * slots * _head(cross, decoder.width) * cross.kv_heads
-    scores = len(layers) * _look_up(own, decoder.width, 1, length) + decoder.layers * _look_up(
-        cross, decoder.width, 1, slots
-    )
     return Work(
-        batch_size * (2 * active + scores),
+        batch_size * _step(config, length),
         weight_bytes * (active + others) + number_bytes * batch_size * (decoder.width + 2 * looked_up),
     )
 
@@ -74,9 +81,7 @@ def joint_step(config: RxTConfig, rows: int, tokens: int, masked: float, number_
     """One update of joint training on rows of ``tokens``: all but the first are targets, and a share of them is
     masked."""
     counts = parameter_counts(config)
-    width, vocab_size = config.decoder.width, config.decoder.vocab_size
-    guesses = 2 * masked * (width * width + width * vocab_size)
-    forward = _encode(config, tokens) + guesses + _decode(config, tokens, tokens, tokens - 1)
+    forward = _encode(config, tokens) + masked * _guess(config) + _decode(config, tokens, tokens, tokens - 1)
     trained = counts.decoder + counts.encoder - counts.embedding + counts.mlm_head
     return Work(BACKWARD * rows * forward, ADAMW_PASSES * number_bytes * trained)
 
@@ -101,48 +106,96 @@ def _head(config: AttentionConfig, width: int) -> int:
     return width // config.heads
 
 
-def _look_up(config: AttentionConfig, width: int, queries: float, sources: float) -> float:
-    """Scores and weighted sums."""
-    return 4 * queries * sources * config.output_heads * _head(config, width)
+def _products(run: Callable[[], object]) -> int:
+    """Operations of the matrix products in ``run``."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
 
 
-def _attention(config: AttentionConfig, width: int, queries: float, sources: float) -> float:
-    asking, offering = attention_projections(config, width)
-    return 2 * (queries * asking + sources * offering) + _look_up(config, width, queries, sources)
+def _active(config: FeedForward) -> FeedForwardConfig:
+    """The dense block that makes as many products for a token as a mixture does, but for its router."""
+    if isinstance(config, FeedForwardConfig):
+        return config
+    shared = config.shared_experts * (config.shared_dim or config.dim)
+    return FeedForwardConfig(config.top_k * config.dim + shared, config.activation, config.gated)
+
+
+def _routing(layers: list[FeedForward], width: int) -> int:
+    """Operations with which the mixtures among ``layers`` weigh their experts, for one token."""
+    mixtures = [layer for layer in layers if isinstance(layer, MoEConfig)]
+    gates = sum(mixture.experts + (mixture.shared_experts if mixture.shared_experts > 1 else 0) for mixture in mixtures)
+    return 2 * width * gates
+
+
+def _embedding(config: RxTConfig) -> nn.Embedding:
+    return empty_embedding(config.decoder.vocab_size, config.decoder.width)
+
+
+def _decoder(config: RxTConfig) -> Decoder:
+    """A decoder of shapes, in which every token uses all there is."""
+    decoder = config.decoder
+    dense = replace(
+        decoder,
+        feed_forward=_active(decoder.feed_forward),
+        stateless=tuple(map(_active, decoder.stateless)),
+        final_stateless=tuple(map(_active, decoder.final_stateless)),
+    )
+    return Decoder(dense, _embedding(config))
+
+
+def _ids(tokens: int) -> Tensor:
+    return torch.zeros(1, tokens, dtype=torch.long)
+
+
+def _slots(config: RxTConfig, slots: int | None = None) -> Tensor:
+    """One conversation's memory (L, 1, S, D), or as many encoded tokens in its stead."""
+    layers, own, width = config.memory_shape
+    return torch.empty(layers, 1, own if slots is None else slots, width)
 
 
 def _encode(config: RxTConfig, tokens: int) -> float:
-    encoder, width = config.encoder, config.encoder.width
-    layer = _attention(encoder.self_attention, width, tokens, tokens)
-    layer += 2 * tokens * feed_forward_parameters(encoder.feed_forward, width)
-    if encoder.cross_attention is not None:
-        layer += _attention(encoder.cross_attention, width, tokens, config.memory_attention.slots)
-    return encoder.layers * layer
+    layer = config.encoder.feed_forward
+    with torch.device("meta"):
+        encoder = Encoder(replace(config.encoder, feed_forward=_active(layer)), _embedding(config))
+        slots = _slots(config) if encoder.reads_memory else None
+        products = _products(lambda: encoder(_ids(tokens), slots=slots))
+    return products + tokens * _routing([layer] * config.encoder.layers, config.encoder.width)
+
+
+def _write(config: RxTConfig, tokens: int) -> float:
+    with torch.device("meta"):
+        memory_attention = MemoryAttention(config.memory_attention).eval()
+        return _products(lambda: memory_attention(_slots(config), _slots(config, tokens)))
+
+
+def _guess(config: RxTConfig) -> float:
+    """One masked token."""
+    with torch.device("meta"):
+        head = MLMHead(config.decoder.width, config.decoder.vocab_size)
+        return _products(lambda: head(torch.empty(1, config.decoder.width)))
 
 
 def _decode(config: RxTConfig, tokens: int, slots: int, targets: int) -> float:
     """A whole text at once, each token looking at those before it."""
-    decoder, width = config.decoder, config.decoder.width
-    own = decoder.self_attention
-    reading = _attention(own, width, tokens, tokens) - _look_up(own, width, tokens, tokens) / 2
-    stateless = sum(
-        reading + 2 * tokens * feed_forward_parameters(each, width)
-        for each in (*decoder.stateless, *decoder.final_stateless)
-    )
-    layer = reading + _attention(decoder.cross_attention, width, tokens, slots)
-    layer += 2 * tokens * feed_forward_parameters(decoder.feed_forward, width)
-    return stateless + decoder.layers * layer + 2 * targets * width * decoder.vocab_size
+    with torch.device("meta"):
+        decoder, memory = _decoder(config), _slots(config, slots)
+        once, twice, thrice = (_products(partial(decoder.hidden, _ids(times * tokens), memory)) for times in (1, 2, 3))
+        logits = _products(lambda: decoder.head(torch.empty(1, config.decoder.width)))
+    # What grows with the square of the text is its looking at itself; the half that looks ahead is not needed.
+    ahead = (thrice - 2 * twice + once) / 4
+    return once - ahead + tokens * _routing(feed_forwards(config.decoder), config.decoder.width) + targets * logits
 
 
-def _write(config: RxTConfig, tokens: int) -> float:
-    memory: MemoryAttentionConfig = config.memory_attention
-    slots, width = memory.slots, memory.width
-    layer, gates = _attention(memory.attention, width, slots, tokens), 1
-    if memory.variant != "simple":
-        layer += _attention(memory.consolidation or memory.attention, width, slots, slots)
-        gates += 1 if memory.self_gate else 0
-    if memory.variant in ("self-interlayer", "grouped-self-interlayer"):
-        gates += 1
-    if memory.gate.kind == "linear":
-        layer += gates * 2 * slots * (slots if memory.gate.per_slot else 1)
-    return memory.layers * layer
+def _step(config: RxTConfig, length: float) -> float:
+    """One token that looks at its memory, which has been projected, and at ``length`` tokens of its turn."""
+
+    def with_cache(entries: int) -> int:
+        cache = decoder.new_cache(1, entries)
+        return _products(lambda: decoder.step(_ids(1), _ids(1), memory, cache))
+
+    with torch.device("meta"):
+        decoder = _decoder(config)
+        memory = decoder.project_memory(_slots(config))
+        one, two = with_cache(1), with_cache(2)
+    return one + (length - 1) * (two - one) + _routing(feed_forwards(config.decoder), config.decoder.width)

@@ -73,7 +73,7 @@ def open_conversation(options: Options) -> Conversation:
 
     from rxt.generation.sampling import Sampling
     from rxt.model.memory import Memory
-    from rxt.parameters import parameter_counts
+    from rxt.model.parameters import parameter_counts
     from rxt.pretrained import load_chat
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)

@@ -1,4 +1,4 @@
-"""``rxt info``: the sizes by name, or one model's parts. Worked out from configurations, without PyTorch."""
+"""``rxt info``: the sizes by name, or one model's parts. Worked out from configurations, without weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from rxt.cli.arguments import parse_arguments
 from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, GateConfig, MemoryAttentionConfig, RxTConfig
 from rxt.errors import UserError
 from rxt.folders import BUNDLED, model_folder
-from rxt.parameters import parameter_counts
 from rxt.presets import preset, preset_names
 
 FLOAT32 = 4
@@ -73,6 +72,8 @@ def read_config(source: str) -> RxTConfig:
 
 def overview() -> Table:
     """All presets, and the bundled model where there is one."""
+    from rxt.model.parameters import parameter_counts
+
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     table.add_column("name", no_wrap=True)
     for heading in ("total", "decoder", "active", "encoder", "memory\nattn.", "memory", "tokens\na turn"):
@@ -89,6 +90,9 @@ def overview() -> Table:
 
 def details(title: str, config: RxTConfig) -> Table:
     """One model, part by part."""
+    from rxt.model.consolidation import layer_class
+    from rxt.model.parameters import parameter_counts
+
     counts, decoder, encoder, memory = parameter_counts(config), config.decoder, config.encoder, config.memory_attention
     table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left", title_style="bold")
     table.add_column(style="dim", no_wrap=True)
@@ -135,12 +139,13 @@ def details(title: str, config: RxTConfig) -> Table:
         table.add_row("memory cross-attention", attention(encoder.cross_attention))
     table.add_row("feed-forward", feed_forward(encoder.feed_forward))
 
+    consolidates = layer_class(memory.variant).has_consolidation
     section("memory attention", f"{counts.memory_attention:,} parameters")
     table.add_row("variant", memory.variant + (f", {memory.groups} groups of layers" if memory.groups else ""))
     table.add_row("write", attention(memory.attention))
-    if memory.variant != "simple":
+    if consolidates:
         table.add_row("consolidation", attention(memory.consolidation or memory.attention))
-    table.add_row("gates", gates(memory))
+    table.add_row("gates", gates(memory, consolidates))
     table.add_row("norm", memory.norm.kind + (", mixed with its input" if memory.norm.mixed else ""))
     return table
 
@@ -161,12 +166,12 @@ def feed_forward(config: FeedForward) -> str:
     return f"{config.experts} experts, {config.top_k} a token{shared}, each {config.dim:,} wide, {kind}"
 
 
-def gates(config: MemoryAttentionConfig) -> str:
+def gates(config: MemoryAttentionConfig, consolidates: bool) -> str:
     """The residual gates in words."""
     gate: GateConfig = config.gate
     if gate.kind in ("ungated", "replace"):
         return gate.kind
-    consolidation = "" if config.self_gate or config.variant == "simple" else ", the consolidation ungated"
+    consolidation = "" if config.self_gate or not consolidates else ", the consolidation ungated"
     return f"{gate.kind}, {gate.activation}, one {'a slot' if gate.per_slot else 'a layer'}{consolidation}"
 
 

@@ -180,8 +180,8 @@ def open_sessions(options: Options) -> Sessions:
     from rxt.cli.chat import PARAMETERS_A_THREAD
     from rxt.engine.scheduler import Engine, Limits
     from rxt.engine.sessions import Rules, Sessions
+    from rxt.model.parameters import parameter_counts
     from rxt.model.quantize import quantize
-    from rxt.parameters import parameter_counts
     from rxt.pretrained import load_model
     from rxt.store.open import open_store
     from rxt.store.records import Retention

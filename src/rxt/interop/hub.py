@@ -10,9 +10,9 @@ from rxt.errors import UserError
 from rxt.files import read_bytes, write_atomically
 from rxt.folders import HUB_ID, TOKENIZER, hub_errors
 from rxt.interop.layouts import Layout, save_pretrained
+from rxt.model.parameters import parameter_counts
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import INDEX, WEIGHTS
-from rxt.parameters import parameter_counts
 
 CARD = "README.md"
 STALE = [WEIGHTS, INDEX, "model-*-of-*.safetensors"]

@@ -156,6 +156,8 @@ def start_as_copy(attention: Attention) -> None:
     out(v(x)) becomes x itself where the value heads span the width, else x on the dimensions that they span. Queries
     and keys that are normed start four times as long, so that a slot looks at few tokens and every slot at others.
     """
+    if attention.v_proj.weight.is_meta:  # shapes alone, as they are counted
+        return
     config, (width, merged) = attention.config, attention.out_proj.weight.shape
     nn.init.eye_(attention.v_proj.weight)  # (Hkv·Hd, D)
     copies = config.output_heads // config.kv_heads

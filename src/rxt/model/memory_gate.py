@@ -22,10 +22,10 @@ class ResidualGate(nn.Module):
             nn.init.constant_(self.linear.bias, config.init)
             if config.own_status is not None:
                 with torch.no_grad():
-                    self.linear.weight.copy_(torch.eye(slots) * config.own_status)
+                    nn.init.zeros_(self.linear.weight).fill_diagonal_(config.own_status)
             if config.longest is not None:  # sigmoid(-log u) = 1 / (1 + u): half of the old is gone after about u turns
                 with torch.no_grad():
-                    self.linear.bias.copy_(-torch.linspace(1, config.longest, gates).log())
+                    self.linear.bias.copy_(-torch.linspace(1, config.longest, gates, device="cpu").log())
         if config.kind in ("elementwise", "linear") and config.status == "linear":
             self.status = nn.Linear(width, 1)
 
