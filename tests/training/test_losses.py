@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from rxt.data.collate import collate_rows
 from rxt.data.template import Encoded
+from rxt.generation.scoring import AnswerScores, answer_scores, at_least_float32
 from rxt.model.decoder import Hidden
 from rxt.training.learner import fresh_slots
-from rxt.training.losses import AnswerScores, answer_scores, at_least_float32, memory_target_loss
+from rxt.training.losses import memory_target_loss
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage, fit_to_slots, noisy
 
 

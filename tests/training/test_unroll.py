@@ -23,9 +23,9 @@ from rxt.config import (
 )
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Encoded
+from rxt.generation.scoring import AnswerScores
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
-from rxt.training.losses import AnswerScores
 from rxt.training.unroll import all_turns_at_once, answers_at_once, conversation_scores, turn_by_turn
 
 VOCABULARY = 13

@@ -17,6 +17,7 @@ from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import Estimate, ratio
 from rxt.evaluation.walk import even_batches
+from rxt.generation.scoring import score_rows
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
@@ -127,16 +128,12 @@ def _score_batch(model: ReactiveTransformer, batch: Conversations, seed: int) ->
     cells = torch.zeros(3, batch.size, len(batch.alive), len(_Cell._fields), dtype=torch.float64)
     for turn, rows in enumerate(batch.turns()):
         part = batch.rows[rows]
-        scored = part.targets[:, 1:]
-        targets = part.ids[:, 1:][scored]
-        row_of_target = scored.nonzero()[:, 0]
+        row_of = torch.arange(len(part), device=part.ids.device)
         for kind, memories in enumerate((memory, fresh, memory.rolled())):
-            logits = model.decode(part.ids, memories.first(len(part)))[:, :-1][scored].float()
-            nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-            numbers = torch.stack([nats, (logits.argmax(-1) == targets).float(), torch.ones_like(nats)], 1).double()
-            cells[kind, : len(part), turn] = torch.zeros(len(part), numbers.shape[1], dtype=torch.float64).index_add(
-                0, row_of_target, numbers
-            )
+            scores = score_rows(model.decoder, part, memories.first(len(part)).slots, row_of)
+            numbers = torch.stack([scores.nll, scores.correct.float(), torch.ones_like(scores.nll)], 1).double()
+            sums = torch.zeros(len(part), numbers.shape[1], dtype=torch.float64)
+            cells[kind, : len(part), turn] = sums.index_add(0, scores.turn, numbers)
         ended = [memory.select(conversation) for conversation in range(len(part), batch.size)]
         memory = Memory.stack([model.memorize(memory.first(len(part)), part.ids, part.mask), *ended])
     return cells

@@ -2,77 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from rxt.data.collate import Rows
-from rxt.model.decoder import Hidden
-
-
-@dataclass(frozen=True)
-class AnswerScores:
-    """How well N target tokens were predicted."""
-
-    nll: Tensor
-    """(N,) −log p of each target, in nats."""
-    correct: Tensor
-    """(N,) whether the target had the highest logit."""
-    turn: Tensor
-    """(N,) the turn of the conversation that each target belongs to."""
-    balance: Tensor
-    """Load-balancing loss of the decoder's experts, a mean over all tokens."""
-    tokens: Tensor
-    """How many real tokens that is."""
-
-    @staticmethod
-    def join(scores: Sequence[AnswerScores]) -> AnswerScores:
-        """The scores of several turns together."""
-        tokens = torch.stack([score.tokens for score in scores])
-        return AnswerScores(
-            torch.cat([score.nll for score in scores]),
-            torch.cat([score.correct for score in scores]),
-            torch.cat([score.turn for score in scores]),
-            (torch.stack([score.balance for score in scores]) * tokens).sum() / tokens.sum(),
-            tokens.sum(),
-        )
-
-    def loss_over_turns(self, counts: Tensor) -> Tensor:
-        """The mean over the answer tokens of a turn, summed over the turns.
-
-        ``counts`` (N,) are the targets of every turn in the whole update, of which these scores may be a part.
-        """
-        return (self.nll / counts[self.turn]).sum()
-
-    def mean(self) -> Tensor:
-        """Mean −log p over all targets, in nats; its exponential is the perplexity."""
-        return self.nll.mean()
-
-    def accuracy(self) -> Tensor:
-        """Share of targets with the highest logit."""
-        return self.correct.float().mean()
-
-
-def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) -> AnswerScores:
-    """Score the target tokens of rows (R, T); logits are computed only where a target is.
-
-    The state at position t predicts the token at t + 1, so the first token of a row is never a target. ``turns`` are
-    the turns of the conversation that rows (R,) belong to, or every token (R, T).
-    """
-    scored = rows.targets[:, 1:]  # (R, T − 1)
-    targets = rows.ids[:, 1:][scored]  # (N,)
-    logits = at_least_float32(head(hidden.states[:, :-1][scored]))  # (N, V)
-    nll = F.cross_entropy(logits, targets, reduction="none")
-    turn = (turns[:, 1:] if turns.dim() == 2 else turns.unsqueeze(1)).to(scored.device).expand_as(scored)[scored]
-    return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance, rows.mask.sum())
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Losses are computed in float32, or float64 where the model is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+from torch import Tensor
 
 
 def memory_target_loss(new: Tensor, old: Tensor, encoded: Tensor, weight: Tensor) -> Tensor:

@@ -18,12 +18,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rxt.data.collate import Conversations, Rows
+from rxt.generation.scoring import LENGTH_GROUPS, AnswerScores, answer_scores, score_rows
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.losses import AnswerScores, answer_scores
 
-LENGTH_GROUPS = 2
-"""Parts that rows are sorted into by length."""
 Update = Callable[[Tensor, int], Tensor]
 """(slots (L, b, S, D), turn) -> the slots after that turn's interactions of the first b conversations."""
 
@@ -105,13 +103,7 @@ def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: l
         asked = torch.arange(len(batch.rows), device=asked.device)
     rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
     before = torch.cat(memories, dim=1).index_select(1, asked)  # (L, Q, S, D)
-
-    def score(group: Tensor) -> AnswerScores:
-        part = rows[group]
-        hidden = model.decoder.hidden(part.ids, before.index_select(1, group), part.mask)
-        return answer_scores(hidden, model.decoder.head, part, turn_of_row[group])
-
-    return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
+    return score_rows(model.decoder, rows, before, turn_of_row)
 
 
 def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:

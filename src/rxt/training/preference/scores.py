@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from rxt.data.collate import Preferences, Rows
+from rxt.generation.scoring import score_rows
 from rxt.model.decoder import Decoder
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.losses import AnswerScores, answer_scores
-from rxt.training.unroll import LENGTH_GROUPS
 
 
 class Scored(NamedTuple):
@@ -47,13 +46,7 @@ def policy_scores(model: ReactiveTransformer, batch: Preferences, memories: list
 def score_answers(decoder: Decoder, rows: Rows, before: Tensor) -> Scored:
     """Score rows (R, T), each out of its own memory ``before`` (L, R, S, D); rows of like length are decoded
     together."""
-
-    def score(group: Tensor) -> AnswerScores:
-        part = rows[group]
-        hidden = decoder.hidden(part.ids, before.index_select(1, group), part.mask)
-        return answer_scores(hidden, decoder.head, part, group)
-
-    scores = AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
+    scores = score_rows(decoder, rows, before, torch.arange(len(rows), device=before.device))
     tokens = rows.targets[:, 1:].sum(1)
     sums = scores.nll.new_zeros(len(rows)).index_add(0, scores.turn, scores.nll)
     return Scored(-sums / tokens, scores.balance)

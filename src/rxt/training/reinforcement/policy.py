@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Rows
+from rxt.generation.scoring import at_least_float32
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.losses import at_least_float32
 from rxt.training.reinforcement.rollout import Rollout
 from rxt.training.unroll import LENGTH_GROUPS, conversation_memories
 

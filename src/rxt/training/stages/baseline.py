@@ -14,10 +14,10 @@ from torch import Tensor
 
 from rxt.baselines.model import Baseline
 from rxt.data.collate import Conversations, Rows
+from rxt.generation.scoring import AnswerScores, answer_scores
 from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import BaselineLearner, ReactiveLearner
-from rxt.training.losses import AnswerScores, answer_scores
 from rxt.training.stages.base import Batch, Stage, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_aware import MemoryAwareStage, conversation_loss

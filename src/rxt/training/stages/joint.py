@@ -14,10 +14,10 @@ from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Template
+from rxt.generation.scoring import answer_scores, at_least_float32
 from rxt.training.config import JointConfig, OptimConfig
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
-from rxt.training.losses import answer_scores, at_least_float32
 from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.unroll import LENGTH_GROUPS
 

@@ -13,10 +13,10 @@ import torch
 
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
+from rxt.generation.scoring import AnswerScores
 from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
-from rxt.training.losses import AnswerScores
 from rxt.training.stages.base import Evaluator, StageLoss
 from rxt.training.stages.joint import BALANCE_WEIGHT
 from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly

@@ -1,0 +1,93 @@
+"""How likely given answers are out of given memories: what training, preferences and evaluation ask of a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rxt.data.collate import Rows
+from rxt.model.decoder import Decoder, Hidden
+
+LENGTH_GROUPS = 2
+"""Parts that rows are sorted into by length."""
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """How well N target tokens were predicted."""
+
+    nll: Tensor
+    """(N,) −log p of each target, in nats."""
+    correct: Tensor
+    """(N,) whether the target had the highest logit."""
+    turn: Tensor
+    """(N,) the turn of the conversation that each target belongs to."""
+    balance: Tensor
+    """Load-balancing loss of the decoder's experts, a mean over all tokens."""
+    tokens: Tensor
+    """How many real tokens that is."""
+
+    @staticmethod
+    def join(scores: Sequence[AnswerScores]) -> AnswerScores:
+        """The scores of several turns together."""
+        tokens = torch.stack([score.tokens for score in scores])
+        return AnswerScores(
+            torch.cat([score.nll for score in scores]),
+            torch.cat([score.correct for score in scores]),
+            torch.cat([score.turn for score in scores]),
+            (torch.stack([score.balance for score in scores]) * tokens).sum() / tokens.sum(),
+            tokens.sum(),
+        )
+
+    def loss_over_turns(self, counts: Tensor) -> Tensor:
+        """The mean over the answer tokens of a turn, summed over the turns.
+
+        ``counts`` (N,) are the targets of every turn in the whole update, of which these scores may be a part.
+        """
+        return (self.nll / counts[self.turn]).sum()
+
+    def mean(self) -> Tensor:
+        """Mean −log p over all targets, in nats; its exponential is the perplexity."""
+        return self.nll.mean()
+
+    def accuracy(self) -> Tensor:
+        """Share of targets with the highest logit."""
+        return self.correct.float().mean()
+
+
+def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) -> AnswerScores:
+    """Score the target tokens of rows (R, T); logits are computed only where a target is.
+
+    The state at position t predicts the token at t + 1, so the first token of a row is never a target. ``turns`` are
+    the turns of the conversation that rows (R,) belong to, or every token (R, T).
+    """
+    scored = rows.targets[:, 1:]  # (R, T − 1)
+    targets = rows.ids[:, 1:][scored]  # (N,)
+    logits = at_least_float32(head(hidden.states[:, :-1][scored]))  # (N, V)
+    nll = F.cross_entropy(logits, targets, reduction="none")
+    turn = (turns[:, 1:] if turns.dim() == 2 else turns.unsqueeze(1)).to(scored.device).expand_as(scored)[scored]
+    return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance, rows.mask.sum())
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Losses are computed in float32, or float64 where the model is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def score_rows(decoder: Decoder, rows: Rows, before: Tensor, turns: Tensor) -> AnswerScores:
+    """Score rows (R, T), each out of its own memory ``before`` (L, R, S, D); rows of like length are decoded
+    together.
+
+    ``turns`` (R,): the number by which each row's targets are told apart in the result.
+    """
+
+    def score(group: Tensor) -> AnswerScores:
+        part = rows[group]
+        hidden = decoder.hidden(part.ids, before.index_select(1, group), part.mask)
+        return answer_scores(hidden, decoder.head, part, turns[group])
+
+    return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
