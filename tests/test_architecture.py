@@ -184,6 +184,25 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert not gone, f"circles that are no more: take them off the list: {gone}"
 
 
+KNOW_A_TASK = {
+    "training/recipes.py": "a recipe is the task's settings",
+    "evaluation/ranking.py": "its questions are made of the generator's wordings",
+}
+
+
+def test_tasks_are_known_by_their_protocol() -> None:
+    known = tuple(f"rxt.tasks.{name}" for name in ("base", "registry", "rejected"))
+    wrong = [
+        f"{found.place}: {found.target}"
+        for found in ALL_IMPORTS
+        if found.source in {"training", "evaluation", "cli", "bench"}
+        and found.target.startswith("rxt.tasks")
+        and not found.target.startswith(known)
+        and found.place.partition(":")[0].removeprefix("rxt/") not in KNOW_A_TASK
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_data_is_made_without_torch() -> None:
     wrong = [
         found.place

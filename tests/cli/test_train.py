@@ -372,3 +372,27 @@ def test_a_baseline_is_trained_by_the_same_loop_and_measured(
     asked = ["--distances", "1", "--questions", "2", "--facts", "none", "--json", str(numbers)]
     assert main(["eval", "retention", str(out / "model"), *asked]) == 0
     assert json.loads(numbers.read_text())["trained_turns"] == 2
+
+
+def test_every_kind_of_stage_has_data_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "story.txt"
+    text.write_text("Once there was a cat who lived in a lighthouse by the sea. " * 80)
+    single = data(tmp_path / "single.jsonl", *[{"query": f"what is {n}?", "answer": f"it is {n}."} for n in range(60)])
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    chats = data(tmp_path / "chats.jsonl", *[{"messages": said * 2}] * 3)
+    out = tmp_path / "run"
+    own = ["--text", str(text), "--interactions", single, "--conversations", chats]
+    assert train(out, *own) == 0, capsys.readouterr().err
+    shown = json.loads((out / "run.json").read_text())["data"]
+    assert [shown[kind][-1]["files"] for kind in ("text", "interactions", "conversations")] == [
+        [str(text)],
+        [single],
+        [chats],
+    ]
+    assert (out / "model" / "config.json").exists()
+    capsys.readouterr()
+    bad = data(tmp_path / "bad.jsonl", {"query": "a", "answer": "b"}, {"query": "a"})
+    assert train(tmp_path / "other", "--interactions", bad) == 2
+    assert capsys.readouterr().err == f"rxt: {bad}:2: answer: missing\n"
+    assert train(tmp_path / "other", "--text", str(tmp_path / "none.txt")) == 2
+    assert capsys.readouterr().err == f"rxt: {tmp_path / 'none.txt'}: no such file\n"

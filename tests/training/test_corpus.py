@@ -12,8 +12,8 @@ from micro import mixed_data, read_of, template
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.corpus import Corpus, Split, encode_conversation, texts_of
-from rxt.training.file_sources import pick, split_turns
+from rxt.training.corpus import Corpus, Mixture, Split, encode_conversation, texts_of
+from rxt.training.file_sources import pack, pick, split_turns
 
 
 def conversation(name: int, turns: int = 2, system: str | None = None) -> Conversation:
@@ -123,6 +123,27 @@ def test_one_conversation_is_too_little(tmp_path: Path) -> None:
         UserError, match="one conversation is too little to train on: add more, or name --validation-data"
     ):
         Corpus.load(mixed_data(0.0, (write(tmp_path / "a.jsonl", 1),)), seed=0)
+
+
+def test_texts_are_packed_whole() -> None:
+    texts = [f"Text {number} of some. " * (1 + number % 5) for number in range(40)]
+    whole = template()
+    rows = pack(whole, texts)
+    assert max(len(row.ids) for row in rows) <= whole.max_length
+    assert [token for row in rows for token in row.ids] == [
+        token for text in texts for piece in whole.text(text) for token in piece.ids
+    ]
+    assert len(rows) < sum(len(whole.text(text)) for text in texts)
+    for row in rows:
+        assert [token == whole.tokens.bos for token in row.ids] == [not learned for learned in row.loss]
+
+
+def test_weights_share_a_batch() -> None:
+    for size in range(1, 40):
+        shares = dict(Mixture(((1.0, "a"), (2.0, "b"), (0.0, "c"), (1.0, "d"))).divide(size))
+        assert sum(shares.values()) == size
+        assert "c" not in shares
+        assert abs(shares.get("b", 0) - size / 2) <= 1
 
 
 def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:
