@@ -1,6 +1,6 @@
 # make chat        talk to the bundled model
 # make test        every test
-# make test-fast   the tests of the model, data, stores and documentation, in under a minute
+# make test-fast   the tests of data, tasks, stores and imports, for while one works
 # make lint        ruff and pyright
 # Each makes .venv first when it is missing or the dependencies changed: PYTHON names the interpreter (3.11 or newer).
 # Installing writes to standard error and reads nothing, so standard input and output belong to the chat.
@@ -9,7 +9,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 FAST := tests/test_architecture.py tests/test_docs_links.py tests/test_parameters.py tests/test_presets.py \
-        tests/model tests/data tests/store tests/tasks
+        tests/data tests/store tests/tasks
 
 .PHONY: chat test test-fast lint
 .SILENT:
