@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_made(
     )
     assert "the folder cannot be made (" in refused(train(Path("/proc/run")))
     monkeypatch.setattr(
-        "builtins.open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied"))
+        "os.open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied"))
     )
     locked_out = refused(train(tmp_path / "run"))
     assert (

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from rich.console import Console
 
@@ -250,16 +250,17 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
 def locked(out: Path) -> Iterator[None]:
     """Hold the run's folder: one process at a time."""
     make_folder(out)
+    lock = FileLock(out / ".lock", blocking=False)
     try:
-        lock = open(out / ".lock", "w")  # noqa: SIM115 - closed below
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{out}: another process is training there; wait for it or choose another --out") from None
     except OSError as error:
         raise UserError(f"{out}: the folder cannot be written to ({error.strerror}); choose another --out") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out}: another process is training there; wait for it or choose another --out") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def check_claim(out: Path, run: RunConfig) -> None:
