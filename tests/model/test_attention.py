@@ -10,7 +10,7 @@ from naive_twins import EXACT, ROTATED, assert_twins, randomize
 from rxt.config import AttentionConfig
 from rxt.model.attention import Attention
 from rxt.model.layers import Rotation, rotate, rotation_at
-from rxt.model.summed import look_up
+from rxt.model.summed import SummedAttention
 
 WIDTH = 16
 """Four heads of size 4: two pairs each, so that RoPE turns at two speeds."""
@@ -150,10 +150,16 @@ def test_rope_in_half_precision_turns_as_in_float32() -> None:
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_one_query_looked_up_in_sums_is_the_same_lookup(masked: bool) -> None:
-    compiled = torch.compile(look_up, backend="eager", fullgraph=True)
-    queries, keys, values = torch.randn(3, 2, 1, 4), torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 4)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_query_looked_up_in_sums_is_the_same_lookup(
+    kind: str, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = make(KINDS[kind])
+    x, source = torch.randn(3, 1, WIDTH, dtype=torch.float64), torch.randn(3, 7, WIDTH, dtype=torch.float64)
     mask = (torch.arange(7) <= torch.tensor([0, 3, 6])[:, None])[:, None, None] if masked else None
-    torch.testing.assert_close(
-        compiled(queries, keys, values, mask), look_up(queries, keys, values, mask), rtol=1e-5, atol=1e-6
-    )
+    expected = attention(x, attention.keys_values(source), mask=mask)
+    names = list(attention.state_dict())
+    summed = SummedAttention(attention)
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", lambda *_, **__: pytest.fail("not in sums"))
+    torch.testing.assert_close(summed(x, summed.keys_values(source), mask=mask), expected, rtol=1e-11, atol=1e-11)
+    assert list(summed.state_dict()) == names

@@ -10,6 +10,7 @@ import torch
 from naive_twins import EXACT, assert_twins, randomize
 
 from rxt.config import FeedForwardConfig, MoEConfig
+from rxt.model.experts import GatheredExperts, InferenceExperts, Int8Experts, SummedExperts, SummedInt8Experts
 from rxt.model.feed_forward import DenseFeedForward, MixtureOfExperts
 
 ACTIVATIONS = ["silu", "relu", "gelu", "sigmoid", "linear"]
@@ -44,7 +45,9 @@ def assert_routes(module: MixtureOfExperts) -> None:
     assert_twins(balance, naive_twins.balance(module, x.flatten(0, 1)), [x, module.router.weight], EXACT)
     with torch.no_grad():  # few tokens and many of them take ways of their own there
         for few in (x[:1, :1], x):
-            torch.testing.assert_close(module(few)[0], naive_twins.moe(module, few), rtol=1e-12, atol=1e-12)
+            expected = naive_twins.moe(module, few)
+            for experts in (module, GatheredExperts(module), SummedExperts(module)):
+                torch.testing.assert_close(experts(few)[0], expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["added", "weighted"])
@@ -143,3 +146,34 @@ def test_shared_experts_have_the_routed_width_unless_told_otherwise() -> None:
     for expected, module in ((3, make(config)), (7, make(replace(config, shared_dim=7)))):
         assert module.shared_w2 is not None
         assert module.shared_w2.shape == (1, expected, WIDTH)
+
+
+@pytest.mark.parametrize("bias", ["local", "global", "off"])
+@pytest.mark.parametrize("count", [1, 2, 9])
+@torch.no_grad()
+def test_8_bit_experts_are_experts_with_rounded_matrices(bias: str, count: int) -> None:
+    module = make(MoEConfig(3, 5, 2, bias=bias, shared_experts=2, shared_bias=bias))  # type: ignore[arg-type]
+    small = Int8Experts(module)
+    rounded = make(module.config)
+    rounded.load_state_dict(module.state_dict())
+    for name in ("w1", "w2"):
+        stack = getattr(small, name)
+        getattr(rounded, name).copy_((stack.weight * stack.scale.unsqueeze(-1)).transpose(1, 2))
+    x = tokens(1, count)
+    expected = naive_twins.moe(rounded, x)
+    assert (expected - module(x)[0]).abs().max() > 1e-6, "rounding must change something, or this test proves nothing"
+    for experts in (small, SummedInt8Experts(small)):
+        torch.testing.assert_close(experts(x)[0], expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", [GatheredExperts, SummedExperts])
+@torch.no_grad()
+def test_few_selections_go_each_by_itself(kind: type[InferenceExperts], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two selections of six experts are few, sixty are not."""
+    experts, calls = kind(make(MoEConfig(3, 6, 2))), list[int]()
+    each = InferenceExperts._each_by_itself
+    monkeypatch.setattr(InferenceExperts, "_each_by_itself", lambda self, *given: calls.append(1) or each(self, *given))
+    experts(tokens(1, 30))
+    assert not calls
+    experts(tokens(1, 1))
+    assert calls

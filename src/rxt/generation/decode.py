@@ -88,12 +88,13 @@ def decode_loop(
     count = steps_left(model, ids, mask, max_new_tokens)
     if count == 0:
         return
+    decoder = inference_decoder(model)  # of prompts, which are never compiled
     steps = Steps.of(model, compiled and pays(batch_size, ids.device))
-    memory_kv = steps.decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
+    memory_kv = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + count)
-    cache = steps.decoder.new_cache(batch_size, cache_length(needed, limit) if steps.compiled else needed)
+    cache = decoder.new_cache(batch_size, cache_length(needed, limit) if steps.compiled else needed)
     rows = torch.arange(batch_size, device=ids.device)
-    logits = steps.decoder.begin(ids, lengths - 1, memory_kv, cache)  # (B, V)
+    logits = decoder.begin(ids, lengths - 1, memory_kv, cache)  # (B, V)
     ended = lengths >= limit
     for index in range(1, count + 1):
         tokens = choose(logits, rows)

@@ -7,44 +7,63 @@ product reads it faster on a processor (``docs/performance.md`` has the numbers)
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
+from rxt.model.attention import Attention
 from rxt.model.decoder import Decoder
+from rxt.model.experts import GatheredExperts, Int8Experts, SummedExperts, SummedInt8Experts
+from rxt.model.feed_forward import MixtureOfExperts
+from rxt.model.int8 import Int8Linear
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.replace import replace_matrices, share_copy
-from rxt.model.summed import SummedLinear, SummedStack
+from rxt.model.replace import Table, replace_modules, share_copy
+from rxt.model.summed import SummedAttention, SummedInt8Linear, SummedLinear
 from rxt.model.weight_cache import from_weights
 
 
+class ColumnwiseLinear(nn.Linear):
+    """The same linear layer, its weight copied column by column."""
+
+    def __init__(self, original: nn.Linear) -> None:
+        with torch.device("meta"):
+            super().__init__(original.in_features, original.out_features, bias=original.bias is not None)
+        self.weight = nn.Parameter(original.weight.detach().T.contiguous().T, requires_grad=False)
+        self.bias = original.bias
+
+
+COLUMNWISE: Table = {nn.Linear: ColumnwiseLinear, MixtureOfExperts: GatheredExperts}
+SUMMED: Table = {
+    nn.Linear: SummedLinear,
+    MixtureOfExperts: SummedExperts,
+    Attention: SummedAttention,
+    Int8Linear: SummedInt8Linear,
+    Int8Experts: SummedInt8Experts,
+}
+"""For steps that are compiled on a processor: products are written as sums, which the compiler makes into few loops
+over the weights."""
+SUMMED_ATTENTION: Table = {Attention: SummedAttention}
+"""For steps that are compiled for another device."""
+
+
 def inference_decoder(model: ReactiveTransformer, compiled: bool = False) -> Decoder:
-    """The decoder for inference: in evaluation on a processor a copy for it, made anew after a weight has changed.
+    """The decoder for inference: in evaluation a copy for it, made anew after a weight has changed.
 
-    It has linear weights of its own and shares all others: experts, norms, embedding. ``compiled`` asks for the one
-    whose steps are to be compiled, which has experts of its own.
+    It computes the same without gradients, and shares norms and embedding. On a processor it has linear weights of its
+    own and shares experts; ``compiled`` asks for the one whose steps are to be compiled, which shares linear weights
+    and has experts of its own, unless they are 8-bit integers. On other devices it is the model's own, or a copy that
+    shares all weights if its steps are to be compiled.
     """
-    if model.training or model.decoder.embedding.weight.device.type != "cpu":
+    on_cpu = model.decoder.embedding.weight.device.type == "cpu"
+    if model.training or not (on_cpu or compiled):
         return model.decoder
+    if not on_cpu:
+        return from_weights(model, "shared", lambda: _copy(model.decoder, SUMMED_ATTENTION), shared=True)
     if compiled:
-        return from_weights(model, "compiling copy", lambda: compiling_copy(model.decoder))
-    return from_weights(model, "columnwise copy", lambda: columnwise_copy(model.decoder))
+        return from_weights(model, "summed", lambda: _copy(model.decoder, SUMMED))
+    return from_weights(model, "columnwise", lambda: _copy(model.decoder, COLUMNWISE))
 
 
-def columnwise_copy(decoder: Decoder) -> Decoder:
-    """A decoder that computes the same without gradients. Experts, norms and embedding are shared, not copied."""
+def _copy(decoder: Decoder, table: Table) -> Decoder:
     copy = share_copy(decoder)
-    for module in copy.modules():
-        if isinstance(module, nn.Linear):
-            module.weight = nn.Parameter(module.weight.detach().T.contiguous().T, requires_grad=False)
-    return copy
-
-
-def compiling_copy(decoder: Decoder) -> Decoder:
-    """A decoder whose step is to be compiled: products are written as sums, which the compiler makes into few loops
-    over the weights.
-
-    Linear weights, norms and embedding are shared; routed experts are copied, row by row, unless they are 8-bit
-    integers.
-    """
-    copy = share_copy(decoder)
-    replace_matrices(copy, SummedLinear, SummedStack)
+    replace_modules(copy, table)
     return copy

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import AttentionConfig
 from rxt.model.layers import Rotation, activate, rotate
-from rxt.model.summed import look_up
 
 
 class KeyValue(NamedTuple):
@@ -64,14 +64,18 @@ class Attention(nn.Module):
         keys, values = source
         if self.config.query_heads < self.config.kv_heads:  # reversed SQA: head j uses query head j mod Hq
             queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
-        elif self.config.kv_heads < self.config.query_heads:  # head j uses key/value head j // (Hq / Hkv)
-            groups = self.config.query_heads // self.config.kv_heads
-            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
-        heads = look_up(queries, keys, values, mask, causal)
+        heads = self._look_up(queries, keys, values, mask, causal)
         merged = heads.transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
         if self.gate_proj is not None:
             merged = merged * activate(self.gate_proj(x), self.config.gate_activation)
         return self.out_proj(merged)
+
+    def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
+        grouped = keys.shape[1] < queries.shape[1]
+        return F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped
+        )
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, Hd)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
 from rxt.model.grouped import grouped_matmul
-from rxt.model.int8 import Int8Stack
 from rxt.model.layers import activate
-from rxt.model.summed import SummedStack
 
 
 def make_feed_forward(width: int, config: FeedForward) -> DenseFeedForward | MixtureOfExperts:
@@ -42,7 +42,8 @@ class DenseFeedForward(nn.Module):
 class MixtureOfExperts(nn.Module):
     """Σ wₖ·expertₖ(x) over the K best of E experts, their softmax weights renormalised, plus shared experts.
 
-    Experts are stacked: ``w1`` (E, D, 2F) and ``w2`` (E, F, D), used as ``x @ w1`` (F columns when not gated).
+    Experts are stacked: ``w1`` (E, D, 2F) and ``w2`` (E, F, D), used as ``x @ w1`` (F columns when not gated). This is
+    the implementation that trains; ``rxt.model.experts`` has those that take its place for inference.
     """
 
     def __init__(self, width: int, config: MoEConfig) -> None:
@@ -91,28 +92,10 @@ class MixtureOfExperts(nn.Module):
         return output.view_as(x), self._balance(probabilities, chosen, mask) if balanced else None
 
     def _routed(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """What the chosen experts make of tokens (N, D), weighted by (N, K) -> (N, D)."""
-        return (self._each_by_itself if self._few(chosen) else self._sorted)(tokens, weights, chosen)
+        """What the chosen experts (N, K) make of tokens (N, D), weighted by (N, K) -> (N, D).
 
-    def _few(self, chosen: Tensor) -> bool:
-        """Whether the selections (N, K) of an inference are so few that hardly two of them read the same expert."""
-        if torch.compiler.is_compiling():
-            return isinstance(self.w1, nn.Module) and chosen.numel() <= self.config.experts
-        reading = isinstance(self.w1, Tensor) and not torch.is_grad_enabled() and chosen.device.type == "cpu"
-        return reading and 2 * chosen.numel() <= self.config.experts
-
-    def _each_by_itself(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """Every selection by its own expert, two products in all."""
-        hidden = _by_choice(tokens.unsqueeze(1).expand(-1, self.config.top_k, -1), self.w1, chosen)  # (N, K, 2F)
-        if self.b1 is not None:
-            hidden = hidden + self.b1[chosen]
-        outputs = _by_choice(expand(hidden, self.config.activation, self.config.gated), self.w2, chosen)  # (N, K, D)
-        if self.b2 is not None:
-            outputs = outputs + self.b2[chosen]
-        return (outputs * weights.unsqueeze(-1)).sum(1).to(tokens.dtype)
-
-    def _sorted(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """Sort the N·K selections by expert: each active expert is read once, in place, for all of its tokens."""
+        The N·K selections are sorted by expert: each active expert is read once, in place, for all of its tokens.
+        """
         experts, order = chosen.flatten().sort(stable=True)  # (N·K,)
         rows = order.div(self.config.top_k, rounding_mode="floor")
         ends = torch.searchsorted(
@@ -124,11 +107,15 @@ class MixtureOfExperts(nn.Module):
 
     def _experts(self, rows: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
         """Rows (N·K, D) through the experts (N·K,) that they are sorted by."""
-        hidden = _times(rows, self.w1, ends)
+        hidden = self._by_group(rows, self.w1, ends)
         if self.b1 is not None:
             hidden = hidden + self.b1.index_select(0, experts)
-        outputs = _times(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
+        outputs = self._by_group(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
         return outputs if self.b2 is None else outputs + self.b2.index_select(0, experts)
+
+    def _by_group(self, rows: Tensor, stacked: Any, ends: Tensor) -> Tensor:
+        """Rows (N·K, in), sorted by expert, each by its expert's matrix of ``stacked`` (E, in, out)."""
+        return grouped_matmul(rows, stacked, ends)
 
     def _shared(self, tokens: Tensor) -> Tensor:
         """The always-on experts: one as it is, several mixed with softmax weights."""
@@ -160,20 +147,3 @@ class MixtureOfExperts(nn.Module):
 
 def _bias(present: bool, *shape: int) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(*shape)) if present else None
-
-
-def _by_choice(x: Tensor, weights: Tensor | SummedStack | Int8Stack, chosen: Tensor) -> Tensor:
-    """Rows (N, K, in), each by the matrix that it chose (N, K) -> (N, K, out).
-
-    Plain weights are brought together first: that copy stays in the processor's cache, and one batch of products keeps
-    all cores busy, which is faster than a product after the other with weights in place (``docs/performance.md``).
-    """
-    if isinstance(weights, SummedStack | Int8Stack):
-        return weights.chosen(x, chosen)
-    products = torch.bmm(x.flatten(0, 1).unsqueeze(1), weights.index_select(0, chosen.flatten()))
-    return products.view(*chosen.shape, -1)
-
-
-def _times(rows: Tensor, weights: Tensor | SummedStack | Int8Stack, ends: Tensor) -> Tensor:
-    """By the experts' matrices as they are, or as what stands for them in a model that is read only."""
-    return weights(rows, ends) if isinstance(weights, SummedStack | Int8Stack) else grouped_matmul(rows, weights, ends)

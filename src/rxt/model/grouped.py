@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 FEW_ROWS, NEARLY_ALL = 32, 0.7
 """Rows of the longest group, and the share of groups that have rows, up and down to which groups are multiplied as one
@@ -26,10 +27,8 @@ def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype(rows.device.type)
         rows, weights = rows.to(dtype), weights.to(dtype)
     learning = torch.is_grad_enabled() and (rows.requires_grad or weights.requires_grad)
-    if torch.compiler.is_compiling() and not learning:
+    if not learning:
         return torch.ops.rxt.grouped_matmul(rows, weights, ends)
-    if not learning and rows.device.type == "cpu":
-        return active_groups(rows, weights, ends)
     return F.grouped_mm(rows, weights, offs=ends) if _has_kernel(rows, weights) else group_by_group(rows, weights, ends)
 
 
@@ -77,7 +76,7 @@ def _has_kernel(rows: Tensor, weights: Tensor) -> bool:
 
 
 def _product(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-    """What compiled code calls: one operator, which the compiler does not look into."""
+    """Without gradients, one operator: the compiler does not look into it."""
     if rows.device.type == "cuda" and _has_kernel(rows, weights):
         return F.grouped_mm(rows, weights, offs=ends)
     return active_groups(rows, weights, ends)
@@ -86,6 +85,11 @@ def _product(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
 _OPERATORS = torch.library.Library("rxt", "DEF")
 _OPERATORS.define("grouped_matmul(Tensor rows, Tensor weights, Tensor ends) -> Tensor")
 _OPERATORS.impl("grouped_matmul", _product, "CompositeExplicitAutograd")
+
+
+@register_flop_formula(torch.ops.rxt.grouped_matmul)
+def _flops(rows: torch.Size, weights: torch.Size, *_: object, **__: object) -> int:
+    return 2 * rows[0] * weights[1] * weights[2]
 
 
 @torch.library.register_fake("rxt::grouped_matmul")

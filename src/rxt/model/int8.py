@@ -33,9 +33,6 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        if x.numel() == x.shape[-1] and torch.compiler.is_compiling():
-            product = (x.unsqueeze(-2) * self.weight.to(x.dtype)).sum(-1) * self.scale
-            return product if self.bias is None else product + self.bias
         rows = x.flatten(0, -2)
         product = multiply(rows, self.weight, self.scale, self.ones).unflatten(0, x.shape[:-1])
         return product if self.bias is None else product + self.bias
@@ -58,9 +55,7 @@ class Int8Stack(nn.Module):
     def forward(self, rows: Tensor, ends: Tensor) -> Tensor:
         """Rows (N, D), sorted by matrix, and where each matrix's rows end (E,) -> (N, F). A matrix without rows is not
         read."""
-        if torch.compiler.is_compiling():
-            return torch.ops.rxt.int8_groups(rows, self.weight, self.scale, self.ones, ends)
-        return int8_groups(rows, self.weight, self.scale, self.ones, ends)
+        return torch.ops.rxt.int8_groups(rows, self.weight, self.scale, self.ones, ends)
 
     def chosen(self, x: Tensor, experts: Tensor) -> Tensor:
         """Rows (N, K, D), each by its own matrix (N, K) -> (N, K, F)."""

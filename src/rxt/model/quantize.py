@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from rxt.model.int8 import Int8Linear, Int8Stack
+from torch import nn
+
+from rxt.model.experts import Int8Experts
+from rxt.model.feed_forward import MixtureOfExperts
+from rxt.model.int8 import Int8Linear
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.replace import replace_matrices, share_copy
+from rxt.model.replace import Table, replace_modules, share_copy
 
 Model = TypeVar("Model", bound=ReactiveTransformer)
 
+IN_8_BITS: Table = {nn.Linear: Int8Linear, MixtureOfExperts: Int8Experts}
 ROUTING = ("router", "shared_gate")
 """Small, and a choice of experts: rounding them saves nothing and changes much."""
 
@@ -22,6 +27,6 @@ def quantize(model: Model) -> Model:
     memories. The copy cannot be trained or saved: save ``model``, and quantize again after loading.
     """
     copy = share_copy(model.eval())
-    replace_matrices(copy.decoder, Int8Linear, Int8Stack, kept=ROUTING)
+    replace_modules(copy.decoder, IN_8_BITS, kept=ROUTING)
     copy.stands_for = model.fingerprint()
     return copy

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
-
-from rxt.model.feed_forward import MixtureOfExperts
+from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
+Table = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
+"""What makes the module that takes the place of one of exactly this class, out of it."""
 
 
 def share_copy(module: Module) -> Module:
@@ -19,20 +19,25 @@ def share_copy(module: Module) -> Module:
     return deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
-def replace_matrices(
-    module: nn.Module,
-    linear: Callable[[nn.Linear], nn.Module],
-    stack: Callable[[Tensor], nn.Module],
-    kept: tuple[str, ...] = (),
-) -> None:
-    """Put other modules in the place of linear layers, but those named ``kept``, and of routed experts' matrices."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and name not in kept:
-                setattr(parent, name, linear(child))
-        if isinstance(parent, MixtureOfExperts):
-            for name in ("w1", "w2"):
-                stacked = getattr(parent, name)
-                if isinstance(stacked, nn.Parameter):
-                    delattr(parent, name)
-                    setattr(parent, name, stack(stacked))
+def replace_modules(module: nn.Module, table: Table, kept: tuple[str, ...] = ()) -> None:
+    """Put other modules in the place of those whose class is in the table, innermost first.
+
+    Those named ``kept`` stay, and all that they hold.
+    """
+    for name, child in list(module.named_children()):
+        if name not in kept:
+            replace_modules(child, table, kept)
+            make = table.get(type(child))
+            if make is not None:
+                setattr(module, name, make(child))
+
+
+def take_over(module: nn.Module, original: nn.Module) -> None:
+    """Give a module the parameters, buffers and parts of another, under the same names, in the place of its own."""
+    module.training = original.training
+    for name, buffer in original.named_buffers(recurse=False):
+        module.register_buffer(name, buffer)
+    for name, inner in [*original.named_parameters(recurse=False), *original.named_children()]:
+        if hasattr(module, name):
+            delattr(module, name)
+        setattr(module, name, inner)

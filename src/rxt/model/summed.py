@@ -11,24 +11,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rxt.model.attention import Attention
 from rxt.model.grouped import grouped_matmul
+from rxt.model.int8 import Int8Linear
+from rxt.model.replace import take_over
 
 FEW = 4
 """Rows whose one query each is looked up in sums: more of them the library looks up faster."""
 
 
-def look_up(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """softmax(q·kᵀ/√Hd)·v, (B, H, T, Hd) each; ``mask`` and ``causal`` as in :class:`rxt.model.attention.Attention`."""
-    if queries.shape[2] > 1 or len(queries) > FEW or not torch.compiler.is_compiling():
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
-    scores = (queries * keys).sum(-1) * queries.shape[-1] ** -0.5  # (B, H, S)
-    if mask is not None:
-        scores = scores.masked_fill(~mask.squeeze(2), -torch.inf)
-    return (scores.softmax(-1).unsqueeze(-1) * values).sum(2, keepdim=True)
+class SummedAttention(Attention):
+    """Attention in the place of another, which looks up few single queries in sums."""
+
+    def __init__(self, original: Attention) -> None:
+        with torch.device("meta"):
+            super().__init__(original.out_proj.weight.shape[0], original.config)
+        take_over(self, original)
+
+    def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        if queries.shape[2] > 1 or len(queries) > FEW:
+            return super()._look_up(queries, keys, values, mask, causal)
+        groups = queries.shape[1] // keys.shape[1]
+        if groups > 1:
+            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
+        scores = (queries * keys).sum(-1) * queries.shape[-1] ** -0.5  # (B, H, S)
+        if mask is not None:
+            scores = scores.masked_fill(~mask.squeeze(2), -torch.inf)
+        return (scores.softmax(-1).unsqueeze(-1) * values).sum(2, keepdim=True)
 
 
 class SummedLinear(nn.Module):
-    """x · Wᵀ + b with the weight of a linear layer; for one row as a sum, when compiled."""
+    """x · Wᵀ + b with the weight of a linear layer; for one row as a sum."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -37,10 +50,26 @@ class SummedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        if x.numel() == x.shape[-1] and torch.compiler.is_compiling():
-            product = (x.unsqueeze(-2) * self.weight).sum(-1)
-            return product if self.bias is None else product + self.bias
-        return F.linear(x, self.weight, self.bias)
+        if x.numel() > x.shape[-1]:
+            return F.linear(x, self.weight, self.bias)
+        product = (x.unsqueeze(-2) * self.weight).sum(-1)
+        return product if self.bias is None else product + self.bias
+
+
+class SummedInt8Linear(Int8Linear):
+    """x · Wᵀ + b with the 8-bit weight of another; for one row as a sum."""
+
+    def __init__(self, original: Int8Linear) -> None:
+        nn.Module.__init__(self)
+        take_over(self, original)
+        self.bias = original.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out)."""
+        if x.numel() > x.shape[-1]:
+            return super().forward(x)
+        product = (x.unsqueeze(-2) * self.weight.to(x.dtype)).sum(-1) * self.scale
+        return product if self.bias is None else product + self.bias
 
 
 class SummedStack(nn.Module):

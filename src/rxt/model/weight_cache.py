@@ -15,9 +15,14 @@ WeightState = tuple[tuple[int, int], ...]
 _KEPT: WeakKeyDictionary[nn.Module, dict[str, tuple[WeightState, object]]] = WeakKeyDictionary()
 
 
-def from_weights(module: nn.Module, name: str, make: Callable[[], T]) -> T:
-    """What ``make()`` returned last under ``name`` for this module, or returns now if a weight has changed since."""
+def from_weights(module: nn.Module, name: str, make: Callable[[], T], shared: bool = False) -> T:
+    """What ``make()`` returned last under ``name`` for this module, or returns now if a weight has changed since.
+
+    ``shared``: it holds the weights themselves, so that only other tensors in their place are a change.
+    """
     kept, state = _KEPT.setdefault(module, {}), weight_state(module)
+    if shared:
+        state = tuple((place, 0) for place, _ in state)
     if name not in kept or kept[name][0] != state:
         kept[name] = (state, make())
     return kept[name][1]  # type: ignore[return-value]  # what is kept under a name is always of one type
