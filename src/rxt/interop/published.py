@@ -19,7 +19,8 @@ from rxt.config import MemoryAttentionConfig, read_json
 from rxt.errors import UserError, in_file
 from rxt.folders import model_folder
 from rxt.interop.key_map import WHOLE, Part, has_listed_experts, is_buffer, tags_of, views
-from rxt.interop.published_config import read_decoder, read_encoder, read_memory_attention, read_model
+from rxt.interop.published_config import read_decoder, read_encoder, read_model
+from rxt.interop.published_memory import read_memory_attention
 from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder

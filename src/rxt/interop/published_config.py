@@ -15,7 +15,6 @@ from typing import Any, get_args
 
 from rxt.config import (
     SYSTEM_PROMPT_TITLE,
-    VARIANTS,
     Activation,
     AttentionConfig,
     BiasMode,
@@ -23,9 +22,6 @@ from rxt.config import (
     EncoderConfig,
     FeedForward,
     FeedForwardConfig,
-    GateConfig,
-    GateKind,
-    MemoryAttentionConfig,
     MemoryInit,
     MoEConfig,
     Norm,
@@ -33,12 +29,9 @@ from rxt.config import (
     SpecialTokens,
 )
 from rxt.errors import UserError
-from rxt.interop.key_map import published_names
+from rxt.interop.published_heads import ATTENTIONS, Heads, Options, Shapes
+from rxt.interop.published_memory import read_memory_attention, stated_variant
 from rxt.interop.reader import Reader
-from rxt.model.consolidation import Published, layer_class
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Shapes of the stored tensors of one part, by published name (``model.layers.0.norm1.weight``)."""
 
 
 def _same(names: object) -> dict[str, Any]:
@@ -47,8 +40,6 @@ def _same(names: object) -> dict[str, Any]:
 
 ACTIVATIONS: dict[str, Activation] = {**_same(Activation), "swish": "silu"}
 HEAD_NORMS: dict[str, Norm] = {"rms_norm": "rms", "layer_norm": "layer"}
-GATES: dict[str, GateKind] = {"static": "static", "elementwise": "elementwise", "linear": "linear"}
-ATTENTIONS = {name: name for name in ("mha", "gqa", "mqa", "sqa")}
 OWN = "rxt"
 """Our own entry in an exported configuration, for what the published layout has no word for."""
 
@@ -71,7 +62,7 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
         top.take("memory_attention_config", {}),
         shapes["memory_attention"],
         f"{source}: memory_attention_config",
-        _stated_variant(top),
+        stated_variant(top),
     )
     for part, given in (("decoder", decoder), ("encoder", encoder)):
         slots = given.get("stm_size", memory_attention.slots)
@@ -183,15 +174,15 @@ def _read_stack(reader: Reader, shapes: Shapes) -> _Stack:
         reader.take("ff_dim", 1_536),
     )
     groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)
-    own = _Heads(reader.choose("self_att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
-    cross = _Heads(
+    own = Heads(reader.choose("self_att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
+    cross = Heads(
         reader.choose("cross_att_type", ATTENTIONS, "sqa"),
         heads,
         reader.take("cross_att_groups", groups),
         reader.take_optional("cross_att_query_groups", 0) or query_groups,
     )
     gated_attention = reader.take("use_gated_attention", False)
-    options = _Options(
+    options = Options(
         gated=gated_attention,
         gate_activation=reader.choose("gated_attention_activation", ACTIVATIONS, "sigmoid"),
         output_bias=reader.take("use_attention_output_bias", True),
@@ -217,45 +208,6 @@ def _read_stack(reader: Reader, shapes: Shapes) -> _Stack:
     )
     reader.ignore("stm_size", "att_dropout", "ff_dropout", "use_flash_attention", *_MOE_KEYS)
     return stack
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What every attention of one part has in common."""
-
-    gated: bool
-    gate_activation: Activation
-    output_bias: bool
-    rope_base: float
-
-
-@dataclass(frozen=True)
-class _Heads:
-    """The heads of one attention, as a published configuration words them."""
-
-    kind: str
-    heads: int
-    groups: int
-    query_groups: int | None
-
-    def config(self, width: int, options: _Options, shapes: Shapes, where: str) -> AttentionConfig:
-        """Our words for it; ``where`` occurs in the names of its tensors, and in no other attention's."""
-        query_heads, kv_heads = {
-            "mha": (self.heads, self.heads),
-            "gqa": (self.heads, self.groups),
-            "mqa": (self.heads, 1),
-            "sqa": (self.query_groups or self.groups, self.groups),
-        }[self.kind]
-        return AttentionConfig(
-            self.heads,
-            query_heads,
-            kv_heads,
-            gated=options.gated,
-            gate_activation=options.gate_activation,
-            qk_norm=any(name.endswith("q_norm.weight") for name in shapes if where in name),
-            output_bias=options.output_bias,
-            rope_base=options.rope_base,
-        )
 
 
 _ROUTER = re.compile(r"\.ff\.router\.gate\.weight$")
@@ -297,121 +249,3 @@ def _stored_bias(shapes: Shapes, local: str, whole: str) -> BiasMode:
     if any(name.endswith(f".ff.{whole}") for name in shapes):
         return "global"
     return "local" if any(re.search(rf"\.ff\.({local})$", name) for name in shapes) else "off"
-
-
-def read_memory_attention(
-    values: Mapping[str, Any], shapes: Shapes, source: str, variant: str | None
-) -> MemoryAttentionConfig:
-    """A memory attention's configuration; where ``variant`` is not given, it is the one that the tensors make up."""
-    reader = Reader(values, source)
-    stated = _stated_variant(reader)
-    variant = variant or stated or _stored_variant(shapes, reader)
-    if variant == "interlayer" and any(".interlayer_gate_layers." in name for name in shapes):
-        variant = "self-interlayer"  # the published Alpha models are, whatever is stated
-    published = published_names(variant)
-    for tensors in {each.tensors: None for each in published_variants().values() if each.tensors}:
-        layers, needed = f"{tensors}_attention_layers", tensors == published.tensors
-        if needed != any(f".{layers}." in name for name in shapes):
-            raise UserError(
-                f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"  # noqa: E501
-            )
-    width, heads, slots = reader.take("embed_dim", 512), reader.take("att_heads", 16), reader.take("stm_size", 1_024)
-    groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)
-    options = _Options(
-        gated=False, gate_activation="sigmoid", output_bias=True, rope_base=reader.take("rope_base", 10_000.0)
-    )
-    write = _Heads(reader.choose("att_type", ATTENTIONS, "sqa"), heads, groups, query_groups)
-    consolidation = _Heads(
-        reader.choose(f"{published.keys}_type", ATTENTIONS, write.kind),
-        heads,
-        reader.take(f"{published.keys}_groups", groups),
-        reader.take_optional(f"{published.keys}_query_groups", 0) or query_groups,
-    ).config(width, options, shapes, f".{published.tensors}_attention_layers.")
-    attention = write.config(width, options, shapes, ".attention_layers.")
-    self_gate = reader.take(
-        "use_gate_for_self_attention",
-        published.gated or any(f".{published.tensors}_residual_gate_layers." in name for name in shapes),
-    )
-    number_of_groups = reader.take_optional("num_groups", 0)
-    reader.choose("norm_type", {"classic-rms": "rms"}, "classic-rms")
-    config = MemoryAttentionConfig(
-        width=width,
-        layers=reader.take("num_layers", 12),
-        slots=slots,
-        attention=attention,
-        variant=variant,
-        consolidation=consolidation if published.tensors and consolidation != attention else None,
-        groups=number_of_groups if VARIANTS[variant].needs_groups else None,
-        gate=_read_gate(reader, shapes),
-        self_gate=self_gate,
-    )
-    for key in ("att", "interlayer_att", "self_att"):
-        reader.only(f"{key}_experts", None)
-        reader.only(f"{key}_query_experts", None)
-        reader.ignore(f"{key}_dropout")
-    reader.ignore(
-        "seq_len",
-        "use_flash_attention",
-        "debug_mode",
-        "debug_interval",
-        "norm_decay",
-        "norm_init_gate",
-        "norm_per_dim_scale",
-    )
-    reader.finish()
-    return config
-
-
-def published_variants() -> dict[str, Published]:
-    """The variants that the published layout has a place for."""
-    found = {name: layer_class(name).published for name in VARIANTS}
-    return {name: published for name, published in found.items() if published is not None}
-
-
-def alike(tensors: str) -> list[str]:
-    """The variants whose tensors have the same names where there are no gates."""
-    return [name for name, other in published_variants().items() if other.tensors == tensors]
-
-
-def _stated_variant(reader: Reader) -> str | None:
-    key = "memory_attention_variant"
-    return reader.choose(key, {name: name for name in published_variants()}, "") if reader.has(key) else None
-
-
-def _stored_variant(shapes: Shapes, reader: Reader) -> str:
-    """The variant that the tensors make up."""
-    stored = {name.split(".")[1] for name in shapes if "." in name}
-    variants = published_variants()
-    tensors = next(
-        (each.tensors for each in variants.values() if each.tensors and f"{each.tensors}_attention_layers" in stored),
-        "",
-    )
-    fitting = alike(tensors)
-    if len(fitting) == 1:
-        return fitting[0]
-    if f"{tensors}_residual_gate_layers" not in stored:
-        names = " and ".join(name for name in fitting if not VARIANTS[name].needs_groups)
-        raise UserError(f"{reader.source}: memory_attention_variant is needed: the tensors fit {names} alike")
-    mean_gate = "interlayer_gate_layers" in stored
-    gated = [name for name in fitting if variants[name].mean_gate == mean_gate]
-    grouped = [name for name in gated if VARIANTS[name].needs_groups == reader.has("num_groups")]
-    return (grouped or gated)[0]
-
-
-def _read_gate(reader: Reader, shapes: Shapes) -> GateConfig:
-    """The residual gate. A checkpoint that does not name its type has a linear one where its gates are matrices."""
-    stored = [name for name in shapes if re.search(r"residual_gate_layers\.\d+\.gate", name)]
-    kind = reader.choose(
-        "residual_gate_type", GATES, "linear" if any(name.endswith("gate.weight") for name in stored) else "static"
-    )
-    gate = GateConfig(
-        kind,
-        activation="tanh" if reader.take("use_tanh_residual_gate", True) else "sigmoid",
-        per_slot=reader.take("residual_per_slot_gate", True),
-        status=reader.choose("residual_gate_slot_status_type", {"mean": "mean", "linear": "linear"}, "mean"),
-        init=reader.take("residual_gate_init", 0.0),
-    )
-    use_gate, disabled = reader.take("use_gated_residual", bool(stored)), reader.take("disable_residual", False)
-    if disabled:
-        return replace(gate, kind="replace")
-    return gate if use_gate else replace(gate, kind="ungated")

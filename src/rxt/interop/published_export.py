@@ -29,7 +29,8 @@ from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.interop.key_map import WHOLE, Part, feed_forwards_of, mixtures_of, published_names, tags_of, views
 from rxt.interop.published import CONFIG, EMBEDDINGS
-from rxt.interop.published_config import HEAD_NORMS, OWN, alike, token_key
+from rxt.interop.published_config import HEAD_NORMS, OWN, token_key
+from rxt.interop.published_memory import alike
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
