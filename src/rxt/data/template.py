@@ -200,6 +200,11 @@ class Template:
         think = self.tokens.think
         return (self.tokens.answer,) if self.name == "alpha" or think is None else (self.tokens.answer, think)
 
+    def answer_room(self, prompt: Sequence[int], most: int | None = None) -> int:
+        """Tokens that an answer to ``prompt`` may have, ``most`` at most, so that [EOS] still fits after it."""
+        room = self.max_length - len(prompt) - 1
+        return min(room, most or room)
+
     def complete(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[int]:
         """The finished interaction, to be memorized: it ends with exactly one [EOS] and fits into ``max_length``.
 

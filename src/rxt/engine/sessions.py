@@ -99,7 +99,6 @@ class Sessions:
         try:
             parent, conversation = await self._place(question, release)
             start = await self._start(question, parent, conversation)
-            room = self.template.max_length - len(prompt) - 1  # one place is [EOS]'s
             draft = Turn(
                 new_id("resp"),
                 question.owner,
@@ -116,7 +115,9 @@ class Sessions:
                 prefix=start.prefix,
                 settings=question.settings,
             )
-            return Running(self, question, draft, start.prepared, min(room, question.most or room), release)
+            return Running(
+                self, question, draft, start.prepared, self.template.answer_room(prompt, question.most), release
+            )
         except BaseException:
             for action in reversed(release):
                 action()

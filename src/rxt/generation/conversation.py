@@ -251,8 +251,7 @@ class Conversation:
 
     def _generate(self, prompt: list[int], ready: _Ready) -> Iterator[Token]:
         """The answer's tokens, [EOS] included where the model came to it. Text is that of the answer part only."""
-        room = self.template.max_length - len(prompt) - 1  # one place is [EOS]'s
-        limit = min(room, self.max_new_tokens or room)
+        limit = self.template.answer_room(prompt, self.max_new_tokens)
         text = AnswerStream(self.template)
         ids = torch.tensor([prompt], device=ready.memory.slots.device)
         sampling = self._turn_sampling(ready.memory.turns[0] + 1)
