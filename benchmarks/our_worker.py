@@ -11,15 +11,16 @@ from worker_loop import Action, Sizes, serve
 
 import rxt
 from rxt.bench.inference import random_ids
-from rxt.bench.training import OPTIM, RandomJoint, RandomMemoryAware, random_rows
+from rxt.bench.training import OPTIM, UPDATES, RandomJoint, RandomMemoryAware, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
 from rxt.pretrained import ReactiveTransformer
-from rxt.training.config import JointConfig, MemoryAwareConfig, Phase
 from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.stages.base import Stage
+from rxt.training.stages.joint import JointConfig
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
 
 
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
@@ -63,7 +64,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         """Tokens a second."""
         if "joint" not in trained:
             rows = random_rows(model, sizes.rows, sizes.tokens, 1, answers=False)
-            trained["joint"] = training(RandomJoint(rows, JointConfig(1, sizes.rows, OPTIM)), rows.ids.numel())
+            trained["joint"] = training(
+                RandomJoint(rows, JointConfig(steps=UPDATES, batch_size=sizes.rows, optim=OPTIM)), rows.ids.numel()
+            )
         return trained["joint"]()
 
     def memory_aware() -> float:
@@ -71,7 +74,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         if "memory_aware" not in trained:
             rows = random_rows(model, sizes.rows * sizes.turns, sizes.tokens, 1, answers=True)
             conversations = Conversations(rows, (sizes.rows,) * sizes.turns)
-            aware = MemoryAwareConfig((Phase(steps=1, turns=sizes.turns, batch_size=sizes.rows),), OPTIM)
+            aware = MemoryAwareConfig(
+                phases=(Phase(steps=UPDATES, turns=sizes.turns, batch_size=sizes.rows),), optim=OPTIM
+            )
             trained["memory_aware"] = training(RandomMemoryAware(conversations, aware), rows.ids.numel())
         return trained["memory_aware"]()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rxt.cli.main import main
-from rxt.training.pipeline import locked
+from rxt.training.run_folder import locked
 
 TINY = {
     "model.decoder.max_length": 48,

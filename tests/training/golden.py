@@ -18,12 +18,12 @@ from pathlib import Path
 
 import reinforcing
 import torch
-from micro import PREFERENCE, RUN, learner, preference_stage, stages
+from micro import INTERACTION, JOINT, OPTIM, PREFERENCE, PRETRAIN, RUN, learner, preference_stage, stages
 
-from rxt.training.config import MemoryAwareConfig, Phase
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.reinforcement.config import Algorithm
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
 
 FILE = Path(__file__).with_name("golden.json")
 STEPS = 50
@@ -38,21 +38,20 @@ MEMORY_AWARE = MemoryAwareConfig(
         Phase(steps=10, turns=2, batch_size=4, trains=("decoder", "memory_attention")),
         Phase(steps=30, turns=4, batch_size=4),
     ),
-    optim=RUN.memory_aware.optim,
+    optim=OPTIM,
 )
-GOLDEN = replace(
-    RUN,
-    joint=replace(RUN.joint, steps=STEPS),
-    interaction=replace(RUN.interaction, steps=STEPS),
-    memory_pretrain=replace(RUN.memory_pretrain, steps=STEPS, batch_size=4),
-    memory_aware=MEMORY_AWARE,
+GOLDEN = RUN.having(
+    replace(JOINT, steps=STEPS),
+    replace(INTERACTION, steps=STEPS),
+    replace(PRETRAIN, steps=STEPS, batch_size=4),
+    MEMORY_AWARE,
 )
 
 
 def trajectory(name: str, checkpointing: bool = False) -> list[float]:
     """The losses of a stage's first fifty steps, each stage from the same fresh weights."""
     torch.set_num_threads(1)
-    run = replace(GOLDEN, memory_aware=replace(MEMORY_AWARE, checkpointing=checkpointing))
+    run = GOLDEN.having(replace(MEMORY_AWARE, checkpointing=checkpointing))
     with tempfile.TemporaryDirectory() as folder:
         preference = preference_stage(Path(folder), replace(PREFERENCE, steps=STEPS))
         stage = [*stages(run), preference][NAMES.index(name)]

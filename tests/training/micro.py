@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -25,15 +25,8 @@ from rxt.data.template import Encoded, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.pretrained import ReactiveTransformer
 from rxt.tasks.everyday import EverydayConfig
-from rxt.training.config import (
-    JointConfig,
-    MemoryAwareConfig,
-    MemoryPretrainConfig,
-    OptimConfig,
-    Phase,
-    RunConfig,
-    TokenizerConfig,
-)
+from rxt.training.config import RunConfig, TokenizerConfig
+from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Corpus, Split
 from rxt.training.data_config import DataConfig, TaskSource, with_files
 from rxt.training.file_sources import FileConversations
@@ -42,11 +35,12 @@ from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.stage import PreferenceStage
-from rxt.training.stages.base import Stage
-from rxt.training.stages.interaction import InteractionStage
-from rxt.training.stages.joint import JointStage
-from rxt.training.stages.memory_aware import MemoryAwareStage
-from rxt.training.stages.memory_pretrain import MemoryPretrainStage
+from rxt.training.stages.base import StageContext
+from rxt.training.stages.interaction import InteractionConfig
+from rxt.training.stages.joint import JointConfig
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
+from rxt.training.stages.memory_pretrain import MemoryPretrainConfig
+from rxt.training.stages.registry import build_stage
 
 MODEL = tiny_config(400, width=16, slots=4, max_length=48, hidden=24)
 MOE_MODEL = replace(MODEL, decoder=replace(MODEL.decoder, feed_forward=MoEConfig(8, experts=4, top_k=2)))
@@ -55,21 +49,29 @@ RUN = RunConfig(
     name="micro",
     model=MODEL,
     tokenizer=TokenizerConfig(vocab_size=400, conversations=30),
-    joint=JointConfig(steps=6, batch_size=2, optim=OPTIM),
-    interaction=JointConfig(steps=6, batch_size=8, optim=OPTIM),
-    memory_pretrain=MemoryPretrainConfig(steps=6, batch_size=3, turns=3, optim=OPTIM),
-    memory_aware=MemoryAwareConfig(
-        phases=(
-            Phase(steps=2, turns=2, batch_size=3, trains=("decoder",)),
-            Phase(steps=2, turns=2, batch_size=3, trains=("decoder", "memory_attention")),
-            Phase(steps=4, turns=4, batch_size=3, shortest=2),
+    stages=(
+        JointConfig(steps=6, batch_size=2, optim=OPTIM),
+        InteractionConfig(steps=6, batch_size=8, optim=OPTIM),
+        MemoryPretrainConfig(steps=6, batch_size=3, turns=3, optim=OPTIM),
+        MemoryAwareConfig(
+            phases=(
+                Phase(steps=2, turns=2, batch_size=3, trains=("decoder",)),
+                Phase(steps=2, turns=2, batch_size=3, trains=("decoder", "memory_attention")),
+                Phase(steps=4, turns=4, batch_size=3, shortest=2),
+            ),
+            optim=OPTIM,
         ),
-        optim=OPTIM,
     ),
     log_every=1,
     validate_every=3,
     validation_batches=1,
     checkpoint_every=2,
+)
+JOINT, INTERACTION, PRETRAIN, AWARE = (
+    RUN.stage(JointConfig),
+    RUN.stage(InteractionConfig),
+    RUN.stage(MemoryPretrainConfig),
+    RUN.stage(MemoryAwareConfig),
 )
 
 
@@ -107,14 +109,10 @@ def read_of(corpus: Corpus) -> Mapping[Split, tuple[Conversation, ...]]:
     return found.read.records
 
 
-def stages(run: RunConfig = RUN) -> list[Stage]:
-    corpus = Corpus.load(run.data, run.seed)
-    return [
-        JointStage(corpus, template(), run.joint),
-        InteractionStage(corpus, template(), run.interaction),
-        MemoryPretrainStage(corpus, template(), run.memory_pretrain),
-        MemoryAwareStage(corpus, template(), run.memory_aware),
-    ]
+def stages(run: RunConfig = RUN) -> list[Any]:
+    """The stages of a run, without a folder."""
+    context = StageContext(Corpus.load(run.data, run.seed), template(), run.data, run.seed, Path(), print)
+    return [build_stage(config, context) for config in run.stages]
 
 
 PREFERENCE = PreferenceConfig(steps=6, turns=4, batch_size=4, beta=1.0, optim=OPTIM)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from micro import MODEL, OPTIM, RUN, learner, mixed_data, template
+from micro import JOINT, MODEL, OPTIM, RUN, learner, mixed_data, template
 
 from rxt.config import RxTConfig
 from rxt.tasks.base import Question
 from rxt.tasks.everyday import EverydayConfig
-from rxt.training.config import Phase, RunConfig
+from rxt.training.config import RunConfig
 from rxt.training.config_base import RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.recall import RecallProbe
@@ -20,21 +20,14 @@ from rxt.training.reinforcement.episodes import Episode, episodes_of
 from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.reinforcement.rewards import Answered, Reward
 from rxt.training.reinforcement.rollout import Played, play
-from rxt.training.stages.reinforcement import ReinforcementStage
+from rxt.training.reinforcement.stage import ReinforcementStage
 
 PHASE = EpisodePhase(steps=6, turns=5, batch_size=3)
 RECALL = RecallConfig(every=100, distances=(1, 2), questions=2, special=0, max_score_drop=1.0, keep="last")
 CONFIG = ReinforcementConfig(phases=(PHASE,), optim=OPTIM, longest_answer=5, recall=RECALL)
 DATA = mixed_data(everyday=EverydayConfig(question_rate=0.6))
-REINFORCED = replace(
-    RUN,
-    joint=replace(RUN.joint, steps=0),
-    interaction=replace(RUN.interaction, steps=0),
-    memory_pretrain=replace(RUN.memory_pretrain, steps=0),
-    memory_aware=replace(RUN.memory_aware, phases=(Phase(steps=0, turns=2, batch_size=2),)),
-    reinforcement=CONFIG,
-    data=DATA,
-)
+REINFORCED = replace(RUN, stages=(replace(JOINT, steps=0), CONFIG), data=DATA)
+"""From fresh weights: stage 1 has no updates."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, MOE_MODEL, RUN, assert_same_gradients, learner
+from micro import AWARE, INTERACTION, JOINT, MODEL, MOE_MODEL, PRETRAIN, RUN, assert_same_gradients, learner
 from micro import stages as make_stages
 from torch import Tensor
 
@@ -22,14 +22,11 @@ from rxt.training.stages import joint
 from rxt.training.stages.base import Stage
 
 PARTS = [1, 2, 3, 7]
-CALM = replace(
-    RUN,
-    joint=replace(RUN.joint, noise=0.0),
-    interaction=replace(RUN.interaction, noise=0.0),
-    memory_pretrain=replace(RUN.memory_pretrain, noise=0.0, jitter=0.0, difference_penalty=0.3, batch_size=5),
-    memory_aware=replace(
-        RUN.memory_aware, phases=tuple(replace(phase, batch_size=5) for phase in RUN.memory_aware.phases)
-    ),
+CALM = RUN.having(
+    replace(JOINT, noise=0.0),
+    replace(INTERACTION, noise=0.0),
+    replace(PRETRAIN, noise=0.0, jitter=0.0, difference_penalty=0.3, batch_size=5),
+    replace(AWARE, phases=tuple(replace(phase, batch_size=5) for phase in AWARE.phases)),
 )
 
 
@@ -37,8 +34,7 @@ def accumulating(run: RunConfig, parts: int) -> list[Stage]:
     def with_parts(config):
         return replace(config, optim=replace(config.optim, accumulate=parts))
 
-    names = ("joint", "interaction", "memory_pretrain", "memory_aware")
-    return make_stages(replace(run, **{name: with_parts(getattr(run, name)) for name in names}))
+    return make_stages(run.having(*map(with_parts, run.stages)))
 
 
 def gradient_of(

@@ -14,7 +14,7 @@ from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.base import long_range
 from rxt.training.corpus import Corpus
-from rxt.training.reinforcement.config import EpisodePhase, Strategy
+from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig, Strategy
 from rxt.training.reinforcement.episodes import Episode, episodes_of
 from rxt.training.reinforcement.rewards import CompositeReward, RecallReward
 
@@ -67,7 +67,7 @@ def test_the_policy_answers_questions_after_the_warm_up() -> None:
     assert any(step.question is None for episode in everything for step in episode[1:])
     by_recall = episodes(replace(CONFIG, score="all"), RecallReward())
     assert all(step.answered == (step.question is not None) for episode in by_recall for step in episode[1:]), (
-        "it cannot evaluator others"
+        "it cannot judge others"
     )
 
 
@@ -150,4 +150,4 @@ def test_episodes_are_functions_of_their_number() -> None:
     first, again, other = (episodes(index=index) for index in (3, 3, 4))
     assert first == again
     assert first != other
-    assert REINFORCED.reinforcement == CONFIG
+    assert REINFORCED.stage(ReinforcementConfig) == CONFIG

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 import torch
-from micro import RUN, learner, quiet, stages, template
+from micro import PRETRAIN, RUN, learner, quiet, stages, template
 from rich.progress import Progress
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from rxt.training.recall import RecallProbe
 from rxt.training.stages.base import StageLoss
 from rxt.training.stages.memory_pretrain import MemoryPretrainStage
 
-RUN9 = replace(RUN, memory_pretrain=replace(RUN.memory_pretrain, steps=9), checkpoint_every=4)
+RUN9 = replace(RUN.having(replace(PRETRAIN, steps=9)), checkpoint_every=4)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import RUN, learner, quiet, stages
+from micro import AWARE, PRETRAIN, RUN, learner, quiet, stages
 from rich.progress import Progress
 
 from rxt.errors import UserError
@@ -36,7 +36,7 @@ def checkpoints(folder: Path) -> list[str]:
 
 
 def with_steps(steps: int) -> tuple[RunConfig, Stage]:
-    run = replace(RUN, memory_pretrain=replace(RUN.memory_pretrain, steps=steps))
+    run = RUN.having(replace(PRETRAIN, steps=steps))
     return run, stages(run)[2]
 
 
@@ -164,9 +164,7 @@ def test_the_same_steps_give_the_same_weights() -> None:
 
 
 def test_gradients_are_clipped_to_their_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = stages(
-        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, max_grad_norm=1e-3)))
-    )[3]
+    stage = stages(RUN.having(replace(AWARE, optim=replace(AWARE.optim, max_grad_norm=1e-3))))[3]
     subject = learner()
     optimizer = make_optimizer(subject, stage.optim)
     norms = []

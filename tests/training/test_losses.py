@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, learner, random_batch
+from micro import MODEL, PRETRAIN, learner, random_batch
 from torch import Tensor, nn
 
 from rxt.data.collate import collate_rows
@@ -98,7 +98,7 @@ def test_noise_has_its_scale() -> None:
 
 def test_stage_3_weights_follow_the_turns() -> None:
     """0.9, then 0.5 − 0.05·t, at least 0.05, each within ±15 %; and the whole loss of a batch, by hand."""
-    config = replace(RUN.memory_pretrain, jitter=0.15, noise=0.0)
+    config = replace(PRETRAIN, jitter=0.15, noise=0.0)
     stage = MemoryPretrainStage(None, None, config)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     for turn, weight in ((0, 0.9), (1, 0.45), (2, 0.4), (8, 0.1), (9, 0.05), (30, 0.05)):
@@ -133,7 +133,7 @@ def test_stage_3_weights_follow_the_turns() -> None:
 
 
 def test_stage_3_sends_no_gradient_through_the_turns() -> None:
-    stage = MemoryPretrainStage(None, None, replace(RUN.memory_pretrain, jitter=0.0, noise=0.0))  # type: ignore[arg-type]
+    stage = MemoryPretrainStage(None, None, replace(PRETRAIN, jitter=0.0, noise=0.0))  # type: ignore[arg-type]
     subject = learner(double=True)
     subject.train_parts(("memory_attention",))
     batch = random_batch([2])

@@ -9,10 +9,10 @@ from typing import Literal
 
 import pytest
 import torch
-from micro import MODEL, RUN, learner, stages
+from micro import AWARE, MODEL, RUN, learner, stages
 
 from rxt.config import GateConfig
-from rxt.training.config import OptimConfig
+from rxt.training.config_base import OptimConfig
 from rxt.training.loop import update
 from rxt.training.optim import (
     learning_rate,
@@ -98,9 +98,7 @@ def test_a_step_of_muon_is_an_orthogonal_one() -> None:
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_the_state_comes_back_bit_for_bit(kind: Literal["adamw", "muon"]) -> None:
-    stage = stages(
-        replace(RUN, memory_aware=replace(RUN.memory_aware, optim=replace(RUN.memory_aware.optim, kind=kind)))
-    )[3]
+    stage = stages(RUN.having(replace(AWARE, optim=replace(AWARE.optim, kind=kind))))[3]
     first = learner()
     optimizer = make_optimizer(first, stage.optim)
     for step in range(3):

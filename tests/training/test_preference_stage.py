@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from micro import (
+    AWARE,
+    INTERACTION,
+    JOINT,
     MODEL,
     MOE_MODEL,
     OPTIM,
     PREFERENCE,
+    PRETRAIN,
     RUN,
     assert_same_gradients,
     learner,
@@ -30,8 +34,8 @@ from rxt.config import RxTConfig
 from rxt.data.collate import Preferences
 from rxt.errors import UserError
 from rxt.training import loop
-from rxt.training.config import Part, Phase, RunConfig
-from rxt.training.config_base import RecallConfig
+from rxt.training.config import RunConfig
+from rxt.training.config_base import Part, RecallConfig
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
@@ -40,6 +44,7 @@ from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
 from rxt.training.stages.base import StageLoss
+from rxt.training.stages.memory_aware import Phase
 from rxt.training.unroll import conversation_memories
 
 
@@ -193,23 +198,20 @@ RECALL = RecallConfig(every=2, distances=(1, 5), questions=2, special=1, max_sco
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model to start from."""
-    short = {name: replace(getattr(RUN, name), steps=1) for name in ("joint", "interaction", "memory_pretrain")}
+    short = [replace(stage, steps=1) for stage in (JOINT, INTERACTION, PRETRAIN)]
     phases = (Phase(steps=2, turns=2, batch_size=2),)
-    run = replace(RUN, model=LONGER, memory_aware=replace(RUN.memory_aware, phases=phases), **short)
+    run = replace(RUN, model=LONGER).having(*short, replace(AWARE, phases=phases))
     return train(run, tmp_path_factory.mktemp("first") / "run", quiet())
 
 
 def preferring(model: Path, **changes: object) -> RunConfig:
     """Stage 5′ alone, from a model."""
-    none = {name: replace(getattr(RUN, name), steps=0) for name in ("joint", "interaction", "memory_pretrain")}
     return replace(
         RUN,
         start=str(model),
         model=RxTConfig.from_dict(json.loads((model / "config.json").read_text()), "test"),
-        memory_aware=replace(RUN.memory_aware, phases=(Phase(steps=0, turns=2, batch_size=1),)),
-        preference=replace(PREFERENCE, recall=RECALL, **changes),  # type: ignore[arg-type]
+        stages=(replace(PREFERENCE, recall=RECALL, **changes),),  # type: ignore[arg-type]
         checkpoint_every=3,
-        **none,
     )
 
 
@@ -285,7 +287,7 @@ def test_without_an_evaluator_it_ends_with_its_last_weights(own: bool, model: Pa
         pairs.write_text((json.dumps({"interactions": [{"query": "Ann!", "answer": "Hi."}, pair]}) + "\n") * 3)
         run = replace(run, data=mixed_data(everyday_share=0.0, files=(str(pairs),)))
     else:
-        run = replace(run, preference=replace(PREFERENCE, steps=2, recall=None))
+        run = run.having(replace(PREFERENCE, steps=2, recall=None))
     result = load_file(train(run, tmp_path / "run", quiet()) / "model.safetensors")
     last = load_file(tmp_path / "run" / "5-preference" / "step-000002" / "weights.safetensors")
     assert all(torch.equal(result[name], last[f"model.{name}"]) for name in result if f"model.{name}" in last)
@@ -327,7 +329,7 @@ def test_a_configuration_that_cannot_be_is_one_line(changes: dict[str, object], 
 
 def test_it_is_not_for_baselines() -> None:
     with pytest.raises(UserError, match="preference is for Reactive Transformers, not for a baseline"):
-        replace(RUN, preference=PREFERENCE, baseline="history")
+        replace(RUN, stages=(*RUN.stages, PREFERENCE), baseline="history")
 
 
 def test_bad_data_leaves_nothing(model: Path, tmp_path: Path) -> None:

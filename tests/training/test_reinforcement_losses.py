@@ -25,7 +25,7 @@ from rxt.training.reinforcement.losses import (
     normalised,
 )
 from rxt.training.reinforcement.policy import token_scores, walk
-from rxt.training.stages.reinforcement import reinforcement_loss
+from rxt.training.reinforcement.stage import reinforcement_loss
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

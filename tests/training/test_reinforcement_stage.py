@@ -52,7 +52,7 @@ micro-batches."""
 
 
 def run_of(config: ReinforcementConfig) -> RunConfig:
-    return replace(REINFORCED, reinforcement=config)
+    return REINFORCED.having(config)
 
 
 def numbers(out: Path) -> list[dict[str, object]]:

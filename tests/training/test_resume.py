@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import RUN, learner, quiet, stages
+from micro import INTERACTION, JOINT, PRETRAIN, RUN, learner, quiet, stages
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -232,9 +232,7 @@ def test_a_finished_run_does_nothing_again(whole: Path, monkeypatch: pytest.Monk
 
 
 def test_a_stage_without_steps_passes_its_weights_on(tmp_path: Path, after_updates: Callable) -> None:
-    run = replace(
-        RUN, interaction=replace(RUN.interaction, steps=0), memory_pretrain=replace(RUN.memory_pretrain, steps=0)
-    )
+    run = RUN.having(replace(INTERACTION, steps=0), replace(PRETRAIN, steps=0))
     train(run, tmp_path / "whole", quiet())
     after_updates({8: ctrl_c})
     with pytest.raises(KeyboardInterrupt):
@@ -260,7 +258,7 @@ class TestCheckpoints:
     @staticmethod
     def make(folder: Path, keep: int = 2) -> tuple[Checkpoints, ReactiveLearner, Optimizer]:
         subject = learner()
-        return Checkpoints(folder, keep), subject, make_optimizer(subject, RUN.joint.optim)
+        return Checkpoints(folder, keep), subject, make_optimizer(subject, JOINT.optim)
 
     def test_what_is_not_whole_is_not_there_and_goes(self, tmp_path: Path) -> None:
         checkpoints, subject, optimizer = self.make(tmp_path)

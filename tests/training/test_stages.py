@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, learner, stages, template, tokenizer
+from micro import AWARE, JOINT, MODEL, RUN, learner, stages, template, tokenizer
 
 from rxt.config import MemoryNormConfig
 from rxt.data.collate import Conversations, Rows, collate_rows
 from rxt.data.template import Encoded
 from rxt.errors import UserError
-from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.config_base import OptimConfig
 from rxt.training.stages.joint import choose, joint_loss, split_rows
-from rxt.training.stages.memory_aware import MemoryAwareStage
+from rxt.training.stages.memory_aware import MemoryAwareConfig, MemoryAwareStage, Phase
 
 
-def memory_aware(*phases: Phase, optim: OptimConfig = RUN.memory_aware.optim) -> MemoryAwareStage:
-    stage = stages(replace(RUN, memory_aware=MemoryAwareConfig(phases, optim)))[3]
+def memory_aware(*phases: Phase, optim: OptimConfig = AWARE.optim) -> MemoryAwareStage:
+    stage = stages(RUN.having(MemoryAwareConfig(phases=phases, optim=optim)))[3]
     assert isinstance(stage, MemoryAwareStage)
     return stage
 
@@ -46,7 +46,7 @@ def test_a_phase_may_draw_the_length_of_each_batch() -> None:
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_an_echo_says_every_interaction_again_word_by_word(parts: int) -> None:
-    stage = memory_aware(Phase(2, 2, 6, echo=True), optim=replace(RUN.memory_aware.optim, accumulate=parts))
+    stage = memory_aware(Phase(2, 2, 6, echo=True), optim=replace(AWARE.optim, accumulate=parts))
     batches = stage.batches("train", 0)
     assert len(batches) == parts
     for batch in batches:
@@ -111,7 +111,7 @@ def test_micro_batches_hold_every_row_once(parts: int) -> None:
 def test_the_decoder_of_stage_1_sends_no_gradient_into_the_encoder() -> None:
     subject = learner()
     batches = stages()[0].batches("train", 0)
-    config = replace(RUN.joint, encoder_weight=0.0)
+    config = replace(JOINT, encoder_weight=0.0)
     loss = joint_loss(subject, batches[0], batches, config, torch.Generator().manual_seed(0)).loss
     loss.backward()
     for name, parameter in subject.model.encoder.layers.named_parameters():
@@ -121,6 +121,6 @@ def test_the_decoder_of_stage_1_sends_no_gradient_into_the_encoder() -> None:
 def test_running_norms_do_not_go_with_passes_that_are_computed_again() -> None:
     model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, norm=MemoryNormConfig("ema-rms")))
     assert replace(RUN, model=model).model == model
-    for config in (replace(RUN.memory_aware, window=2), replace(RUN.memory_aware, checkpointing=True)):
+    for config in (replace(AWARE, window=2), replace(AWARE, checkpointing=True)):
         with pytest.raises(UserError, match="cannot have window or checkpointing with ema-rms norms"):
-            replace(RUN, model=model, memory_aware=config)
+            replace(RUN.having(config), model=model)

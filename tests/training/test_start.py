@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from micro import RUN, quiet
+from micro import AWARE, RUN, quiet
 from safetensors.torch import load_file
 
 import rxt
 from rxt.cli.main import main
 from rxt.config import RxTConfig
 from rxt.errors import UserError
-from rxt.training.config import Phase, RunConfig
+from rxt.training.config import RunConfig
 from rxt.training.pipeline import train
+from rxt.training.stages.memory_aware import Phase
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def going_on(model: Path, steps: int) -> RunConfig:
     config = RxTConfig.from_dict(json.loads((model / "config.json").read_text()), "test")
-    none = {name: replace(getattr(RUN, name), steps=0) for name in ("joint", "interaction", "memory_pretrain")}
     phases = (Phase(steps=steps, turns=5, batch_size=2),)
-    return replace(RUN, start=str(model), model=config, memory_aware=replace(RUN.memory_aware, phases=phases), **none)
+    return replace(RUN, start=str(model), model=config, stages=(replace(AWARE, phases=phases),))
 
 
 def test_without_updates_it_is_the_model_that_it_started_with(model: Path, tmp_path: Path) -> None:
@@ -65,8 +65,9 @@ def test_the_command_keeps_the_last_phase_alone(model: Path, capsys: pytest.Capt
     assert main(["train", "smoke", "--from", str(model), "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["start"] == str(model)
-    assert [shown[stage]["steps"] for stage in ("joint", "interaction", "memory_pretrain")] == [0, 0, 0]
-    assert [phase["turns"] for phase in shown["memory_aware"]["phases"]] == [4]
+    (stage,) = shown["stages"]
+    assert stage["kind"] == "memory_aware"
+    assert [phase["turns"] for phase in stage["phases"]] == [4]
     assert shown["model"]["memory_attention"]["slots"] == RUN.model.memory_attention.slots
 
 
@@ -93,7 +94,7 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(
     assert main(["train", "phrasings"]) == 2
     assert "--from MODEL" in capsys.readouterr().err
     assert main(["train", "phrasings", "--from", str(model), "--show"]) == 0
-    phases = json.loads(capsys.readouterr().out)["memory_aware"]["phases"]
+    phases = json.loads(capsys.readouterr().out)["stages"][0]["phases"]
     assert [phase["turns"] for phase in phases] == [16, 24]
     assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"
 
@@ -102,7 +103,7 @@ def test_a_recipe_meant_for_trained_models_does_nothing_without_one(tmp_path: Pa
     with pytest.raises(
         UserError, match=r"^the recipe micro goes on from a trained model; name it: start, or --from MODEL$"
     ):
-        train(replace(RUN, further=True), tmp_path / "run", quiet())
+        train(replace(RUN, stages=(AWARE,)), tmp_path / "run", quiet())
     assert not (tmp_path / "run").exists()
 
 
@@ -115,10 +116,9 @@ def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytes
     pairs = str(tmp_path / "pairs.jsonl")
     assert main(["train", "dmpo", "--from", str(model), "--data", pairs, "--set", "preference.beta=0.5", "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    stages = [shown[stage]["steps"] for stage in ("joint", "interaction", "memory_pretrain")]
-    assert stages == [phase["steps"] for phase in shown["memory_aware"]["phases"]] * 3 == [0, 0, 0]
-    assert shown["preference"]["beta"] == 0.5
-    assert shown["preference"]["recall"]["keep"] == "best"
+    (stage,) = shown["stages"]
+    assert (stage["kind"], stage["beta"]) == ("preference", 0.5)
+    assert stage["recall"]["keep"] == "best"
     generated, files = shown["data"]["conversations"]
     assert (files["files"], generated["weight"]) == ([pairs], 0.5)
     chats = tmp_path / "chats.jsonl"

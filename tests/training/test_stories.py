@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import MODEL, RUN, learner, template
+from micro import AWARE, INTERACTION, JOINT, MODEL, learner, template
 
 from rxt.config import AttentionConfig
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.babi import OKAY, BabiConfig, TaskShare, read_split
-from rxt.training.config import Phase
 from rxt.training.corpus import Corpus, encode_conversation
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.file_sources import split_turns
 from rxt.training.stages.base import Stage
 from rxt.training.stages.interaction import InteractionStage
 from rxt.training.stages.joint import JointStage
-from rxt.training.stages.memory_aware import MemoryAwareStage
+from rxt.training.stages.memory_aware import MemoryAwareStage, Phase
 
 
 def load(folder: Path, mix: BabiConfig | None = None) -> Corpus:
@@ -108,11 +107,11 @@ def test_what_is_not_learned_has_no_targets_wherever_it_is_cut() -> None:
 def test_every_stage_learns_from_stories_also_with_an_encoder_that_reads_memory(babi: Path) -> None:
     corpus = load(babi)
     reads = replace(MODEL, encoder=replace(MODEL.encoder, cross_attention=AttentionConfig.sqa(4)))
-    aware = replace(RUN.memory_aware, phases=(Phase(2, 2, 8, echo=True), Phase(2, 4, 6)), mean_over="answers")
+    aware = replace(AWARE, phases=(Phase(2, 2, 8, echo=True), Phase(2, 4, 6)), mean_over="answers")
     subject = learner(reads)
     stages: list[Stage] = [
-        JointStage(corpus, template(), RUN.joint),
-        InteractionStage(corpus, template(), RUN.interaction),
+        JointStage(corpus, template(), JOINT),
+        InteractionStage(corpus, template(), INTERACTION),
         MemoryAwareStage(corpus, template(), aware),
     ]
     for stage in stages:
@@ -130,9 +129,7 @@ def test_every_stage_learns_from_stories_also_with_an_encoder_that_reads_memory(
 
 def test_the_mean_over_answers_does_not_depend_on_the_turns(babi: Path) -> None:
     corpus, subject = load(babi), learner(double=True)
-    stage = MemoryAwareStage(
-        corpus, template(), replace(RUN.memory_aware, phases=(Phase(1, 4, 6),), mean_over="answers")
-    )
+    stage = MemoryAwareStage(corpus, template(), replace(AWARE, phases=(Phase(1, 4, 6),), mean_over="answers"))
     batches = stage.batches("train", 0)
     found = stage.loss(subject, batches[0], batches, torch.Generator().manual_seed(1))
     torch.testing.assert_close(found.loss, found.metrics["answer"])

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MODEL, RUN, learner, stages
+from micro import AWARE, INTERACTION, JOINT, MODEL, PRETRAIN, RUN, learner, stages
 from torch import Tensor
 
 from rxt.config import MemoryNormConfig
-from rxt.training.config import OptimConfig, Part, Phase
+from rxt.training.config_base import OptimConfig, Part
 from rxt.training.learner import ALL_PARTS, ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.stages.memory_aware import Phase
 
 OPTIM = OptimConfig(learning_rate=1e-2, warmup=0, weight_decay=0.0)
 """Without decay a weight moves only where a gradient is."""
@@ -39,12 +40,11 @@ def moved(before: dict[str, Tensor], subject: ReactiveLearner) -> set[str]:
     return {name for name, parameter in subject.unique_parameters() if not torch.equal(before[name], parameter)}
 
 
-RUNS = replace(
-    RUN,
-    joint=replace(RUN.joint, optim=OPTIM),
-    interaction=replace(RUN.interaction, optim=OPTIM),
-    memory_pretrain=replace(RUN.memory_pretrain, optim=OPTIM),
-    memory_aware=replace(RUN.memory_aware, optim=OPTIM),
+RUNS = RUN.having(
+    replace(JOINT, optim=OPTIM),
+    replace(INTERACTION, optim=OPTIM),
+    replace(PRETRAIN, optim=OPTIM),
+    replace(AWARE, optim=OPTIM),
 )
 CASES = [
     (0, 0, ("decoder", "encoder"), True, True),
@@ -72,10 +72,10 @@ def test_exactly_the_named_parts_move(
     "parts", [("encoder",), ("memory_attention", "encoder"), ("memory_attention",), ("decoder", "encoder")]
 )
 def test_phases_may_name_any_parts(parts: tuple[Part, ...]) -> None:
-    config = replace(RUNS.memory_aware, phases=(Phase(steps=2, turns=3, batch_size=2, trains=parts),))
+    config = replace(AWARE, optim=OPTIM, phases=(Phase(steps=2, turns=3, batch_size=2, trains=parts),))
     subject = learner()
     before = copies(subject)
-    update(stages(replace(RUNS, memory_aware=config))[3], subject, make_optimizer(subject, OPTIM), RUNS.seed, 0)
+    update(stages(RUNS.having(config))[3], subject, make_optimizer(subject, OPTIM), RUNS.seed, 0)
     assert moved(before, subject) == named(subject, parts, "decoder" in parts and "encoder" in parts, False)
 
 
@@ -86,7 +86,7 @@ def test_a_part_frozen_again_stays_although_the_optimizer_remembers_it() -> None
         Phase(steps=2, turns=2, batch_size=2),
         Phase(steps=2, turns=2, batch_size=2, trains=("memory_attention",)),
     )
-    stage = stages(replace(RUNS, memory_aware=replace(RUNS.memory_aware, phases=phases, optim=optim)))[3]
+    stage = stages(RUNS.having(replace(AWARE, phases=phases, optim=optim)))[3]
     subject = learner()
     optimizer = make_optimizer(subject, optim)
     for step in range(2):

@@ -13,14 +13,15 @@ from rxt.bench.machine import Limits, MemoryPeak, measure_limits, wait_for
 from rxt.data.collate import Conversations, Rows
 from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.config import JointConfig, MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import ALL_PARTS, ReactiveLearner, fresh_slots
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
-from rxt.training.stages.base import Stage, StageLoss
-from rxt.training.stages.joint import joint_loss
-from rxt.training.stages.memory_aware import conversation_loss
+from rxt.training.stages.base import BaseStage, Stage, StageLoss
+from rxt.training.stages.conversations import conversation_loss
+from rxt.training.stages.joint import JointConfig, joint_loss
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
 from rxt.training.unroll import conversation_scores
 
 OPTIM = OptimConfig(learning_rate=1e-5)
@@ -64,15 +65,17 @@ class TrainResult:
     limits: Limits
 
 
+UPDATES = 1_000_000
+"""More than are ever timed: the learning rate stays as it is."""
+
+
 @dataclass(frozen=True)
-class RandomJoint:
+class RandomJoint(BaseStage[JointConfig]):
     """Joint training on the same rows in every step."""
 
     rows: Rows
     config: JointConfig
     name: str = "joint"
-    steps: int = 1_000_000
-    optim: OptimConfig = OPTIM
     evaluator: None = None
 
     def batches(self, split: Split, step: int) -> list[Rows]:
@@ -88,14 +91,12 @@ class RandomJoint:
 
 
 @dataclass(frozen=True)
-class RandomMemoryAware:
+class RandomMemoryAware(BaseStage[MemoryAwareConfig]):
     """Memory-aware training on the same conversations in every step."""
 
     conversations: Conversations
     config: MemoryAwareConfig
     name: str = "memory-aware"
-    steps: int = 1_000_000
-    optim: OptimConfig = OPTIM
     evaluator: None = None
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
@@ -130,8 +131,10 @@ def bench_train(
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
     limits = measure_limits(model.decoder.embedding.weight.dtype, device)
-    joint = JointConfig(1, batch_size, OPTIM)
-    aware = MemoryAwareConfig((Phase(steps=1, turns=turns, batch_size=batch_size),), OPTIM, checkpointing=checkpointing)
+    joint = JointConfig(steps=UPDATES, batch_size=batch_size, optim=OPTIM)
+    aware = MemoryAwareConfig(
+        phases=(Phase(steps=UPDATES, turns=turns, batch_size=batch_size),), optim=OPTIM, checkpointing=checkpointing
+    )
     conversations = Conversations(
         random_rows(model, turns * batch_size, tokens, setting.seed, answers=True), (batch_size,) * turns
     )

@@ -13,7 +13,7 @@ from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
-    from rxt.training.config import RunConfig
+    pass
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class TrainOptions:
     seed: int = 0
     """Of weights, data order and noise: the same seed gives the same model."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE"), tyro.conf.UseAppendAction] = ()
-    """Change a field of the recipe, as in memory_aware.optim.learning_rate=1e-3; repeatable."""
+    """Change a field of the recipe, as in validate_every=100; a stage is addressed by its kind, as in
+    memory_aware.optim.learning_rate=1e-3 or memory_aware.phases.0.steps=50; preference=null leaves a stage out.
+    Repeatable."""
     device: str | None = None
     """cpu, cuda, cuda:1 …; the first GPU when there is one."""
     workers: int = 1
@@ -95,15 +97,17 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     """The recipe with the options applied, as plain values."""
     from pydantic import TypeAdapter
 
-    from rxt.config import parse
+    from rxt.config import RxTConfig, parse, read_json
+    from rxt.folders import model_folder
     from rxt.training.config import RunConfig
     from rxt.training.data_config import FileSource, with_files
     from rxt.training.recipes import recipe
 
     base = recipe(options.recipe)
     if options.start is not None:
-        base = going_on(base, options.start)
-    elif base.further:
+        path = model_folder(options.start, weights=False) / "config.json"
+        base = base.going_on(options.start, RxTConfig.from_dict(read_json(path), str(path)))
+    elif base.needs_start:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     data = with_files(
         base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
@@ -121,27 +125,12 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
 
 
-def going_on(run: RunConfig, start: str) -> RunConfig:
-    """The run as further training of a model: of a curriculum that is not meant for that, the last phase alone."""
-    from rxt.config import RxTConfig, read_json
-    from rxt.folders import model_folder
-
-    path = model_folder(start, weights=False) / "config.json"
-    return replace(
-        run,
-        start=start,
-        model=RxTConfig.from_dict(read_json(path), str(path)),
-        joint=replace(run.joint, steps=0),
-        interaction=replace(run.interaction, steps=0),
-        memory_pretrain=replace(run.memory_pretrain, steps=0),
-        memory_aware=replace(
-            run.memory_aware, phases=run.memory_aware.phases if run.further else run.memory_aware.phases[-1:]
-        ),
-    )
-
-
 def assign(values: dict[str, Any], assignment: str) -> None:
-    """Apply ``a.b.c=value`` to nested values; the value is JSON, or a plain word."""
+    """Apply ``a.b.c=value`` to nested values; the value is JSON, or a plain word.
+
+    A stage is addressed by its kind, alone or after ``stages``: ``memory_aware.window=4``; ``preference=null`` leaves
+    one out, and ``preference={…}`` of a recipe that has no such stage adds it at the end.
+    """
     path, equals, text = assignment.partition("=")
     if not equals:
         raise UserError(f"--set {assignment}: write KEY=VALUE")
@@ -149,16 +138,43 @@ def assign(values: dict[str, Any], assignment: str) -> None:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    *parents, last = path.split(".")
+    keys = path.split(".")
+    if len(keys) > 1 and keys[0] == "stages" and not keys[1].isdigit():
+        keys = keys[1:]
+    if keys[0] in kinds_of_stages():
+        stages = values["stages"]
+        where = next((index for index, stage in enumerate(stages) if stage["kind"] == keys[0]), len(stages))
+        if len(keys) == 1:
+            stages[where : where + 1] = [] if value is None else [as_stage(keys[0], value)]
+            return
+        keys = ["stages", str(where), *keys[1:]]
+    *parents, last = keys
     target: Any = values
     for key in parents:
-        target = (
-            target.get(key)
-            if isinstance(target, dict)
-            else target[int(key)]
-            if isinstance(target, list) and key.isdigit() and int(key) < len(target)
-            else None
-        )
+        target = member(target, key)
     if not isinstance(target, dict) or last not in target:
         raise UserError(f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show prints them all)")
     target[last] = value
+
+
+def kinds_of_stages() -> list[str]:
+    """The names that stages are addressed by."""
+    from rxt.training.stages.registry import STAGES
+
+    return list(STAGES)
+
+
+def as_stage(kind: str, value: object) -> dict[str, Any]:
+    """A whole stage's fields, given as one value."""
+    if not isinstance(value, dict):
+        raise UserError(f"recipe: {kind}: input should be an object of the stage's fields, found {value!r:.60}")
+    return {**value, "kind": kind}
+
+
+def member(target: object, key: str) -> Any:
+    """What lies under a key of an object, or a number of a list; None if nothing does."""
+    if isinstance(target, dict):
+        return target.get(key)
+    if isinstance(target, list) and key.isdigit() and int(key) < len(target):
+        return target[int(key)]
+    return None

@@ -35,9 +35,14 @@ def parse(adapter: TypeAdapter[T], values: Any, source: str) -> T:
         with in_file(source):
             return adapter.validate_python(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        # The names of a union's kinds stand in pydantic's location, but are no keys of ours.
-        keys = [str(part) for part in problem["loc"] if part not in get_args(FeedForwardKind)]
-        where = f"{'.'.join(keys)}: " if keys else ""
-        found = "" if problem["type"] == "missing" else f", found {problem['input']!r:.60}"
-        raise UserError(f"{source}: {where}{problem['msg'].lower()}{found}") from None
+        raise UserError(f"{source}: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError, *above: str) -> str:
+    """The first problem in one line that names the field; ``above`` are the fields that it lies in."""
+    problem = error.errors()[0]
+    # The names of a union's kinds stand in pydantic's location, but are no keys of ours.
+    keys = [*above, *(str(part) for part in problem["loc"] if part not in get_args(FeedForwardKind))]
+    where = f"{'.'.join(keys)}: " if keys else ""
+    found = "" if problem["type"] == "missing" else f", found {problem['input']!r:.60}"
+    return f"{where}{problem['msg'].lower()}{found}"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict
 
-from rxt.config import STRICT
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, RxTConfig
 from rxt.errors import UserError
 
 Part = Literal["decoder", "encoder", "memory_attention"]
+
+
+COUNTS_EVERY_PASS = "ema-rms norms: they count every pass"
 
 
 def require(condition: bool, field_name: str, problem: str) -> None:
@@ -24,6 +28,30 @@ def require_size(steps: int, batch_size: int) -> None:
     """Refuse numbers of updates and batch sizes that cannot be."""
     require(steps >= 0, "steps", f"cannot be negative, found {steps}")
     require(batch_size >= 1, "batch_size", f"must be at least 1, found {batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What every stage's configuration has. A subclass gives its ``kind`` a value, and has ``steps`` and ``optim``."""
+
+    kind: str
+    """The name that ``rxt.training.stages.registry`` knows the stage by, and ``--set`` addresses it by."""
+    needs_trained: ClassVar[bool] = False
+    """Whether the stage can only follow others, or go on from a trained model."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    @property
+    def longest(self) -> int:
+        """Turns of the longest conversations that the stage trains on; 0 where there is no memory between turns."""
+        return 0
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        """Refuse what cannot go together with the model, or with a baseline in its place."""
+
+    def further(self) -> Self | None:
+        """What is left of the stage in a run that goes on from a model which has been through the whole curriculum."""
+        return None
 
 
 @dataclass(frozen=True)

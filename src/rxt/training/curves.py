@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from rxt.files import write_atomically
 
-PLOTTED = {
-    "1-joint": "next_token",
-    "2-interaction": "next_token",
-    "3-memory-pretrain": "cosine",
-    "4-memory-aware": "answer",
-    "5-reinforcement": "recall",
-    "5-preference": "recall",
-}
-"""What is drawn of each stage."""
 
-
-def plot_curves(run: Path, picture: Path) -> bool:
-    """Draw every stage's training and validation curve into a PNG; False where matplotlib is missing."""
+def plot_curves(run: Path, curves: Mapping[str, str], picture: Path) -> bool:
+    """Draw training and validation of a metric of each stage's (``curves``) into a PNG; False without matplotlib."""
     if find_spec("matplotlib") is None:
         return False
     from matplotlib.figure import Figure
 
-    plotted = {stage: name for stage, name in PLOTTED.items() if (run / stage).is_dir()}
     figure = Figure(figsize=(12, 3), layout="constrained")
-    for axes, (stage, name) in zip(figure.subplots(1, len(plotted)), plotted.items(), strict=True):
+    for axes, (stage, name) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
         for split, style in (("train", {"alpha": 0.5}), ("validation", {"marker": "o", "markersize": 3})):
             steps, values = series(run / stage / "metrics.jsonl", split, name)
             axes.plot(steps, values, label=split, **style)

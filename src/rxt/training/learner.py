@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rxt.baselines.model import Baseline
 from rxt.model.heads import MLMHead
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.config import Part
+from rxt.training.config_base import Part
 
 ALL_PARTS: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
 

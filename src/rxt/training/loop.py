@@ -17,7 +17,7 @@ from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
-from rxt.training.stages.base import Batch, Collects, EarlyStopping, LearnerT, Stage, StageLoss
+from rxt.training.stages.base import Batch, EarlyStopping, LearnerT, Stage, StageLoss
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,8 @@ def update(
     stage.unfreeze(learner, step)
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
-    if isinstance(stage, Collects):
-        with autocast(learner.device):
-            stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
+    with autocast(learner.device):
+        stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
     batches = [batch.to(learner.device) for batch in stage.batches("train", step)]
     losses: list[StageLoss] = []
     for index, batch in process_group.shard(batches):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rxt.model.memory_gate import ResidualGate
-from rxt.training.config import OptimConfig
+from rxt.training.config_base import OptimConfig
 from rxt.training.learner import Learner
 
 

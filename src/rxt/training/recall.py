@@ -4,7 +4,7 @@ on the way."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from rxt.data.template import Template
 from rxt.evaluation.retention import measure_recall
@@ -12,6 +12,7 @@ from rxt.evaluation.subject import Reactive
 from rxt.model.reactive import ReactiveTransformer
 from rxt.tasks.base import Task
 from rxt.training.config_base import RecallConfig
+from rxt.training.data_config import DataConfig
 from rxt.training.metrics import Metrics
 
 BANDS = ((1, 4), (5, 16), (17, 64))
@@ -35,9 +36,16 @@ class RecallProbe:
     seed: int
 
     @classmethod
-    def of_mix(cls, config: RecallConfig, template: Template, trained_on: Task[Any], seed: int) -> RecallProbe:
+    def of_mix(cls, config: RecallConfig, template: Template, trained_on: Task[Any], seed: int) -> Self:
         """Kinds and values of the mix that is trained on; everything else is as in evaluation."""
         return cls(config, template, trained_on.as_evaluated(), seed)
+
+    @classmethod
+    def of_data(cls, config: RecallConfig | None, template: Template, data: DataConfig, seed: int) -> Self | None:
+        """Asks for facts as generated conversations tell them; data without such conversations has no such probe."""
+        if config is None or data.judged is None:
+            return None
+        return cls.of_mix(config, template, data.judged, seed)
 
     @property
     def every(self) -> int:

@@ -11,20 +11,15 @@ from rxt.errors import UserError
 from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
-from rxt.training.config import (
-    JointConfig,
-    MemoryAwareConfig,
-    MemoryPretrainConfig,
-    OptimConfig,
-    Part,
-    Phase,
-    RunConfig,
-    TokenizerConfig,
-)
-from rxt.training.config_base import RecallConfig
+from rxt.training.config import RunConfig, TokenizerConfig
+from rxt.training.config_base import OptimConfig, Part, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
+from rxt.training.stages.interaction import InteractionConfig
+from rxt.training.stages.joint import JointConfig
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
+from rxt.training.stages.memory_pretrain import MemoryPretrainConfig
 
 POCKET_MIX = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
 """The bundled model's conversations."""
@@ -55,23 +50,23 @@ def pocket() -> RunConfig:
         name="pocket",
         model=preset("pocket"),
         tokenizer=TokenizerConfig(vocab_size=4_096),
-        joint=JointConfig(steps=80, batch_size=12, optim=optim),
-        interaction=JointConfig(steps=250, batch_size=64, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(
-            steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)
-        ),
-        memory_aware=MemoryAwareConfig(
-            phases=(
-                Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
-                Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=70, turns=2, batch_size=32, echo=True),
-                Phase(steps=100, turns=2, batch_size=32),
-                Phase(steps=900, turns=4, batch_size=16),
-                Phase(steps=2_200, turns=8, batch_size=8),
-                Phase(steps=2_400, turns=16, batch_size=6),
-                Phase(steps=1_200, turns=24, batch_size=5),
+        stages=(
+            JointConfig(steps=80, batch_size=12, optim=optim),
+            InteractionConfig(steps=250, batch_size=64, optim=optim),
+            MemoryPretrainConfig(steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
+                    Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
+                    Phase(steps=70, turns=2, batch_size=32, echo=True),
+                    Phase(steps=100, turns=2, batch_size=32),
+                    Phase(steps=900, turns=4, batch_size=16),
+                    Phase(steps=2_200, turns=8, batch_size=8),
+                    Phase(steps=2_400, turns=16, batch_size=6),
+                    Phase(steps=1_200, turns=24, batch_size=5),
+                ),
+                optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
             ),
-            optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
         ),
         data=everyday(POCKET_MIX),
         validate_every=400,
@@ -88,18 +83,20 @@ def phrasings() -> RunConfig:
     rounds; this is the second.
     """
     base = pocket()
+    aware = base.stage(MemoryAwareConfig)
     reading: tuple[Part, ...] = ("decoder", "encoder")
     return replace(
         base,
         name="phrasings",
-        further=True,
-        memory_aware=replace(
-            base.memory_aware,
-            phases=(
-                Phase(steps=3_000, turns=16, batch_size=8, trains=reading),
-                Phase(steps=1_500, turns=24, batch_size=6, trains=reading, paraphrase_rate=0.4),
+        stages=(
+            replace(
+                aware,
+                phases=(
+                    Phase(steps=3_000, turns=16, batch_size=8, trains=reading),
+                    Phase(steps=1_500, turns=24, batch_size=6, trains=reading, paraphrase_rate=0.4),
+                ),
+                optim=replace(aware.optim, learning_rate=7e-4, gate_rate=0.1),
             ),
-            optim=replace(base.memory_aware.optim, learning_rate=7e-4, gate_rate=0.1),
         ),
         data=everyday(replace(POCKET_MIX, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
         validate_every=200,
@@ -118,16 +115,16 @@ def mrl() -> RunConfig:
     return replace(
         base,
         name="mrl",
-        further=True,
-        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
-        reinforcement=ReinforcementConfig(
-            phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
-            optim=OptimConfig(
-                learning_rate=2e-4, warmup=10, min_lr_ratio=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
+        stages=(
+            ReinforcementConfig(
+                phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
+                optim=OptimConfig(
+                    learning_rate=2e-4, warmup=10, min_lr_ratio=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
+                ),
+                reward="recall",
+                epochs=2,
+                weights=LossWeights(supervised=0.1),
             ),
-            reward="recall",
-            epochs=2,
-            weights=LossWeights(supervised=0.1),
         ),
         data=everyday(replace(POCKET_MIX, never_told_rate=0.2, change_rate=0.25)),
         checkpoint_every=50,
@@ -149,19 +146,19 @@ def dmpo() -> RunConfig:
     return replace(
         base,
         name="dmpo",
-        further=True,
-        memory_aware=MemoryAwareConfig(phases=(Phase(steps=0, turns=2, batch_size=1),)),
-        preference=PreferenceConfig(
-            steps=900,
-            turns=16,
-            batch_size=16,
-            beta=5.0,
-            anchor_weight=0.5,
-            neutral_rate=0.25,
-            accepted_weight=2.0,
-            own_temperature=0.7,
-            optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, gate_rate=0.1),
-            recall=RecallConfig(max_score_drop=0.25),  # the first updates cost some recall, which comes back
+        stages=(
+            PreferenceConfig(
+                steps=900,
+                turns=16,
+                batch_size=16,
+                beta=5.0,
+                anchor_weight=0.5,
+                neutral_rate=0.25,
+                accepted_weight=2.0,
+                own_temperature=0.7,
+                optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, gate_rate=0.1),
+                recall=RecallConfig(max_score_drop=0.25),  # the first updates cost some recall, which comes back
+            ),
         ),
         data=everyday(replace(POCKET_MIX, never_told_rate=0.04, change_rate=0.25)),
         checkpoint_every=50,
@@ -171,22 +168,25 @@ def dmpo() -> RunConfig:
 def dialogue() -> RunConfig:
     """The pocket size on chats of your own (``--data``), of ten turns or so: more language, shorter memory."""
     base = pocket()
-    optim = replace(base.joint.optim, accumulate=2)  # for two workers
+    joint, pretrain = base.stage(JointConfig), base.stage(MemoryPretrainConfig)
+    optim = replace(joint.optim, accumulate=2)  # for two workers
     return replace(
         base,
         name="dialogue",
-        joint=replace(base.joint, steps=300, optim=optim),
-        interaction=replace(base.interaction, steps=400, optim=optim),
-        memory_pretrain=replace(base.memory_pretrain, optim=replace(optim, learning_rate=1e-3)),
-        memory_aware=MemoryAwareConfig(
-            phases=(
-                Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
-                Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
-                Phase(steps=120, turns=2, batch_size=32, echo=True),
-                Phase(steps=250, turns=4, batch_size=24),
-                Phase(steps=900, turns=10, batch_size=12),
+        stages=(
+            replace(joint, steps=300, optim=optim),
+            replace(base.stage(InteractionConfig), steps=400, optim=optim),
+            replace(pretrain, optim=replace(optim, learning_rate=1e-3)),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
+                    Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
+                    Phase(steps=120, turns=2, batch_size=32, echo=True),
+                    Phase(steps=250, turns=4, batch_size=24),
+                    Phase(steps=900, turns=10, batch_size=12),
+                ),
+                optim=optim,
             ),
-            optim=optim,
         ),
         validate_every=200,
     )
@@ -197,18 +197,16 @@ def study() -> RunConfig:
     comparisons."""
     base = pocket()
     kinds = ("name", "city", "job", "dog", "hobby", "colour", "drink")
+    aware = base.stage(MemoryAwareConfig)
+    phases = (
+        *aware.phases[:4],
+        Phase(steps=500, turns=4, batch_size=16),
+        Phase(steps=700, turns=8, batch_size=8),
+    )
+    changed = base.having(replace(base.stage(InteractionConfig), steps=150), replace(aware, phases=phases))
     return replace(
-        base,
+        changed,
         name="study",
-        interaction=replace(base.interaction, steps=150),
-        memory_aware=replace(
-            base.memory_aware,
-            phases=(
-                *base.memory_aware.phases[:4],
-                Phase(steps=500, turns=4, batch_size=16),
-                Phase(steps=700, turns=8, batch_size=8),
-            ),
-        ),
         data=everyday(replace(POCKET_MIX, kinds=kinds, values=40, paraphrase_rate=0.0)),
         validate_every=200,
     )
@@ -223,20 +221,22 @@ def babi() -> RunConfig:
         name="babi",
         model=preset("babi"),
         tokenizer=TokenizerConfig(vocab_size=1_024),
-        joint=JointConfig(steps=50, batch_size=12, optim=optim),
-        interaction=JointConfig(steps=150, batch_size=64, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=0, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
-        memory_aware=MemoryAwareConfig(
-            phases=(
-                Phase(steps=150, turns=2, batch_size=64, echo=True),
-                Phase(steps=1_600, turns=3, batch_size=40),
-                Phase(steps=2_000, turns=6, batch_size=24),
-                Phase(steps=4_000, turns=12, batch_size=14),
-                Phase(steps=3_000, turns=24, batch_size=12),
-                Phase(steps=600, turns=64, batch_size=14),
+        stages=(
+            JointConfig(steps=50, batch_size=12, optim=optim),
+            InteractionConfig(steps=150, batch_size=64, optim=optim),
+            MemoryPretrainConfig(steps=0, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=150, turns=2, batch_size=64, echo=True),
+                    Phase(steps=1_600, turns=3, batch_size=40),
+                    Phase(steps=2_000, turns=6, batch_size=24),
+                    Phase(steps=4_000, turns=12, batch_size=14),
+                    Phase(steps=3_000, turns=24, batch_size=12),
+                    Phase(steps=600, turns=64, batch_size=14),
+                ),
+                optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
+                mean_over="answers",
             ),
-            optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
-            mean_over="answers",
         ),
         data=DataConfig((TaskSource("babi", BabiConfig(shares)),)),
         validate_every=400,
@@ -252,16 +252,18 @@ def smoke() -> RunConfig:
         name="smoke",
         model=preset("smoke"),
         tokenizer=TokenizerConfig(vocab_size=768, conversations=400),
-        joint=JointConfig(steps=60, batch_size=8, optim=optim),
-        interaction=JointConfig(steps=80, batch_size=32, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=40, batch_size=8, turns=4, optim=optim),
-        memory_aware=MemoryAwareConfig(
-            phases=(
-                Phase(steps=20, turns=2, batch_size=16, trains=("decoder",)),
-                Phase(steps=20, turns=2, batch_size=16, trains=("decoder", "memory_attention")),
-                Phase(steps=60, turns=4, batch_size=16),
+        stages=(
+            JointConfig(steps=60, batch_size=8, optim=optim),
+            InteractionConfig(steps=80, batch_size=32, optim=optim),
+            MemoryPretrainConfig(steps=40, batch_size=8, turns=4, optim=optim),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=20, turns=2, batch_size=16, trains=("decoder",)),
+                    Phase(steps=20, turns=2, batch_size=16, trains=("decoder", "memory_attention")),
+                    Phase(steps=60, turns=4, batch_size=16),
+                ),
+                optim=optim,
             ),
-            optim=optim,
         ),
         validate_every=60,
         validation_batches=2,
@@ -282,18 +284,20 @@ def published(name: str) -> RunConfig:
         name=name,
         model=model,
         tokenizer=TokenizerConfig(vocab_size=model.decoder.vocab_size),
-        joint=joint,
-        interaction=JointConfig(steps=20_000, batch_size=256, optim=optim),
-        memory_pretrain=MemoryPretrainConfig(steps=2_000, batch_size=64, turns=8, optim=optim),
-        memory_aware=MemoryAwareConfig(
-            phases=(
-                Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder",)),
-                Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder", "memory_attention")),
-                Phase(steps=4_000, turns=8, batch_size=64),
-                Phase(steps=8_000, turns=16, batch_size=32),
+        stages=(
+            joint,
+            InteractionConfig(steps=20_000, batch_size=256, optim=optim),
+            MemoryPretrainConfig(steps=2_000, batch_size=64, turns=8, optim=optim),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder",)),
+                    Phase(steps=1_000, turns=4, batch_size=128, trains=("decoder", "memory_attention")),
+                    Phase(steps=4_000, turns=8, batch_size=64),
+                    Phase(steps=8_000, turns=16, batch_size=32),
+                ),
+                optim=optim,
+                checkpointing=True,
             ),
-            optim=optim,
-            checkpointing=True,
         ),
         log_every=50,
         validate_every=1_000,

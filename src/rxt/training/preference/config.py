@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict
 
-from rxt.config import STRICT
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, RxTConfig
 from rxt.tasks.rejected import RejectedMix
-from rxt.training.config_base import OptimConfig, Part, RecallConfig, require, require_size
+from rxt.training.config_base import (
+    COUNTS_EVERY_PASS,
+    OptimConfig,
+    Part,
+    RecallConfig,
+    StageConfig,
+    require,
+    require_size,
+)
 
 
-@dataclass(frozen=True)
-class PreferenceConfig:
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(StageConfig):
     """Stage 5′, DMPO: of two ways to answer out of the same memory, prefer the accepted one."""
 
+    needs_trained: ClassVar[bool] = True
+    kind: Literal["preference"] = "preference"
     steps: int
     turns: int
     """Interactions of a conversation; longer ones are split into several."""
@@ -73,3 +84,15 @@ class PreferenceConfig:
         require(
             self.window is None or self.window >= 1, "preference.window", f"must be at least 1, found {self.window}"
         )
+
+    @property
+    def longest(self) -> int:
+        return self.turns
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        require(baseline is None, "preference", "is for Reactive Transformers, not for a baseline")
+        windowed = model.memory_attention.norm.kind == "ema-rms" and self.window is not None
+        require(not windowed, "preference", f"cannot have window with {COUNTS_EVERY_PASS}")
+
+    def further(self) -> Self:
+        return self

@@ -12,31 +12,30 @@ Preferences alone may make both answers less likely; ``accepted_weight`` adds th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
 from rxt.data.collate import Preferences, collate_preferences
 from rxt.data.template import Template
 from rxt.generation.sampling import Sampling
-from rxt.training.config import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
+from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.preference.corpus import PreferenceCorpus, encode_ways
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
 from rxt.training.preference.own_answers import with_own_answers
 from rxt.training.preference.reference import Reference
 from rxt.training.preference.scores import policy_scores, score_answers
-from rxt.training.stages.base import Evaluator, StageLoss
-from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_pretrain import split_evenly
+from rxt.training.recall import RecallProbe
+from rxt.training.stages.base import BaseStage, Evaluator, StageContext, StageLoss
+from rxt.training.stages.conversations import split_evenly
 from rxt.training.unroll import conversation_memories
-
-NAME = "5-preference"
 
 
 @dataclass(frozen=True)
-class PreferenceStage:
+class PreferenceStage(BaseStage[PreferenceConfig]):
     """Data: conversations with pairs of answers. Trains: what the configuration says. Evaluated by recall: its loss
     compares, no more."""
 
@@ -45,15 +44,21 @@ class PreferenceStage:
     config: PreferenceConfig
     reference: Reference
     evaluator: Evaluator[ReactiveLearner] | None = None
-    name: str = NAME
+    name: str = "5-preference"
 
-    @property
-    def steps(self) -> int:
-        return self.config.steps
+    @classmethod
+    def build(cls, config: PreferenceConfig, context: StageContext) -> Self:
+        """Its own corpus is read; the reference lies in the stage's folder."""
+        read = PreferenceCorpus.load(context.data, config.rejected, context.seed, config.neutral_rate)
+        corpus, alike = read.differing(context.template)
+        if alike:
+            context.warn(f"{alike} pairs are alike in the model's tokens and are only memorized")
+        reference = Reference(context.folder / cls.name / "reference")
+        evaluator = RecallProbe.of_data(config.recall, context.template, context.data, context.seed)
+        return cls(corpus, context.template, config, reference, evaluator)
 
-    @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def curve(self) -> str:
+        return "recall"
 
     def batches(self, split: Split, step: int) -> list[Preferences]:
         conversations = self.corpus.conversations(split, step, self.config.batch_size, self.config.turns)

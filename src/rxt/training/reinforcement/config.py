@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict
 
-from rxt.config import STRICT
-from rxt.training.config_base import OptimConfig, Part, RecallConfig, require, require_size
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, RxTConfig
+from rxt.training.config_base import (
+    COUNTS_EVERY_PASS,
+    OptimConfig,
+    Part,
+    RecallConfig,
+    StageConfig,
+    require,
+    require_size,
+)
 
 Strategy = Literal["multi-step", "long-range", "single-step"]
 Algorithm = Literal["impo", "ppo", "group"]
@@ -139,11 +148,13 @@ class ReplayConfig:
             require(getattr(self, name) >= 1, f"replay.{name}", f"must be at least 1, found {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class ReinforcementConfig:
+@dataclass(frozen=True, kw_only=True)
+class ReinforcementConfig(StageConfig):
     """Stage 5, MRL: answers are drawn out of the memory, rewarded, and made likelier or less likely, memory updates
     included."""
 
+    needs_trained: ClassVar[bool] = True
+    kind: Literal["reinforcement"] = "reinforcement"
     phases: tuple[EpisodePhase, ...]
     optim: OptimConfig = field(default_factory=OptimConfig)
     algorithm: Algorithm = "group"
@@ -199,6 +210,14 @@ class ReinforcementConfig:
             "reinforcement.reward",
             f"must be {', '.join(REWARDS)} or module:function, found {self.reward!r}",
         )
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        require(baseline is None, "reinforcement", "is for Reactive Transformers, not for a baseline")
+        running_norm = model.memory_attention.norm.kind == "ema-rms"
+        require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
+
+    def further(self) -> Self:
+        return self
 
     @property
     def steps(self) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.training.config_base import OptimConfig
-from rxt.training.corpus import Split
+from rxt.training.corpus import Corpus, Split
+from rxt.training.data_config import DataConfig
 from rxt.training.learner import Learner
 from rxt.training.metrics import Metrics
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
@@ -87,13 +91,16 @@ class Stage(Protocol, Generic[LearnerT, Batch]):
     def optim(self) -> OptimConfig: ...
 
     @property
-    def config(self) -> object:
-        """Its part of the run's configuration, recorded in the stage's folder."""
-        ...
-
-    @property
     def evaluator(self) -> Evaluator[LearnerT] | None:
         """What it is evaluated by during training; its validation loss alone when there is none."""
+        ...
+
+    def collect(
+        self, learner: LearnerT, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
+        """Called before every update, for a stage that makes its own data with the model as it is; whether there is
+        something to collect is for the stage to know. What it collects lies in the learner, so a checkpoint holds it.
+        All processes collect the same."""
         ...
 
     def batches(self, split: Split, step: int) -> list[Batch]:
@@ -109,14 +116,90 @@ class Stage(Protocol, Generic[LearnerT, Batch]):
         ...
 
 
-@runtime_checkable
-class Collects(Protocol[LearnerT]):
-    """A stage that makes its own data with the model as it is. What it collects lies in the learner, so a checkpoint
-    holds it."""
+class CurriculumStage(Stage[Any, Any], Protocol):
+    """A stage as a run needs it: beside what the loop asks, what it trains, and what a baseline has in its place."""
+
+    def learner_for(self, learner: Any) -> Learner:
+        """What the stage trains: the run's learner itself, or its model with what the stage needs beside it."""
+        ...
+
+    def curve(self) -> str:
+        """The metric that is plotted when the run is over."""
+        ...
+
+    def baseline(self) -> Stage[Any, Any] | None:
+        """The stage that gives a baseline the same data; without one a baseline's run leaves the stage out."""
+        ...
+
+
+class Settings(Protocol):
+    """What every stage's configuration can be asked."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def optim(self) -> OptimConfig: ...
+
+
+ConfigT = TypeVar("ConfigT", bound=Settings)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is built with, beside its own configuration."""
+
+    corpus: Corpus
+    template: Template
+    data: DataConfig
+    seed: int
+    folder: Path
+    """Of the run; a stage may keep files in its own folder there."""
+    warn: Callable[[str], None]
+    """Tells the user a line."""
+
+
+class BaseStage(Generic[ConfigT]):
+    """What a stage of the curriculum has beside what the loop asks; most stages leave it at these answers."""
+
+    config: ConfigT
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def optim(self) -> OptimConfig:
+        return self.config.optim
+
+    def learner_for(self, learner: Any) -> Learner:
+        """The run's learner itself."""
+        return learner
+
+    def curve(self) -> str:
+        """Its loss."""
+        return "loss"
+
+    def baseline(self) -> Stage[Any, Any] | None:
+        """None: a baseline's run leaves the stage out."""
+        return None
 
     def collect(
-        self, learner: LearnerT, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
+        self, learner: Any, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
     ) -> None:
-        """Called before every update; whether there is something to collect is for the stage to know. All processes
-        collect the same."""
-        ...
+        """Nothing: the data is there already."""
+
+
+@dataclass(frozen=True)
+class CorpusStage(BaseStage[ConfigT]):
+    """A stage that reads the run's corpus and trains a Reactive Transformer."""
+
+    corpus: Corpus
+    template: Template
+    config: ConfigT
+    evaluator: Evaluator[Any] | None = None
+
+    @classmethod
+    def build(cls, config: ConfigT, context: StageContext) -> Self:
+        """The stage of a run."""
+        return cls(context.corpus, context.template, config)

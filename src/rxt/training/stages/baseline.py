@@ -6,8 +6,8 @@ conversation from what the baseline knows of the turns before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field
+from typing import Generic, Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +15,13 @@ from torch import Tensor
 from rxt.baselines.model import Baseline
 from rxt.data.collate import Conversations, Rows
 from rxt.generation.scoring import AnswerScores, answer_scores
-from rxt.training.config import OptimConfig
+from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import BaselineLearner, ReactiveLearner
+from rxt.training.losses import BALANCE_WEIGHT
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, Stage, StageLoss
-from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_aware import MemoryAwareStage, conversation_loss
+from rxt.training.stages.conversations import conversation_loss
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class BaselineStage(Generic[Batch]):
     Trains: everything."""
 
     like: Stage[ReactiveLearner, Batch]
-    evaluator: None = None
+    evaluator: None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -43,12 +44,17 @@ class BaselineStage(Generic[Batch]):
     def optim(self) -> OptimConfig:
         return self.like.optim
 
-    @property
-    def config(self) -> object:
-        return self.like.config
-
     def batches(self, split: Split, step: int) -> list[Batch]:
         return self.like.batches(split, step)
+
+    def collect(
+        self,
+        learner: BaselineLearner,
+        step: int,
+        generator: torch.Generator,
+        process_group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
+        """Nothing: the data is there already."""
 
     def unfreeze(self, learner: BaselineLearner, step: int) -> None:
         learner.requires_grad_(True)
@@ -76,7 +82,7 @@ class BaselineTextStage(BaselineStage[Rows]):
 class BaselineConversationStage(BaselineStage[Conversations]):
     """Stage 4. Loss: that of the memory-aware stage."""
 
-    like: MemoryAwareStage
+    mean_over: Literal["turns", "answers"]
 
     def loss(
         self,
@@ -85,7 +91,7 @@ class BaselineConversationStage(BaselineStage[Conversations]):
         all_batches: list[Conversations],
         generator: torch.Generator,
     ) -> StageLoss:
-        return conversation_loss(baseline_scores(learner.model, batch), batch, all_batches, self.like.config.mean_over)
+        return conversation_loss(baseline_scores(learner.model, batch), batch, all_batches, self.mean_over)
 
 
 def baseline_scores(model: Baseline, batch: Conversations) -> AnswerScores:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from rxt.data.collate import Rows, collate_rows
-from rxt.data.template import Template
-from rxt.training.config import JointConfig, OptimConfig
-from rxt.training.corpus import Corpus, Split
+from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner
-from rxt.training.stages.base import Evaluator, StageLoss
-from rxt.training.stages.joint import joint_loss, split_rows
+from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.baseline import BaselineTextStage
+from rxt.training.stages.joint import LanguageConfig, joint_loss, split_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractionConfig(LanguageConfig):
+    """Stage 2."""
+
+    kind: Literal["interaction"] = "interaction"
 
 
 @dataclass(frozen=True)
-class InteractionStage:
+class InteractionStage(CorpusStage[InteractionConfig]):
     """Data: single interactions in the template. Trains: everything but the memory attention."""
 
-    corpus: Corpus
-    template: Template
-    config: JointConfig
     name: str = "2-interaction"
-    evaluator: Evaluator[ReactiveLearner] | None = None
 
-    @property
-    def steps(self) -> int:
-        return self.config.steps
+    def curve(self) -> str:
+        return "next_token"
 
-    @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def baseline(self) -> BaselineTextStage:
+        return BaselineTextStage(self)
 
     def batches(self, split: Split, step: int) -> list[Rows]:
         sequences = [

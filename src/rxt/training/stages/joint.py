@@ -6,41 +6,75 @@ the same text, detached and noisy. So the decoder can see the future: its accura
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
-from rxt.data.template import Template
 from rxt.generation.scoring import answer_scores, at_least_float32
-from rxt.training.config import JointConfig, OptimConfig
-from rxt.training.corpus import Corpus, Split
+from rxt.training.config_base import OptimConfig, StageConfig, require, require_size
+from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
-from rxt.training.stages.base import Evaluator, StageLoss
+from rxt.training.losses import BALANCE_WEIGHT
+from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.baseline import BaselineTextStage
 from rxt.training.unroll import LENGTH_GROUPS
 
-BALANCE_WEIGHT = 0.01
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig(StageConfig):
+    """What stages 1 and 2 are told: decoder and encoder learn the language together."""
+
+    steps: int
+    batch_size: int
+    """Sequences in an update."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    masked_share: float = 0.15
+    """Of the tokens that the encoder has to guess."""
+    decoder_weight: float = 1.0
+    """α of α·L_AR + β·L_MLM."""
+    encoder_weight: float = 1.0
+    """β of the same."""
+    noise: float = 0.2
+    """Standard deviation of what is added to the encoder's outputs before the decoder reads them as its memory."""
+    zeroed_share: float = 0.5
+    """Of those outputs' positions, set to zero, on average: each text has its own share between 0 and twice this. Texts
+    that keep little teach self-attention to do its own work, texts that keep most teach reading."""
+
+    def __post_init__(self) -> None:
+        require_size(self.steps, self.batch_size)
+        require(
+            self.zeroed_share <= 0.5,
+            "zeroed_share",
+            f"is a mean, and must be at most 0.5, found {self.zeroed_share}",
+        )
+        for name in ("masked_share", "zeroed_share"):
+            require(0 <= getattr(self, name) <= 1, name, f"must lie in [0, 1], found {getattr(self, name)}")
+        for name in ("decoder_weight", "encoder_weight", "noise"):
+            require(getattr(self, name) >= 0, name, f"cannot be negative, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(LanguageConfig):
+    """Stage 1."""
+
+    kind: Literal["joint"] = "joint"
 
 
 @dataclass(frozen=True)
-class JointStage:
-    """Data: packed plain text, or the texts of whole conversations. Trains: everything but the memory attention."""
+class JointStage(CorpusStage[JointConfig]):
+    """Data: the texts of whole conversations. Trains: everything but the memory attention."""
 
-    corpus: Corpus
-    template: Template
-    config: JointConfig
     name: str = "1-joint"
-    evaluator: Evaluator[ReactiveLearner] | None = None
 
-    @property
-    def steps(self) -> int:
-        return self.config.steps
+    def curve(self) -> str:
+        return "next_token"
 
-    @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def baseline(self) -> BaselineTextStage:
+        return BaselineTextStage(self)
 
     def batches(self, split: Split, step: int) -> list[Rows]:
         sequences = self.corpus.text(self.template, split, step, self.config.batch_size)
@@ -56,7 +90,7 @@ class JointStage:
 
 
 def joint_loss(
-    learner: ReactiveLearner, rows: Rows, all_rows: list[Rows], config: JointConfig, generator: torch.Generator
+    learner: ReactiveLearner, rows: Rows, all_rows: list[Rows], config: LanguageConfig, generator: torch.Generator
 ) -> StageLoss:
     """α·L_AR + β·L_MLM + 0.01·L_balance, each a mean over all targets of the update."""
     model = learner.model

@@ -6,40 +6,111 @@ The gradient runs through the whole conversation unless a window says otherwise;
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import ConfigDict
 
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
-from rxt.generation.scoring import AnswerScores
-from rxt.training.config import MemoryAwareConfig, OptimConfig, Phase
+from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, Part, StageConfig, require, require_size
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
-from rxt.training.stages.base import Evaluator, StageLoss
-from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
+from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.baseline import BaselineConversationStage
+from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
 from rxt.training.unroll import conversation_scores
 
 
 @dataclass(frozen=True)
-class MemoryAwareStage:
-    """Data: conversations, longer in every phase. Trains: what the phase says."""
+class Phase:
+    """A step of stage 4's curriculum."""
 
-    corpus: Corpus
-    template: Template
-    config: MemoryAwareConfig
-    name: str = "4-memory-aware"
-    evaluator: Evaluator[ReactiveLearner] | None = None
+    steps: int
+    turns: int
+    """Interactions of a conversation; longer ones are split into several."""
+    batch_size: int
+    """Conversations in an update."""
+    trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    echo: bool = False
+    """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
+    shortest: int | None = None
+    """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
+    paraphrase_rate: float | None = None
+    """When given, of the generated conversations of this phase, in place of the data's own."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require_size(self.steps, self.batch_size)
+        require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
+        require(bool(self.trains), "phase.trains", "names no part of the model")
+        rate = self.paraphrase_rate
+        require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
+        if self.shortest is not None:
+            require(
+                1 <= self.shortest <= self.turns,
+                "phase.shortest",
+                f"must lie in 1 … turns={self.turns}, found {self.shortest}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryAwareConfig(StageConfig):
+    """Stage 4: the whole model learns to remember, turn after turn."""
+
+    needs_trained: ClassVar[bool] = True
+    kind: Literal["memory_aware"] = "memory_aware"
+    phases: tuple[Phase, ...]
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    window: int | None = None
+    """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
+    checkpointing: bool = False
+    """Keep one turn's activations at a time: less memory, more time, the same gradient."""
+    mean_over: Literal["turns", "answers"] = "turns"
+    """``turns``: the mean over the answer tokens of a turn, summed over turns. ``answers``: the mean over all answer
+    tokens, so that late turns, which few conversations of uneven length reach, count no more than others."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require(bool(self.phases), "memory_aware.phases", "must be one at least")
+        require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
 
     @property
     def steps(self) -> int:
-        return self.config.steps
+        """Updates of all phases."""
+        return sum(phase.steps for phase in self.phases)
 
     @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def longest(self) -> int:
+        """Turns of the longest conversations."""
+        return max(phase.turns for phase in self.phases)
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        if model.memory_attention.norm.kind == "ema-rms":
+            recomputes = self.window is not None or self.checkpointing
+            require(not recomputes, "memory_aware", f"cannot have window or checkpointing with {COUNTS_EVERY_PASS}")
+
+    def further(self) -> Self:
+        """The last phase, of the longest conversations."""
+        return replace(self, phases=self.phases[-1:])
+
+
+@dataclass(frozen=True)
+class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
+    """Data: conversations, longer in every phase. Trains: what the phase says."""
+
+    name: str = "4-memory-aware"
+
+    def curve(self) -> str:
+        return "answer"
+
+    def baseline(self) -> BaselineConversationStage:
+        return BaselineConversationStage(self, self.config.mean_over)
 
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to; the last one from there on."""
@@ -72,20 +143,6 @@ class MemoryAwareStage:
         slots = fresh_slots(learner, batch.size, generator)
         scores = conversation_scores(learner.model, batch, slots, self.config.window, self.config.checkpointing)
         return conversation_loss(scores, batch, all_batches, self.config.mean_over)
-
-
-def conversation_loss(
-    scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: Literal["turns", "answers"]
-) -> StageLoss:
-    """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the
-    whole update."""
-    turns = max(len(part.alive) for part in all_batches)
-    counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
-    total = max(1, int(counts.sum()))
-    answer = scores.loss_over_turns(counts.to(scores.nll.device)) if mean_over == "turns" else scores.nll.sum() / total
-    share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
-    metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
-    return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
 
 
 def echo_batches(

@@ -6,45 +6,60 @@ for the input, which stays whole). A slot beyond the interaction's end should ke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rxt.data.collate import Conversations, collate_conversations
-from rxt.data.template import Template
-from rxt.training.config import MemoryPretrainConfig, OptimConfig
-from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.data.collate import Conversations
+from rxt.training.config_base import OptimConfig, StageConfig, require, require_size
+from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import memory_target_loss
-from rxt.training.stages.base import Evaluator, StageLoss
+from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.conversations import conversation_batches
 from rxt.training.unroll import cut_graph
-
-T = TypeVar("T")
 
 LEAST_WEIGHT = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryPretrainConfig(StageConfig):
+    """Stage 3: memory attention learns to mix old memory and encoded interaction."""
+
+    kind: Literal["memory_pretrain"] = "memory_pretrain"
+    steps: int
+    batch_size: int
+    turns: int = 6
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    first_weight: float = 0.9
+    """w₀, of the encoded interaction in the first target: the memory is still random there."""
+    weight: float = 0.5
+    weight_decay_per_turn: float = 0.05
+    """w_t = weight − weight_decay_per_turn·t, never below 0.05."""
+    jitter: float = 0.15
+    noise: float = 0.05
+    """Standard deviation, on inputs and on targets."""
+    difference_penalty: float = 0.0
+    """c of the optional c·√(t+1)·MSE(new, old)."""
+
+    def __post_init__(self) -> None:
+        require_size(self.steps, self.batch_size)
+        require(self.turns >= 1, "memory_pretrain.turns", f"must be at least 1, found {self.turns}")
+        require(0 <= self.jitter <= 1, "memory_pretrain.jitter", f"must lie in [0, 1], found {self.jitter}")
+        require(self.noise >= 0, "memory_pretrain.noise", f"cannot be negative, found {self.noise}")
+
+
 @dataclass(frozen=True)
-class MemoryPretrainStage:
+class MemoryPretrainStage(CorpusStage[MemoryPretrainConfig]):
     """Data: conversations. Trains: the memory attention alone, one update at a time."""
 
-    corpus: Corpus
-    template: Template
-    config: MemoryPretrainConfig
     name: str = "3-memory-pretrain"
-    evaluator: Evaluator[ReactiveLearner] | None = None
 
-    @property
-    def steps(self) -> int:
-        return self.config.steps
-
-    @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def curve(self) -> str:
+        return "cosine"
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         return conversation_batches(
@@ -101,27 +116,3 @@ def fit_to_slots(encoded: Tensor, slots: int) -> Tensor:
 def noisy(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of a standard deviation."""
     return x + scale * torch.randn(x.shape, generator=generator).to(x)
-
-
-def conversation_batches(
-    corpus: Corpus,
-    template: Template,
-    split: Split,
-    step: int,
-    size: int,
-    turns: int,
-    accumulate: int,
-    paraphrase_rate: float | None = None,
-) -> list[Conversations]:
-    """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
-    encoded = [
-        encode_conversation(conversation, template)
-        for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
-    ]
-    return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
-
-
-def split_evenly(items: list[T], parts: int) -> list[list[T]]:
-    """At most ``parts`` lists of nearly equal size, in order."""
-    bounds = [round(index * len(items) / parts) for index in range(parts + 1)]
-    return [items[start:stop] for start, stop in pairwise(bounds) if stop > start]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch import Tensor
 from rxt.data.collate import Conversations
 from rxt.data.template import Template
 from rxt.errors import UserError
-from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Corpus, Split
+from rxt.training.learner import ReactiveLearner
+from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.recall import RecallProbe
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
@@ -30,12 +32,10 @@ from rxt.training.reinforcement.losses import clipped, clipped_policy_loss, kl_t
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.replay import Batch
 from rxt.training.reinforcement.report import told
-from rxt.training.reinforcement.rewards import Reward
+from rxt.training.reinforcement.rewards import Reward, reward_of
 from rxt.training.reinforcement.rollout import play
-from rxt.training.stages.base import EarlyStopping, StageLoss
-from rxt.training.stages.joint import BALANCE_WEIGHT
-from rxt.training.stages.memory_aware import conversation_loss
-from rxt.training.stages.memory_pretrain import conversation_batches, split_evenly
+from rxt.training.stages.base import BaseStage, EarlyStopping, StageContext, StageLoss
+from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
 from rxt.training.unroll import conversation_scores
 
 SILENT_SHARE = 0.95
@@ -65,7 +65,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class ReinforcementStage:
+class ReinforcementStage(BaseStage[ReinforcementConfig]):
     """Data: episodes that the policy plays. Trains: what the phase says, and the critic."""
 
     corpus: Corpus
@@ -75,13 +75,19 @@ class ReinforcementStage:
     evaluator: RecallProbe | RewardProbe
     name: str = "5-reinforcement"
 
-    @property
-    def steps(self) -> int:
-        return self.config.steps
+    @classmethod
+    def build(cls, config: ReinforcementConfig, context: StageContext) -> Self:
+        """Evaluated by recall where generated conversations tell what to ask for, else by rewards."""
+        corpus, template, reward = context.corpus, context.template, reward_of(config.reward)
+        recall = RecallProbe.of_data(config.recall, template, context.data, context.seed)
+        evaluator = recall or RewardProbe(config.recall, corpus, template, config, reward)
+        return cls(corpus, template, config, reward, evaluator)
 
-    @property
-    def optim(self) -> OptimConfig:
-        return self.config.optim
+    def curve(self) -> str:
+        return "recall"
+
+    def learner_for(self, learner: ReactiveLearner) -> ReinforcementLearner:
+        return ReinforcementLearner(learner, self.config.has_critic)
 
     def unfreeze(self, learner: ReinforcementLearner, step: int) -> None:
         phase, _ = self.config.at(step)

@@ -1,0 +1,85 @@
+"""A run's folder: held by one process at a time, claimed by one run for good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
+
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.errors import UserError
+from rxt.files import make_folder, write_atomically
+from rxt.folders import TOKENIZER
+from rxt.training.config import RunConfig
+
+RUN, MODEL, CURVES = "run.json", "model", "curves.png"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the run's folder: one process at a time."""
+    make_folder(out)
+    lock = FileLock(out / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{out}: another process is training there; wait for it or choose another --out") from None
+    except OSError as error:
+        raise UserError(f"{out}: the folder cannot be written to ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_claim(out: Path, run: RunConfig) -> None:
+    """Refuse a folder that holds another run, or other files."""
+    path = out / RUN
+    if not path.exists():
+        others = sorted(child.name for child in out.iterdir() if not child.name.startswith("."))
+        if others:
+            raise UserError(
+                f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out"
+            )
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(found, dict) or "stages" not in found:
+        raise UserError(f"{out}: holds a run of an older version, which cannot go on here; choose another --out")
+    different = first_difference(found, TypeAdapter(RunConfig).dump_python(run, mode="json"))
+    if different:
+        raise UserError(
+            f"{out}: holds another run: {different}; choose another --out, or the options it was started with"
+        )
+
+
+def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer) -> None:
+    """Make the folder this run's for good: its configuration, then stage 0. Data that cannot be used never gets
+    here."""
+    if not (out / RUN).exists():
+        write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
+    if not (out / TOKENIZER).exists():
+        tokenizer.save(out / TOKENIZER)
+
+
+def first_difference(found: object, wanted: object, where: str = "") -> str | None:
+    """The first field in which two JSON values differ, in words."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*found, *wanted]):
+            different = first_difference(found.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+            if different:
+                return different
+        return None
+    return None if found == wanted else f"{where} was {found!r:.80}, now {wanted!r:.80}"
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON whole or not at all."""
+    make_folder(path.parent)
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())

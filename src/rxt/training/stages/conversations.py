@@ -1,0 +1,55 @@
+"""What the stages that read conversations share: their batches, and the loss of their answers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import torch
+
+from rxt.data.collate import Conversations, collate_conversations
+from rxt.data.template import Template
+from rxt.generation.scoring import AnswerScores
+from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.training.losses import BALANCE_WEIGHT
+from rxt.training.stages.base import StageLoss
+
+T = TypeVar("T")
+
+
+def conversation_loss(
+    scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: Literal["turns", "answers"]
+) -> StageLoss:
+    """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the
+    whole update."""
+    turns = max(len(part.alive) for part in all_batches)
+    counts = torch.stack([part.targets_by_turn(turns) for part in all_batches]).sum(0)
+    total = max(1, int(counts.sum()))
+    answer = scores.loss_over_turns(counts.to(scores.nll.device)) if mean_over == "turns" else scores.nll.sum() / total
+    share = batch.rows.tokens / sum(part.rows.tokens for part in all_batches)
+    metrics = {"answer": scores.nll.detach().sum() / total, "accuracy": scores.correct.sum() / total}
+    return StageLoss(answer + BALANCE_WEIGHT * share * scores.balance, metrics, batch.rows.tokens)
+
+
+def conversation_batches(
+    corpus: Corpus,
+    template: Template,
+    split: Split,
+    step: int,
+    size: int,
+    turns: int,
+    accumulate: int,
+    paraphrase_rate: float | None = None,
+) -> list[Conversations]:
+    """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
+    encoded = [
+        encode_conversation(conversation, template)
+        for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
+    ]
+    return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
+
+
+def split_evenly(items: list[T], parts: int) -> list[list[T]]:
+    """At most ``parts`` lists of nearly equal size, in order."""
+    bounds = [round(index * len(items) / parts) for index in range(parts + 1)]
+    return [items[start:stop] for start, stop in pairwise(bounds) if stop > start]
