@@ -1,6 +1,6 @@
-"""Add a memory-attention variant of your own: one class, one line of the registry.
+"""Add a memory-attention variant of your own, with one class and one line: ``python examples/add_a_variant.py``.
 
-``python examples/add_a_variant.py``. Here slots look at the mean of their own layer's memory before an interaction is written into them.
+Here slots look at the mean of their own layer's memory before an interaction is written into them.
 """
 
 from dataclasses import replace
