@@ -28,10 +28,10 @@ def main(source: str, picture: str = "docs/recall.svg") -> None:
     ):
         axes.axhline(controls[name], linestyle=style, color="#64748b", label=f"{label}: {controls[name]:.3f}")
     axes.axvline(found["trained_turns"], linewidth=0.8, color="#cbd5e1")
-    axes.text(found["trained_turns"] + 0.5, 0.5, "longest conversation in training", color="#64748b", fontsize=9)
+    axes.text(found["trained_turns"] + 0.5, 0.6, "longest conversation in training", color="#64748b", fontsize=9)
     axes.set(xlabel="turns since the fact was told", ylabel="recall", ylim=(-0.03, 1.05), xlim=(0, max(recall) + 1))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(0.02, 0.4), fontsize=9)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(0.4, 0.3), fontsize=9)
     figure.savefig(picture, metadata={"Date": None})
 
 

@@ -56,3 +56,9 @@ def test_every_page_is_in_the_index() -> None:
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
     assert pages == {link for link in LINK.findall(text) if not link.startswith("../")}
+
+
+def test_the_map_of_folders_is_that_of_the_disk() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "src" / "rxt").glob("*/*") if path.parent.name != "__pycache__"}
+    assert set(re.findall(r"^- `(\w+)/`: .", text, re.MULTILINE)) == folders
