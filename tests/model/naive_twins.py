@@ -333,11 +333,11 @@ def memory_attention(module: MemoryAttention, memory: Tensor, encoded: Tensor, p
             looked_up = attention(layer.consolidation, n, kv)  # type: ignore[arg-type]
             u = gate(layer.consolidation_gate, m, looked_up) if config.self_gate else m + looked_up  # type: ignore[arg-type]
         a = attention(
-            layer.attention,
-            memory_norm(layer.norm, u),
-            memory_norm(layer.input_norm, e),
+            layer.attention,  # type: ignore[arg-type]
+            memory_norm(layer.norm, u),  # type: ignore[arg-type]
+            memory_norm(layer.input_norm, e),  # type: ignore[arg-type]
             rotate_keys=True,
             padding=padding,
-        )  # type: ignore[arg-type]
+        )
         updated.append(gate(layer.gate, u, a))  # type: ignore[arg-type]
     return torch.stack(updated)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from naive_twins import EXACT, assert_twins, randomize
 
-from rxt.config import FeedForwardConfig, MoEConfig
+from rxt.config import BiasMode, FeedForwardConfig, MoEConfig
 from rxt.model.experts import GatheredExperts, InferenceExperts, Int8Experts, SummedExperts, SummedInt8Experts
 from rxt.model.feed_forward import DenseFeedForward, MixtureOfExperts
 
@@ -53,10 +53,10 @@ def assert_routes(module: MixtureOfExperts) -> None:
 @pytest.mark.parametrize("weighted", [False, True], ids=["added", "weighted"])
 @pytest.mark.parametrize("shared", [0, 1, 2])
 @pytest.mark.parametrize("bias", ["local", "global", "off"])
-def test_experts(bias: str, shared: int, weighted: bool) -> None:
+def test_experts(bias: BiasMode, shared: int, weighted: bool) -> None:
     assert_routes(
         make(MoEConfig(3, 5, 2, bias=bias, shared_experts=shared, shared_bias=bias, weighted_shared=weighted))
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(("bias", "shared_bias"), [("local", "off"), ("off", "global"), ("global", "local")])

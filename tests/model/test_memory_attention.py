@@ -31,8 +31,11 @@ VARIANTS = {
 }
 ALONE = {
     f"{kind} {activation} {'per slot' if per_slot else 'per layer'} {status}": GateConfig(
-        kind, activation, per_slot, status
-    )  # type: ignore[arg-type]
+        kind,  # type: ignore[arg-type]
+        activation,  # type: ignore[arg-type]
+        per_slot,
+        status,  # type: ignore[arg-type]
+    )
     for kind, activation, per_slot, status in product(
         ["static", "elementwise", "linear"], ["sigmoid", "tanh"], [True, False], ["mean", "linear"]
     )

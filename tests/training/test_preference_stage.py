@@ -33,6 +33,7 @@ from test_who_moved import copies, moved, named
 from rxt.config import RxTConfig
 from rxt.data.collate import Preferences
 from rxt.errors import UserError
+from rxt.interop.layouts import save_pretrained
 from rxt.training import loop
 from rxt.training.config import RunConfig
 from rxt.training.config_base import Part, RecallConfig
@@ -179,7 +180,7 @@ class TestReference:
         Reference(tmp_path / "reference").of(subject)
         with torch.no_grad():
             subject.model.decoder.head.weight.add_(1)
-        subject.model.save_pretrained(tmp_path / "reference")
+        save_pretrained(subject.model, tmp_path / "reference")
         with pytest.raises(
             UserError, match=r"reference: the reference was changed since the stage began .* another --out$"
         ):

@@ -11,6 +11,7 @@ from micro import learner, template
 from safetensors.torch import load_file
 
 from rxt.cli.main import main
+from rxt.interop.layouts import save_pretrained
 from rxt.training.process_group import ProcessGroup
 
 STAGES = ("joint", "interaction", "memory_pretrain", "memory_aware")
@@ -46,7 +47,7 @@ def test_two_processes_train_the_model_that_one_does(tmp_path: Path) -> None:
 def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     """Each plays half of the episodes; what they learn from is the same."""
     start = tmp_path / "start"
-    learner(seed=3).model.save_pretrained(start)
+    save_pretrained(learner(seed=3).model, start)
     template().tokenizer.save(start / "tokenizer.json")
     phases = json.dumps([{"steps": 5, "turns": 4, "batch_size": 4, "reset_rate": 0.5}])
     settings = [

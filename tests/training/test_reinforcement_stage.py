@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from rxt.cli.main import main
 from rxt.errors import UserError
-from rxt.pretrained import ReactiveTransformer
+from rxt.interop.layouts import save_pretrained
+from rxt.model.reactive import ReactiveTransformer
 from rxt.tasks.base import Question
 from rxt.training import loop
 from rxt.training.config import RunConfig
@@ -253,7 +254,7 @@ def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:
     base = learner()
     silent(base.model)
     folder = tmp_path / "silent"
-    base.model.save_pretrained(folder)
+    save_pretrained(base.model, folder)
     template().tokenizer.save(folder / "tokenizer.json")
     out = tmp_path / "run"
     sets = [
@@ -340,7 +341,7 @@ def test_a_start_without_a_part_is_one_line(
     lost: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tmp_path / "start", tmp_path / "run"
-    learner().model.save_pretrained(folder)
+    save_pretrained(learner().model, folder)
     template().tokenizer.save(folder / "tokenizer.json")
     if lost == "memory_attention":  # its weights
         tensors = load_file(folder / "model.safetensors")

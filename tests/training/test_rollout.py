@@ -15,7 +15,7 @@ from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.generation.scored import generate_scored
 from rxt.model.memory import Memory
-from rxt.pretrained import ReactiveTransformer
+from rxt.model.reactive import ReactiveTransformer
 from rxt.training.reinforcement.config import GroupConfig
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.rollout import Rollout
