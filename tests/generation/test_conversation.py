@@ -14,6 +14,7 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.generation.conversation import Answered, Conversation, MemoryUpdated, Token
 from rxt.generation.sampling import Sampling
+from rxt.interop.layouts import save_pretrained
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer, load_chat
 
@@ -394,7 +395,7 @@ def test_tokenizer_and_model_must_belong_together(model: ReactiveTransformer, to
 
 
 def test_load_chat_reads_a_model_folder(chat: Conversation, tmp_path: Path) -> None:
-    chat.model.save_pretrained(tmp_path)
+    save_pretrained(chat.model, tmp_path)
     chat.tokenizer.save(tmp_path)
     assert load_chat(tmp_path, max_new_tokens=8).ask("hello") == chat.ask("hello")
     with pytest.raises(UserError, match="no such folder"):

@@ -160,9 +160,12 @@ def test_chat_completions(live: Live) -> None:
     assert live.sessions.store.stats().turns == turns + 1, "nothing of the known history was read again"
     chunks = list(
         client.chat.completions.create(
-            model="rxt", messages=messages, stream=True, stream_options={"include_usage": True}
+            model="rxt",
+            messages=messages,  # type: ignore[arg-type]
+            stream=True,
+            stream_options={"include_usage": True},
         )
-    )  # type: ignore[arg-type]
+    )
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert text == reply.choices[0].message.content
     assert chunks[-1].usage == reply.usage
