@@ -37,8 +37,8 @@ def test_recording_refuses_code_that_is_not_committed(tmp_path: Path) -> None:
     source = Path(golden.__file__).parent
     folder = tmp_path / "tests" / "training"
     folder.mkdir(parents=True)
-    for name in ("golden.py", "micro.py", "reinforcing.py"):
-        (folder / name).write_bytes((source / name).read_bytes())
+    for path in (source / "golden.py", source / "micro.py", source / "reinforcing.py", source.parent / "factories.py"):
+        (folder / path.name).write_bytes(path.read_bytes())
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     done = subprocess.run([sys.executable, str(folder / "golden.py"), "--record"], capture_output=True, text=True)
     assert done.returncode == 1
