@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
@@ -52,7 +53,7 @@ def check_claim(out: Path, run: RunConfig) -> None:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(found, dict) or "stages" not in found:
         raise UserError(f"{out}: holds a run of an older version, which cannot go on here; choose another --out")
-    different = first_difference(found, TypeAdapter(RunConfig).dump_python(run, mode="json"))
+    different = first_difference(by_kind(found), by_kind(TypeAdapter(RunConfig).dump_python(run, mode="json")))
     if different:
         raise UserError(
             f"{out}: holds another run: {different}; choose another --out, or the options it was started with"
@@ -66,6 +67,12 @@ def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer) -> None:
         write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
     if not (out / TOKENIZER).exists():
         tokenizer.save(out / TOKENIZER)
+
+
+def by_kind(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's plain values with its stages under their kinds, as ``--set`` addresses them."""
+    stages = values["stages"]
+    return {**values, "stages": [stage["kind"] for stage in stages], **{stage["kind"]: stage for stage in stages}}
 
 
 def first_difference(found: object, wanted: object, where: str = "") -> str | None:
