@@ -60,7 +60,7 @@ SUPERVISED = {"memory_aware.phases": json.dumps([{"steps": 900, "turns": 16, "ba
         "learning_rate": "2e-4",
         "warmup": "20",
         "weight_decay": "0",
-        "gate_rate": "0.1",
+        "rates": json.dumps([{"pattern": "memory_attention.*gate.*", "factor": 0.1}]),
     }.items()
 }
 ARMS = {
@@ -153,7 +153,7 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 def table(out: Path) -> str:
     """Markdown; the interval is of all seeds' questions at 5 to 16 turns together."""
-    from rxt.evaluation.retention import Score, interval
+    from rxt.evaluation.retention import Score
 
     lines = [
         "| | seeds | minutes | 1–4 | 5–16 | 95 % interval | changed | never told | answer perplexity | reward |",
@@ -167,7 +167,7 @@ def table(out: Path) -> str:
         if not found:
             continue
         early, late = ([band(numbers, *ends) for numbers in found] for ends in ((1, 4), (5, 16)))
-        low, high = interval(Score(sum(right for right, _ in late), sum(asked for _, asked in late)))
+        low, high = Score(sum(right for right, _ in late), sum(asked for _, asked in late)).interval
         shares = [[right / asked for right, asked in pairs] for pairs in (early, late)]
         others = [spread([numbers[key] for numbers in found]) for key in ("changed", "never_told", "perplexity")]
         minutes = [numbers["minutes"] for numbers in found]

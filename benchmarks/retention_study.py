@@ -52,6 +52,7 @@ def changed(**fields: str) -> tuple[str, ...]:
 
 
 LONGER = changed(memory_aware__phases__4__steps="1500", memory_aware__phases__5__steps="2100")
+SLOW_GATES = json.dumps([{"pattern": "memory_attention.*gate.*", "factor": 0.1}])
 ONE_LENGTH = json.dumps([{"steps": 1_400, "turns": 8, "batch_size": 8}])
 ARMS = {
     "reactive": Arm("Reactive Transformer"),
@@ -81,7 +82,7 @@ ARMS = {
         "without stages 1 to 3", changed(joint__steps="0", interaction__steps="0", memory_pretrain__steps="0")
     ),
     "no-curriculum": Arm("eight turns from the start, no echo", changed(memory_aware__phases=ONE_LENGTH)),
-    "slow-gates": Arm("gates by AdamW at a tenth of the rate", changed(memory_aware__optim__gate_rate="0.1")),
+    "slow-gates": Arm("gates by AdamW at a tenth of the rate", changed(memory_aware__optim__rates=SLOW_GATES)),
     "adamw": Arm("AdamW instead of Muon", changed(memory_aware__optim__kind="adamw")),
 }
 MAIN = (

@@ -95,7 +95,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         (["--set", "memory_aware.phases.0.shortest=99"], "recipe: phase.shortest must lie in 1"),
         (
             ["--set", 'memory_aware.phases.0.trains=["head"]'],
-            "recipe: memory_aware.phases.0.trains.0: input should be 'decoder'",
+            "recipe: memory_aware.phases.0.trains: 'head' names no parameter; names look like decoder.",
         ),
         (["--set", "memory_pretrain.turns=0"], "recipe: memory_pretrain.turns must be at least 1"),
         (["--set", "model.decoder.width=33"], "recipe: decoder.self_attention.heads 4 must divide width 33"),

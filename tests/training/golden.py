@@ -2,7 +2,7 @@
 
 To record them again, after a change that is meant to move them and is committed::
 
-    python tests/training/golden.py --record
+    PYTHONPATH=tests python tests/training/golden.py --record
 
 It refuses while ``src`` has changes that are not committed, and notes the commit it was recorded at.
 """

@@ -135,7 +135,7 @@ def test_stage_3_weights_follow_the_turns() -> None:
 def test_stage_3_sends_no_gradient_through_the_turns() -> None:
     stage = MemoryPretrainStage(None, None, replace(PRETRAIN, jitter=0.0, noise=0.0))  # type: ignore[arg-type]
     subject = learner(double=True)
-    subject.train_parts(("memory_attention",))
+    subject.learn_only(("memory_attention",))
     batch = random_batch([2])
     inputs: list[Tensor] = []
     subject.model.memory_attention.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))

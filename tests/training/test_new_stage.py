@@ -42,7 +42,7 @@ class DrillStage(CorpusStage[DrillConfig]):
         return [collate_rows([self.template.interaction(each) for each in said], self.template.tokens.pad)]
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(("decoder",))
+        learner.learn_only(("decoder",))
 
     def loss(
         self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator

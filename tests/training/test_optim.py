@@ -12,7 +12,7 @@ import torch
 from micro import AWARE, MODEL, RUN, learner, stages
 
 from rxt.config import GateConfig
-from rxt.training.config_base import OptimConfig
+from rxt.training.config_base import OptimConfig, RateFactor
 from rxt.training.loop import update
 from rxt.training.optim import (
     learning_rate,
@@ -56,7 +56,7 @@ def test_gates_may_learn_by_adamw_at_their_own_rate(kind: Literal["adamw", "muon
     model = replace(MODEL, memory_attention=replace(MODEL.memory_attention, gate=GateConfig("linear", status="linear")))
     subject = learner(model)
     names = {parameter: name for name, parameter in subject.unique_parameters()}
-    optimizer = make_optimizer(subject, OptimConfig(kind=kind, gate_rate=0.25))
+    optimizer = make_optimizer(subject, OptimConfig(kind=kind, rates=(RateFactor("memory_attention.*gate.*", 0.25),)))
     set_learning_rate(optimizer, 0.8)
     rates = {names[parameter]: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     assert rates.keys() == set(names.values())

@@ -36,7 +36,7 @@ from rxt.errors import UserError
 from rxt.interop.layouts import save_pretrained
 from rxt.training import loop
 from rxt.training.config import RunConfig
-from rxt.training.config_base import Part, RecallConfig
+from rxt.training.config_base import RecallConfig
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer
@@ -61,7 +61,7 @@ def loss_of(config: PreferenceConfig, folder: Path, subject: ReactiveLearner, st
     [(("decoder", "memory_attention", "encoder"), True), (("decoder",), False), (("memory_attention",), False)],
 )
 def test_exactly_the_named_parts_move_and_never_the_reference(
-    parts: tuple[Part, ...], embedding: bool, tmp_path: Path
+    parts: tuple[str, ...], embedding: bool, tmp_path: Path
 ) -> None:
     optim = replace(OPTIM, learning_rate=1e-2, warmup=0, weight_decay=0.0)
     stage = preference_stage(tmp_path, replace(PREFERENCE, trains=parts, optim=optim, accepted_weight=0.5))

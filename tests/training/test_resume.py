@@ -201,7 +201,7 @@ def test_a_crash_while_a_checkpoint_is_written(whole: Path, tmp_path: Path, monk
 def test_kill_9_at_random_moments(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     rng = random.Random()
     kills = 0
     for _ in range(12):

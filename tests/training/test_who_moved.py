@@ -10,10 +10,11 @@ from micro import AWARE, INTERACTION, JOINT, MODEL, PRETRAIN, RUN, learner, stag
 from torch import Tensor
 
 from rxt.config import MemoryNormConfig
-from rxt.training.config_base import OptimConfig, Part
-from rxt.training.learner import ALL_PARTS, ReactiveLearner
+from rxt.training.config_base import OptimConfig
+from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.patterns import ALL_PARTS
 from rxt.training.stages.memory_aware import Phase
 
 OPTIM = OptimConfig(learning_rate=1e-2, warmup=0, weight_decay=0.0)
@@ -71,7 +72,7 @@ def test_exactly_the_named_parts_move(
 @pytest.mark.parametrize(
     "parts", [("encoder",), ("memory_attention", "encoder"), ("memory_attention",), ("decoder", "encoder")]
 )
-def test_phases_may_name_any_parts(parts: tuple[Part, ...]) -> None:
+def test_phases_may_name_any_parts(parts: tuple[str, ...]) -> None:
     config = replace(AWARE, optim=OPTIM, phases=(Phase(steps=2, turns=3, batch_size=2, trains=parts),))
     subject = learner()
     before = copies(subject)

@@ -15,9 +15,10 @@ from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
-from rxt.training.learner import ALL_PARTS, ReactiveLearner, fresh_slots
+from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.patterns import ALL_PARTS
 from rxt.training.stages.base import BaseStage, Stage, StageLoss
 from rxt.training.stages.conversations import conversation_loss
 from rxt.training.stages.joint import JointConfig, joint_loss
@@ -82,7 +83,7 @@ class RandomJoint(BaseStage[JointConfig]):
         return [self.rows]
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(("decoder", "encoder"), mlm_head=True)
+        learner.learn_only(("decoder", "encoder"), mlm_head=True)
 
     def loss(
         self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
@@ -103,7 +104,7 @@ class RandomMemoryAware(BaseStage[MemoryAwareConfig]):
         return [self.conversations]
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(ALL_PARTS)
+        learner.learn_only(ALL_PARTS)
 
     def loss(
         self,

@@ -12,9 +12,6 @@ from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.errors import UserError
 
-Part = Literal["decoder", "encoder", "memory_attention"]
-
-
 COUNTS_EVERY_PASS = "ema-rms norms: they count every pass"
 
 
@@ -55,6 +52,24 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class RateFactor:
+    """Parameters by a pattern of their names, and what their learning rate is multiplied by."""
+
+    pattern: str
+    factor: float
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require(0 < self.factor < math.inf, "optim.rates.factor", f"must be positive, found {self.factor}")
+
+
+SLOW_GATES = (RateFactor("memory_attention.*gate.*", 0.1),)
+"""The memory's residual gates at a tenth of the learning rate: a gate sums over all slots, and steps that are right
+for other matrices can throw it open for good."""
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """AdamW, or Muon for the inner matrices, with a linear warm-up and a cosine to ``min_lr_ratio`` of the peak."""
 
@@ -74,9 +89,8 @@ class OptimConfig:
     kind: Literal["adamw", "muon"] = "adamw"
     """``muon``: orthogonalised momentum (PyTorch's Muon, scaled to AdamW's step) for every matrix that is neither
     embedding nor head; AdamW for the rest."""
-    gate_rate: float | None = None
-    """When given, the memory's residual gates learn by AdamW whatever the ``kind``, at this share of the learning rate:
-    a gate sums over all slots, and steps that are right for other matrices can throw it open for good."""
+    rates: tuple[RateFactor, ...] = ()
+    """Parameters that learn at rates of their own, by AdamW whatever the ``kind``; of several that fit, the first."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -89,8 +103,6 @@ class OptimConfig:
             require(getattr(self, name) >= 0, f"optim.{name}", f"cannot be negative, found {getattr(self, name)}")
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"optim.{name}", f"must lie in [0, 1), found {getattr(self, name)}")
-        rate = self.gate_rate
-        require(rate is None or 0 < rate < math.inf, "optim.gate_rate", f"must be positive, found {rate}")
         require(0 <= self.min_lr_ratio <= 1, "optim.min_lr_ratio", f"must lie in [0, 1], found {self.min_lr_ratio}")
         require(self.accumulate >= 1, "optim.accumulate", f"must be at least 1, found {self.accumulate}")
 

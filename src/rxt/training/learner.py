@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from rxt.baselines.model import Baseline
 from rxt.model.heads import MLMHead
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.config_base import Part
-
-ALL_PARTS: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+from rxt.training.patterns import learn_only
 
 
 class Learner(nn.Module):
@@ -54,12 +52,9 @@ class ReactiveLearner(Learner):
         with torch.no_grad():
             self.mlm_head.head.weight.copy_(model.decoder.embedding.weight)
 
-    def train_parts(self, parts: tuple[Part, ...], mlm_head: bool = False) -> None:
-        """Let only these parts learn. The shared embedding learns where both parts that read it do."""
-        self.requires_grad_(False)
-        for part in parts:
-            getattr(self.model, part).requires_grad_(True)
-        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
+    def learn_only(self, patterns: Sequence[str], mlm_head: bool = False) -> None:
+        """Let only the model's parameters learn that the patterns choose, and the head where it is asked for."""
+        learn_only(self.model, patterns)
         self.mlm_head.requires_grad_(mlm_head)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rxt.model.memory_gate import ResidualGate
 from rxt.training.config_base import OptimConfig
 from rxt.training.learner import Learner
+from rxt.training.patterns import chosen_names
 
 
 class Optimizer:
@@ -43,28 +43,31 @@ class Optimizer:
 
 def make_optimizer(learner: Learner, config: OptimConfig) -> Optimizer:
     """The optimiser of every parameter; those that a stage freezes get no gradient and do not move."""
-    parameters = [parameter for _, parameter in learner.unique_parameters()]
-    gates: set[nn.Parameter] = set()
+    named = {name.removeprefix("model."): parameter for name, parameter in learner.unique_parameters()}
+    factors = _factors(named, config)
+    own = set(factors)
     inner: set[nn.Parameter] = set()
-    if config.gate_rate is not None:
-        gates = {
-            parameter
-            for module in learner.modules()
-            if isinstance(module, ResidualGate)
-            for parameter in module.parameters()
-        }
     if config.kind == "muon":
-        matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 1]
-        inner = {matrix for matrix in matrices if learner.vocab_size not in matrix.shape} - gates
-    parts: list[torch.optim.Optimizer] = [_adamw([each for each in parameters if each not in gates | inner], config)]
+        matrices = [parameter for parameter in named.values() if parameter.dim() == 2 and min(parameter.shape) > 1]
+        inner = {matrix for matrix in matrices if learner.vocab_size not in matrix.shape} - own
+    parts: list[torch.optim.Optimizer] = [_adamw([each for each in named.values() if each not in own | inner], config)]
     if inner:
-        group = {"params": [each for each in parameters if each in inner], "share": 1.0}
+        group = {"params": [each for each in named.values() if each in inner], "share": 1.0}
         parts.append(
             torch.optim.Muon([group], config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
         )
-    if gates:
-        parts.append(_adamw([each for each in parameters if each in gates], config, config.gate_rate or 1.0))
+    for factor in dict.fromkeys(factors.values()):
+        parts.append(_adamw([each for each in named.values() if factors.get(each) == factor], config, factor))
     return Optimizer(parts)
+
+
+def _factors(named: Mapping[str, nn.Parameter], config: OptimConfig) -> dict[nn.Parameter, float]:
+    """What the rates of some parameters are multiplied by."""
+    factors: dict[nn.Parameter, float] = {}
+    for rate in config.rates:
+        for name in chosen_names(named, (rate.pattern,)):
+            factors.setdefault(named[name], rate.factor)
+    return factors
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

@@ -12,7 +12,7 @@ from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
 from rxt.training.config import RunConfig, TokenizerConfig
-from rxt.training.config_base import OptimConfig, Part, RecallConfig
+from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
@@ -84,7 +84,7 @@ def phrasings() -> RunConfig:
     """
     base = pocket()
     aware = base.stage(MemoryAwareConfig)
-    reading: tuple[Part, ...] = ("decoder", "encoder")
+    reading: tuple[str, ...] = ("decoder", "encoder")
     return replace(
         base,
         name="phrasings",
@@ -95,7 +95,7 @@ def phrasings() -> RunConfig:
                     Phase(steps=3_000, turns=16, batch_size=8, trains=reading),
                     Phase(steps=1_500, turns=24, batch_size=6, trains=reading, paraphrase_rate=0.4),
                 ),
-                optim=replace(aware.optim, learning_rate=7e-4, gate_rate=0.1),
+                optim=replace(aware.optim, learning_rate=7e-4, rates=SLOW_GATES),
             ),
         ),
         data=everyday(replace(POCKET_MIX, never_told_rate=0.2, change_rate=0.25, paraphrase_rate=0.6)),
@@ -119,7 +119,7 @@ def mrl() -> RunConfig:
             ReinforcementConfig(
                 phases=(EpisodePhase(steps=300, turns=16, batch_size=16, teacher_forcing=True),),
                 optim=OptimConfig(
-                    learning_rate=2e-4, warmup=10, min_lr_ratio=0.1, weight_decay=0.0, gate_rate=0.1, accumulate=2
+                    learning_rate=2e-4, warmup=10, min_lr_ratio=0.1, weight_decay=0.0, rates=SLOW_GATES, accumulate=2
                 ),
                 reward="recall",
                 epochs=2,
@@ -156,7 +156,7 @@ def dmpo() -> RunConfig:
                 neutral_rate=0.25,
                 accepted_weight=2.0,
                 own_temperature=0.7,
-                optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, gate_rate=0.1),
+                optim=OptimConfig(learning_rate=2e-4, warmup=20, min_lr_ratio=0.02, weight_decay=0.0, rates=SLOW_GATES),
                 recall=RecallConfig(max_score_drop=0.25),  # the first updates cost some recall, which comes back
             ),
         ),

@@ -14,12 +14,12 @@ from rxt.tasks.rejected import RejectedMix
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
-    Part,
     RecallConfig,
     StageConfig,
     require,
     require_size,
 )
+from rxt.training.patterns import check_patterns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class PreferenceConfig(StageConfig):
     batch_size: int
     """Conversations in an update."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    trains: tuple[str, ...] = ("decoder", "memory_attention", "encoder")
     beta: float = 0.1
     """β: how far the policy may leave the reference for a preference. Log-probabilities are means over an answer's
     tokens, so
@@ -93,6 +93,7 @@ class PreferenceConfig(StageConfig):
         require(baseline is None, "preference", "is for Reactive Transformers, not for a baseline")
         windowed = model.memory_attention.norm.kind == "ema-rms" and self.window is not None
         require(not windowed, "preference", f"cannot have window with {COUNTS_EVERY_PASS}")
+        check_patterns(model, self.trains, "preference.trains")
 
     def further(self) -> Self:
         return self

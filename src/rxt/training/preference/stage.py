@@ -68,7 +68,7 @@ class PreferenceStage(BaseStage[PreferenceConfig]):
         ]
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(self.config.trains)
+        learner.learn_only(self.config.trains)
 
     def loss(
         self, learner: ReactiveLearner, batch: Preferences, all_batches: list[Preferences], generator: torch.Generator

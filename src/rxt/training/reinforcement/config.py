@@ -12,12 +12,12 @@ from rxt.config import STRICT, RxTConfig
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
-    Part,
     RecallConfig,
     StageConfig,
     require,
     require_size,
 )
+from rxt.training.patterns import check_patterns
 
 Strategy = Literal["multi-step", "long-range", "single-step"]
 Algorithm = Literal["impo", "ppo", "group"]
@@ -38,7 +38,7 @@ class EpisodePhase:
     strategy: Strategy = "multi-step"
     """``multi-step``: conversations as they are. ``long-range``: the topic changes after the first interaction, and the
     last question returns to it. ``single-step``: one interaction to remember and one question."""
-    trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    trains: tuple[str, ...] = ("decoder", "memory_attention", "encoder")
     teacher_forcing: bool = False
     """Memorize the conversation's own answers in place of those that the policy gave."""
     reset_rate: float = 1.0
@@ -215,6 +215,8 @@ class ReinforcementConfig(StageConfig):
         require(baseline is None, "reinforcement", "is for Reactive Transformers, not for a baseline")
         running_norm = model.memory_attention.norm.kind == "ema-rms"
         require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
+        for index, phase in enumerate(self.phases):
+            check_patterns(model, phase.trains, f"reinforcement.phases.{index}.trains")
 
     def further(self) -> Self:
         return self

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor
 
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.config_base import Part
 from rxt.training.learner import Learner, ReactiveLearner
+from rxt.training.patterns import learn_only
 from rxt.training.reinforcement.critic import Critic
 from rxt.training.reinforcement.replay import Store
 
@@ -37,13 +38,9 @@ class ReinforcementLearner(Learner):
         """The model that the stage began with."""
         return self._reference[0]
 
-    def train_parts(self, parts: tuple[Part, ...]) -> None:
-        """Let only these parts of the model learn, and the critic. The shared embedding learns where both parts that
-        read it do."""
-        self.requires_grad_(False)
-        for part in parts:
-            getattr(self.model, part).requires_grad_(True)
-        self.model.decoder.embedding.requires_grad_("decoder" in parts and "encoder" in parts)
+    def learn_only(self, patterns: Sequence[str]) -> None:
+        """Let only the model's parameters learn that the patterns choose, and the critic."""
+        learn_only(self.model, patterns)
         if self.critic is not None:
             self.critic.requires_grad_(True)
 

@@ -91,7 +91,7 @@ class ReinforcementStage(BaseStage[ReinforcementConfig]):
 
     def unfreeze(self, learner: ReinforcementLearner, step: int) -> None:
         phase, _ = self.config.at(step)
-        learner.train_parts(phase.trains)
+        learner.learn_only(phase.trains)
 
     def collect(
         self,

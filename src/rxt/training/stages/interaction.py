@@ -41,7 +41,7 @@ class InteractionStage(CorpusStage[InteractionConfig]):
         return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(("decoder", "encoder"), mlm_head=True)
+        learner.learn_only(("decoder", "encoder"), mlm_head=True)
 
     def loss(
         self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator

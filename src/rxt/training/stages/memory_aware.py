@@ -16,9 +16,10 @@ from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
-from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, Part, StageConfig, require, require_size
+from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, StageConfig, require, require_size
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
+from rxt.training.patterns import check_patterns
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
 from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
@@ -34,7 +35,7 @@ class Phase:
     """Interactions of a conversation; longer ones are split into several."""
     batch_size: int
     """Conversations in an update."""
-    trains: tuple[Part, ...] = ("decoder", "memory_attention", "encoder")
+    trains: tuple[str, ...] = ("decoder", "memory_attention", "encoder")
     echo: bool = False
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     shortest: int | None = None
@@ -94,6 +95,8 @@ class MemoryAwareConfig(StageConfig):
         if model.memory_attention.norm.kind == "ema-rms":
             recomputes = self.window is not None or self.checkpointing
             require(not recomputes, "memory_aware", f"cannot have window or checkpointing with {COUNTS_EVERY_PASS}")
+        for index, phase in enumerate(self.phases):
+            check_patterns(model, phase.trains, f"memory_aware.phases.{index}.trains")
 
     def further(self) -> Self:
         """The last phase, of the longest conversations."""
@@ -131,7 +134,7 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
         return conversation_batches(self.corpus, self.template, split, step, size, turns, self.optim.accumulate, rate)
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(self.phase(step).trains)
+        learner.learn_only(self.phase(step).trains)
 
     def loss(
         self,

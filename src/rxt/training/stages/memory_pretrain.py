@@ -67,7 +67,7 @@ class MemoryPretrainStage(CorpusStage[MemoryPretrainConfig]):
         )
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.train_parts(("memory_attention",))
+        learner.learn_only(("memory_attention",))
 
     def loss(
         self,
