@@ -121,9 +121,11 @@ class Prefers(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Task(ABC, Generic[Settings]):
-    """A world whose conversations have questions with known answers."""
+    """A world whose conversations have questions with known answers. Tasks of equal settings are equal."""
 
+    settings: Settings
     name: ClassVar[str]
     settings_type: ClassVar[type]
     """A frozen dataclass, whose fields all have defaults."""
@@ -133,9 +135,6 @@ class Task(ABC, Generic[Settings]):
     """Whether its questions tell, during training, how well is remembered."""
     longest_answer: ClassVar[int] = 48
     """Tokens."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
 
     @abstractmethod
     def source(self, seed: int) -> Source:
