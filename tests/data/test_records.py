@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,6 +192,14 @@ def test_messages_that_cannot_be_paired_are_named(write: Callable[..., Path], sa
         read_conversations(write({"messages": said}))
 
 
+def test_two_system_prompts_are_named_instead_of_losing_one(write: Callable[..., Path]) -> None:
+    said = [{"from": "system", "value": "be kind"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    (found,) = read_conversations(write({"conversations": said[1:], "system": "be kind"}))
+    assert found == Conversation((Interaction("q", "a"),), "be kind")
+    with pytest.raises(UserError, match=r":1: conversations\[0\]\.from: .* beside the key system"):
+        read_conversations(write({"conversations": said, "system": "be short"}))
+
+
 def test_alpaca_and_completions_are_interactions(write: Callable[..., Path]) -> None:
     path = write(
         {"instruction": "Add", "input": "1 and 2", "output": "3"},
@@ -319,6 +328,16 @@ def test_plain_text_is_documents(tmp_path: Path, content: str, documents: dict[i
     assert [record.text for record in read_texts(path)] == list(documents.values())
     with pytest.raises(UserError, match=rf"stories\.txt:{next(iter(documents))}: .* of the kind text"):
         read_conversations(path)
+
+
+def test_the_time_for_a_long_document_grows_with_its_length_alone(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    line = "x" * 99 + "\n"
+    path.write_text(line * 200_000)
+    began = time.process_time()
+    (found,) = read_texts(path)
+    assert time.process_time() - began < 30, "a copy of the document for each line takes minutes"
+    assert found.text == (line * 200_000).strip()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")])

@@ -286,7 +286,10 @@ def paired(
         else:
             joined.append((where, roles[name], text))
     if joined and joined[0][1] == "system":
-        system = joined.pop(0)[2]
+        where, _, text = joined.pop(0)
+        if system is not None:
+            raise BadRecord(f"{where}{role_key}: a system message stands beside the key system; keep one of them")
+        system = text
     if not joined:
         raise BadRecord(f"{key}: nobody asks or answers anything")
     for index, (where, role, _) in enumerate(joined):

@@ -133,7 +133,7 @@ def _text_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | Bad
     """The documents of a text file: between the lines that hold ``END_OF_TEXT``, or else between blank lines."""
     with opened() as stream:
         marked = any(END_OF_TEXT in line for line in stream)
-    begun, document = 1, ""
+    begun, pieces = 1, list[str]()
     with opened() as stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -141,14 +141,17 @@ def _text_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | Bad
             except UnicodeDecodeError as error:
                 yield BadRow(f"{name}:{number}", f"not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})")
                 continue
-            pieces = text.split(END_OF_TEXT.decode()) if marked else [text] if text.strip() else ["", ""]
-            for index, piece in enumerate(pieces):
-                if index and document.strip():  # the piece before this one ended a document
-                    yield Row(f"{name}:{begun}", {"text": document.strip()})
-                    document = ""
-                begun, document = (begun, document + piece) if document.strip() else (number, piece)
-    if document.strip():
-        yield Row(f"{name}:{begun}", {"text": document.strip()})
+            parts = text.split(END_OF_TEXT.decode()) if marked else [text] if text.strip() else ["", ""]
+            for index, part in enumerate(parts):
+                if index and pieces:  # the part before this one ended a document
+                    yield Row(f"{name}:{begun}", {"text": "".join(pieces).strip()})
+                    pieces = []
+                if pieces:
+                    pieces.append(part)
+                elif part.strip():
+                    begun, pieces = number, [part]
+    if pieces:
+        yield Row(f"{name}:{begun}", {"text": "".join(pieces).strip()})
 
 
 def _json_rows(stream: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
