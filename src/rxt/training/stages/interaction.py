@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from rxt.data.collate import Rows, collate_rows
+from rxt.data.template import Encoded
 from rxt.training.corpus import Split
-from rxt.training.learner import ReactiveLearner
-from rxt.training.stages.base import CorpusStage, StageLoss
-from rxt.training.stages.baseline import BaselineTextStage
-from rxt.training.stages.joint import LanguageConfig, joint_loss, split_rows
+from rxt.training.stages.joint import LanguageConfig, LanguageStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,27 +19,11 @@ class InteractionConfig(LanguageConfig):
 
 
 @dataclass(frozen=True)
-class InteractionStage(CorpusStage[InteractionConfig]):
-    """Data: single interactions in the template. Trains: everything but the memory attention."""
+class InteractionStage(LanguageStage[InteractionConfig]):
+    """Data: single interactions in the template."""
 
     name: str = "2-interaction"
 
-    def curve(self) -> str:
-        return "next_token"
-
-    def baseline(self) -> BaselineTextStage:
-        return BaselineTextStage(self)
-
-    def batches(self, split: Split, step: int) -> list[Rows]:
-        sequences = [
-            self.template.interaction(each) for each in self.corpus.interactions(split, step, self.config.batch_size)
-        ]
-        return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
-
-    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.learn_only(("decoder", "encoder"), mlm_head=True)
-
-    def loss(
-        self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
-    ) -> StageLoss:
-        return joint_loss(learner, batch, all_batches, self.config, generator)
+    def sequences(self, split: Split, step: int) -> Sequence[Encoded]:
+        interactions = self.corpus.interactions(split, step, self.config.batch_size)
+        return [self.template.interaction(each) for each in interactions]

@@ -6,14 +6,17 @@ the same text, detached and noisy. So the decoder can see the future: its accura
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
+from rxt.data.template import Encoded
 from rxt.generation.scoring import answer_scores, at_least_float32
 from rxt.training.config_base import OptimConfig, StageConfig, require, require_size
 from rxt.training.corpus import Split
@@ -64,11 +67,18 @@ class JointConfig(LanguageConfig):
     kind: Literal["joint"] = "joint"
 
 
-@dataclass(frozen=True)
-class JointStage(CorpusStage[JointConfig]):
-    """Data: the texts of whole conversations. Trains: everything but the memory attention."""
+Language = TypeVar("Language", bound=LanguageConfig)
 
-    name: str = "1-joint"
+
+@dataclass(frozen=True)
+class LanguageStage(CorpusStage[Language]):
+    """A stage that learns the language of single sequences. Trains: everything but the memory attention."""
+
+    name: str = "language"
+
+    @abstractmethod
+    def sequences(self, split: Split, step: int) -> Sequence[Encoded]:
+        """Which data: the encoded sequences of a step."""
 
     def curve(self) -> str:
         return "next_token"
@@ -77,8 +87,8 @@ class JointStage(CorpusStage[JointConfig]):
         return BaselineTextStage(self)
 
     def batches(self, split: Split, step: int) -> list[Rows]:
-        sequences = self.corpus.text(self.template, split, step, self.config.batch_size)
-        return split_rows(collate_rows(sequences, self.template.tokenizer.tokens.pad), self.optim.accumulate)
+        rows = collate_rows(self.sequences(split, step), self.template.tokenizer.tokens.pad)
+        return split_rows(rows, self.optim.accumulate)
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
         learner.learn_only(("decoder", "encoder"), mlm_head=True)
@@ -87,6 +97,16 @@ class JointStage(CorpusStage[JointConfig]):
         self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
     ) -> StageLoss:
         return joint_loss(learner, batch, all_batches, self.config, generator)
+
+
+@dataclass(frozen=True)
+class JointStage(LanguageStage[JointConfig]):
+    """Data: the texts of whole conversations, or plain texts."""
+
+    name: str = "1-joint"
+
+    def sequences(self, split: Split, step: int) -> Sequence[Encoded]:
+        return self.corpus.text(self.template, split, step, self.config.batch_size)
 
 
 def joint_loss(
