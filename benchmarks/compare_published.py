@@ -137,7 +137,8 @@ def main() -> None:
             }
             unit = "s" if is_time else "tokens/s"
             print(
-                f"{name:16} {what:20} {found[what]['ours']:10.3f} {found[what]['published']:10.3f} {unit:9} × {ratio:.2f}",  # noqa: E501
+                f"{name:16} {what:20} {found[what]['ours']:10.3f} "
+                f"{found[what]['published']:10.3f} {unit:9} × {ratio:.2f}",
                 flush=True,
             )
         ours.close()

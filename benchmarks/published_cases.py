@@ -1,10 +1,9 @@
 """Do the published framework (rxlm 0.3.78) and this project read each other's files, and compute the same?
 
-Two environments, one folder. With the published framework installed (``pip install --no-deps rxlm==0.3.78`` beside torch,
-transformers, tokenizers, huggingface_hub, nltk, scikit-learn and datasets)::
+Two environments, one folder. With the published framework installed (``pip install --no-deps rxlm==0.3.78`` beside
+torch, transformers, tokenizers, huggingface_hub, nltk, scikit-learn and datasets)::
 
-    python benchmarks/published_cases.py make FOLDER    # models of many kinds with random weights, and what they
-    compute
+    python benchmarks/published_cases.py make FOLDER    # models of many kinds, weights random, and what they compute
 
 With this project installed::
 
@@ -15,7 +14,7 @@ And again with the published framework::
     python benchmarks/published_cases.py read FOLDER    # load what was written back, and compare every tensor
 
 The published framework is used from outside only: its constructors, ``save_pretrained``, ``from_pretrained`` and calls.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

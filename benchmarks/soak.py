@@ -171,14 +171,16 @@ def main() -> int:
     differing = sum(differences(transcript) for transcript in replayed)
     print(f"load: {options.active} conversations, {options.connections} connections, {lasted:.0f} s")
     print(
-        f"turns: {soak.turns}, {soak.turns / lasted:.1f} a second; errors: {dict(soak.errors) or 'none'}; exit code of the server: {code}"  # noqa: E501
+        f"turns: {soak.turns}, {soak.turns / lasted:.1f} a second; "
+        f"errors: {dict(soak.errors) or 'none'}; exit code of the server: {code}"
     )
     for what, values in (("time to the first token", soak.first), ("time to the whole answer", soak.whole)):
         print(f"{what}: p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s")
     print(f"memory of the server: {before:.0f} MB at the start, {after:.0f} MB at the end")
     print(f"secrets at the end: {own} of {options.active} its own, {crossed} of somebody else")
     print(
-        f"cross-talk: {len(replayed)} conversations held again alone, {sum(map(len, replayed))} turns, {differing} answers differ"  # noqa: E501
+        f"cross-talk: {len(replayed)} conversations held again alone, "
+        f"{sum(map(len, replayed))} turns, {differing} answers differ"
     )
     wrong = [name for name in soak.errors if "documented" not in name]
     return 1 if wrong or differing else 0

@@ -37,10 +37,14 @@ def babi(tmp_path: Path) -> Path:
     folder = tmp_path / "babi"
     folder.mkdir()
     rooms = "".join(
-        f"1 Anna walked to room {room}.\n2 Tom ran to the attic.\n3 Where is Anna? \troom {room}\t1\n4 Where is Tom?\tattic\t2\n"  # noqa: E501
+        f"1 Anna walked to room {room}.\n2 Tom ran to the attic.\n"
+        f"3 Where is Anna? \troom {room}\t1\n4 Where is Tom?\tattic\t2\n"
         for room in range(41)
     )
-    told = "1 Anna walked to the attic.\n2 Where is Anna? \tattic\t1\n1 Tom ran to room 3.\n2 Anna sat.\n3 Where is Tom? \troom 3\t1\n"  # noqa: E501
+    told = (
+        "1 Anna walked to the attic.\n2 Where is Anna? \tattic\t1\n"
+        "1 Tom ran to room 3.\n2 Anna sat.\n3 Where is Tom? \troom 3\t1\n"
+    )
     lists = "1 Anna took the lamp.\n2 Anna took the rope.\n3 What does Anna hold?\tlamp,rope\t1 2\n" * 21
     (folder / "qa1_where_train.txt").write_text(rooms)
     (folder / "qa1_where_test.txt").write_text(told)

@@ -45,7 +45,8 @@ def model_folder(
         raise UserError("this installation has no bundled model; name a model folder")
     if not HUB_ID.fullmatch(str(source)):
         raise UserError(
-            f"{source}: no such folder; name a folder with a config.json, or a model of the Hugging Face Hub as owner/name"  # noqa: E501
+            f"{source}: no such folder; name a folder with a config.json, "
+            "or a model of the Hugging Face Hub as owner/name"
         )
     return _fetch(str(source), weights, revision, cache_dir)
 
@@ -76,8 +77,9 @@ def _refuse_pickles(where: str, names: Iterable[str]) -> None:
     pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles and not any(name.endswith(".safetensors") for name in names):
         raise UserError(
-            f"{where}: its weights are a pickle ({pickles[0]}), and loading a pickle can run any code, so only safetensors are read; "  # noqa: E501
-            "if you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"  # noqa: E501
+            f"{where}: its weights are a pickle ({pickles[0]}), and loading a pickle can run any code, so only "
+            "safetensors are read; if you trust it, convert it: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
 
 
@@ -112,7 +114,10 @@ def _reason(error: Exception, hub_id: str, revision: str | None, sought: str) ->
         case errors.RepositoryNotFoundError():
             return f"{sought}the Hugging Face Hub has no such model, or it is private: then {LOG_IN}"
         case errors.RevisionNotFoundError():
-            return f"the Hugging Face Hub has this model, but no revision {revision!r} of it; name a branch, a tag or a commit"  # noqa: E501
+            return (
+                f"the Hugging Face Hub has this model, but no revision {revision!r} of it; "
+                "name a branch, a tag or a commit"
+            )
         case errors.HFValidationError():
             return f"{sought}this is no valid name on the Hugging Face Hub; write owner/name"
         case errors.LocalTokenNotFoundError():

@@ -18,7 +18,9 @@ TINY = {
     "joint.steps": 2,
     "interaction.steps": 2,
     "memory_pretrain.steps": 2,
-    "memory_aware.phases": '[{"steps": 1, "turns": 2, "batch_size": 2, "echo": true}, {"steps": 3, "turns": 4, "batch_size": 3}]',  # noqa: E501
+    "memory_aware.phases": (
+        '[{"steps": 1, "turns": 2, "batch_size": 2, "echo": true}, {"steps": 3, "turns": 4, "batch_size": 3}]'
+    ),
     "validate_every": 2,
     "validation_batches": 1,
     "checkpoint_every": 1,

@@ -52,11 +52,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["info", "a", "b"], "rxt: unrecognized options: b (rxt info --help lists the options)\n"),
         (
             ["chat", "--tempratur", "1"],
-            "rxt: unrecognized options: --tempratur, 1; did you mean --temperature? (rxt chat --help lists the options)\n",  # noqa: E501
+            "rxt: unrecognized options: --tempratur, 1; "
+            "did you mean --temperature? (rxt chat --help lists the options)\n",
         ),
         (
             ["chat", "--temperature", "hot"],
-            "rxt: error parsing --temperature: could not convert string to float: 'hot' (rxt chat --help lists the options)\n",  # noqa: E501
+            "rxt: error parsing --temperature: could not convert string to float: "
+            "'hot' (rxt chat --help lists the options)\n",
         ),
         (
             ["chat", "--seed"],

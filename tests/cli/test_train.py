@@ -295,7 +295,8 @@ def test_a_log_that_cannot_be_written_is_one_line(
     assert train(tmp_path / "run") == 2
     *_, last = capsys.readouterr().err.splitlines()
     assert last == (
-        f"rxt: {tmp_path / 'run'}: the disk is full; what was checkpointed is whole, and the same command goes on from there"  # noqa: E501
+        f"rxt: {tmp_path / 'run'}: the disk is full; "
+        "what was checkpointed is whole, and the same command goes on from there"
     )
 
 

@@ -101,7 +101,8 @@ def plain(text: str) -> str:
 
 def test_the_first_sentence_has_the_ends_of_the_curve_and_the_controls() -> None:
     assert plain(what_is_remembered(MODEL)) == (
-        "Told a fact, the model answers a question about it correctly 100 % of the time 1 turn later and 25 % of the time 64 turns later; "  # noqa: E501
+        "Told a fact, the model answers a question about it correctly 100 % of the time "
+        "1 turn later and 25 % of the time 64 turns later; "
         "with its memory erased it gets 0 %, with another conversation's memory 2 %, guessing would get 3 %."
     )
     assert plain(what_is_remembered(RetentionResult({3: 0.5}))).endswith("50 % of the time 3 turns later.")
@@ -110,7 +111,8 @@ def test_the_first_sentence_has_the_ends_of_the_curve_and_the_controls() -> None
 def test_the_second_says_how_long() -> None:
     found = plain(for_how_long(MODEL, {"a": OTHER, "b": RetentionResult({1: 1.0, 16: 0.2})}))
     assert found == (
-        "It stays at 90 % or better for 4 turns and at half or better for 16 turns (training never showed more than 16 turns); "  # noqa: E501
+        "It stays at 90 % or better for 4 turns and at half or better for 16 turns "
+        "(training never showed more than 16 turns); "
         "the best of the others, a, recalls 50 % after 64 turns, this model 25 %."
     )
     assert (
@@ -145,11 +147,13 @@ def test_recall_lasts_until_it_first_falls() -> None:
 
 def test_the_commands_measure_the_same_again() -> None:
     assert retention_command(MODEL) == (
-        "rxt eval retention 'runs/mine & more' --split test --distances 1,4,16,64,128 --questions 32 --seed 3 --json retention.json"  # noqa: E501
+        "rxt eval retention 'runs/mine & more' --split test --distances 1,4,16,64,128 "
+        "--questions 32 --seed 3 --json retention.json"
     )
     assert retention_command(OTHER) == "rxt eval retention --distances 1,64 --facts none --json retention.json"
     assert latency_command(LATENCY) == (
-        "rxt eval latency --turns 1,256 --query-tokens 32 --answer-tokens 32 --repeats 5 --threads 1 --json latency.json"  # noqa: E501
+        "rxt eval latency --turns 1,256 --query-tokens 32 --answer-tokens 32 "
+        "--repeats 5 --threads 1 --json latency.json"
     )
     assert perplexity_command(PERPLEXITY) == "rxt eval perplexity chats.jsonl --seed 1 --json perplexity.json"
 

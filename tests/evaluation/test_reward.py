@@ -137,7 +137,10 @@ def test_the_reward_is_the_same_in_every_process() -> None:
     import subprocess
     import sys
 
-    code = f"from rxt.evaluation.reward import score; print(score('The name of your dog is Rex.', {REFERENCE!r}, {PREVIOUS!r}))"  # noqa: E501
+    code = (
+        "from rxt.evaluation.reward import score; "
+        f"print(score('The name of your dog is Rex.', {REFERENCE!r}, {PREVIOUS!r}))"
+    )
     found = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -165,7 +165,7 @@ def test_weights_in_several_files_are_fetched(hub: Hub) -> None:
 
 def test_no_such_model(hub: Hub) -> None:
     refused(
-        r"no such folder here or in the cache, and the Hugging Face Hub has no such model, or it is private: then log in"  # noqa: E501
+        "no such folder here or in the cache, and the Hugging Face Hub has no such model, or it is private: then log in"
     )
 
 
@@ -198,7 +198,8 @@ def test_offline(hub: Hub, model: ReactiveTransformer, monkeypatch: pytest.Monke
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         huggingface_hub.close_session()
         refused(
-            r"no such folder here or in the cache, and HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; go online once"  # noqa: E501
+            "no such folder here or in the cache, and HF_HUB_OFFLINE forbids to ask the Hugging Face Hub; "
+            "go online once"
         )
     huggingface_hub.close_session()
     model.push_to_hub(NAME)

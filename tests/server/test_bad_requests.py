@@ -15,6 +15,8 @@ from rxt.engine.sessions import Rules
 from rxt.server.service import Options
 
 OK = {"input": "Hello!"}
+USER = {"role": "user", "content": "a"}
+IMAGE = {"type": "image", "text": ""}
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ OK = {"input": "Hello!"}
         (json.dumps(OK | {"conversation": "a", "previous_response_id": "b"}).encode(), 400, "conversation"),
         (json.dumps(OK | {"instructions": "Be kind."}).encode(), 400, None),
         (json.dumps({"input": [{"role": "assistant", "content": "hi"}]}).encode(), 400, "input.0"),
-        (json.dumps({"input": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}).encode(), 400, "input.1"),  # noqa: E501
-        (json.dumps({"input": [{"role": "user", "content": [{"type": "image", "text": ""}]}]}).encode(), 400, "input.0.content.0.type"),  # noqa: E501
+        (json.dumps({"input": [USER, USER]}).encode(), 400, "input.1"),
+        (json.dumps({"input": [USER | {"content": [IMAGE]}]}).encode(), 400, "input.0.content.0.type"),
     ],
 )  # fmt: skip
 def test_bad_bodies(served: Live, body: bytes, status: int, param: str | None) -> None:

@@ -157,7 +157,8 @@ def test_a_loss_that_is_not_finite_ends_an_evaluated_stage_too(
     monkeypatch.undo()
     assert_weights(subject, weights_after(2))
     assert printed(shared).splitlines()[-1] == (
-        "3-memory-pretrain: the loss or its gradient is not finite at step 6: 3-memory-pretrain ends with its best weights, those of step 2"  # noqa: E501
+        "3-memory-pretrain: the loss or its gradient is not finite at step 6: "
+        "3-memory-pretrain ends with its best weights, those of step 2"
     )
 
 

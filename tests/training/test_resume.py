@@ -292,7 +292,8 @@ class TestCheckpoints:
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(
             UserError,
-            match=r"step-000002: the checkpoint cannot be written \(No space left on device\); the one before it is whole$",  # noqa: E501
+            match=r"step-000002: the checkpoint cannot be written \(No space left on device\); "
+            r"the one before it is whole$",
         ):
             checkpoints.save(subject, optimizer, StageState(2))
         monkeypatch.setattr(os, "fsync", original)

@@ -184,5 +184,6 @@ def check_fits(option: str, prompt: int, answer: int, config: RxTConfig) -> None
         raise UserError(f"{option}: at least one token is read, found {prompt}")
     if prompt + answer > config.max_length:
         raise UserError(
-            f"{option}: {prompt + answer} tokens do not fit, an interaction of this model has at most {config.max_length}"  # noqa: E501
+            f"{option}: {prompt + answer} tokens do not fit, "
+            f"an interaction of this model has at most {config.max_length}"
         )

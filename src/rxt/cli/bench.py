@@ -129,7 +129,10 @@ def decode(options: DecodeOptions) -> int:
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
     if options.compiled and not result.compiled:
         table.add_row("not compiled", f"{options.batch} at once are faster without", "", "")
-    what = f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, from the configuration"  # noqa: E501
+    what = (
+        f"{result.bytes_per_token / 1e6:,.1f} MB read and {result.flops_per_token / 1e6:,.1f} MFLOP a token, "
+        "from the configuration"
+    )
     _show(options, table, result.limits, what, {"quantize": options.quantize, **asdict(result)})
     return 0
 
@@ -244,7 +247,10 @@ def _show(options: Options, table: Table, limits: Limits, what: str, numbers: Ma
 
     console = Console(highlight=False)
     console.print(table)
-    machine = f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, {limits.read_gbps:.1f} GB/s read"  # noqa: E501
+    machine = (
+        f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, "
+        f"{limits.read_gbps:.1f} GB/s read"
+    )
     console.print(f"this machine, measured now: {machine}", style="dim")
     console.print(what, style="dim")
     setting = {

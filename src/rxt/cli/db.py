@@ -134,7 +134,8 @@ def _list(options: ListOptions) -> int:
         stats = store.stats()
         if not options.json:
             print(
-                f"{stats.conversations} conversations, {stats.turns} turns ({stats.unfinished} not memorized yet), {stats.bytes:,} bytes"  # noqa: E501
+                f"{stats.conversations} conversations, {stats.turns} turns ({stats.unfinished} not memorized yet), "
+                f"{stats.bytes:,} bytes"
             )
     return 0
 

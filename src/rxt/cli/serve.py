@@ -124,7 +124,8 @@ def run(argv: list[str]) -> int:
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             print(
-                f"rxt serve: http://{shown}:{port} · model {asked.name} · conversations in {_without_password(options.db)}",  # noqa: E501
+                f"rxt serve: http://{shown}:{port} · model {asked.name} · "
+                f"conversations in {_without_password(options.db)}",
                 flush=True,
             )
             if not keys and options.host not in LOCAL:

@@ -213,7 +213,8 @@ class Terminal:
         memory, update = self.chat.memory, self.chat.last_update
         layers, _, slots, width = memory.slots.shape
         self._say(
-            f"{self._where()} · {memory.nbytes:,} bytes: {layers} layers x {slots} slots x {width} numbers, however many turns"  # noqa: E501
+            f"{self._where()} · {memory.nbytes:,} bytes: "
+            f"{layers} layers x {slots} slots x {width} numbers, however many turns"
         )
         if update is None:
             self._say("no turn has changed it here yet", "dim")

@@ -2,13 +2,15 @@
 
 | alpha | ``[BOS] [Q] query [A] answer [EOS]`` |
 |---|---|
-| beta | ``[BOS] [I] internal [Q] query [T] thinking [A] answer [C] tool call [EOS]``; ``[I]``, ``[T]``, ``[C]`` are optional |
+| beta | ``[BOS] [I] internal [Q] query [T] thinking [A] answer [C] tool call [EOS]`` |
 | beta, after a tool | ``[BOS] [I] internal [U] tool result [T] thinking [A] answer [C] tool call [EOS]`` |
 | beta, system prompt | ``[BOS] [I] SYSTEM INSTRUCTIONS\\n\\n... [EOS]``, only memorized |
 
+``[I]``, ``[T]`` and ``[C]`` are optional, each with the text that follows it.
+
 Token ids and the loss mask are made together, so they cannot disagree. Every part is tokenized on its own: a prompt is
 always the exact beginning of the interaction that grows out of it.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -268,7 +270,8 @@ class Template:
     def _refuse_mode(self, mode: Mode) -> None:
         if self.name == "alpha" and mode != "fast":
             raise UserError(
-                f"the alpha template has no thinking part, so no mode {mode!r}; use 'fast' or a model with the beta template"  # noqa: E501
+                f"the alpha template has no thinking part, so no mode {mode!r}; "
+                "use 'fast' or a model with the beta template"
             )
 
     def _opening(self, query: str, tool_use: str | None, internal: str | None) -> list[_Part]:

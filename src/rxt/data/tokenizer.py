@@ -76,11 +76,13 @@ class ChatTokenizer:
             text = tokenizer.id_to_token(token)
             if text is None:
                 raise UserError(
-                    f"{source}: has no token {token}, the id given for tokens.{name}; its vocabulary has {self.vocab_size}"  # noqa: E501
+                    f"{source}: has no token {token}, the id given for tokens.{name}; "
+                    f"its vocabulary has {self.vocab_size}"
                 )
             if not self.special_ids.isdisjoint(self.encode(text)):
                 raise UserError(
-                    f"{source}: the plain text {text} becomes a special token, so users could forge one; use another tokenizer"  # noqa: E501
+                    f"{source}: the plain text {text} becomes a special token, so users could forge one; "
+                    "use another tokenizer"
                 )
 
     @classmethod
@@ -98,7 +100,8 @@ class ChatTokenizer:
         least = BYTES + len(names)
         if vocab_size < least:
             raise UserError(
-                f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), found {vocab_size}"  # noqa: E501
+                f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), "
+                f"found {vocab_size}"
             )
         tokenizer = Tokenizer(models.BPE())
         split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")

@@ -30,14 +30,15 @@ _FUNCTION_WORDS = """
     am is are was were be been being do does did done doing have has had having isn't aren't wasn't don't doesn't didn't
     can could can't cannot may might must shall should will would won't wouldn't
     and or but nor so if then than as because while until though although whether
-    of in on at to from by for with without about into onto over under out off up down after before between through during
+    of in on at to from by for with without about into onto over under out off up down
+    after before between through during
     not no yes too also very just only more most much many some any all both each every few other another such own same
     well oh okay ok please thanks thank now again ever yet still even rather quite perhaps maybe
     know knew remember remembered say says said tell tells told think thought mean means
-"""  # noqa: E501
+"""
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-SMALL_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty"""  # noqa: E501
+SMALL_NUMBERS = """zero one two three four five six seven eight nine ten
+    eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"""
 TENS = "thirty forty fifty sixty seventy eighty ninety hundred"
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
 NUMBERS = (

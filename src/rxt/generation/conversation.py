@@ -104,13 +104,17 @@ class Conversation:
         """
         config = model.config
         if tokenizer.vocab_size > config.decoder.vocab_size:
-            counts = f"its vocabulary has {tokenizer.vocab_size} tokens, the model's embedding only {config.decoder.vocab_size}"  # noqa: E501
+            counts = (
+                f"its vocabulary has {tokenizer.vocab_size} tokens, "
+                f"the model's embedding only {config.decoder.vocab_size}"
+            )
             raise UserError(f"{tokenizer.source}: {counts}: they do not belong together")
         for name, token in vars(config.tokens).items():
             found = getattr(tokenizer.tokens, name)
             if token is not None and token != found:
                 raise UserError(
-                    f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: they do not belong together"  # noqa: E501
+                    f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: "
+                    "they do not belong together"
                 )
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")

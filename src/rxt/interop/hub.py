@@ -102,8 +102,8 @@ tags:
 
 # {hub_id.partition("/")[2]}
 
-A Reactive Transformer: a conversation model that reads only the newest message and keeps the earlier ones in a memory of
-fixed size.
+A Reactive Transformer: a conversation model that reads only the newest message and keeps the earlier ones in a memory
+of fixed size.
 
 | | |
 |---|---|
@@ -121,4 +121,4 @@ import rxt
 
 {use}
 ```
-"""  # noqa: E501
+"""

@@ -68,7 +68,8 @@ def read_model(values: Mapping[str, Any], shapes: Mapping[str, Shapes], source: 
         slots = given.get("stm_size", memory_attention.slots)
         if slots != memory_attention.slots:
             raise UserError(
-                f"{source}: {part}_config: stm_size is {slots!r:.60}, but {memory_attention.slots} in memory_attention_config"  # noqa: E501
+                f"{source}: {part}_config: stm_size is {slots!r:.60}, "
+                f"but {memory_attention.slots} in memory_attention_config"
             )
     longest, own_status = own.take_optional("gate_longest", 0.0), own.take_optional("gate_own_status", 0.0)
     gate = replace(memory_attention.gate, longest=longest, own_status=own_status)

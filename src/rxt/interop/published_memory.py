@@ -31,7 +31,8 @@ def read_memory_attention(
         layers, needed = f"{tensors}_attention_layers", tensors == published.tensors
         if needed != any(f".{layers}." in name for name in shapes):
             raise UserError(
-                f"{source}: memory_attention_variant is {variant!r}, but the tensors {layers} are {'missing' if needed else 'there'}"  # noqa: E501
+                f"{source}: memory_attention_variant is {variant!r}, "
+                f"but the tensors {layers} are {'missing' if needed else 'there'}"
             )
     width, heads, slots = reader.take("embed_dim", 512), reader.take("att_heads", 16), reader.take("stm_size", 1_024)
     groups, query_groups = reader.take("att_groups", 1), reader.take_optional("att_query_groups", 0)

@@ -36,7 +36,8 @@ def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
     values = read_json(folder / CONFIG)
     if values.keys().isdisjoint(("decoder", "encoder", "memory_attention")):
         raise UserError(
-            f"{folder / CONFIG}: not a whole model's configuration; a single published part is loaded with rxt.load_component"  # noqa: E501
+            f"{folder / CONFIG}: not a whole model's configuration; "
+            "a single published part is loaded with rxt.load_component"
         )
     config = RxTConfig.from_dict(values, str(folder / CONFIG))
     with Weights(folder) as weights:

@@ -62,7 +62,8 @@ class RedisStore(Store):
         if version != VERSION:
             self._client.close()
             raise UserError(
-                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; use the rxt that wrote it"  # noqa: E501
+                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; "
+                "use the rxt that wrote it"
             )
 
     @classmethod

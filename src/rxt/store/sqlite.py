@@ -53,7 +53,10 @@ CREATE TABLE conversations (
 CREATE INDEX conversations_by_use ON conversations (owner, updated);
 CREATE INDEX conversations_by_head ON conversations (head);
 """
-PROTECTED = "SELECT id FROM turns WHERE status = 'answered' UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"  # noqa: E501
+PROTECTED = (
+    "SELECT id FROM turns WHERE status = 'answered'"
+    " UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
+)
 
 
 class SqliteStore(Store):
@@ -94,7 +97,8 @@ class SqliteStore(Store):
             run("PRAGMA auto_vacuum = INCREMENTAL")
         elif version != VERSION:
             raise UserError(
-                f"{self._path}: a store of version {version}, this rxt reads version {VERSION}; use the rxt that wrote it"  # noqa: E501
+                f"{self._path}: a store of version {version}, this rxt reads version {VERSION}; "
+                "use the rxt that wrote it"
             )
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # a commit is on disk, not only on its way
@@ -142,7 +146,8 @@ class SqliteStore(Store):
                     turn.fingerprint,
                 )
                 base.execute(
-                    "INSERT INTO turns (id, owner, created, parent, conversation, prefix, fingerprint, status, body, digest, bytes)"  # noqa: E501
+                    "INSERT INTO turns"
+                    " (id, owner, created, parent, conversation, prefix, fingerprint, status, body, digest, bytes)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, 'answered', ?, ?, ?)",
                     (*keys, body, turn.digest(), len(body)),
                 )
@@ -157,7 +162,8 @@ class SqliteStore(Store):
     def memorize(self, turn: str, memory: bytes) -> None:
         with self._transaction() as base:
             base.execute(
-                "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ? WHERE id = ?",  # noqa: E501
+                "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ?"
+                " WHERE id = ?",
                 (memory, memory_checksum(memory), len(memory), turn),
             )
 
@@ -210,7 +216,8 @@ class SqliteStore(Store):
         with self._transaction() as base:
             base.execute(
                 "INSERT INTO conversations (id, owner, created, updated, head, metadata) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, head = excluded.head, metadata = excluded.metadata",  # noqa: E501
+                " ON CONFLICT (id) DO UPDATE"
+                " SET updated = excluded.updated, head = excluded.head, metadata = excluded.metadata",
                 (dialogue.id, *values),
             )
 
@@ -241,7 +248,8 @@ class SqliteStore(Store):
         now = time.time()
         with self._transaction() as base:
             taken = base.execute(
-                "UPDATE conversations SET holder = ?, held_until = ? WHERE id = ? AND (holder IS NULL OR holder = ? OR held_until < ?)",  # noqa: E501
+                "UPDATE conversations SET holder = ?, held_until = ?"
+                " WHERE id = ? AND (holder IS NULL OR holder = ? OR held_until < ?)",
                 (holder, now + seconds, dialogue, holder, now),
             )
             return bool(taken.rowcount)

@@ -31,7 +31,8 @@ def model_card(
         "",
         f"# {run.name}",
         "",
-        "A Reactive Transformer: it reads only the newest message and remembers earlier ones in a memory of fixed size.",  # noqa: E501
+        "A Reactive Transformer: it reads only the newest message and remembers earlier ones "
+        "in a memory of fixed size.",
         "",
         f"- parameters: {parameters:,}; memory: {layers} layers × {slots} slots × {width}",
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",

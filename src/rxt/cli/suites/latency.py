@@ -97,7 +97,8 @@ def latency(options: LatencyOptions) -> int:
     for curve in curves:
         console.print(_table(curve))
     console.print(
-        f"the decoder-only model: {equal.config.layers} layers of the same kind, {equal.parameters:,} parameters, not trained"  # noqa: E501
+        f"the decoder-only model: {equal.config.layers} layers of the same kind, "
+        f"{equal.parameters:,} parameters, not trained"
     )
     result = LatencyResult(
         options.model or options.preset or "bundled",

@@ -76,7 +76,8 @@ def perplexity(options: PerplexityOptions) -> int:
     for name, worth in (("in all", results.worth), ("after the first turn", results.later_worth)):
         if not math.isnan(worth.value):
             console.print(
-                f"what memory is worth, {name}: {worth.value:.4f} nats a token (95 % interval {worth.low:.4f} to {worth.high:.4f})"  # noqa: E501
+                f"what memory is worth, {name}: {worth.value:.4f} nats a token "
+                f"(95 % interval {worth.low:.4f} to {worth.high:.4f})"
             )
     if options.json:
         write_numbers(options.json, _numbers(options, results, len(conversations)))

@@ -81,7 +81,8 @@ def retention(options: RetentionOptions) -> int:
         console.print(_capacity(result))
     trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
     console.print(
-        f"longest conversations: in training {trained}, tested here {max(plan.distances)} turns and the one to three before"  # noqa: E501
+        f"longest conversations: in training {trained}, "
+        f"tested here {max(plan.distances)} turns and the one to three before"
     )
     if options.json:
         write_numbers(options.json, numbers_of(result, options, subject.trained_turns))
@@ -91,7 +92,10 @@ def retention(options: RetentionOptions) -> int:
 def _curve(result: Retention, title: str) -> Table:
     from rxt.evaluation.retention import total
 
-    caption = "distracted: the same kind of fact was told of somebody else too; changed: the newest value counts; never told: it says so"  # noqa: E501
+    caption = (
+        "distracted: the same kind of fact was told of somebody else too; "
+        "changed: the newest value counts; never told: it says so"
+    )
     table = Table(title=title, caption=caption)
     for name in ("turns ago", "right", "of", "recall", "95 % interval", ""):
         table.add_column(name, justify="left" if not name else "right")

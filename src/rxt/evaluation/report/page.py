@@ -28,16 +28,18 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 46rem; background: 
   font: 1rem/1.55 system-ui, sans-serif }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem } h2 { font-size: 1.15rem; margin: 2.5rem 0 .25rem }
 p { margin: .5rem 0 } .quiet { color: var(--muted); font-size: .9rem }
-.lead { font-size: 1.08rem; padding: .25rem 1rem; margin: 1rem 0; background: var(--raised); border-left: 4px solid var(--series-0) }
+.lead { font-size: 1.08rem; padding: .25rem 1rem; margin: 1rem 0; background: var(--raised);
+  border-left: 4px solid var(--series-0) }
 svg { display: block; width: 100%; max-width: 36rem; height: auto; margin: .5rem auto }
 pre { background: var(--raised); padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: .8rem; margin: .5rem 0 }
-.table { overflow-x: auto } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 60% }
+.table { overflow-x: auto }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 60% }
 caption { text-align: left; font-weight: 600; padding: .6rem 0 .2rem }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--grid); white-space: nowrap }
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal }
 details { margin: .5rem 0 } summary { cursor: pointer; color: var(--muted) }
-"""  # noqa: E501
+"""
 
 
 def page(results: Results) -> str:
@@ -46,8 +48,9 @@ def page(results: Results) -> str:
     title = f"What {model} remembers, for how long, and at what cost"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        '<p class="quiet">A Reactive Transformer is a chat model that reads only the newest message; what it knows of the earlier ones '  # noqa: E501
-        "is in a memory of fixed size inside the network, updated after every answer. A turn is one message and its answer.</p>",  # noqa: E501
+        '<p class="quiet">A Reactive Transformer is a chat model that reads only the newest message; '
+        "what it knows of the earlier ones is in a memory of fixed size inside the network, updated after every "
+        "answer. A turn is one message and its answer.</p>",
         '<div class="lead">' + "".join(f"<p>{escape(sentence)}</p>" for sentence in lead(results)) + "</div>",
     ]
     if not have_plots():
@@ -85,7 +88,8 @@ def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], a
     how = f" ({asked:,} questions in generated conversations; the band is the 95\u00a0% interval)" if asked else ""
     found = [
         "<h2>How often is a fact recalled?</h2>",
-        f"<p>A fact is told once, other turns follow, then it is asked for: the share of right answers by the turns between{how}.</p>",  # noqa: E501
+        "<p>A fact is told once, other turns follow, then it is asked for: "
+        f"the share of right answers by the turns between{how}.</p>",
     ]
     if have_plots():
         found.append(recall_plot(result, baselines))
@@ -106,9 +110,9 @@ def _latency(latency: LatencyResult) -> list[str]:
     found = [
         "<h2>What does a turn cost?</h2>",
         f"<p>Each turn has {latency.query_tokens} tokens of question and {latency.answer_tokens} of answer; medians of "
-        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are as large "  # noqa: E501
-        f"({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read the conversation, "  # noqa: E501
-        "in every turn again or out of a cache that grows with it.</p>",
+        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are as "
+        f"large ({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read the "
+        "conversation, in every turn again or out of a cache that grows with it.</p>",
     ]
     if have_plots():
         found.append(cost_plot(latency))
@@ -130,7 +134,8 @@ def _more_retention(result: RetentionResult) -> list[str]:
     if rows:
         found += [
             "<h2>Facts that are easily confused</h2>",
-            "<p>Remembering is also to keep people apart, to forget what is no longer so, and not to make up what nobody said.</p>",  # noqa: E501
+            "<p>Remembering is also to keep people apart, to forget what is no longer so, "
+            "and not to make up what nobody said.</p>",
             _table("", ["", "right"], rows),
         ]
     if result.capacity:
@@ -144,7 +149,8 @@ def _more_retention(result: RetentionResult) -> list[str]:
         ]
         found += [
             "<h2>How many facts at once?</h2>",
-            "<p>The share of right answers by how many facts the conversation told and how many turns ago the one asked for was told.</p>",  # noqa: E501
+            "<p>The share of right answers by how many facts the conversation told and "
+            "how many turns ago the one asked for was told.</p>",
             _table("", ["facts", *(f"{distance} ago" for distance in distances)], cells),
         ]
     return [*found, _command(retention_command(result))] if found else []
@@ -152,9 +158,15 @@ def _more_retention(result: RetentionResult) -> list[str]:
 
 def _perplexity(perplexity: PerplexityResult) -> list[str]:
     worth = perplexity.worth.later if perplexity.worth else None
-    said = "How well the answers of real conversations are predicted, with the memory kept, erased every turn, and another's."  # noqa: E501
+    said = (
+        "How well the answers of real conversations are predicted, "
+        "with the memory kept, erased every turn, and another's."
+    )
     if worth is not None:
-        said += f" After the first turn memory saves {worth.value:.3f} nats a token (95\u00a0% interval {worth.low:.3f} to {worth.high:.3f})."  # noqa: E501
+        said += (
+            f" After the first turn memory saves {worth.value:.3f} nats a token "
+            f"(95\u00a0% interval {worth.low:.3f} to {worth.high:.3f})."
+        )
     kinds = {
         "kept": perplexity.kept,
         "erased every turn": perplexity.reset,

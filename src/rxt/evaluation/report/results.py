@@ -123,8 +123,9 @@ RETENTION, LATENCY, PERPLEXITY = "retention.json", "latency.json", "perplexity.j
 BASELINES = Path(__file__).parents[1] / "data" / "baselines"
 """Curves that come with the package, a file each; the folder may be missing."""
 ABOUT_SHIPPED = (
-    "The curves of the study are of models of the same size that were trained alike, and less than the bundled one: on seven kinds of "  # noqa: E501
-    "facts, in conversations of at most eight turns, with 1,400 updates of the whole (3x: 3,800). They compare with each other."  # noqa: E501
+    "The curves of the study are of models of the same size that were trained alike, and less than the bundled one: "
+    "on seven kinds of facts, in conversations of at most eight turns, with 1,400 updates of the whole (3x: 3,800). "
+    "They compare with each other."
 )
 
 

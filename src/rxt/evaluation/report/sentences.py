@@ -26,7 +26,10 @@ def what_is_remembered(result: RetentionResult) -> str:
     """The nearest and the farthest recall beside the controls."""
     curve = result.curve
     first, last = min(curve), max(curve)
-    told = f"Told a fact, the model answers a question about it correctly {percent(curve[first])} of the time {turns(first)} later"  # noqa: E501
+    told = (
+        "Told a fact, the model answers a question about it correctly "
+        f"{percent(curve[first])} of the time {turns(first)} later"
+    )
     if last != first:
         told += f" and {percent(curve[last])} of the time {turns(last)} later"
     controls = result.controls
@@ -60,7 +63,10 @@ def for_how_long(result: RetentionResult, baselines: dict[str, RetentionResult])
     if farthest:
         best = max(farthest, key=lambda name: farthest[name])
         at = max(shared[best])
-        said += f"; the best of the others, {best}, recalls {percent(farthest[best])} after {turns(at)}, this model {percent(result.curve[at])}"  # noqa: E501
+        said += (
+            f"; the best of the others, {best}, recalls {percent(farthest[best])} after {turns(at)}, "
+            f"this model {percent(result.curve[at])}"
+        )
     return f"{said}."
 
 
@@ -69,7 +75,10 @@ def at_what_cost(latency: LatencyResult) -> str:
     ours, *others = latency.subjects
     last = max(ours.turns)
     said = f"In turn {last} its first word comes after {_first_word(ours, last)}"
-    said += f" (in turn {min(ours.turns)}: {_first_word(ours, min(ours.turns))}), and it keeps {_kept(ours, last)} between turns"  # noqa: E501
+    said += (
+        f" (in turn {min(ours.turns)}: {_first_word(ours, min(ours.turns))}), "
+        f"and it keeps {_kept(ours, last)} between turns"
+    )
     beside = [
         f"{_first_word(curve, last)} ({curve.name}; {_kept(curve, last)} kept)"
         for curve in others

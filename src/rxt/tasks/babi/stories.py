@@ -1,16 +1,17 @@
 """The bAbI question-answering tasks (Weston et al. 2015, arXiv 1502.05698): their files, as stories and as
 conversations.
 
-A story is numbered lines, and a line 1 begins the next one. Statements are text alone; a question is followed, after tabs,
-by its answer and by the lines that support it::
+A story is numbered lines, and a line 1 begins the next one. Statements are text alone; a question is followed, after
+tabs, by its answer and by the lines that support it::
 
     1 Mary moved to the bathroom.
     2 John went to the hallway.
     3 Where is Mary? <TAB>bathroom<TAB>1
 
 As a conversation, every line is a message. A statement is answered with ``OKAY``, a question with the answer as it
-stands in the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines say how long ago the answer was told; nothing is learned from them.
-"""  # noqa: E501
+stands in the file (``bathroom``, ``milk,football``, ``n,s``). The supporting lines say how long ago the answer was
+told; nothing is learned from them.
+"""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ class EverydayConfig:
                 raise UserError(f"everyday conversations: {field.name} must be from 0 to 1, found {found}")
         if self.question_rate + self.small_talk_rate >= 1:
             raise UserError(
-                "everyday conversations: question_rate and small_talk_rate must leave room for telling, so lower one of them"  # noqa: E501
+                "everyday conversations: question_rate and small_talk_rate must leave room for telling, "
+                "so lower one of them"
             )
         if self.novelty < 0:
             raise UserError(f"everyday conversations: novelty cannot be negative, found {self.novelty}")

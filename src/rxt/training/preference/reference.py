@@ -60,7 +60,7 @@ class Reference:
         wanted = json.loads((self.folder / FINGERPRINT).read_text(encoding="utf-8"))["fingerprint"]
         if model.fingerprint() != wanted:
             raise UserError(
-                f"{self.folder}: the reference was changed since the stage began (its fingerprint is {model.fingerprint()}, "  # noqa: E501
-                f"it was {wanted}); start again with another --out"
+                f"{self.folder}: the reference was changed since the stage began "
+                f"(its fingerprint is {model.fingerprint()}, it was {wanted}); start again with another --out"
             )
         return model.requires_grad_(False)

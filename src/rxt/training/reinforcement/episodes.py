@@ -57,8 +57,8 @@ def episodes_of(
     asking = [episode for episode in found if any(step.answered for step in episode)]
     if not asking:
         raise UserError(
-            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge after "  # noqa: E501
-            f"{config.warm_up} interactions; give conversations with references, or another reward"
+            f"5-reinforcement: none of {len(found)} episodes has a question that the reward {reward.name} can judge "
+            f"after {config.warm_up} interactions; give conversations with references, or another reward"
         )
     filled = (asking[number % len(asking)] for number in range(len(found)))
     return sorted(filled, key=len, reverse=True)
