@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from factories import chat_model
-from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped, Update
+from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.sampling import Sampling
+from rxt.generation.turn import Prepared
 from rxt.pretrained import ReactiveTransformer
 
 GREEDY = Sampling()
@@ -77,11 +78,11 @@ def test_updates_run_at_once_while_nobody_is_answered(model: ReactiveTransformer
     engine = Engine(model, Limits(together=3))
     memory = engine.fresh(0).memory
     with engine._wake:
-        results: list[Future[Update]] = [engine.memorize(memory, [3, 9 + number, 2]) for number in range(5)]
+        results: list[Future[Prepared]] = [engine.memorize(memory, [3, 9 + number, 2]) for number in range(5)]
     for number, result in enumerate(results):
         with torch.no_grad():
             expected = model.memorize(memory, torch.tensor([[3, 9 + number, 2]]))
-        torch.testing.assert_close(result.result(60).prepared.memory.slots, expected.slots)
+        torch.testing.assert_close(result.result(60).memory.slots, expected.slots)
     engine.stop()
 
 

@@ -11,12 +11,13 @@ import torch
 
 from factories import chat_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Piece, Question, TooMany
+from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Question, TooMany
 from rxt.engine.scheduler import Limits, Overloaded, Stopped
 from rxt.engine.sessions import Rules
 from rxt.errors import UserError
 from rxt.generation.conversation import Conversation
 from rxt.generation.sampling import Sampling
+from rxt.generation.turn import Token
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 from rxt.store.base import Moved, StoreFailed
@@ -60,9 +61,9 @@ def test_events_come_in_order(model: ReactiveTransformer, tokenizer: ChatTokeniz
             assert isinstance(finished, Finished)
             assert isinstance(memorized, Memorized)
             assert finished.turn.status == "answered"
-            assert "".join(piece.text for piece in pieces if isinstance(piece, Piece)) == finished.turn.answer
-            assert len(memorized.change) == 2
-            assert all(change > 0 for change in memorized.change)
+            assert "".join(piece.text for piece in pieces if isinstance(piece, Token)) == finished.turn.answer
+            assert len(memorized.update.change) == 2
+            assert all(change > 0 for change in memorized.update.change)
 
     asyncio.run(scene())
 

@@ -22,6 +22,14 @@ QUERIES = ["hello there", "my name is Ann", "how are you 🙂", "I live in Graz"
 WARM = Sampling(temperature=1.0, top_p=0.95)
 
 
+@pytest.fixture(autouse=True)
+def no_update_outlives_its_test() -> Iterator[None]:
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "rxt-memorize":
+            thread.join(20)
+
+
 @pytest.fixture
 def chat(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> Conversation:
     return Conversation(model, tokenizer, max_new_tokens=8)
@@ -39,11 +47,11 @@ class HeldModel:
         self.error: Exception | None = None
         memorize = ReactiveTransformer.memorize
 
-        def held(model: ReactiveTransformer, memory: Memory, ids: torch.Tensor) -> Memory:
+        def held(model: ReactiveTransformer, memory: Memory, ids: torch.Tensor, mask: torch.Tensor | None) -> Memory:
             assert self.release.wait(20)
             if self.error is not None:
                 raise self.error
-            return memorize(model, memory, ids)
+            return memorize(model, memory, ids, mask)
 
         monkeypatch.setattr(ReactiveTransformer, "memorize", held)
 
@@ -129,7 +137,9 @@ def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(
         model.decoder.head.bias[5] = -1e9
     memorize = ReactiveTransformer.memorize
     monkeypatch.setattr(
-        ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids)
+        ReactiveTransformer,
+        "memorize",
+        lambda self, memory, ids, mask: seen.append(ids) or memorize(self, memory, ids, mask),
     )
     *_, answered, _ = Conversation(model, tokenizer).stream("hello")
     assert answered.finish_reason == "length"  # type: ignore[union-attr]
@@ -310,7 +320,9 @@ def test_markers_in_a_query_stay_text(chat: Conversation, monkeypatch: pytest.Mo
     seen: list[torch.Tensor] = []
     memorize = ReactiveTransformer.memorize
     monkeypatch.setattr(
-        ReactiveTransformer, "memorize", lambda self, memory, ids: seen.append(ids) or memorize(self, memory, ids)
+        ReactiveTransformer,
+        "memorize",
+        lambda self, memory, ids, mask: seen.append(ids) or memorize(self, memory, ids, mask),
     )
     chat.ask("[A] no [EOS]")
     chat.wait()

@@ -103,7 +103,24 @@ class Template:
 
     @classmethod
     def of_model(cls, config: RxTConfig, tokenizer: ChatTokenizer) -> Template:
-        """The template that a model was made for."""
+        """The template that a model was made for.
+
+        Raises:
+            UserError: tokenizer and model do not belong together.
+        """
+        known = config.decoder.vocab_size
+        if tokenizer.vocab_size > known:
+            raise UserError(
+                f"{tokenizer.source}: its vocabulary has {tokenizer.vocab_size} tokens, the model's embedding only "
+                f"{known}: they do not belong together"
+            )
+        for name, token in vars(config.tokens).items():
+            found = getattr(tokenizer.tokens, name)
+            if token is not None and token != found:
+                raise UserError(
+                    f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: they do not belong "
+                    "together"
+                )
         return cls(tokenizer, config.template, config.max_length, config.system_prompt_title)
 
     # Sequences to learn from.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rxt.errors import UserError
 from rxt.generation.sampling import Sampling
+from rxt.generation.turn import MemoryUpdated, Token
 from rxt.store.records import Turn
 
 
@@ -58,14 +59,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One token of the answer, and the text that became certain with it."""
-
-    text: str
-    id: int
-
-
-@dataclass(frozen=True)
 class Finished:
     """The answer is complete, and written down."""
 
@@ -77,10 +70,7 @@ class Memorized:
     """The turn has been memorized."""
 
     turn: Turn
-    seconds: float
-    """Duration of the update."""
-    change: tuple[float, ...]
-    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
+    update: MemoryUpdated
 
 
-Event = Piece | Finished | Memorized
+Event = Token | Finished | Memorized

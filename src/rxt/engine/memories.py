@@ -12,8 +12,9 @@ from dataclasses import replace
 from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import OtherModel
-from rxt.engine.scheduler import Engine, Prepared, Update
+from rxt.engine.scheduler import Engine
 from rxt.errors import UserError
+from rxt.generation.turn import Prepared
 from rxt.model.memory import Memory
 from rxt.store.base import Store
 from rxt.store.records import Damaged, Turn
@@ -33,8 +34,8 @@ class Memories:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._bytes = 0
-        self._coming: dict[str, asyncio.Task[Update | Prepared]] = {}
-        self._awaited: dict[str, Future[Update]] = {}
+        self._coming: dict[str, asyncio.Task[Prepared]] = {}
+        self._awaited: dict[str, Future[Prepared]] = {}
         self._calls = calls
         self.updated: Callable[[float], None] = lambda seconds: None
         """Is told how long each update took."""
@@ -55,8 +56,7 @@ class Memories:
             task = self._keep(turn.id, self._bring(turn, hurried))
         elif hurried and turn.id in self._awaited:
             self._engine.hurry(self._awaited[turn.id])
-        result = await asyncio.shield(task)
-        return result.prepared if isinstance(result, Update) else result
+        return await asyncio.shield(task)
 
     async def finish(self, turn: Turn) -> None:
         """Write the memory of a turn that has none in the store."""
@@ -66,7 +66,7 @@ class Memories:
         elif turn.id not in self._coming:
             await self._calls(self._store.memorize, turn.id, self.write(found.memory))
 
-    def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Update | Prepared]:
+    def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Prepared]:
         """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered
         with."""
         return self._keep(turn.id, self._memorize(turn, before, False))
@@ -78,22 +78,22 @@ class Memories:
         if found is None:
             found = self._engine.fresh(seed)
             if opening:
-                found = (await self.with_one_more(found, opening, True)).prepared
-                found = replace(found, memory=replace(found.memory, turns=(0,)))
+                found = (await self.with_one_more(found, opening, True)).as_start()
             self._hold(name, found)
         return found
 
-    async def with_one_more(self, before: Prepared, ids: Sequence[int], hurried: bool, name: str = "") -> Update:
+    async def with_one_more(self, before: Prepared, ids: Sequence[int], hurried: bool, name: str = "") -> Prepared:
         """A memory after one more interaction."""
         result = self._engine.memorize(before.memory, ids, hurried)
         if name:
             self._awaited[name] = result
         try:
-            update = await asyncio.wrap_future(result)
+            prepared = await asyncio.wrap_future(result)
         finally:
             self._awaited.pop(name, None)
-        self.updated(update.seconds)
-        return update
+        assert prepared.update is not None
+        self.updated(prepared.update.seconds)
+        return prepared
 
     def read(self, content: bytes, name: str) -> Prepared:
         """A memory that the store held, for this model. ``OtherModel`` or ``Damaged`` if it is not one."""
@@ -103,11 +103,7 @@ class Memories:
             raise Damaged(str(error)) from None
         if memory.fingerprint != self._engine.model.fingerprint():
             raise OtherModel(name, str(memory.fingerprint), self._engine.model.fingerprint())
-        if memory.batch_size != 1:
-            raise UserError(f"{name}: holds {memory.batch_size} conversations, expected one")
-        self._engine.model.check_memory(memory)
-        weight = self._engine.model.decoder.embedding.weight
-        return Prepared(memory.to(weight.device, weight.dtype))
+        return Prepared.of(self._engine.model, memory)
 
     def write(self, memory: Memory) -> bytes:
         """As the store holds it."""
@@ -126,11 +122,11 @@ class Memories:
             await asyncio.wait(list(self._coming.values()))
             await asyncio.sleep(0)
 
-    def _keep(self, name: str, work: Coroutine[None, None, Update | Prepared]) -> asyncio.Task[Update | Prepared]:
+    def _keep(self, name: str, work: Coroutine[None, None, Prepared]) -> asyncio.Task[Prepared]:
         task = asyncio.ensure_future(work)
         self._coming[name] = task
 
-        def done(task: asyncio.Task[Update | Prepared]) -> None:
+        def done(task: asyncio.Task[Prepared]) -> None:
             if self._coming.get(name) is task:
                 del self._coming[name]
             if not task.cancelled() and task.exception() is not None:
@@ -165,20 +161,20 @@ class Memories:
                 raise Damaged(f"{at.id}: the turn before it, {at.parent}, is gone before this one was memorized")
             at = parent
         for one in reversed(missing):
-            prepared = (await self._memorize(one, prepared, hurried)).prepared
+            prepared = await self._memorize(one, prepared, hurried)
         return prepared
 
-    async def _memorize(self, turn: Turn, before: Prepared, hurried: bool) -> Update:
+    async def _memorize(self, turn: Turn, before: Prepared, hurried: bool) -> Prepared:
         if turn.opening:
             before = await self.begun(turn.seed, turn.opening)
         ids = self._template.complete(turn.prompt, turn.said)
-        update = await self.with_one_more(before, ids, hurried, turn.id)
-        self._hold(turn.id, update.prepared)
+        prepared = await self.with_one_more(before, ids, hurried, turn.id)
+        self._hold(turn.id, prepared)
         try:
-            await self._calls(self._store.memorize, turn.id, self.write(update.prepared.memory))
+            await self._calls(self._store.memorize, turn.id, self.write(prepared.memory))
         except UserError as error:  # the turn is written down; its memory is made again when it is needed
             log.warning("the memory of turn %s could not be written: %s", turn.id, error)
-        return update
+        return prepared
 
     def _hold(self, name: str, prepared: Prepared) -> None:
         self.forget(name)

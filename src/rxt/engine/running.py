@@ -10,11 +10,11 @@ from typing import Protocol
 
 from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import Event, Finished, Memorized, Piece, Question
+from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.memories import Memories
-from rxt.engine.scheduler import Engine, Prepared, Update
+from rxt.engine.scheduler import Engine
 from rxt.generation.batch import Said
-from rxt.generation.text_stream import AnswerStream
+from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Turn, chain_prefix
 
@@ -44,7 +44,7 @@ class Host(Protocol):
     io: StoreCalls
     memories: Memories
     observer: Observer
-    writing: set[asyncio.Task[asyncio.Task[Update | Prepared]]]
+    writing: set[asyncio.Task[asyncio.Task[Prepared]]]
     """Finished answers that are being written down."""
 
 
@@ -56,16 +56,17 @@ class Running:
         host: Host,
         question: Question,
         draft: Turn,
+        answer: OpenTurn,
         prepared: Prepared,
-        most: int,
         release: list[Callable[[], None]],
     ) -> None:
-        """``release``: what is to be done once it is over, the last first."""
+        """``draft``: what is written down of ``answer`` in the end; ``release``: what is to be done once it is over,
+        the last first."""
         self.draft = draft
         self.question = question
-        self._host, self._prepared, self._release = host, prepared, release
+        self._host, self._answer, self._prepared, self._release = host, answer, prepared, release
         self._news: asyncio.Queue[Said | Exception] = asyncio.Queue()
-        self._commit: asyncio.Task[asyncio.Task[Update | Prepared]] | None = None
+        self._commit: asyncio.Task[asyncio.Task[Prepared]] | None = None
         self._began = time.perf_counter()
         self._ended = False
         loop = asyncio.get_running_loop()
@@ -74,31 +75,27 @@ class Running:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._news.put_nowait, news)
 
-        self._ticket = host.engine.answer(draft.prompt, prepared, question.sampling, most, listen)
+        self._ticket = host.engine.answer(answer.prompt, prepared, question.sampling, answer.limit, listen)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Pieces, the finished turn, then the update of its memory, unless nothing is to be kept.
 
         Leaving before the turn is finished abandons it: nothing of it is kept.
         """
-        template, text = self._host.template, AnswerStream(self._host.template)
-        said: list[int] = []
+        answer = self._answer
         try:
-            while True:
+            while answer.finish_reason is None:
                 news = await self._news.get()
                 if isinstance(news, Exception):
                     self._ended = True
                     raise news
-                if not said:
+                if not answer.said:
                     self._host.observer.first_token(time.perf_counter() - self._began)
-                said.append(news.token)
-                yield Piece(text.push(news.token, last=news.finish_reason is not None), news.token)
-                if news.finish_reason is not None:
-                    break
+                yield answer.hear(news.token)
             self._ended = True
-            answer = template.answer_text(said)
-            prefix = chain_prefix(self.draft.prefix, self.question.query, answer)
-            turn = replace(self.draft, said=tuple(said), answer=answer, finish_reason=news.finish_reason, prefix=prefix)
+            text, reason = answer.answered().text, answer.finish_reason
+            prefix = chain_prefix(self.draft.prefix, self.question.query, text)
+            turn = replace(self.draft, said=tuple(answer.said), answer=text, finish_reason=reason, prefix=prefix)
             if self.question.store:
                 self._commit = asyncio.ensure_future(self._write(turn))
                 self._host.writing.add(self._commit)
@@ -106,9 +103,9 @@ class Running:
                 update = await asyncio.shield(self._commit)
                 self._host.observer.finished(turn, time.perf_counter() - self._began)
                 yield Finished(turn)
-                memorized = await asyncio.shield(update)
-                assert isinstance(memorized, Update)
-                yield Memorized(turn.memorized(), memorized.seconds, memorized.change)
+                memorized = (await asyncio.shield(update)).update
+                assert memorized is not None
+                yield Memorized(turn.memorized(), memorized)
             else:
                 self._host.observer.finished(turn, time.perf_counter() - self._began)
                 yield Finished(turn)
@@ -124,7 +121,7 @@ class Running:
         if self._commit is None:
             self._free()
 
-    async def _write(self, turn: Turn) -> asyncio.Task[Update | Prepared]:
+    async def _write(self, turn: Turn) -> asyncio.Task[Prepared]:
         """Write the turn down, then begin to memorize it. It happens whether or not the client stays."""
         try:
             await self._host.io(self._host.store.add, [turn], turn.conversation, turn.parent)
@@ -132,7 +129,7 @@ class Running:
         finally:
             self._free()
 
-    def _written(self, commit: asyncio.Task[asyncio.Task[Update | Prepared]]) -> None:
+    def _written(self, commit: asyncio.Task[asyncio.Task[Prepared]]) -> None:
         self._host.writing.discard(commit)
         if not commit.cancelled():
             commit.exception()  # of a client that has gone nobody asks for it

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import torch
-
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
-from rxt.generation.remember import memorize_together
 from rxt.generation.sampling import Sampling
-from rxt.model.attention import KeyValue
+from rxt.generation.turn import Prepared, memorize
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
@@ -53,30 +49,6 @@ class Limits:
     """Memories that are updated together while nobody is being answered."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A memory of one conversation, and what the decoder looks up in it, projected already."""
-
-    memory: Memory
-    memory_kv: list[KeyValue] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Of all its tensors."""
-        return self.memory.nbytes + sum(pair.keys.nbytes + pair.values.nbytes for pair in self.memory_kv or ())
-
-
-@dataclass(frozen=True)
-class Update:
-    """A memory after one more interaction."""
-
-    prepared: Prepared
-    seconds: float
-    """Duration of the update, without waiting."""
-    change: tuple[float, ...]
-    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
-
-
 Listener = Callable[[Said | Exception], None]
 """Is told each token, or why there are no more; called by the model's thread, so it must return at once."""
 
@@ -100,7 +72,7 @@ class _Job:
 
     memory: Memory
     ids: Sequence[int]
-    result: Future[Update]
+    result: Future[Prepared]
     since: int
     """Steps that had been made then."""
     hurried: bool = False
@@ -164,7 +136,7 @@ class Engine:
             self._left.add(ticket)
             self._wake.notify()
 
-    def memorize(self, memory: Memory, ids: Sequence[int], hurried: bool = False) -> Future[Update]:
+    def memorize(self, memory: Memory, ids: Sequence[int], hurried: bool = False) -> Future[Prepared]:
         """Merge a finished interaction into a memory, B = 1, when there is time for it."""
         job = _Job(memory, ids, Future(), self.steps, hurried)
         with self._wake:
@@ -173,7 +145,7 @@ class Engine:
             self._wake.notify()
         return job.result
 
-    def hurry(self, result: Future[Update]) -> None:
+    def hurry(self, result: Future[Prepared]) -> None:
         """Somebody waits for this update now."""
         with self._wake:
             for job in self._jobs:
@@ -182,8 +154,7 @@ class Engine:
 
     def fresh(self, seed: int) -> Prepared:
         """The memory of a conversation that has not begun."""
-        fixed = self.model.config.memory_seed is not None
-        return Prepared(self.model.init_memory(1, None if fixed else seed))
+        return Prepared.fresh(self.model, seed)
 
     @property
     def running(self) -> int:
@@ -313,23 +284,12 @@ class Engine:
                 del self._answering[handle]
             _tell(ticket.listener, word)
 
-    @torch.no_grad()
     def _update(self, jobs: Sequence[_Job]) -> None:
         wanted = [job for job in jobs if job.result.set_running_or_notify_cancel()]
-        began = time.perf_counter()
         try:
-            new = (
-                memorize_together(self.model, [job.memory for job in wanted], [job.ids for job in wanted])
-                if wanted
-                else []
-            )
-            for job, memory in zip(wanted, new, strict=True):
-                slots = memory.slots.half().to(memory.slots.dtype) if self._half else memory.slots.contiguous()
-                kept = Memory(slots, memory.turns, memory.fingerprint)
-                change = (slots - job.memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,)
-                prepared = Prepared(kept, self.model.decoder.project_memory(slots))
-                seconds = (time.perf_counter() - began) / len(wanted)
-                job.result.set_result(Update(prepared, seconds, tuple(change)))
+            new = memorize(self.model, [job.memory for job in wanted], [job.ids for job in wanted], self._half)
+            for job, prepared in zip(wanted, new, strict=True):
+                job.result.set_result(prepared)
         except Exception as error:
             log.exception("updating %d memories failed", len(wanted))
             for job in wanted:

@@ -20,8 +20,9 @@ from rxt.engine.events import NotThere, OtherModel, Question, TooMany
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.running import Observer, Running
-from rxt.engine.scheduler import Engine, Prepared, Stopped, Update
+from rxt.engine.scheduler import Engine, Stopped
 from rxt.errors import UserError
+from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
@@ -71,7 +72,7 @@ class Sessions:
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
-        self.writing: set[asyncio.Task[asyncio.Task[Update | Prepared]]] = set()
+        self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
         """Finished answers that are being written down."""
         self._active: Counter[str] = Counter()
 
@@ -93,7 +94,7 @@ class Sessions:
             raise UserError(
                 f"the history has {len(question.history)} turns, at most {self.rules.history} may come at once"
             )
-        prompt = self.template.prompt(question.query)
+        answer = OpenTurn(self.template, question.query, question.most)
         self._active[question.owner] += 1
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
         try:
@@ -110,14 +111,12 @@ class Sessions:
                 instructions=question.instructions if start.parent is None else start.parent.instructions,
                 opening=self._opening(question) if start.parent is None else (),
                 query=question.query,
-                prompt=tuple(prompt),
+                prompt=tuple(answer.prompt),
                 number=start.prepared.memory.turns[0] + 1,
                 prefix=start.prefix,
                 settings=question.settings,
             )
-            return Running(
-                self, question, draft, start.prepared, self.template.answer_room(prompt, question.most), release
-            )
+            return Running(self, question, draft, answer, start.prepared, release)
         except BaseException:
             for action in reversed(release):
                 action()
@@ -163,9 +162,8 @@ class Sessions:
                 self.memories.begun(self.rules.seed, opening) if parent is None else self.memories.after(parent)
             )
             for turn in brought:
-                prepared = (
-                    await self.memories.with_one_more(prepared, self.template.complete(turn.prompt, turn.said), True)
-                ).prepared
+                ids = self.template.complete(turn.prompt, turn.said)
+                prepared = await self.memories.with_one_more(prepared, ids, True)
             return _Start(prepared, parent, prefixes[-1])
         if brought:
             head = None if parent is None else parent.id

@@ -4,14 +4,12 @@ forked."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -20,53 +18,11 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.generation.generate import generate_tokens
 from rxt.generation.sampling import GREEDY, Sampling
-from rxt.generation.text_stream import AnswerStream
-from rxt.model.attention import KeyValue
+from rxt.generation.turn import Answered, MemoryUpdated, OpenTurn, Prepared, Token, memorize
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
-
-@dataclass(frozen=True)
-class Token:
-    """One new token of the answer. ``text`` is what became certain with it: whole characters, perhaps none."""
-
-    text: str
-    id: int
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer is complete. It is handed over before the memory is updated."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    """``stop``: the model ended it; ``length``: it was cut."""
-
-
-@dataclass(frozen=True)
-class MemoryUpdated:
-    """The turn has been memorized."""
-
-    turn: int
-    """Counted from 1."""
-    seconds: float
-    """Duration of the update."""
-    change: tuple[float, ...]
-    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
-
-
 Event = Token | Answered | MemoryUpdated
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """What a turn starts from."""
-
-    memory: Memory
-    memory_kv: list[KeyValue] | None = None
-    """The decoder's keys and values of the memory, where they have been projected already."""
-    update: MemoryUpdated | None = None
-    """What made this memory; None at the start."""
 
 
 class Conversation:
@@ -102,36 +58,22 @@ class Conversation:
             conversation's;
                 the model's template has no system prompt.
         """
-        config = model.config
-        if tokenizer.vocab_size > config.decoder.vocab_size:
-            counts = (
-                f"its vocabulary has {tokenizer.vocab_size} tokens, "
-                f"the model's embedding only {config.decoder.vocab_size}"
-            )
-            raise UserError(f"{tokenizer.source}: {counts}: they do not belong together")
-        for name, token in vars(config.tokens).items():
-            found = getattr(tokenizer.tokens, name)
-            if token is not None and token != found:
-                raise UserError(
-                    f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: "
-                    "they do not belong together"
-                )
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.template = Template.of_model(config, tokenizer)
+        self.template = Template.of_model(model.config, tokenizer)
         self.seed = seed
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
         self._system = None if system is None else self.template.system(system).ids
         self._lock = threading.RLock()
         self._answering = False
-        self._pending: Future[_Ready] | None = None
+        self._pending: Future[Prepared] | None = None
         if memory is None:
             self._start()
         else:
-            self._continue(memory)
+            self._ready = Prepared.of(self.model, memory)
 
     def ask(self, query: str) -> str:
         """Answer a query. The memory is updated in the background after this has returned.
@@ -150,7 +92,7 @@ class Conversation:
 
         Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
         """
-        return self._turn(self.template.prompt(query))
+        return self._answer(OpenTurn(self.template, query, self.max_new_tokens))
 
     @property
     def memory(self) -> Memory:
@@ -206,7 +148,7 @@ class Conversation:
         """Go on from another memory, such as ``Memory.load(path)``. Raises ``UserError`` if other weights made it."""
         with self._one_at_a_time():
             self._settle_anyhow()
-            self._continue(memory)
+            self._ready = Prepared.of(self.model, memory)
 
     def reset(self) -> None:
         """Forget everything but the system prompt."""
@@ -216,36 +158,18 @@ class Conversation:
 
     def _start(self) -> None:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
-        fixed = self.model.config.memory_seed is not None
-        fresh = self.model.init_memory(1, None if fixed else self.seed)
-        self._ready = _Ready(fresh)
+        self._ready = fresh = Prepared.fresh(self.model, self.seed)
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(
-                lambda: _Ready(replace(self._memorize(fresh, ids).memory, turns=fresh.turns))
-            )
+            self._pending = _in_background(lambda: self._memorize(fresh, ids).as_start())
 
-    def _continue(self, memory: Memory) -> None:
-        if memory.batch_size != 1:
-            raise UserError(
-                f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)"
-            )
-        self.model.check_memory(memory)
-        weight = self.model.decoder.embedding.weight
-        self._ready = _Ready(memory.to(weight.device, weight.dtype))
-
-    def _turn(self, prompt: list[int]) -> Generator[Event, None, None]:
+    def _answer(self, turn: OpenTurn) -> Generator[Event, None, None]:
         with self._one_at_a_time():
             ready = self._settled()
-            said: list[int] = []
-            for token in self._generate(prompt, ready):
-                said.append(token.id)
-                yield token
-            answered = Answered(
-                self.template.answer_text(said), "stop" if said[-1] == self.template.tokens.eos else "length"
-            )
-            ids = self.template.complete(prompt, said)
-            update = _in_background(lambda: self._memorize(ready.memory, ids))
+            for step in self._steps(turn, ready):
+                yield turn.hear(int(step))
+            answered, ids = turn.answered(), turn.interaction()
+            update = _in_background(lambda: self._memorize(ready, ids))
             with self._lock:
                 self._pending = update
         yield answered
@@ -253,17 +177,11 @@ class Conversation:
         assert memorized is not None
         yield memorized
 
-    def _generate(self, prompt: list[int], ready: _Ready) -> Iterator[Token]:
-        """The answer's tokens, [EOS] included where the model came to it. Text is that of the answer part only."""
-        limit = self.template.answer_room(prompt, self.max_new_tokens)
-        text = AnswerStream(self.template)
-        ids = torch.tensor([prompt], device=ready.memory.slots.device)
+    def _steps(self, turn: OpenTurn, ready: Prepared) -> Iterator[torch.Tensor]:
+        """The answer's tokens, (1,) each."""
+        ids = torch.tensor([turn.prompt], device=ready.memory.slots.device)
         sampling = self._turn_sampling(ready.memory.turns[0] + 1)
-        steps = generate_tokens(self.model, ids, ready.memory, limit, sampling, memory_kv=ready.memory_kv)
-        for count, step in enumerate(steps, start=1):
-            token = int(step)
-            piece = text.push(token, last=token == self.template.tokens.eos or count == limit)
-            yield Token(piece, token)
+        return generate_tokens(self.model, ids, ready.memory, turn.limit, sampling, memory_kv=ready.memory_kv)
 
     def _turn_sampling(self, turn: int) -> Sampling:
         """Every turn draws from its own random numbers, so a restored conversation needs none of the earlier ones."""
@@ -273,16 +191,10 @@ class Conversation:
         mixed = int.from_bytes(blake2b(f"{seed} {turn}".encode(), digest_size=8).digest(), "big") >> 1
         return replace(self.sampling, seed=mixed)
 
-    @torch.no_grad()
-    def _memorize(self, memory: Memory, ids: list[int]) -> _Ready:
-        """Merge a finished interaction into the memory, and project what the next turn will look up."""
-        began = time.perf_counter()
-        new = self.model.memorize(memory, torch.tensor([ids], device=memory.slots.device))
-        change = (new.slots - memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
-        update = MemoryUpdated(new.turns[0], time.perf_counter() - began, tuple(change))
-        return _Ready(new, self.model.decoder.project_memory(new.slots), update)
+    def _memorize(self, ready: Prepared, ids: list[int]) -> Prepared:
+        return memorize(self.model, [ready.memory], [ids])[0]
 
-    def _settled(self, update: Future[_Ready] | None = None) -> _Ready:
+    def _settled(self, update: Future[Prepared] | None = None) -> Prepared:
         """What the next turn starts from, or what ``update`` made; waits for it and raises its error."""
         with self._lock:
             pending = self._pending
@@ -320,9 +232,9 @@ class Conversation:
             self._answering = False
 
 
-def _in_background(work: Callable[[], _Ready]) -> Future[_Ready]:
+def _in_background(work: Callable[[], Prepared]) -> Future[Prepared]:
     """Run ``work`` in a thread of its own; Python does not exit before it has ended."""
-    future: Future[_Ready] = Future()
+    future: Future[Prepared] = Future()
 
     def run() -> None:
         try:

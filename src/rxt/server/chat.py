@@ -8,8 +8,9 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from rxt.engine.events import Finished, Piece
+from rxt.engine.events import Finished
 from rxt.engine.running import Running
+from rxt.generation.turn import Token
 from rxt.server.errors import body_of, refusal
 from rxt.server.requests import ChatRequest
 from rxt.server.responses import finished
@@ -126,7 +127,7 @@ async def streamed(running: Running, model: str, usage: bool) -> AsyncGenerator[
     try:
         async for news in running.events():
             match news:
-                case Piece(text) if text:
+                case Token(text) if text:
                     yield chunk([ChunkChoice(delta=ChatDelta(content=text))])
                 case Finished(turn):
                     yield chunk([ChunkChoice(delta=ChatDelta(), finish_reason=turn.finish_reason)])

@@ -10,8 +10,9 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from rxt.engine.events import Finished, Memorized, Piece
+from rxt.engine.events import Finished, Memorized
 from rxt.engine.running import Running
+from rxt.generation.turn import Token
 from rxt.server.errors import refusal
 from rxt.server.replies import (
     ChangeReply,
@@ -78,7 +79,7 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
     try:
         async for news in running.events():
             match news:
-                case Piece():
+                case Token():
                     if news.text:
                         yield event("response.output_text.delta", **place, delta=news.text, logprobs=[])
                 case Finished(turn):
@@ -87,13 +88,13 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
                     yield event("response.content_part.done", **place, part=OutputText(text=turn.answer))
                     yield event("response.output_item.done", output_index=0, item=reply.output[0])
                     yield event(f"response.{reply.status}", response=reply)
-                case Memorized(turn):
+                case Memorized(turn, update):
                     yield event(
                         "rxt.memory.updated",
                         response_id=turn.id,
                         turn=turn.number,
-                        seconds=news.seconds,
-                        change=news.change,
+                        seconds=update.seconds,
+                        change=update.change,
                     )
                     return
     except Exception as error:

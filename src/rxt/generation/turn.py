@@ -1,0 +1,167 @@
+"""The life of a turn: a prompt, an answer token by token, and the memory with both in it.
+
+:class:`rxt.generation.conversation.Conversation` runs one turn after another, the engine (``rxt.engine``) those of many
+conversations together; what a turn is stands here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from rxt.data.template import Template
+from rxt.errors import UserError
+from rxt.generation.remember import memorize_together
+from rxt.generation.text_stream import AnswerStream
+from rxt.model.attention import KeyValue
+from rxt.model.memory import Memory
+
+if TYPE_CHECKING:
+    from rxt.model.reactive import ReactiveTransformer
+
+FinishReason = Literal["stop", "length"]
+"""``stop``: the model ended its answer; ``length``: it was cut."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One new token of the answer. ``text`` is what became certain with it: whole characters, perhaps none."""
+
+    text: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer is complete. It is handed over before the memory is updated."""
+
+    text: str
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class MemoryUpdated:
+    """The turn has been memorized."""
+
+    turn: int
+    """Counted from 1."""
+    seconds: float
+    """Duration of the update, without waiting."""
+    change: tuple[float, ...]
+    """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a turn starts from: the memory of one conversation."""
+
+    memory: Memory
+    memory_kv: list[KeyValue] | None = None
+    """The decoder's keys and values of the memory, where they have been projected already."""
+    update: MemoryUpdated | None = None
+    """What made this memory; None where no turn did."""
+
+    @classmethod
+    def fresh(cls, model: ReactiveTransformer, seed: int | None) -> Prepared:
+        """For a conversation that has not begun."""
+        return cls(model.init_memory(1, seed))
+
+    @classmethod
+    def of(cls, model: ReactiveTransformer, memory: Memory) -> Prepared:
+        """To go on from a memory, wherever the model is.
+
+        Raises:
+            UserError: it is another model's, or not one conversation's.
+        """
+        if memory.batch_size != 1:
+            raise UserError(
+                f"this memory holds {memory.batch_size} conversations; take one of them with memory.select(i)"
+            )
+        model.check_memory(memory)
+        weight = model.decoder.embedding.weight
+        return cls(memory.to(weight.device, weight.dtype))
+
+    def as_start(self) -> Prepared:
+        """The same, for a conversation that begins with it: a system prompt was memorized, which is no turn."""
+        return replace(self, memory=replace(self.memory, turns=(0,)), update=None)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all its tensors."""
+        return self.memory.nbytes + sum(pair.keys.nbytes + pair.values.nbytes for pair in self.memory_kv or ())
+
+
+class OpenTurn:
+    """A turn that is being answered. Until it has a ``finish_reason`` there is nothing of it to keep or memorize."""
+
+    def __init__(self, template: Template, query: str, most: int | None = None) -> None:
+        """``most``: tokens of the longest answer; by default whatever fits into the model's length.
+
+        Raises:
+            UserError: the query is empty or too long.
+        """
+        self.prompt = template.prompt(query)
+        self.limit = template.answer_room(self.prompt, most)
+        self.said: list[int] = []
+        """The answer's tokens so far, [EOS] included where the model came to it."""
+        self.finish_reason: FinishReason | None = None
+        self._template, self._text = template, AnswerStream(template)
+
+    def hear(self, token: int) -> Token:
+        """One more token of the answer. Text is that of the answer part only."""
+        self.said.append(token)
+        if token == self._template.tokens.eos:
+            self.finish_reason = "stop"
+        elif len(self.said) == self.limit:
+            self.finish_reason = "length"
+        return Token(self._text.push(token, last=self.finish_reason is not None), token)
+
+    def answered(self) -> Answered:
+        """The answer, which is complete."""
+        assert self.finish_reason is not None
+        return Answered(self._template.answer_text(self.said), self.finish_reason)
+
+    def interaction(self) -> list[int]:
+        """Query and answer, to be memorized."""
+        assert self.finish_reason is not None
+        return self._template.complete(self.prompt, self.said)
+
+
+@torch.no_grad()
+def memorize(
+    model: ReactiveTransformer,
+    memories: Sequence[Memory],
+    interactions: Sequence[Sequence[int]],
+    half: bool = False,
+) -> list[Prepared]:
+    """Merge one finished interaction (token ids) into each memory (B = 1), and project what the next turn looks up.
+
+    ``half`` rounds the new memories to half precision, so that they can be kept in half the space and stay what they
+    are. The seconds of an update are its share of those of all. Raises as :func:`memorize_together`.
+    """
+    began = time.perf_counter()
+    new = memorize_together(model, memories, interactions)
+    new = [replace(memory, slots=_to_keep(memory.slots, half)) for memory in new]
+    changes = [
+        (after.slots - before.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
+        for before, after in zip(memories, new, strict=True)
+    ]
+    seconds = (time.perf_counter() - began) / max(1, len(new))
+    return [
+        Prepared(
+            memory,
+            model.decoder.project_memory(memory.slots),
+            MemoryUpdated(memory.turns[0], seconds, tuple(change)),
+        )
+        for memory, change in zip(new, changes, strict=True)
+    ]
+
+
+def _to_keep(slots: Tensor, half: bool) -> Tensor:
+    """Slots (L, 1, S, D) on their own: a view of a batch would keep the whole batch."""
+    return slots.half().to(slots.dtype) if half else slots.contiguous()
