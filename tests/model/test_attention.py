@@ -128,6 +128,20 @@ def test_rope_is_relative() -> None:
     assert (scores[0] - q @ k.mT).abs().max() > 1e-2
 
 
+def test_rope_in_parts_is_rope_as_a_complex_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled turns as what is not, and its gradient too."""
+    complex_x = torch.randn(2, 3, 5, 8, requires_grad=True)
+    parts_x = complex_x.detach().clone().requires_grad_()
+    rotation, weight = rotation_at(torch.arange(5), 8, 100.0), torch.randn(2, 3, 5, 8)
+    as_complex = rotate(complex_x, rotation)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    in_parts = rotate(parts_x, rotation)
+    torch.testing.assert_close(in_parts, as_complex)
+    (as_complex * weight).sum().backward()
+    (in_parts * weight).sum().backward()
+    torch.testing.assert_close(parts_x.grad, complex_x.grad)
+
+
 def test_rope_at_position_zero_changes_nothing() -> None:
     x = torch.randn(1, 2, 1, 6)
     assert torch.equal(rotate(x, rotation_at(torch.zeros(1), 6, 100.0)), x)
