@@ -253,9 +253,11 @@ def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
         b"{}",
         b"\xff",
         content.replace(b'"bW1t', b'"bW1u', 1),
+        content.replace(b'{"title": "\\u00e4"}', b"[]", 1),
     ):
-        with pytest.raises(UserError, match=r"file line (1|5): "):
+        with pytest.raises(UserError, match=r"file line (1|5): ") as refused:
             imported(other, damaged, "file")
+        assert "\n" not in str(refused.value)
 
 
 def test_damage_is_found(store: Store) -> None:

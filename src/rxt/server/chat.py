@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from rxt.engine.events import Finished
 from rxt.engine.running import Running
-from rxt.generation.turn import Token
+from rxt.generation.turn import FinishReason, Token
 from rxt.server.errors import body_of, refusal
 from rxt.server.requests import ChatRequest
 from rxt.server.responses import finished
@@ -19,7 +19,6 @@ from rxt.server.translate import question_of_chat
 from rxt.store.records import Turn
 
 router = APIRouter(prefix="/v1/chat", tags=["chat"])
-Reason = Literal["stop", "length"]
 
 
 class ChatUsage(BaseModel):
@@ -43,7 +42,7 @@ class ChatChoice(BaseModel):
 
     index: int = 0
     message: ChatMessage
-    finish_reason: Reason
+    finish_reason: FinishReason
     logprobs: None = None
 
 
@@ -71,7 +70,7 @@ class ChunkChoice(BaseModel):
 
     index: int = 0
     delta: ChatDelta
-    finish_reason: Reason | None = None
+    finish_reason: FinishReason | None = None
     logprobs: None = None
 
 

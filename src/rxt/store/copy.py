@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import Base64Bytes, TypeAdapter
 
 from rxt.errors import UserError
 from rxt.store.base import Store
-from rxt.store.records import Dialogue, Turn, memory_checksum
+from rxt.store.records import Dialogue, Turn, memory_checksum, problem
 
-FORMAT = "rxt-conversations-1"
+Format = Literal["rxt-conversations-1"]
+FORMAT: Format = "rxt-conversations-1"
 MANY = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class TurnLine:
+    """A turn, and the memory after it where there is one."""
+
+    format: Format
+    turn: Turn
+    digest: str
+    memory: Base64Bytes | None = None
+    checksum: str | None = None
+
+    def __post_init__(self) -> None:
+        checksum = None if self.memory is None else memory_checksum(self.memory)
+        if (self.turn.digest(), checksum) != (self.digest, self.checksum):
+            raise ValueError("its checksum is another")
+
+
+@dataclass(frozen=True)
+class DialogueLine:
+    """A conversation."""
+
+    format: Format
+    conversation: Dialogue
+
+
+_TURN_LINE, _DIALOGUE_LINE = TypeAdapter(TurnLine), TypeAdapter(DialogueLine)
 
 
 def exported(store: Store, name: str | None, head: str | None, owner: str) -> Iterator[str]:
@@ -36,34 +65,33 @@ def exported(store: Store, name: str | None, head: str | None, owner: str) -> It
 
 def imported(store: Store, content: bytes, source: str) -> int:
     """Add what :func:`exported` gave -> how many turns and conversations are new. Everything is checked first."""
-    turns: list[tuple[Turn, bytes | None]] = []
+    turns: list[TurnLine] = []
     dialogues: list[Dialogue] = []
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            values: dict[str, Any] = json.loads(line)
-            if values["format"] != FORMAT:
-                raise ValueError("it is of another format")
-            if "conversation" in values:
-                dialogues.append(Dialogue(**values["conversation"]))
-                continue
-            turn = Turn.from_json(json.dumps(values["turn"]))
-            memory = base64.b64decode(values["memory"], validate=True) if "memory" in values else None
-            if turn.digest() != values["digest"] or (
-                memory is not None and memory_checksum(memory) != values["checksum"]
-            ):
-                raise ValueError("its checksum is another")
-            turns.append((turn, memory))
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, UserError) as error:
-            raise UserError(f"{source} line {number}: not what rxt db export wrote ({error})") from None
+            match _read(line):
+                case TurnLine() as found:
+                    turns.append(found)
+                case DialogueLine(_, dialogue):
+                    dialogues.append(dialogue)
+        except ValueError as error:
+            raise UserError(f"{source} line {number}: not what rxt db export wrote ({problem(error)})") from None
     added = 0
-    for turn, memory in turns:
-        if store.turn(turn.id) is None:
-            store.add([turn])
+    for found in turns:
+        if store.turn(found.turn.id) is None:
+            store.add([found.turn])
             added += 1
-        if memory is not None and store.memory(turn.id) is None:
-            store.memorize(turn.id, memory)
+        if found.memory is not None and store.memory(found.turn.id) is None:
+            store.memorize(found.turn.id, found.memory)
     for dialogue in dialogues:
         if store.dialogue(dialogue.id) is None:
             store.put(dialogue)
             added += 1
     return added
+
+
+def _read(line: bytes) -> TurnLine | DialogueLine:
+    values = json.loads(line)
+    if isinstance(values, dict) and "conversation" in values:
+        return _DIALOGUE_LINE.validate_python(values)
+    return _TURN_LINE.validate_python(values)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from typing import Any, Literal
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rxt.errors import UserError
 
@@ -24,6 +26,8 @@ class Damaged(UserError):
 class Turn:
     """One finished interaction. It never changes, except that its memory is added: ``answered`` becomes
     ``memorized``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     id: str
     owner: str
@@ -71,14 +75,9 @@ class Turn:
     def from_json(cls, text: str) -> Turn:
         """What :meth:`to_json` wrote. ``Damaged`` if it is something else."""
         try:
-            values: dict[str, Any] = json.loads(text)
-            for name in ("opening", "prompt", "said"):
-                values[name] = tuple(map(int, values[name]))
-            if set(values) != {entry.name for entry in fields(cls)}:
-                raise ValueError("its fields are others")
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"a turn in the store cannot be read ({error})") from None
+            return _TURN.validate_python(json.loads(text))
+        except ValueError as error:
+            raise Damaged(f"a turn in the store cannot be read ({problem(error)})") from None
 
     def memorized(self) -> Turn:
         """The same turn, with its memory written."""
@@ -88,6 +87,8 @@ class Turn:
 @dataclass(frozen=True)
 class Dialogue:
     """A conversation by name: it has one head, the newest turn, and grows by one turn at a time."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     id: str
     owner: str
@@ -119,6 +120,18 @@ class Retention:
     """The newest ones stay."""
     bytes: int | None = None
     """Of turns and memories; the newest stay."""
+
+
+_TURN = TypeAdapter(Turn)
+
+
+def problem(error: ValueError) -> str:
+    """What is wrong with JSON that was read, in one line, without repeating what people said."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_input=False)[0]
+    what = first["msg"].removeprefix("Value error, ").lower()
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), what)))
 
 
 def new_id(kind: Literal["resp", "conv", "chatcmpl"]) -> str:
