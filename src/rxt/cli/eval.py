@@ -16,6 +16,9 @@ class Suite(NamedTuple):
 
 
 SUITES = {
+    "open": Suite(
+        "how much of what people type in their own words is remembered, and how much is invented", "open_talk"
+    ),
     "retention": Suite("how often a fact is recalled, by how many turns ago it was told", "retention"),
     "perplexity": Suite(
         "how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"

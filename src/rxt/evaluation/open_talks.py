@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from rxt.errors import UserError
+from rxt.evaluation.invention import UNKNOWN, invented_words
+from rxt.files import read_bytes
 
 Kind = Literal["told", "changed", "never_told"]
-
-UNKNOWN = re.compile(
-    r"\b(don.?t|do not|can.?t|cannot) (know|say|tell)\b|\bI (don.?t|do not) have\b|\bno idea\b"
-    r"|\bnever (told|said|mentioned)\b"
-    r"|\b(have|has|did)(n.?t| not) (yet |ever |been )?(told|tell|said|say|mention(ed)?|give(n)?)\b",
-    re.IGNORECASE,
-)
-"""An answer that says that it is not known."""
-
-_VALUE = re.compile(r"[^\W_]+(?:['’.:+-][^\W_]+)*")
-_ORDINARY = frozenset(["i", "i'm", "i've", "i'll", "i'd", "yes", "no", "sorry", "ok", "okay", "hello", "hi", "thanks"])
 
 
 @dataclass(frozen=True)
@@ -62,33 +54,24 @@ class Talk:
             return None
         return place - question.told_in
 
-    def invents(self, place: int, answer: str) -> bool:
-        """Whether a wrong answer to the question at ``place`` names what nobody has said: a number or a name.
+    def invented(self, place: int, answer: str) -> tuple[str, ...]:
+        """The words of an answer to the question at ``place`` that nobody has said; none where it is right.
 
-        A name is a word in capitals that does not begin a sentence, or that is a sentence of its own.
+        Whoever says rightly that something is not known may still invent something beside it.
         """
         question = self.messages[place - 1]
         if isinstance(question, Question) and question.right(answer) and question.kind != "never_told":
-            return False
-        said = [m.text if isinstance(m, Question) else m for m in self.messages[:place]]
-        known = {word.casefold() for text in (*said, *self.values) for word in _words(text)}
-        return any(word.casefold() not in known | _ORDINARY for word in _names(answer))
+            return ()
+        return invented_words(answer, (*map(text_of, self.messages[:place]), *self.values))
+
+    def invents(self, place: int, answer: str) -> bool:
+        """Whether an answer to the question at ``place`` names what nobody has said."""
+        return bool(self.invented(place, answer))
 
 
-def _words(text: str) -> list[str]:
-    """Words as they stand, with their parts and without a possessive ending."""
-    whole = [word.replace("’", "'").removesuffix("'s") for word in _VALUE.findall(text)]
-    return whole + [part for word in whole for part in re.split(r"[.:'+-]", word) if part]
-
-
-def _names(answer: str) -> list[str]:
-    names: list[str] = []
-    for sentence in re.split(r"[.!?]+\s+", answer):
-        words = [word.replace("’", "'").removesuffix("'s") for word in _VALUE.findall(sentence)]
-        later = [word for word in words[1:] if word[0].isupper() and not word.startswith("I'")]
-        first = words[:1] if len(words) == 1 or (words and words[0][0].isdigit()) else []
-        names += [*first, *later, *(word for word in words[1:] if word[0].isdigit())]
-    return names
+def text_of(message: str | Question) -> str:
+    """What is typed."""
+    return message.text if isinstance(message, Question) else message
 
 
 def read_talks(text: str, source: str = "open_talks.txt") -> tuple[Talk, ...]:
@@ -109,8 +92,27 @@ def read_talks(text: str, source: str = "open_talks.txt") -> tuple[Talk, ...]:
             talks[-1] = Talk(last.name, last.messages, values)
         else:
             message = rest if sign == "-" else _question(rest, f"{source}:{number}")
+            if isinstance(message, Question) and not _was_told(message, last):
+                raise UserError(f"{source}:{number}: message {message.told_in} is none that tells something before it")
             talks[-1] = Talk(last.name, (*last.messages, message), last.values)
+    if not any(talk.questions for talk in talks):
+        raise UserError(f"{source}: there is no question in it; a line that begins with '?' asks one")
     return tuple(talks)
+
+
+def load_talks(path: Path) -> tuple[Talk, ...]:
+    """Somebody's own talks, in the layout of the bundled ones."""
+    try:
+        return read_talks(read_bytes(path).decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _was_told(question: Question, talk: Talk) -> bool:
+    """Whether the message that a question refers to is one before it, and no question itself."""
+    if question.told_in is None:
+        return True
+    return 1 <= question.told_in <= len(talk.messages) and isinstance(talk.messages[question.told_in - 1], str)
 
 
 def _question(line: str, place: str) -> Question:

@@ -56,8 +56,13 @@ class TypedFact:
 def typed_facts() -> tuple[TypedFact, ...]:
     """Every fact of every person in every way."""
     return tuple(
-        TypedFact(way, typed(told.format(*person)), typed(asked), re.compile(re.escape(person[fact]), re.IGNORECASE))
+        TypedFact(way, typed(told.format(*person)), typed(asked), _named(person[fact]))
         for way, typed in WAYS.items()
         for person in PEOPLE
         for fact, (told, asked) in enumerate(FACTS)
     )
+
+
+def _named(value: str) -> re.Pattern[str]:
+    """The value as whole words, in any case, with any number of spaces between them."""
+    return re.compile(r"\b" + r"\s+".join(map(re.escape, value.split())) + r"\b", re.IGNORECASE)
