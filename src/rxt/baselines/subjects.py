@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.evaluation.subject import Subject, as_rows, load_subject
 from rxt.folders import model_folder
+from rxt.generation.decode import Begun, continue_texts
+from rxt.model.cache import KVCache
 
 History = tuple[tuple[int, ...], ...]
 """The tokens of B conversations so far."""
@@ -99,22 +102,30 @@ def continue_greedily(decoder: DecoderOnly, x: Tensor, lengths: Tensor, max_new_
     """Greedy continuations of B embedded prompts (B, T, D) of ``lengths`` (B,), padded on the right; each ends with its
     [EOS]."""
     tokens, (batch_size, longest, _) = decoder.config.tokens, x.shape
-    cache = decoder.new_cache(batch_size, longest + max_new_tokens)
+    limit = longest + max_new_tokens
+    cache = decoder.new_cache(batch_size, limit)
     positions = torch.arange(longest, device=x.device).expand(batch_size, -1)
     states = decoder.run(x, positions, cache=cache.first(longest)).states
     logits = decoder.head(states[torch.arange(batch_size, device=x.device), lengths - 1])  # (B, V)
-    ended = torch.zeros(batch_size, dtype=torch.bool, device=x.device)
-    said: list[Tensor] = []
-    for _ in range(max_new_tokens):
-        chosen = logits.argmax(-1)
-        said.append(chosen.masked_fill(ended, -1))
-        ended = ended | (chosen == tokens.eos)
-        if bool(ended.all()):
-            break
-        logits = decoder.step(chosen[:, None], lengths[:, None], cache)[:, 0]
-        lengths = lengths + 1
+    begun = Begun(_Read(decoder, cache), logits, lengths, longest)
+    chosen = continue_texts(begun, max_new_tokens, limit, lambda logits, _: logits.argmax(-1), tokens.eos)
+    said = [step.tokens for step in chosen]
     rows = torch.stack(said, dim=1).tolist() if said else [[] for _ in range(batch_size)]
     return [[token for token in row if token >= 0] for row in rows]
+
+
+@dataclass
+class _Read:
+    """Texts that stand in a decoder-only model's cache."""
+
+    decoder: DecoderOnly
+    cache: KVCache
+
+    def step(self, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
+        return self.decoder.step(tokens[:, None], positions[:, None], self.cache.first(longest))[:, 0]
+
+    def keep(self, rows: Tensor) -> None:
+        self.cache = self.cache.take(rows)
 
 
 def is_baseline(values: dict[str, Any]) -> bool:

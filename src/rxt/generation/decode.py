@@ -1,14 +1,15 @@
 """How tokens follow one another: one step of a decoder, and the loop of steps that answers a batch of prompts.
 
-Everything that generates takes its steps here: :func:`decode_loop` for batches whose prompts begin together, and
-:class:`rxt.generation.batch.BatchDecoder` for conversations that come and go.
+Everything that generates takes its steps here: :func:`decode_loop` for batches whose prompts begin together (its steps,
+:func:`continue_texts`, go on from what any decoder has read), and :class:`rxt.generation.batch.BatchDecoder` for
+conversations that come and go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -44,6 +45,31 @@ class Steps:
         """Logits (B, V) after one more token each (B,), at ``positions`` (B,)."""
         take = compiled_step(self.decoder) if self.compiled else plain_step
         return take(self.decoder, tokens[:, None], positions[:, None], memory, cache)[:, 0]
+
+
+class Texts(Protocol):
+    """R texts that a decoder has read and can go on with."""
+
+    def step(self, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
+        """Logits (R, V) after one more token each (R,), at ``positions`` (R,); the longest text has ``longest`` tokens
+        then."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the rows only."""
+        ...
+
+
+class Begun(NamedTuple):
+    """Prompts that have been read."""
+
+    texts: Texts
+    logits: Tensor
+    """(B, V) after each prompt."""
+    lengths: Tensor
+    """(B,) tokens of each prompt: also where its next token stands."""
+    longest: int
+    """The largest of them."""
 
 
 class Chosen(NamedTuple):
@@ -82,42 +108,74 @@ def decode_loop(
         UserError: a prompt, memory or mask that the model cannot take.
     """
     check_prompt(model, ids, memory, max_new_tokens, mask)
-    (batch_size, prompt_length), limit, eos = ids.shape, model.config.max_length, model.config.tokens.eos
-    lengths = prompt_lengths(ids, mask)  # (B,): also where each row's next token stands
-    longest = prompt_length if mask is None else int(lengths.max())
+    (batch_size, prompt_length), limit = ids.shape, model.config.max_length
     count = steps_left(model, ids, mask, max_new_tokens)
     if count == 0:
         return
+    lengths = prompt_lengths(ids, mask)
     decoder = inference_decoder(model)  # of prompts, which are never compiled
     steps = Steps.of(model, compiled and pays(batch_size, ids.device))
     memory_kv = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + count)
     cache = decoder.new_cache(batch_size, cache_length(needed, limit) if steps.compiled else needed)
-    rows = torch.arange(batch_size, device=ids.device)
-    logits = decoder.begin(ids, lengths - 1, memory_kv, cache)  # (B, V)
+    logits = decoder.begin(ids, lengths - 1, memory_kv, cache)
+    longest = prompt_length if mask is None else int(lengths.max())
+    begun = Begun(_WithMemory(steps, memory_kv, cache, needed), logits, lengths, longest)
+    eos = model.config.tokens.eos if stop_at_eos else None
+    yield from continue_texts(begun, count, limit, choose, eos, look_every, leave_out)
+
+
+def continue_texts(
+    begun: Begun,
+    count: int,
+    limit: int,
+    choose: Choose,
+    eos: int | None,
+    look_every: int = 1,
+    leave_out: bool = False,
+) -> Iterator[Chosen]:
+    """The steps of :func:`decode_loop`, ``count`` at most: a row ends with ``eos`` or when it has ``limit`` tokens."""
+    texts, logits, lengths, longest = begun
+    rows = torch.arange(len(logits), device=logits.device)
     ended = lengths >= limit
     for index in range(1, count + 1):
         tokens = choose(logits, rows)
         yield Chosen(rows, tokens.masked_fill(ended, -1))
         lengths, longest = lengths + 1, longest + 1
         ended = ended | (lengths >= limit)
-        if stop_at_eos:
+        if eos is not None:
             ended = ended | (tokens == eos)
         if index == count:
             return
-        if stop_at_eos and index % look_every == 0:
+        if eos is not None and index % look_every == 0:
             if bool(ended.all()):
                 return
             if leave_out:
                 kept = (~ended).nonzero().squeeze(1)
                 rows, tokens, lengths, ended = rows[kept], tokens[kept], lengths[kept], ended[kept]
-                memory_kv = [KeyValue(layer.keys[kept], layer.values[kept]) for layer in memory_kv]
-                cache = KVCache(cache.keys[:, kept], cache.values[:, kept])
+                texts.keep(kept)
                 longest = int(lengths.max())
+        logits = texts.step(tokens, lengths - 1, longest)
+
+
+@dataclass
+class _WithMemory:
+    """Texts of conversations with a memory."""
+
+    steps: Steps
+    memory: list[KeyValue]
+    cache: KVCache
+    needed: int
+    """Entries of the cache that are ever used."""
+
+    def step(self, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
         # A row that has filled the cache writes over its own last entry, which nobody looks at any more.
-        visible = cache if steps.compiled else cache.first(min(longest, needed))
-        positions = (lengths - 1).clamp(max=visible.keys.shape[3] - 1)
-        logits = steps.step(tokens, positions, memory_kv, visible)
+        visible = self.cache if self.steps.compiled else self.cache.first(min(longest, self.needed))
+        return self.steps.step(tokens, positions.clamp(max=visible.keys.shape[3] - 1), self.memory, visible)
+
+    def keep(self, rows: Tensor) -> None:
+        self.memory = [KeyValue(layer.keys[rows], layer.values[rows]) for layer in self.memory]
+        self.cache = self.cache.take(rows)
 
 
 def check_prompt(

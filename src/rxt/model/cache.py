@@ -62,6 +62,10 @@ class KVCache:
         """The entries of some of the B conversations, in the same storage."""
         return KVCache(self.keys[:, start:stop], self.values[:, start:stop])
 
+    def take(self, rows: Tensor) -> KVCache:
+        """The entries of the conversations ``rows`` (R,), copied."""
+        return KVCache(self.keys[:, rows], self.values[:, rows])
+
     @property
     def nbytes(self) -> int:
         """Bytes of all entries."""
