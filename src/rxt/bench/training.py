@@ -15,15 +15,13 @@ from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
-from rxt.training.learner import ReactiveLearner, fresh_slots
+from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.patterns import ALL_PARTS
 from rxt.training.stages.base import BaseStage, Stage, StageLoss
-from rxt.training.stages.conversations import conversation_loss
 from rxt.training.stages.joint import JointConfig, joint_loss
-from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
-from rxt.training.unroll import conversation_scores
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
 
 OPTIM = OptimConfig(learning_rate=1e-5)
 """Small: random tokens are nothing to learn from, and the cost is the same."""
@@ -113,9 +111,7 @@ class RandomMemoryAware(BaseStage[MemoryAwareConfig]):
         all_batches: list[Conversations],
         generator: torch.Generator,
     ) -> StageLoss:
-        slots = fresh_slots(learner, batch.size, generator)
-        scores = conversation_scores(learner.model, batch, slots, checkpointing=self.config.checkpointing)
-        return conversation_loss(scores, batch, all_batches, self.config.mean_over)
+        return memory_aware_loss(learner, batch, all_batches, self.config, generator)
 
 
 def bench_train(

@@ -143,9 +143,20 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
         all_batches: list[Conversations],
         generator: torch.Generator,
     ) -> StageLoss:
-        slots = fresh_slots(learner, batch.size, generator)
-        scores = conversation_scores(learner.model, batch, slots, self.config.window, self.config.checkpointing)
-        return conversation_loss(scores, batch, all_batches, self.config.mean_over)
+        return memory_aware_loss(learner, batch, all_batches, self.config, generator)
+
+
+def memory_aware_loss(
+    learner: ReactiveLearner,
+    batch: Conversations,
+    all_batches: list[Conversations],
+    config: MemoryAwareConfig,
+    generator: torch.Generator,
+) -> StageLoss:
+    """The answers of every turn, from the memory of the turns before it, which begins fresh."""
+    slots = fresh_slots(learner, batch.size, generator)
+    scores = conversation_scores(learner.model, batch, slots, config.window, config.checkpointing)
+    return conversation_loss(scores, batch, all_batches, config.mean_over)
 
 
 def echo_batches(
