@@ -324,8 +324,10 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert (out / found[1] / f"step-{int(found[2]):06d}" / "state.json").exists()
 
 
-def test_show_prints_the_resolved_recipe_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(tmp_path / "run", "--seed", "3", "--data", "mine.jsonl", "--show") == 0
+def test_show_json_prints_the_resolved_recipe_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", "--seed", "3", "--data", "mine.jsonl", "--show-json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["seed"] == 3
     generated, files = shown["data"].pop("conversations")

@@ -32,7 +32,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_trained_with_and_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = {"kind": "task", "name": "echo", "settings": {"words": ["red", "blue"]}}
-    shown = json_of(capsys, "train", "smoke", "--show")
+    shown = json_of(capsys, "train", "smoke", "--show-json")
     options = {**TINY, "data.conversations": json.dumps([source]), **two_steps(shown)}
     settings = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     out = tmp_path / "run"

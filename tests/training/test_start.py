@@ -62,7 +62,7 @@ def test_another_model_than_the_run_describes_is_refused(model: Path, tmp_path: 
 
 
 def test_the_command_keeps_the_last_phase_alone(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "smoke", "--from", str(model), "--show"]) == 0
+    assert main(["train", "smoke", "--from", str(model), "--show-json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["start"] == str(model)
     (stage,) = shown["stages"]
@@ -93,7 +93,7 @@ def test_a_recipe_meant_for_trained_models_keeps_its_whole_curriculum(
 ) -> None:
     assert main(["train", "phrasings"]) == 2
     assert "--from MODEL" in capsys.readouterr().err
-    assert main(["train", "phrasings", "--from", str(model), "--show"]) == 0
+    assert main(["train", "phrasings", "--from", str(model), "--show-json"]) == 0
     phases = json.loads(capsys.readouterr().out)["stages"][0]["phases"]
     assert [phase["turns"] for phase in phases] == [16, 24]
     assert all(phase["trains"] == ["decoder", "encoder"] for phase in phases), "the memory attention stays as it is"
@@ -114,7 +114,10 @@ def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytes
         == "rxt: rxt train dmpo: goes on from a trained model; name its folder with --from MODEL\n"
     )
     pairs = str(tmp_path / "pairs.jsonl")
-    assert main(["train", "dmpo", "--from", str(model), "--data", pairs, "--set", "preference.beta=0.5", "--show"]) == 0
+    assert (
+        main(["train", "dmpo", "--from", str(model), "--data", pairs, "--set", "preference.beta=0.5", "--show-json"])
+        == 0
+    )
     shown = json.loads(capsys.readouterr().out)
     (stage,) = shown["stages"]
     assert (stage["kind"], stage["beta"]) == ("preference", 0.5)

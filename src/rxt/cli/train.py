@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,32 @@ class TrainOptions:
     workers: int = 1
     """Processes on this machine that share every update; each needs a micro-batch (the stages' optim.accumulate)."""
     show: bool = False
-    """Print the resolved configuration as JSON and stop."""
+    """Print what would be trained, stage by stage, and stop."""
+    show_json: bool = False
+    """Print the resolved configuration, every field of it, as JSON and stop."""
 
 
 def run(argv: list[str]) -> int:
     """Entry of the verb."""
     options = parse_arguments(TrainOptions, "rxt train", argv)
     configuration = resolve(options)
-    if options.show:
+    if options.show_json:
         print(json.dumps(configuration, indent=2))
         return 0
-    import torch
     from pydantic import TypeAdapter
     from rich.console import Console
 
     from rxt.config import parse
     from rxt.training.config import RunConfig
+
+    run_config = parse(TypeAdapter(RunConfig), configuration, "recipe")
+    if options.show:
+        from rxt.cli.recipe_table import print_recipe
+
+        print_recipe(run_config, Console(highlight=False, markup=False))
+        return 0
+    import torch
+
     from rxt.training.pipeline import train
     from rxt.training.process_group import with_workers
 
@@ -87,7 +94,6 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process must train")
-    run_config = parse(TypeAdapter(RunConfig), configuration, "recipe")
     with with_workers(options.workers, ["train", *argv]):
         train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
     return 0
@@ -153,7 +159,9 @@ def assign(values: dict[str, Any], assignment: str) -> None:
     for key in parents:
         target = member(target, key)
     if not isinstance(target, dict) or last not in target:
-        raise UserError(f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show prints them all)")
+        raise UserError(
+            f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show-json prints them all)"
+        )
     target[last] = value
 
 

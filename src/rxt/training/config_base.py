@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict
 
@@ -27,6 +28,31 @@ def require_size(steps: int, batch_size: int) -> None:
     require(batch_size >= 1, "batch_size", f"must be at least 1, found {batch_size}")
 
 
+class PhaseSummary(NamedTuple):
+    """A phase of a stage's curriculum, for people; a stage without phases is one."""
+
+    steps: int
+    batch_size: int
+    data: str
+    trains: str
+    turns: int | None = None
+    """Of the longest conversations; None where each sequence stands alone."""
+
+
+class StageSummary(NamedTuple):
+    """A stage for people, as in the table of docs/training.md."""
+
+    loss: str
+    phases: tuple[PhaseSummary, ...]
+
+
+def parts_of_model(patterns: Sequence[str]) -> str:
+    """What ``trains`` names, in words: "decoder, memory attention"."""
+    if set(patterns) == {"decoder", "memory_attention", "encoder"}:
+        return "all"
+    return ", ".join("memory attention" if pattern == "memory_attention" else pattern for pattern in patterns)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """What every stage's configuration has. A subclass gives its ``kind`` a value, and has ``steps`` and ``optim``."""
@@ -45,6 +71,10 @@ class StageConfig:
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         """Refuse what cannot go together with the model, or with a baseline in its place."""
+
+    def summary(self) -> StageSummary:
+        """What the stage does, for ``rxt train --show``."""
+        return StageSummary("", ())
 
     def further(self) -> Self | None:
         """What is left of the stage in a run that goes on from a model which has been through the whole curriculum."""

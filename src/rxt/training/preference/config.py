@@ -14,8 +14,11 @@ from rxt.tasks.rejected import RejectedMix
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
+    PhaseSummary,
     RecallConfig,
     StageConfig,
+    StageSummary,
+    parts_of_model,
     require,
     require_size,
 )
@@ -94,6 +97,11 @@ class PreferenceConfig(StageConfig):
         windowed = model.memory_attention.norm.kind == "ema-rms" and self.window is not None
         require(not windowed, "preference", f"cannot have window with {COUNTS_EVERY_PASS}")
         check_patterns(model, self.trains, "preference.trains")
+
+    def summary(self) -> StageSummary:
+        data, trains = "conversations with accepted and rejected answers", parts_of_model(self.trains)
+        phase = PhaseSummary(self.steps, self.batch_size, data, trains, self.turns)
+        return StageSummary(f"DMPO, β = {self.beta:g}: the accepted answer before the rejected one", (phase,))
 
     def further(self) -> Self:
         return self

@@ -12,8 +12,11 @@ from rxt.config import STRICT, RxTConfig
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
+    PhaseSummary,
     RecallConfig,
     StageConfig,
+    StageSummary,
+    parts_of_model,
     require,
     require_size,
 )
@@ -57,6 +60,11 @@ class EpisodePhase:
         )
         require(bool(self.trains), "phase.trains", "names no part of the model")
         require(0 <= self.reset_rate <= 1, "phase.reset_rate", f"must lie in [0, 1], found {self.reset_rate}")
+
+    def summary(self) -> PhaseSummary:
+        """The phase for people."""
+        data, trains = f"{self.strategy} episodes", parts_of_model(self.trains)
+        return PhaseSummary(self.steps, self.batch_size, data, trains, self.turns)
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,12 @@ class ReinforcementConfig(StageConfig):
         require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
         for index, phase in enumerate(self.phases):
             check_patterns(model, phase.trains, f"reinforcement.phases.{index}.trains")
+
+    def summary(self) -> StageSummary:
+        return StageSummary(
+            f"{self.algorithm}: answers that earn more ({self.reward}) become likelier",
+            tuple(phase.summary() for phase in self.phases),
+        )
 
     def further(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rxt.data.template import Encoded
 from rxt.training.corpus import Split
@@ -16,6 +16,7 @@ class InteractionConfig(LanguageConfig):
     """Stage 2."""
 
     kind: Literal["interaction"] = "interaction"
+    reads: ClassVar[str] = "single interactions"
 
 
 @dataclass(frozen=True)

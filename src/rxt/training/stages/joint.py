@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
 from rxt.generation.scoring import answer_scores, at_least_float32
-from rxt.training.config_base import OptimConfig, StageConfig, require, require_size
+from rxt.training.config_base import OptimConfig, PhaseSummary, StageConfig, StageSummary, require, require_size
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import BALANCE_WEIGHT
@@ -34,6 +34,8 @@ class LanguageConfig(StageConfig):
     steps: int
     batch_size: int
     """Sequences in an update."""
+    reads: ClassVar[str]
+    """What the sequences are, in words."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     masked_share: float = 0.15
     """Of the tokens that the encoder has to guess."""
@@ -59,12 +61,18 @@ class LanguageConfig(StageConfig):
         for name in ("decoder_weight", "encoder_weight", "noise"):
             require(getattr(self, name) >= 0, name, f"cannot be negative, found {getattr(self, name)}")
 
+    def summary(self) -> StageSummary:
+        loss = f"{self.decoder_weight:g}·L_AR + {self.encoder_weight:g}·L_MLM"
+        phase = PhaseSummary(self.steps, self.batch_size, self.reads, "decoder, encoder, MLM head")
+        return StageSummary(loss, (phase,))
+
 
 @dataclass(frozen=True, kw_only=True)
 class JointConfig(LanguageConfig):
     """Stage 1."""
 
     kind: Literal["joint"] = "joint"
+    reads: ClassVar[str] = "plain text"
 
 
 Language = TypeVar("Language", bound=LanguageConfig)

@@ -16,7 +16,16 @@ from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
-from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, StageConfig, require, require_size
+from rxt.training.config_base import (
+    COUNTS_EVERY_PASS,
+    OptimConfig,
+    PhaseSummary,
+    StageConfig,
+    StageSummary,
+    parts_of_model,
+    require,
+    require_size,
+)
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.patterns import check_patterns
@@ -58,6 +67,12 @@ class Phase:
                 f"must lie in 1 … turns={self.turns}, found {self.shortest}",
             )
 
+    def summary(self) -> PhaseSummary:
+        """The phase for people."""
+        data = "interactions, echoed" if self.echo else "conversations"
+        turns = None if self.echo else self.turns
+        return PhaseSummary(self.steps, self.batch_size, data, parts_of_model(self.trains), turns)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAwareConfig(StageConfig):
@@ -97,6 +112,11 @@ class MemoryAwareConfig(StageConfig):
             require(not recomputes, "memory_aware", f"cannot have window or checkpointing with {COUNTS_EVERY_PASS}")
         for index, phase in enumerate(self.phases):
             check_patterns(model, phase.trains, f"memory_aware.phases.{index}.trains")
+
+    def summary(self) -> StageSummary:
+        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        phases = tuple(phase.summary() for phase in self.phases)
+        return StageSummary(f"answer cross-entropy, mean over {mean}", phases)
 
     def further(self) -> Self:
         """The last phase, of the longest conversations."""

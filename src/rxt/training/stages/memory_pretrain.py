@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Conversations
-from rxt.training.config_base import OptimConfig, StageConfig, require, require_size
+from rxt.training.config_base import OptimConfig, PhaseSummary, StageConfig, StageSummary, require, require_size
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import memory_target_loss
@@ -50,6 +50,10 @@ class MemoryPretrainConfig(StageConfig):
         require(self.turns >= 1, "memory_pretrain.turns", f"must be at least 1, found {self.turns}")
         require(0 <= self.jitter <= 1, "memory_pretrain.jitter", f"must lie in [0, 1], found {self.jitter}")
         require(self.noise >= 0, "memory_pretrain.noise", f"cannot be negative, found {self.noise}")
+
+    def summary(self) -> StageSummary:
+        phase = PhaseSummary(self.steps, self.batch_size, "conversations", "memory attention", self.turns)
+        return StageSummary("−cosine to a weighted mean of old memory and encoded interaction", (phase,))
 
 
 @dataclass(frozen=True)
