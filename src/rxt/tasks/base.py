@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from rxt.data.asked import Asked
 from rxt.data.records import Conversation, Interaction, PreferenceConversation
+from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.tasks.rejected import RejectedMix
 
@@ -111,14 +112,24 @@ class Source(ABC):
         return []
 
 
-class Prefers(Protocol):
+class Prefers(ABC):
     """A source that knows wrong answers too."""
 
+    @abstractmethod
     def preferences(
         self, split: TrainingSplit, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
     ) -> Sequence[Told]:
         """``size`` conversations of at most ``turns`` turns for a step, each with ``preferences`` beside it."""
-        ...
+
+    def differing(self, template: Template) -> tuple[Prefers, int]:
+        """The source without those pairs whose answers are alike in a model's tokens, and how many were taken out.
+
+        None by default: what makes a wrong answer can see to it that it differs.
+
+        Raises:
+            UserError: a conversation has a part that the template has not; no pair is left.
+        """
+        return self, 0
 
 
 @dataclass(frozen=True)

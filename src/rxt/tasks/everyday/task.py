@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rxt.data.asked import Asked
-from rxt.tasks.base import GeneratingTask, Split, Told, TrainingSplit
+from rxt.tasks.base import GeneratingTask, Prefers, Split, Told, TrainingSplit
 from rxt.tasks.everyday.generate import EverydayConfig, EverydayConversation, generate
 from rxt.tasks.everyday.phrases import values_of
 from rxt.tasks.everyday.preferences import generate_preferences
@@ -67,7 +67,7 @@ class Everyday(GeneratingTask[EverydayConfig]):
 
 
 @dataclass(frozen=True)
-class EverydayWrongAnswers:
+class EverydayWrongAnswers(Prefers):
     """Conversations with wrong answers at their questions."""
 
     task: Everyday

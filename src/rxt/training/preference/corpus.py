@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PreferenceFiles:
+class PreferenceFiles(Prefers):
     """Conversations with pairs, read from files."""
 
     read: Read
@@ -46,12 +46,7 @@ class PreferenceFiles:
         return [Told(piece.accepted, preferences=piece) for piece in pieces]
 
     def differing(self, template: Template) -> tuple[PreferenceFiles, int]:
-        """The files without the pairs whose answers are alike in the model's tokens, all of them or those that fit;
-        their number.
-
-        Raises:
-            UserError: a conversation has a part that the template has not; no pair is left.
-        """
+        """A pair whose answers differ beyond what fits is alike too."""
         alike = 0
         records: dict[Split, tuple[PreferenceConversation, ...]] = {}
         for split, conversations in self.read.records.items():
@@ -79,7 +74,7 @@ class PreferenceFiles:
 class PreferenceCorpus:
     """Every batch is a function of (split, step), as with ``Corpus``."""
 
-    made: Mixture[Prefers | PreferenceFiles]
+    made: Mixture[Prefers]
     rejected: RejectedMix
     neutral_rate: float = 0.0
     """Of the generated turns without a pair: their answers are neutral ones."""
@@ -95,7 +90,7 @@ class PreferenceCorpus:
         configs = config.preferences or tuple(
             found for found in map(holding_preferences, config.conversations) if found is not None
         )
-        opened = Mixture[Prefers | PreferenceFiles].of(
+        opened = Mixture[Prefers].of(
             configs,
             lambda source: PreferenceFiles(Read.of(source, config.on_bad, read_preferences, "conversation"), seed),
             lambda source: source.task.wrong_answers(seed),
@@ -112,15 +107,10 @@ class PreferenceCorpus:
         ]
 
     def differing(self, template: Template) -> tuple[PreferenceCorpus, int]:
-        """As ``PreferenceFiles.differing``, of all of them."""
-        parts: list[tuple[float, Prefers | PreferenceFiles]] = []
-        alike = 0
-        for weight, source in self.made.parts:
-            if isinstance(source, PreferenceFiles):
-                source, few = source.differing(template)
-                alike += few
-            parts.append((weight, source))
-        return replace(self, made=Mixture(tuple(parts))), alike
+        """As ``Prefers.differing``, of all sources."""
+        found = [(weight, source.differing(template)) for weight, source in self.made.parts]
+        made = Mixture(tuple((weight, source) for weight, (source, _) in found))
+        return replace(self, made=made), sum(alike for _, (_, alike) in found)
 
 
 def holding_preferences(source: SourceConfig) -> SourceConfig | None:
