@@ -6,6 +6,8 @@ from rxt.generation.text_stream import TextStream
 
 TOKENIZER = ChatTokenizer.train(["hello there 🙂 naïve Žižek 中文 中文 🙂🙂 hello there"] * 3, 300)
 
+MARKED = ChatTokenizer.train(["hello there 🙂 naïve Žižek 中文 🙂🙂 HELLO There"] * 3, 300, case_marks=True)
+
 
 def byte_ids() -> dict[int, int]:
     """Which id stands for a lone byte: no text has these alone, so they are looked up by the spelling that byte-level
@@ -20,8 +22,8 @@ def byte_ids() -> dict[int, int]:
 BYTE_IDS = byte_ids()
 
 
-def pieces(ids: list[int]) -> list[str]:
-    stream = TextStream(TOKENIZER)
+def pieces(ids: list[int], tokenizer: ChatTokenizer = TOKENIZER) -> list[str]:
+    stream = TextStream(tokenizer)
     return [*(stream.push(token) for token in ids), stream.finish()]
 
 
@@ -54,3 +56,26 @@ def test_special_tokens_have_no_text_even_inside_a_character() -> None:
     tokens = TOKENIZER.tokens
     first, second, third = (BYTE_IDS[byte] for byte in "€".encode())
     assert pieces([tokens.bos, first, tokens.answer, second, third, tokens.eos]) == ["", "", "", "", "€", "", ""]
+
+
+# Case marks.
+
+
+@given(st.text("aAbBß '1é🙂中"))
+def test_capitals_come_token_by_token(text: str) -> None:
+    assert "".join(pieces(MARKED.encode(text), MARKED)) == text
+
+
+@given(st.lists(st.integers(0, MARKED.vocab_size - 1) | st.sampled_from(MARKED.encode("\x0e\x0f aé")), max_size=40))
+def test_any_ids_with_marks_join_to_their_decoding(ids: list[int]) -> None:
+    assert "".join(pieces(ids, MARKED)) == MARKED.decode(ids)
+
+
+def test_a_mark_waits_for_its_letter_and_a_run_goes_on_over_pieces() -> None:
+    up, caps = MARKED.encode("A")[0], MARKED.encode("AB")[0]
+    vocabulary = MARKED._tokenizer.get_vocab()
+    a, b, space, first, second = (vocabulary[piece] for piece in ("a", "b", "Ġ", "Ã", "©"))  # the last are é's bytes
+    assert pieces([up, space, a, b, up, first, second], MARKED) == ["", "", "A", "b", "", "", "É", ""]
+    run = [caps, space, a, b, MARKED.tokens.answer, a, space, a]
+    assert pieces(run, MARKED) == ["", "", "A", "B", "", "A", " ", "a", ""]
+    assert pieces([a, up], MARKED) == ["a", "", ""]

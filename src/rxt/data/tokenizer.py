@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from rxt.config import SpecialTokens, TemplateName
+from rxt.data import casing
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.folders import TOKENIZER
@@ -34,17 +35,28 @@ BYTES = 256
 WORDS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """Merges stay inside these pieces: words, signs, spaces, and single digits, so that a number never seen before is no
 rare token."""
+MARKS = casing.UP + casing.CAPS
+MARKED_WORDS = (
+    rf"[{MARKS}]|'(?:[sdmt]|ll|ve|re)(?!\p{{L}})| ?\p{{L}}+| ?\p{{N}}| ?[^\s\p{{L}}\p{{N}}{MARKS}]+|\s+(?!\S)|\s+"
+)
+"""The same with case marks, each a piece of its own; o'sullivan is o, ' and sullivan, as O'Sullivan must be."""
 
 
 class ChatTokenizer:
     """Text to token ids and back, with the ids of the tokens that structure an interaction in ``tokens``.
 
-    ``decode(encode(text)) == text`` for every Unicode text, and ``encode`` yields no id of ``tokens`` whatever the text
+    ``decode(encode(text)) == text`` for every Unicode text (with case marks, for all but the capitals named in
+    ``train``), and ``encode`` yields no id of ``tokens`` whatever the text
     says: a query that contains ``[A]`` stays text. Only ``Template`` puts special tokens into a sequence.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, tokens: SpecialTokens, source: str = "tokenizer", prefix: str = ""
+        self,
+        tokenizer: Tokenizer,
+        tokens: SpecialTokens,
+        source: str = "tokenizer",
+        prefix: str = "",
+        case_marks: bool = False,
     ) -> None:
         """
         Args:
@@ -52,6 +64,7 @@ class ChatTokenizer:
             tokens: the special tokens' ids in it.
             source: its name in messages, such as the file it came from.
             prefix: stands before every text that is encoded, and is taken off again when ids are decoded.
+            case_marks: ``tokenizer`` has the normalizer of ``rxt.data.casing``, which brings a prefix of its own.
 
         Raises:
             UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special
@@ -62,6 +75,7 @@ class ChatTokenizer:
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
         self._prefix = prefix
+        self.case_marks = case_marks
         self.source = source
         self.tokens = tokens
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
@@ -86,15 +100,30 @@ class ChatTokenizer:
                 )
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, template: TemplateName = "alpha") -> ChatTokenizer:
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        template: TemplateName = "alpha",
+        case_marks: bool = False,
+        piece_length: int | None = None,
+    ) -> ChatTokenizer:
         """Learn a vocabulary of at most ``vocab_size`` tokens: special tokens, 256 bytes, then merges seen twice or
         more.
 
         Ids of the special tokens: pad 0, bos 1, eos 2, query 3, answer 4; alpha: mask 5; beta: think 5, tool_call 6,
         tool_use 7, internal 8, mask 9. The same texts give the same vocabulary.
 
+        Args:
+            case_marks: capitals are marks before small letters (``rxt.data.casing``), so that a word has the same
+                pieces however it is written. Capitals that share their small letter with another come back as that
+                one: ϴ, the signs of Kelvin, Ångström and Ohm, and ǅ, ǈ, ǋ, ǲ; İ comes back in two parts (I, dot
+                above); letters newer than Unicode 15 may come back small.
+            piece_length: the longest merge in bytes (a space before it counts); an ASCII letter is one.
+
         Raises:
-            UserError: ``vocab_size`` has no room for the bytes and special tokens, or there is no text.
+            UserError: ``vocab_size`` has no room for the bytes and special tokens, ``piece_length`` is below 2, or
+            there is no text.
         """
         names = (*CORE_TOKENS, *(BETA_TOKENS if template == "beta" else ()), "mask")
         least = BYTES + len(names)
@@ -103,8 +132,12 @@ class ChatTokenizer:
                 f"tokenizer: vocab_size must be at least {least} (256 bytes and {len(names)} special tokens), "
                 f"found {vocab_size}"
             )
+        if piece_length is not None and piece_length < 2:
+            raise UserError(f"tokenizer: piece_length must be at least 2, found {piece_length}")
         tokenizer = Tokenizer(models.BPE())
-        split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
+        if case_marks:
+            tokenizer.normalizer = casing.normalizer()
+        split = pre_tokenizers.Split(Regex(MARKED_WORDS if case_marks else WORDS), behavior="isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
         )
@@ -114,6 +147,7 @@ class ChatTokenizer:
             min_frequency=2,
             special_tokens=[TOKEN_TEXTS[name] for name in names],
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            max_token_length=None if piece_length is None else piece_length + 1,  # the library stops below it
             show_progress=False,
         )
         seen = False
@@ -127,7 +161,8 @@ class ChatTokenizer:
         tokenizer.train_from_iterator(counted(), trainer)
         if not seen:
             raise UserError("tokenizer: there is no text to train on")
-        return cls(tokenizer, SpecialTokens(**{name: index for index, name in enumerate(names)}))
+        tokens = SpecialTokens(**{name: index for index, name in enumerate(names)})
+        return cls(tokenizer, tokens, case_marks=case_marks)
 
     @classmethod
     def load(cls, path: str | Path, tokens: SpecialTokens | None = None) -> ChatTokenizer:
@@ -179,7 +214,8 @@ class ChatTokenizer:
                 "trim_offsets": False,
                 "use_regex": False,
             }
-        return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path), prefix)
+        case_marks = casing.is_marking(values.get("normalizer"))
+        return cls(Tokenizer.from_str(json.dumps(values)), tokens, str(path), prefix, case_marks)
 
     def save(self, path: str | Path) -> Path:
         """Write ``path``, or ``tokenizer.json`` in it when it does not end in ``.json``; whole or not at all. Returns
@@ -201,15 +237,19 @@ class ChatTokenizer:
             raise UserError("the text holds half of a surrogate pair, which is not Unicode; remove it") from None
         return self._tokenizer.encode(self._prefix + text, add_special_tokens=False).ids if text else []
 
-    def decode(self, ids: Iterable[int], begins: bool = True) -> str:
-        """The text of ids, special tokens left out. Half of a character becomes U+FFFD.
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, special tokens left out. Half of a character becomes U+FFFD."""
+        return self.reading().push(self.spell(ids))
 
-        ``begins``: the text begins with them; otherwise they go on with one.
-        """
-        text = self._tokenizer.decode(
+    def spell(self, ids: Iterable[int]) -> str:
+        """What ids stand for as they are, special tokens left out: with the prefix, and capitals still marks."""
+        return self._tokenizer.decode(
             [index for index in ids if index not in self.special_ids], skip_special_tokens=True
         )
-        return text.removeprefix(self._prefix) if begins else text
+
+    def reading(self) -> casing.Reading:
+        """Makes the text of what ids spell, piece by piece, from its beginning on."""
+        return casing.Reading(casing.SPACE if self.case_marks else self._prefix, self.case_marks)
 
 
 def _byte_levels(step: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

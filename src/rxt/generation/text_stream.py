@@ -13,7 +13,8 @@ HALF = 3
 class TextStream:
     """Feed ids one by one; the pieces that come back join to ``tokenizer.decode`` of all the ids.
 
-    A piece never ends inside a character: bytes that may still become one are held back until they do, or cannot.
+    A piece never ends inside a character: bytes that may still become one are held back until they do, or cannot. A
+    case mark is shown with its letter.
     Special tokens have no text.
     """
 
@@ -21,21 +22,20 @@ class TextStream:
         self._tokenizer = tokenizer
         self._held: list[int] = []
         """Ids that nothing has been shown of; the first one begins at the border of two characters."""
-        self._begins = True
-        """Nothing has been shown yet: what is held is the beginning of the text."""
+        self._reading = tokenizer.reading()
 
     def push(self, token: int) -> str:
         """The text that is certain with this token, often its own, sometimes none."""
         if token not in self._tokenizer.special_ids:
             self._held.append(token)
-        decoded = self._tokenizer.decode(self._held, begins=False)
-        if not decoded.endswith(REPLACEMENT):
+        spelled = self._tokenizer.spell(self._held)
+        if not spelled.endswith(REPLACEMENT):
             return self._show(len(self._held))
         # The end may be a broken character, or one that is not complete. Everything before a border is certain,
         # and a place is a border when cutting there does not change the text.
         for border in range(len(self._held) - 1, max(0, len(self._held) - HALF - 1), -1):
             parts = (self._held[:border], self._held[border:])
-            if "".join(self._tokenizer.decode(part, begins=False) for part in parts) == decoded:
+            if "".join(self._tokenizer.spell(part) for part in parts) == spelled:
                 return self._show(border)
         return ""
 
@@ -46,9 +46,7 @@ class TextStream:
     def _show(self, count: int) -> str:
         """The text of the first ``count`` ids held, which are held no longer."""
         ids, self._held = self._held[:count], self._held[count:]
-        text = self._tokenizer.decode(ids, self._begins)
-        self._begins = self._begins and not self._tokenizer.decode(ids, begins=False)
-        return text
+        return self._reading.push(self._tokenizer.spell(ids))
 
 
 class AnswerStream:

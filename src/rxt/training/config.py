@@ -23,6 +23,10 @@ class TokenizerConfig:
     vocab_size: int
     conversations: int = 4_000
     """Generated conversations that it is trained on, beside the files."""
+    case_marks: bool = False
+    """Capitals are marks before small letters, so that a word has the same pieces however it is written."""
+    piece_length: int | None = None
+    """The longest piece in bytes, its space among them; None: any."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -114,5 +114,9 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
         return ChatTokenizer.load(model_folder(run.start), run.model.tokens)
     say(console, "0-tokenizer  reading every training text")
     return ChatTokenizer.train(
-        corpus.all_text(run.tokenizer.conversations), run.tokenizer.vocab_size, run.model.template
+        corpus.all_text(run.tokenizer.conversations),
+        run.tokenizer.vocab_size,
+        run.model.template,
+        run.tokenizer.case_marks,
+        run.tokenizer.piece_length,
     )
