@@ -78,6 +78,7 @@ def test_retention_is_told_and_written(
     assert numbers.pop("intervals_by_distance").keys() == {"1", "2", "9"}
     assert numbers == {
         "model": str(folder),
+        "task": "everyday",
         "split": "validation",
         "seed": 3,
         "trained_turns": None,
@@ -170,6 +171,7 @@ def test_an_unfinished_file_leaves_the_old_one(
         (["retention", "--distances", ""], "--distances : write ranges"),
         (["retention", "--questions", "1"], "--questions 1: ask at least two"),
         (["retention", "nowhere"], "nowhere: no such folder"),
+        (["retention", "--task", "chess"], "recipe: there is no task 'chess'; choose one of "),
         (
             ["retention", "nowhere", "--json", "no/such/folder/x.json"],
             "no/such/folder/x.json: there is no folder no/such/folder",

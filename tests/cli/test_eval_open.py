@@ -11,7 +11,9 @@ from rxt.cli.main import main
 from rxt.cli.suites.open_talk import transcript
 from rxt.evaluation.open_answers import HeldTalk
 from rxt.evaluation.open_talks import read_talks
-from rxt.evaluation.retention import Score
+from rxt.evaluation.report.results import read_open
+from rxt.evaluation.retention import NOTHING, Plan, Retention, Score
+from rxt.tasks.registry import task
 
 TALKS = """== dog
 = Rex
@@ -34,11 +36,35 @@ def _short_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxt.evaluation.open_answers.type_facts", lambda *_: {"as written": Score(1, 4)})
 
 
+RECALL = Retention(
+    by_distance={1: Score(3, 4), 8: Score(1, 4)},
+    reset={1: Score(1, 4), 8: NOTHING},
+    shuffled={1: Score(0, 4), 8: NOTHING},
+    chance=0.0,
+    distracted=NOTHING,
+    special={"changed": Score(1, 2)},
+    capacity={},
+)
+
+
 def test_own_talks_are_told_and_written(
-    folder: Path, talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
+    def measure(*arguments: object) -> Retention:
+        asked.append(arguments[1:4])
+        return RECALL
+
+    monkeypatch.setattr("rxt.evaluation.retention.measure_retention", measure)
+    monkeypatch.setattr("rxt.cli.suites.open_talk.TASK", "everyday")
     out = tmp_path / "numbers.json"
-    assert main(["eval", "open", str(folder), "--talks", str(talks), "--show", "--json", str(out), "--seed", "3"]) == 0
+    few = ["--distances", "1,8", "--questions", "4"]
+    assert (
+        main(["eval", "open", str(folder), "--talks", str(talks), "--show", "--json", str(out), "--seed", "3", *few])
+        == 0
+    )
+    assert asked == [("test", Plan((1, 8), 4, task=task("everyday")), 3)]
     told, errors = capsys.readouterr()
     assert errors == "", "no progress bar where there is no terminal"
     for words in ("1 talks", "> my dog is rex", "✗ <", "never told: it says so", "as written", "0.250"):
@@ -51,6 +77,24 @@ def test_own_talks_are_told_and_written(
     assert numbers["shares"]["changed"] is None, "nothing changed"
     assert numbers["right_by_distance"].keys() == {"1"}
     assert numbers["ways_of_typing"]["as written"]["value"] == 0.25
+    assert numbers["recall_by_distance"] == {"1": 0.75, "8": 0.25}
+    assert numbers["controls"] == {"reset": 0.25, "shuffled": 0.0, "chance": 0.0}
+    assert numbers["harder"] == {"distracted": None, "changed": 0.5}
+    shown = read_open(out)
+    assert (shown.right, shown.never_told, shown.invented) == tuple(
+        map(numbers.get, ("right", "never_told", "invented"))
+    )
+    assert shown.recall is not None
+    assert shown.recall.curve == {1: 0.75, 8: 0.25}
+    assert shown.shares["changed"] is None
+    assert shown.ways_of_typing["as written"].of == 4
+
+
+def test_the_distances_may_be_left_out(folder: Path, talks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    assert main(["eval", "open", str(folder), "--talks", str(talks), "--distances", "none", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["recall_by_distance"] == {}
+    assert read_open(out).recall is None
 
 
 def test_a_transcript_marks_what_is_wrong_and_what_nobody_said() -> None:
@@ -90,6 +134,22 @@ def test_a_mistake_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith(f"rxt: {message.replace('TALKS', str(path))}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--distances", "0"], "--distances 0: write ranges as in 1-16"),
+        (["--distances", "1", "--questions", "1"], "--questions 1: ask at least two"),
+        (["--json", "."], ".: this is a folder"),
+    ],
+)
+def test_a_mistaken_option_is_one_line(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "open", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"rxt: {message}")
 
 
 def test_a_model_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ RETENTION = {
     "recall_by_distance": {"1": 1.0, "4": 0.5},
     "controls": {"reset": 0.0, "shuffled": 0.1, "chance": 0.05},
 }
+OPEN = {"model": "tiny", "right": 0.5, "never_told": 1.0, "invented": 0.25}
 CHAT = {
     "interactions": [
         {"query": "my name is Ann", "answer": "hello Ann"},
@@ -46,24 +47,40 @@ def test_everything_is_measured(
         Path(argv[-1]).write_text(json.dumps(RETENTION))
         return 0
 
+    def open_talk(argv: list[str]) -> int:
+        asked.append(argv)
+        Path(argv[-1]).write_text(json.dumps(OPEN))
+        return 0
+
     monkeypatch.setattr("rxt.cli.suites.retention.run", retention)  # the model cannot read a generated query
+    monkeypatch.setattr("rxt.cli.suites.open_talk.run", open_talk)
     chats, out = tmp_path / "chats.jsonl", tmp_path / "new" / "page"
     chats.write_text((json.dumps(CHAT) + "\n") * 2)
     few = ["--turns", "1,2", "--repeats", "1", "--threads", "1", "--query-tokens", "4", "--answer-tokens", "3"]
     asking = ["--questions", "2", "--distances", "1,4", "--seed", "7"]
     assert main(["eval", "report", str(folder), "--out", str(out), "--data", str(chats), *few, *asking]) == 0
-    options = ["--distances", "1,4", "--questions", "2", "--facts", "none", "--seed", "7"]
-    assert asked == [[str(folder), *options, "--json", str(out / "retention.json")]]
+    options = ["--distances", "1,4", "--questions", "2", "--facts", "none"]
+    assert asked == [
+        [str(folder), "--seed", "7", "--json", str(out / "open.json")],
+        [str(folder), *options, "--seed", "7", "--json", str(out / "retention.json")],
+    ]
     assert sorted(path.name for path in out.iterdir()) == [
         "index.html",
         "latency.json",
+        "open.json",
         "perplexity.json",
         "retention.json",
     ]
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "index.html")
     page = (out / "index.html").read_text(encoding="utf-8")
     assert all(
-        words in page for words in ("How often is a fact recalled?", "What does a turn cost?", "What is memory worth")
+        words in page
+        for words in (
+            "Is it remembered as people say it?",
+            "How often is a fact recalled?",
+            "What does a turn cost?",
+            "What is memory worth",
+        )
     )
     assert json.loads((out / "perplexity.json").read_text())["seed"] == 7
 
@@ -141,7 +158,7 @@ def test_without_matplotlib_there_are_tables(
         (["--out", "OUT", "--from", "nowhere"], "nowhere: no such folder"),
         (
             ["--out", "OUT", "--from", "EMPTY"],
-            "EMPTY: none of retention.json, latency.json and perplexity.json is there",
+            "EMPTY: none of open.json, retention.json, latency.json and perplexity.json is there",
         ),
         (["--out", "OUT", "--from", "BAD"], "BAD/retention.json: recall_by_distance: field required"),
         (

@@ -17,12 +17,14 @@ from rxt.evaluation.bootstrap import Estimate
 from rxt.evaluation.latency import CostCurve, LatencyResult, Seconds, TurnTimes
 from rxt.evaluation.perplexity import TurnScore
 from rxt.evaluation.report.page import page
-from rxt.evaluation.report.plots import COLOURS, cost_plot, perplexity_plot, recall_plot, standalone
+from rxt.evaluation.report.plots import COLOURS, cost_plot, have_plots, perplexity_plot, recall_plot, standalone
 from rxt.evaluation.report.results import (
     ABOUT_SHIPPED,
     ControlCurves,
     Controls,
+    CountedShare,
     KindOfMemory,
+    OpenResult,
     PerplexityResult,
     Results,
     RetentionResult,
@@ -39,11 +41,13 @@ from rxt.evaluation.report.sentences import (
     latency_command,
     lead,
     milliseconds,
+    open_command,
     percent,
     perplexity_command,
     retention_command,
     size,
     what_is_remembered,
+    what_of_own_words,
 )
 
 MODEL = RetentionResult(
@@ -92,7 +96,22 @@ PERPLEXITY = PerplexityResult(
     {1: TurnScore(40, 3.0, 3.0, 3.0), 2: TurnScore(60, 3.0, 3.2, 3.3)},
     Worth(Estimate(0.1, 0.05, 0.15), Estimate(0.2, 0.1, 0.3)),
 )
-ALL = Results(MODEL, LATENCY, PERPLEXITY, {"<re-reads> 4": OTHER})
+OPEN = OpenResult(
+    0.6,
+    None,
+    0.125,
+    {1: 0.75, 8: 0.5},
+    Controls(0.0, 0.0, 0.0),
+    {1: (0.7, 0.8), 8: (0.4, 0.6)},
+    {1: 32, 8: 32},
+    model="bundled",
+    seed=2,
+    talks="my talks.txt",
+    held=3,
+    shares={"right": CountedShare(0.6, 0.25, 1.0, 3, 5), "never_told": None},
+    ways_of_typing={"in <lower> case": CountedShare(0.9, 0.8, 1.0, 27, 30)},
+)
+ALL = Results(MODEL, LATENCY, PERPLEXITY, {"<re-reads> 4": OTHER}, open=OPEN)
 
 
 def plain(text: str) -> str:
@@ -134,8 +153,16 @@ def test_the_third_says_what_it_costs() -> None:
         "In turn 256 its first word comes after 4.2 ms (in turn 1: 4.0 ms), and it keeps 48 KiB between turns; "
         "a model of the same size without a memory takes 9.0 s (reads all again; 128 KiB kept)."
     )
-    assert len(lead(ALL)) == 3
+    assert len(lead(replace(ALL, open=None))) == 3
     assert len(lead(Results(latency=LATENCY))) == 1
+
+
+def test_talks_have_a_sentence_before_the_others() -> None:
+    assert lead(ALL)[0] == what_of_own_words(OPEN)
+    assert plain(lead(ALL)[0]) == (
+        "In talks as people type them, the share of right answers is 60 %; "
+        "something that nobody said is named in 12.5 %."
+    )
 
 
 def test_recall_lasts_until_it_first_falls() -> None:
@@ -151,6 +178,11 @@ def test_the_commands_measure_the_same_again() -> None:
         "--questions 32 --seed 3 --json retention.json"
     )
     assert retention_command(OTHER) == "rxt eval retention --distances 1,64 --facts none --json retention.json"
+    assert retention_command(replace(OTHER, task="open")).startswith("rxt eval retention --task open --distances 1,64 ")
+    assert open_command(OPEN) == (
+        "rxt eval open --talks 'my talks.txt' --distances 1,8 --questions 32 --seed 2 --json open.json"
+    )
+    assert open_command(OpenResult(1.0, 1.0, 0.0, model="m")) == "rxt eval open m --distances none --json open.json"
     assert latency_command(LATENCY) == (
         "rxt eval latency --turns 1,256 --query-tokens 32 --answer-tokens 32 "
         "--repeats 5 --threads 1 --json latency.json"
@@ -201,7 +233,10 @@ def test_the_page_needs_nothing_else_and_is_whole() -> None:
     assert seen.fetched == []
     assert "@import" not in found
     assert not re.search(r"url\((?!#)", found)
-    assert found.count("<svg") == 3
+    assert found.count("<svg") == 4
+    assert plain(found).count("<td>right, of what was told</td><td>60 %</td><td>25 % to 100 %</td><td>3 of 5</td>") == 1
+    assert "in &lt;lower&gt; case" in found
+    assert found.index("Is it remembered as people say it?") < found.index("How often is a fact recalled?")
     for sentence in lead(ALL):
         assert sentence.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;") in found
     assert "<re-reads>" not in found, "names are no markup"
@@ -213,9 +248,16 @@ def test_the_page_needs_nothing_else_and_is_whole() -> None:
 
 def test_what_was_not_measured_is_left_out() -> None:
     found = page(Results(retention=OTHER))
-    for words in ("What does a turn cost?", "What is memory worth", "Facts that are easily confused", "How many facts"):
+    for words in (
+        "as people say it?",
+        "What does a turn cost?",
+        "What is memory worth",
+        "Facts that are easily confused",
+        "How many facts",
+    ):
         assert words not in found
         assert words in page(ALL)
+    assert page(replace(ALL, open=OpenResult(1.0, 1.0, 0.0))).count("<svg") == page(ALL).count("<svg") - have_plots()
     assert "None" not in found
     assert "nan" not in found
 
@@ -223,6 +265,7 @@ def test_what_was_not_measured_is_left_out() -> None:
 def test_the_plots_share_no_names_and_have_no_colour_of_their_own() -> None:
     pytest.importorskip("matplotlib")
     drawn = [recall_plot(MODEL, {"other": OTHER}), cost_plot(LATENCY), perplexity_plot(PERPLEXITY)]
+    drawn.append(recall_plot(MODEL, {}, "open"))
     names = [re.findall(r' id="([^"]+)"', svg) for svg in drawn]
     assert len({name for group in names for name in group}) == sum(map(len, names))
     for svg, group in zip(drawn, names, strict=True):

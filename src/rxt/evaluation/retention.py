@@ -97,6 +97,19 @@ class Plan:
         if not self.distances or min(self.distances) < 1:
             raise UserError("retention needs distances, of one turn at least")
 
+    def check(self, split: Split) -> None:
+        """Make a question of every sort, so that what the task does not have is said before anything is measured.
+
+        Raises:
+            UserError: the task has no such questions.
+        """
+        for distance in self.distances:
+            self.task.probe(split, distance, 0, 0)
+        for kind in self.task.special:
+            self.task.probe(split, 1, 0, 0, kind)
+        if self.facts:
+            self.task.crowded_probe(split, self.facts[0], self.capacity_distances[0], 0, 0)
+
     @property
     def total(self) -> int:
         """Questions in all, without the controls."""

@@ -15,18 +15,24 @@ from rich.table import Table
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
+from rxt.cli.suites.retention import curve_numbers, curve_table, parse_numbers, share_of
+from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.evaluation.open_answers import HeldTalk, Share, Span, TalkScores
     from rxt.evaluation.open_talks import Talk
-    from rxt.evaluation.retention import Score
+    from rxt.evaluation.retention import Plan, Retention, Score
+
+TASK, SPLIT = "open", "test"
+"""Of the conversations that are asked by distance."""
 
 
 @dataclass(frozen=True)
 class OpenOptions:
     """Short talks, written by hand as people type, are held with the model, and its answers to their questions judged:
     how many are right, how many say rightly that something was never told, and how many name what nobody has said. Then
-    the same facts in twelve ways of typing."""
+    the same facts in twelve ways of typing, and recall by distance of names, words and numbers that training never
+    showed (rxt eval retention --task open)."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
@@ -35,8 +41,12 @@ class OpenOptions:
     layout at the top."""
     show: bool = False
     """Print every talk with the model's answers, the wrong ones marked, with the words that nobody said."""
+    distances: str = "none"
+    """Of the recall by distance, in turns: ranges as in 1-16 and single ones as in 32, with commas between; none leaves
+    it out."""
+    questions: int = 32
+    """At every distance."""
     seed: int = 1
-    """Of fresh memories, in models that draw them."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
 
@@ -51,16 +61,24 @@ def open_talk(options: OpenOptions) -> int:
     from rxt.baselines.subjects import load_any
     from rxt.evaluation.open_answers import hold_talks, score_talks, type_facts
     from rxt.evaluation.open_talks import bundled_talks, load_talks
+    from rxt.evaluation.retention import measure_retention
     from rxt.evaluation.ways_of_typing import typed_facts
 
     if options.json:
         check_writable(options.json)
+    plan = _plan(options)
     talks = load_talks(options.talks) if options.talks else bundled_talks()
     subject = load_any(options.model or None)
     with progress_bar() as progress:
-        bar = progress.add_task("typing", total=len(talks) + len(typed_facts()))
-        held = hold_talks(subject, talks, options.seed, lambda done: progress.advance(bar, done))
-        ways = type_facts(subject, options.seed, lambda done: progress.advance(bar, done))
+        total = len(talks) + len(typed_facts()) + (plan.total if plan else 0)
+        bar = progress.add_task("asking", total=total)
+
+        def report(done: int) -> None:
+            progress.advance(bar, done)
+
+        held = hold_talks(subject, talks, options.seed, report)
+        ways = type_facts(subject, options.seed, report)
+        recall = measure_retention(subject, SPLIT, plan, options.seed, report) if plan else None
     scores = score_talks(held)
     console = Console(highlight=False)
     if options.show:
@@ -68,9 +86,35 @@ def open_talk(options: OpenOptions) -> int:
             console.print(transcript(talk), soft_wrap=True)
     console.print(_talk_table(scores, talks))
     console.print(_way_table(ways))
+    if recall:
+        console.print(curve_table(recall, f"recall of what training never showed, by distance, seed {options.seed}"))
     if options.json:
-        write_numbers(options.json, _numbers(options, scores, ways, len(talks)))
+        numbers = {
+            "model": options.model or "bundled",
+            "seed": options.seed,
+            "trained_turns": subject.trained_turns,
+            "talks": str(options.talks) if options.talks else "bundled",
+            "held": len(talks),
+            **_talk_numbers(scores, ways),
+            **_recall_numbers(recall),
+        }
+        write_numbers(options.json, numbers)
     return 0
+
+
+def _plan(options: OpenOptions) -> Plan | None:
+    """What is asked at which distances; None where that is left out."""
+    from rxt.evaluation.retention import Plan
+    from rxt.tasks.registry import task as task_called
+
+    if options.distances == "none":
+        return None
+    if options.questions < 2:
+        raise UserError(f"--questions {options.questions}: ask at least two; the memory of one is the other's control")
+    distances = tuple(parse_numbers("--distances", options.distances))
+    plan = Plan(distances, options.questions, task=task_called(TASK))
+    plan.check(SPLIT)
+    return plan
 
 
 def transcript(held: HeldTalk) -> str:
@@ -131,8 +175,8 @@ def _way_table(ways: Mapping[str, Score]) -> Table:
     return table
 
 
-def _numbers(options: OpenOptions, scores: TalkScores, ways: Mapping[str, Score], talks: int) -> dict[str, object]:
-    """The JSON of a measurement; a share is None where nothing was asked."""
+def _talk_numbers(scores: TalkScores, ways: Mapping[str, Score]) -> dict[str, object]:
+    """The talks and the ways of typing for JSON; a share is None where nothing was asked."""
     shares = {
         "right": scores.right,
         "told": scores.told,
@@ -144,10 +188,6 @@ def _numbers(options: OpenOptions, scores: TalkScores, ways: Mapping[str, Score]
         "denied": scores.denied,
     }
     return {
-        "model": options.model or "bundled",
-        "seed": options.seed,
-        "talks": str(options.talks) if options.talks else "bundled",
-        "held": talks,
         **{
             name: shares[name].estimate.value if shares[name].of else None
             for name in ("right", "never_told", "invented")
@@ -170,6 +210,18 @@ def _numbers(options: OpenOptions, scores: TalkScores, ways: Mapping[str, Score]
 def _span(span: Span) -> str:
     """(3, 4) -> "3-4", (1, 1) -> "1"."""
     return "-".join(map(str, sorted(set(span))))
+
+
+def _recall_numbers(recall: Retention | None) -> dict[str, object]:
+    """Recall by distance for JSON; the harder questions stand apart, as the talks have questions of those kinds too."""
+    if recall is None:
+        return {"recall_by_distance": {}, "controls": {"reset": None, "shuffled": None, "chance": None}}
+    harder = {"distracted": recall.distracted, **recall.special}
+    return {
+        "split": SPLIT,
+        **curve_numbers(recall),
+        "harder": {name: share_of(score) for name, score in harder.items()},
+    }
 
 
 def _share(share: Share) -> dict[str, float] | None:

@@ -16,7 +16,8 @@ from rxt.errors import UserError
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Measure a model and show it on one page: recall by distance, cost by turn and, with --data, perplexity."""
+    """Measure a model and show it on one page: talks as people type, recall by distance, cost by turn and, with --data,
+    perplexity."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the page (index.html) and of the JSON files beside it; made where it is missing."""
@@ -25,7 +26,8 @@ class ReportOptions:
     data: str = ""
     """Conversations (JSON Lines, .gz, Parquet or a hub dataset id) whose answers are predicted."""
     source: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None
-    """Measure nothing: show retention.json, latency.json and perplexity.json of this folder, as many as there are."""
+    """Measure nothing: show open.json, retention.json, latency.json and perplexity.json of this folder, as many as
+    there are."""
     compare: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=FILE.json: the retention of another model, drawn beside this one's; may be given several times. By default
     the baselines that come with the package, if any."""
@@ -56,6 +58,7 @@ def report(options: ReportOptions) -> int:
     from rxt.evaluation.report.results import (
         ABOUT_SHIPPED,
         LATENCY,
+        OPEN,
         PERPLEXITY,
         RETENTION,
         files_there,
@@ -71,8 +74,8 @@ def report(options: ReportOptions) -> int:
         raise UserError("--from shows what was measured before: leave out the model and --data")
     if options.source is None:
         out = make_folder(options.out)
-        names = (RETENTION, LATENCY, *([PERPLEXITY] if options.data else []))
-        _measure(options, out / RETENTION, out / LATENCY, out / PERPLEXITY)
+        names = (OPEN, RETENTION, LATENCY, *([PERPLEXITY] if options.data else []))
+        _measure(options, out / OPEN, out / RETENTION, out / LATENCY, out / PERPLEXITY)
         results = read_results(out, names, baselines, about)
     else:
         names = files_there(options.source)
@@ -91,9 +94,11 @@ def report(options: ReportOptions) -> int:
     return 0
 
 
-def _measure(options: ReportOptions, retention_path: Path, latency_path: Path, perplexity_path: Path) -> None:
+def _measure(
+    options: ReportOptions, open_path: Path, retention_path: Path, latency_path: Path, perplexity_path: Path
+) -> None:
     """Run the suites, each as its own command would; the one that may refuse the model first."""
-    from rxt.cli.suites import latency, perplexity, retention
+    from rxt.cli.suites import latency, open_talk, perplexity, retention
 
     model = [options.model] if options.model else []
     seed = ["--seed", str(options.seed)]
@@ -102,6 +107,7 @@ def _measure(options: ReportOptions, retention_path: Path, latency_path: Path, p
     latency.run([*model, *turns, *seed, "--json", str(latency_path)])
     if options.data:
         perplexity.run([options.data, *model, *seed, "--json", str(perplexity_path)])
+    open_talk.run([*model, *seed, "--json", str(open_path)])
     asked = ["--distances", options.distances, "--questions", str(options.questions), "--facts", "none"]
     retention.run([*model, *asked, *seed, "--json", str(retention_path)])
 

@@ -30,8 +30,9 @@ class RetentionOptions:
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
-    """Of the generator. Training shows neither the value combinations of the test splits nor the phrasings of the
-    second."""
+    """Of the task. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
+    task: str = "everyday"
+    """What the conversations are about: a task that asks for what was told so many turns ago."""
     distances: str = "1-16,20,24,28,32,40,48,56,64"
     """In turns: ranges as in 1-16 and single ones as in 64, with commas between."""
     questions: int = 64
@@ -67,16 +68,17 @@ def retention(options: RetentionOptions) -> int:
     settings: dict[str, object] = {"kinds": options.kinds} if options.kinds else {}
     if options.values is not None:
         settings["values"] = options.values
-    task = task_called("everyday", settings)
+    task = task_called(options.task, settings)
     plan = Plan(tuple(parse_numbers("--distances", options.distances)), options.questions, facts, task=task)
     if options.json:
         check_writable(options.json)
+    plan.check(options.split)
     subject = load_any(options.model or None, options.history_tokens)
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=plan.total)
         result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(bar, done))
     console = Console()
-    console.print(_curve(result, f"recall by distance, split {options.split}, seed {options.seed}"))
+    console.print(curve_table(result, f"recall by distance, split {options.split}, seed {options.seed}"))
     if result.capacity:
         console.print(_capacity(result))
     trained = "not known" if subject.trained_turns is None else f"{subject.trained_turns} turns"
@@ -89,7 +91,8 @@ def retention(options: RetentionOptions) -> int:
     return 0
 
 
-def _curve(result: Retention, title: str) -> Table:
+def curve_table(result: Retention, title: str) -> Table:
+    """Recall by distance and in groups, the harder questions, and the controls."""
     from rxt.evaluation.retention import total
 
     caption = (
@@ -134,42 +137,52 @@ def _capacity(result: Retention) -> Table:
 
 
 def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int | None) -> dict[str, object]:
-    """The JSON of a measurement; recall is None where nothing was asked."""
-    from rxt.evaluation.retention import total
+    """The JSON of a measurement."""
+    return {
+        "model": options.model or "bundled",
+        "task": options.task,
+        "split": options.split,
+        "seed": options.seed,
+        "trained_turns": trained_turns,
+        "tested_turns": max(result.by_distance),
+        **curve_numbers(result),
+        "distracted": share_of(result.distracted),
+        **{kind: share_of(score) for kind, score in result.special.items()},
+        "capacity": {
+            str(facts): {
+                str(distance): share_of(score) for (of, distance), score in result.capacity.items() if of == facts
+            }
+            for facts, _ in result.capacity
+        },
+    }
 
-    def share(score: Score) -> float | None:
-        return score.share if score.asked else None
+
+def curve_numbers(result: Retention) -> dict[str, object]:
+    """The curve and its controls for JSON; recall is None where nothing was asked."""
+    from rxt.evaluation.retention import total
 
     groups = {f"{first}-{last}": result.between(first, last) for first, last in GROUPS}
     curve = result.by_distance
     return {
-        "model": options.model or "bundled",
-        "split": options.split,
-        "seed": options.seed,
-        "trained_turns": trained_turns,
-        "tested_turns": max(curve),
-        "recall_by_distance": {str(distance): share(score) for distance, score in curve.items()},
+        "recall_by_distance": {str(distance): share_of(score) for distance, score in curve.items()},
         "intervals_by_distance": {str(distance): score.interval for distance, score in curve.items()},
         "questions_by_distance": {str(distance): score.asked for distance, score in curve.items()},
-        "recall_by_group": {name: share(score) for name, score in groups.items() if score.asked},
-        "distracted": share(result.distracted),
-        **{kind: share(score) for kind, score in result.special.items()},
-        "capacity": {
-            str(facts): {
-                str(distance): share(score) for (of, distance), score in result.capacity.items() if of == facts
-            }
-            for facts, _ in result.capacity
-        },
+        "recall_by_group": {name: share_of(score) for name, score in groups.items() if score.asked},
         "controls": {
-            "reset": share(total(result.reset.values())),
-            "shuffled": share(total(result.shuffled.values())),
+            "reset": share_of(total(result.reset.values())),
+            "shuffled": share_of(total(result.shuffled.values())),
             "chance": result.chance,
         },
         "controls_by_distance": {
-            "reset": {str(distance): share(score) for distance, score in result.reset.items()},
-            "shuffled": {str(distance): share(score) for distance, score in result.shuffled.items()},
+            "reset": {str(distance): share_of(score) for distance, score in result.reset.items()},
+            "shuffled": {str(distance): share_of(score) for distance, score in result.shuffled.items()},
         },
     }
+
+
+def share_of(score: Score) -> float | None:
+    """For JSON, which has no NaN: None where nothing was asked."""
+    return score.share if score.asked else None
 
 
 def parse_numbers(option: str, text: str) -> list[int]:

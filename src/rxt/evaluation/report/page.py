@@ -8,12 +8,13 @@ from html import escape
 
 from rxt.evaluation.latency import CostCurve, LatencyResult
 from rxt.evaluation.report.plots import COLOURS, PLOT_EXTRA, cost_plot, have_plots, perplexity_plot, recall_plot
-from rxt.evaluation.report.results import PerplexityResult, Results, RetentionResult
+from rxt.evaluation.report.results import CountedShare, OpenResult, PerplexityResult, Results, RetentionResult
 from rxt.evaluation.report.sentences import (
     BUNDLED,
     latency_command,
     lead,
     milliseconds,
+    open_command,
     percent,
     perplexity_command,
     retention_command,
@@ -55,6 +56,8 @@ def page(results: Results) -> str:
     ]
     if not have_plots():
         parts.append(f'<p class="quiet">The plots are missing: {escape(PLOT_EXTRA)} brings what draws them.</p>')
+    if results.open is not None:
+        parts += _open(results.open)
     if results.retention is not None:
         parts += _retention(results.retention, results.baselines, results.about_baselines)
     if results.latency is not None:
@@ -73,7 +76,8 @@ def page(results: Results) -> str:
 
 
 def _model(results: Results) -> str:
-    names = [result.model for result in (results.retention, results.latency, results.perplexity) if result is not None]
+    measured = (results.open, results.retention, results.latency, results.perplexity)
+    names = [result.model for result in measured if result is not None]
     name = next((name for name in names if name), BUNDLED)
     return "the bundled model" if name == BUNDLED else name
 
@@ -81,6 +85,41 @@ def _model(results: Results) -> str:
 def _style() -> str:
     light, dark = (" ".join(f"--{name}: {colours[scheme]};" for name, colours in COLOURS.items()) for scheme in (0, 1))
     return STYLE.replace("LIGHT", light).replace("DARK", dark)
+
+
+def _open(result: OpenResult) -> list[str]:
+    rows = [
+        [name, *_counted(share)]
+        for name, key in (
+            ("right, of what was told", "right"),
+            ("told once", "told"),
+            ("changed: the newest value is given", "changed"),
+            ("told, but said to be not known", "denied"),
+            ("never told: the model says so", "never_told"),
+            ("something is named that nobody said", "invented"),
+        )
+        if (share := result.shares.get(key)) is not None
+    ]
+    ways = [[way, *_counted(share)] for way, share in result.ways_of_typing.items()]
+    head = ["share", "95\u00a0% interval", "answers"]
+    talks = f"{result.held} short talks" if result.held else "Short talks"
+    found = [
+        "<h2>Is it remembered as people say it?</h2>",
+        f"<p>{talks} were written by hand, in fragments, with typos and several facts in one breath, and never trained "
+        "on; the model's answers to their questions are judged by what must and must not be in them.</p>",
+        _table("", ["", *head], rows),
+        "<p>The same facts about ten people, told and asked as people and their telephones type:</p>",
+        _table("", ["way of typing", *head], ways),
+    ]
+    if (recall := result.recall) is not None:
+        found.append(
+            "<p>Names, words, numbers and codes that training never showed, by how many turns ago they were told:</p>"
+        )
+        if have_plots():
+            found.append(recall_plot(recall, {}, "open"))
+        shares = [["this model", *_shares(recall, list(recall.curve))]]
+        found.append(_folded("As a table", _table("", ["turns ago", *map(str, recall.curve)], shares)))
+    return [*found, _command(open_command(result))]
 
 
 def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], about_baselines: str) -> list[str]:
@@ -185,6 +224,11 @@ def _perplexity(perplexity: PerplexityResult) -> list[str]:
 
 def _shares(result: RetentionResult, distances: Sequence[int]) -> list[str]:
     return [percent(result.curve[distance]) if distance in result.curve else "" for distance in distances]
+
+
+def _counted(share: CountedShare) -> list[str]:
+    interval = f"{percent(share.low)} to {percent(share.high)}"
+    return [percent(share.value), interval, f"{share.count} of {share.of}"]
 
 
 def _costs(curve: CostCurve) -> str:

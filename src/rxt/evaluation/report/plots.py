@@ -50,10 +50,13 @@ def check_plots() -> None:
         raise UserError(f"a plot needs matplotlib: {PLOT_EXTRA}")
 
 
-def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -> str:
-    """Recall by distance: the model, others, its controls, and how far it was trained."""
-    figure, (axes,) = _figure("recall", 1)
-    for index, (name, result) in enumerate({"this model": model, **baselines}.items()):
+def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult], name: str = "recall") -> str:
+    """Recall by distance: the model, others, its controls, and how far it was trained.
+
+    ``name`` tells the plots of a page apart.
+    """
+    figure, (axes,) = _figure(name, 1)
+    for index, (subject, result) in enumerate({"this model": model, **baselines}.items()):
         colour = _PLACEHOLDERS[SERIES[index % len(SERIES)]]
         distances, recalls = list(result.curve), list(result.curve.values())
         style = DASHES[index % len(DASHES)]
@@ -66,7 +69,7 @@ def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -
             linewidth=width,
             marker=marker,
             markersize=4,
-            label=name,
+            label=subject,
             zorder=9 - index,
         )
         bounds = [
@@ -82,16 +85,16 @@ def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -
                 linewidth=0,
             )
     muted = _PLACEHOLDERS["muted"]
-    for name, control, curve, style in (
+    for label, control, curve, style in (
         ("memory erased", model.controls.reset, model.controls_by_distance.reset, (0, (5, 2))),
         ("another's memory", model.controls.shuffled, model.controls_by_distance.shuffled, (0, (1, 1.5))),
         ("guessing", model.controls.chance, {}, "-"),
     ):
         points = {distance: recall for distance, recall in sorted(curve.items()) if recall is not None}
         if points:
-            axes.plot(list(points), list(points.values()), color=muted, linestyle=style, linewidth=1.4, label=name)
+            axes.plot(list(points), list(points.values()), color=muted, linestyle=style, linewidth=1.4, label=label)
         elif control is not None:
-            axes.axhline(control, color=muted, linestyle=style, linewidth=0.8 if style == "-" else 1.4, label=name)
+            axes.axhline(control, color=muted, linestyle=style, linewidth=0.8 if style == "-" else 1.4, label=label)
     if model.trained_turns is not None:
         axes.axvline(model.trained_turns, color=_PLACEHOLDERS["ink"], linewidth=1, linestyle=(0, (1, 3)))
         words = f" longest in training: {model.trained_turns} turns "
@@ -103,7 +106,7 @@ def recall_plot(model: RetentionResult, baselines: dict[str, RetentionResult]) -
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     _doubling(axes, [distance for result in (model, *baselines.values()) for distance in result.curve])
     _legend(figure, axes)
-    return _svg(figure, "recall", "Recall by distance")
+    return _svg(figure, name, "Recall by distance")
 
 
 def cost_plot(latency: LatencyResult) -> str:

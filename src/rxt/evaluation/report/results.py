@@ -55,6 +55,8 @@ class RetentionResult:
     never_told: float | None = None
     capacity: dict[int, dict[int, float | None]] = field(default_factory=dict)
     """By facts told in one conversation, then by distance."""
+    task: str | None = None
+    """What the conversations are about; None in files from before there was a choice."""
 
     @property
     def curve(self) -> dict[int, float]:
@@ -69,6 +71,55 @@ class RetentionResult:
                 break
             found = distance
         return found
+
+
+@dataclass(frozen=True)
+class CountedShare:
+    """So many of so many answers, with the 95 % interval of the share."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    of: int
+
+
+@dataclass(frozen=True)
+class OpenResult:
+    """``rxt eval open --json``. Shares are None where nothing was asked."""
+
+    right: float | None
+    never_told: float | None
+    invented: float | None
+    """Answers with something that nobody has said."""
+    recall_by_distance: dict[int, float | None] = field(default_factory=dict)
+    """Of what training never showed, as in the fields of :class:`RetentionResult` that follow."""
+    controls: Controls = Controls()
+    intervals_by_distance: dict[int, tuple[float, float]] = field(default_factory=dict)
+    questions_by_distance: dict[int, int] = field(default_factory=dict)
+    controls_by_distance: ControlCurves = field(default_factory=ControlCurves)
+    trained_turns: int | None = None
+    model: str | None = None
+    seed: int | None = None
+    talks: str = "bundled"
+    held: int | None = None
+    """How many talks."""
+    shares: dict[str, CountedShare | None] = field(default_factory=dict)
+    """Of the talks, by name."""
+    ways_of_typing: dict[str, CountedShare] = field(default_factory=dict)
+
+    @property
+    def recall(self) -> RetentionResult | None:
+        """The curve and its controls, where something was asked by distance."""
+        found = RetentionResult(
+            self.recall_by_distance,
+            self.controls,
+            self.intervals_by_distance,
+            self.questions_by_distance,
+            self.controls_by_distance,
+            self.trained_turns,
+        )
+        return found if found.curve else None
 
 
 @dataclass(frozen=True)
@@ -117,9 +168,10 @@ class Results:
     """Other models' retention, by name."""
     about_baselines: str = ""
     """What a reader has to know to compare them with this model."""
+    open: OpenResult | None = None
 
 
-RETENTION, LATENCY, PERPLEXITY = "retention.json", "latency.json", "perplexity.json"
+OPEN, RETENTION, LATENCY, PERPLEXITY = FILES = ("open.json", "retention.json", "latency.json", "perplexity.json")
 BASELINES = Path(__file__).parents[1] / "data" / "baselines"
 """Curves that come with the package, a file each; the folder may be missing."""
 ABOUT_SHIPPED = (
@@ -137,6 +189,11 @@ def read_retention(path: Path) -> RetentionResult:
     return found
 
 
+def read_open(path: Path) -> OpenResult:
+    """A file of ``rxt eval open --json``."""
+    return _read(path, TypeAdapter(OpenResult))
+
+
 def read_latency(path: Path) -> LatencyResult:
     """A file of ``rxt eval latency --json``."""
     found = _read(path, TypeAdapter(LatencyResult))
@@ -151,23 +208,24 @@ def read_perplexity(path: Path) -> PerplexityResult:
 
 
 def files_there(folder: Path) -> tuple[str, ...]:
-    """Which of the three files a folder has, one at least."""
+    """Which of the files a folder has, one at least."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = tuple(name for name in (RETENTION, LATENCY, PERPLEXITY) if (folder / name).exists())
+    found = tuple(name for name in FILES if (folder / name).exists())
     if not found:
-        raise UserError(f"{folder}: none of {RETENTION}, {LATENCY} and {PERPLEXITY} is there")
+        raise UserError(f"{folder}: none of {', '.join(FILES[:-1])} and {FILES[-1]} is there")
     return found
 
 
 def read_results(folder: Path, names: Sequence[str], baselines: dict[str, Path], about_baselines: str = "") -> Results:
-    """Some of the three files of a folder, and the baselines."""
+    """Some of the files of a folder, and the baselines."""
     return Results(
         read_retention(folder / RETENTION) if RETENTION in names else None,
         read_latency(folder / LATENCY) if LATENCY in names else None,
         read_perplexity(folder / PERPLEXITY) if PERPLEXITY in names else None,
         {name: read_retention(path) for name, path in baselines.items()},
         about_baselines,
+        read_open(folder / OPEN) if OPEN in names else None,
     )
 
 

@@ -1,11 +1,20 @@
-"""What a page says of its numbers, in words: three sentences first, and the commands that made them."""
+"""What a page says of its numbers, in words: a sentence for each sort first, and the commands that made them."""
 
 from __future__ import annotations
 
 import shlex
 
 from rxt.evaluation.latency import CostCurve, LatencyResult
-from rxt.evaluation.report.results import LATENCY, PERPLEXITY, RETENTION, PerplexityResult, Results, RetentionResult
+from rxt.evaluation.report.results import (
+    LATENCY,
+    OPEN,
+    PERPLEXITY,
+    RETENTION,
+    OpenResult,
+    PerplexityResult,
+    Results,
+    RetentionResult,
+)
 
 BUNDLED = "bundled"
 WELL = 0.9
@@ -13,13 +22,28 @@ WELL = 0.9
 
 
 def lead(results: Results) -> list[str]:
-    """What is remembered, for how long, and at what cost: a sentence each, as far as it was measured."""
-    found: list[str] = []
+    """What is remembered of people's own words, what is remembered at all, for how long, and at what cost: a sentence
+    each, as far as it was measured."""
+    found: list[str] = [] if results.open is None else [what_of_own_words(results.open)]
     if results.retention is not None:
         found += [what_is_remembered(results.retention), for_how_long(results.retention, results.baselines)]
     if results.latency is not None:
         found.append(at_what_cost(results.latency))
     return found
+
+
+def what_of_own_words(result: OpenResult) -> str:
+    """The answers to people who type as they like."""
+    said = [
+        f"{words} {percent(share)}"
+        for words, share in (
+            ("the share of right answers is", result.right),
+            ("what was never told is said to be not known in", result.never_told),
+            ("something that nobody said is named in", result.invented),
+        )
+        if share is not None
+    ]
+    return f"In talks as people type them, {'; '.join(said)}."
 
 
 def what_is_remembered(result: RetentionResult) -> str:
@@ -91,13 +115,23 @@ def at_what_cost(latency: LatencyResult) -> str:
 
 def retention_command(result: RetentionResult) -> str:
     """What measures the curve again."""
-    options = ["--split", result.split] if result.split else []
+    options = ["--task", result.task] if result.task else []
+    options += ["--split", result.split] if result.split else []
     options += ["--distances", ",".join(map(str, sorted(result.recall_by_distance)))]
     if result.questions_by_distance:
         options += ["--questions", str(max(result.questions_by_distance.values()))]
     if not result.capacity:
         options += ["--facts", "none"]
     return _command("retention", result.model, options, result.seed, RETENTION)
+
+
+def open_command(result: OpenResult) -> str:
+    """What holds the talks again."""
+    options = ["--talks", result.talks] if result.talks != BUNDLED else []
+    options += ["--distances", ",".join(map(str, sorted(result.recall_by_distance))) or "none"]
+    if result.questions_by_distance:
+        options += ["--questions", str(max(result.questions_by_distance.values()))]
+    return _command("open", result.model, options, result.seed, OPEN)
 
 
 def latency_command(latency: LatencyResult) -> str:
