@@ -163,21 +163,33 @@ def test_the_command_itself_in_a_locale_without_utf_8(folder: Path, answers: lis
 # The terminal.
 
 
+class Output(io.StringIO):
+    """What is printed; the person may press Ctrl-C as something is."""
+
+    interrupts = False
+
+    def write(self, text: str) -> int:
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
 class Screen:
-    """A terminal without a keyboard: lines go in by ``type``, what it prints is in ``text``."""
+    """A terminal without a keyboard: lines go in by ``type``, what it prints is in ``output``."""
 
     def __init__(self, chat: Conversation, memory: Path | None = None) -> None:
-        self._file = io.StringIO()
-        console = Console(file=self._file, width=100, highlight=False, markup=False)
+        self.output = Output()
+        console = Console(file=self.output, width=100, highlight=False, markup=False)
         self.terminal = Terminal(chat, "tiny", memory, console)
 
     def type(self, line: str) -> str:
         """What is printed in reply."""
         assert self.terminal.handle(line)
-        self.terminal._finish_work()
-        text = self._file.getvalue()
-        self._file.seek(0)
-        self._file.truncate()
+        assert self.terminal.handle("")  # does nothing but wait for the memory
+        text = self.output.getvalue()
+        self.output.seek(0)
+        self.output.truncate()
         return text
 
 
@@ -186,7 +198,7 @@ def test_answers_are_streamed_and_remembered(chat: Conversation, folder: Path) -
     for turn, query in enumerate(QUERIES, start=1):
         assert printable(expected.ask(query)) in screen.type(query)
         assert chat.turns == turn
-        assert f"turn {turn} is remembered" in screen.terminal._status
+        assert f"turn {turn} is remembered" in screen.terminal.status
     assert screen.type("   ") == ""
 
 
@@ -257,7 +269,7 @@ def test_the_memory_file_follows_the_conversation_but_not_its_forks(chat: Conver
 
     screen.type("hello")
     assert saved() == 1
-    assert "saved" in screen.terminal._status
+    assert "saved" in screen.terminal.status
     screen.type("/fork")
     screen.type("hello")
     assert saved() == 1
@@ -268,17 +280,11 @@ def test_the_memory_file_follows_the_conversation_but_not_its_forks(chat: Conver
     assert saved() == 0
 
 
-def test_an_interrupted_answer_is_not_remembered(chat: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_answer_is_not_remembered(chat: Conversation) -> None:
     screen = Screen(chat)
     screen.type("hello")
     before = chat.memory
-    write = Terminal._write
-
-    def interrupted(terminal: Terminal, text: str) -> None:
-        monkeypatch.setattr(Terminal, "_write", write)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Terminal, "_write", interrupted)
+    screen.output.interrupts = True
     assert "stopped; this turn is not remembered" in screen.type("my name is Ann")
     assert chat.memory is before
     screen.type("my name is Ann")
@@ -311,7 +317,7 @@ def test_a_person_types_and_leaves(chat: Conversation, tmp_path: Path, monkeypat
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text("hello\r" + "not sent\x03" + "/memory\r" + "\x04")
         screen.terminal.run()
-    shown = screen._file.getvalue()
+    shown = screen.output.getvalue()
     assert "tiny · a new conversation" in shown
     assert "1 turn remembered" in shown
     assert chat.turns == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -240,9 +242,8 @@ def test_instructions_are_memorized_once(tmp_path: Path) -> None:
                 UserError, match="memorized once, at the start, and this conversation began with others"
             ):
                 await ask(sessions, Question("", "hello", instructions="Be rude.", previous=first.id))
-        made_again = SqliteStore(tmp_path / "db")
-        made_again._base.execute("UPDATE turns SET status = 'answered', memory = NULL, checksum = NULL")
-        made_again.close()
+        with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as base:
+            base.execute("UPDATE turns SET status = 'answered', memory = NULL, checksum = NULL")
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             assert await sessions.recover() == 2
             torch.testing.assert_close((await sessions.memories.after(second)).memory.slots, chat.memory.slots)
@@ -334,8 +335,9 @@ def test_a_damaged_memory_is_refused(model: ReactiveTransformer, tokenizer: Chat
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             turn = await ask(sessions, Question("", "hello", most=4))
+        with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as base:
+            base.execute("UPDATE turns SET memory = zeroblob(100)")
         store = SqliteStore(tmp_path / "db")
-        store._base.execute("UPDATE turns SET memory = zeroblob(100)")
         assert store.verify() == [f"{turn.id}: its memory in the store is damaged (its checksum is another)"]
         store.close()
         async with serving(tmp_path / "db", model, tokenizer) as sessions:

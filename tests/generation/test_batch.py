@@ -96,7 +96,7 @@ def test_everyone_says_what_they_say_alone(experts: MoEConfig | None, places: in
 
 
 def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     model = ending(EXPERTS)
     compiled = compile_step(inference_decoder(model, compiled=True), "eager")
     rows: list[int] = []
@@ -110,7 +110,7 @@ def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.M
 
 
 def test_compiling_ahead_leaves_nothing_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     monkeypatch.setattr("rxt.generation.compiled.SHORTEST_CACHE", 16)
     made: list[int] = []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from factories import chat_model
 from rxt.config import SpecialTokens
@@ -129,10 +130,10 @@ def test_an_answer_ended_by_the_model_is_memorized_as_the_interaction_it_is(toke
 
 
 def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(
-    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+    tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, seen = chat_model(tokens=SpecialTokens(eos=5)), []
-    tokenizer = ChatTokenizer(tokenizer._tokenizer, SpecialTokens(eos=5))
+    tokenizer = ChatTokenizer(Tokenizer.from_file(str(tokenizer.save(tmp_path))), SpecialTokens(eos=5))
     with torch.no_grad():
         model.decoder.head.bias[5] = -1e9
     memorize = ReactiveTransformer.memorize

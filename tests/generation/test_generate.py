@@ -156,7 +156,7 @@ def test_gradients_are_off_and_the_result_is_an_ordinary_tensor(model: ReactiveT
 def test_compiled_steps_make_the_same_tokens_without_a_graph_break(
     experts: MoEConfig | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     monkeypatch.setattr("rxt.generation.decode.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     for seed in (0, 1):
         model = chat_model(seed, experts=experts)

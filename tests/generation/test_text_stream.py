@@ -1,5 +1,8 @@
+from tempfile import TemporaryDirectory
+
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.generation.text_stream import TextStream
@@ -15,7 +18,9 @@ def byte_ids() -> dict[int, int]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     spelling = {byte: chr(byte) for byte in printable}
     spelling |= {byte: chr(256 + index) for index, byte in enumerate(sorted(set(range(256)) - set(printable)))}
-    found = {byte: TOKENIZER._tokenizer.token_to_id(text) for byte, text in spelling.items()}
+    with TemporaryDirectory() as folder:
+        written = Tokenizer.from_file(str(TOKENIZER.save(folder)))
+    found = {byte: written.token_to_id(text) for byte, text in spelling.items()}
     return {byte: token for byte, token in found.items() if token is not None}
 
 

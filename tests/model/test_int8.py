@@ -115,7 +115,7 @@ def test_a_quantized_model_answers_nearly_the_same_and_remembers_the_same(dtype:
 def test_a_quantized_models_cached_and_compiled_steps_say_what_it_says_without_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     monkeypatch.setattr("rxt.generation.decode.compiled_step", lambda decoder: compile_step(decoder, "eager"))
     small = quantize(make())
     ids, memory = torch.randint(5, 64, (2, 4)), small.init_memory(2, seed=1)

@@ -176,10 +176,11 @@ def test_a_gate_may_start_with_its_own_slot_alone() -> None:
     """Only the slot whose old and new content change sees its gate change."""
     gate = ResidualGate(GateConfig("linear", own_status=2.0), WIDTH, SLOTS)
     assert torch.equal(gate.linear.weight, 2 * torch.eye(SLOTS))
-    old, new = torch.zeros(1, SLOTS, WIDTH), torch.zeros(1, SLOTS, WIDTH)
-    new[:, 1] = 3.0
-    shares = gate._gate(old + new).squeeze(-1)
-    assert shares.flatten().tolist() == [0, 6, 0]
+    old, new = -torch.ones(1, SLOTS, WIDTH), torch.ones(1, SLOTS, WIDTH)
+    new[:, 1] = 4.0
+    half, share = 0.5, torch.sigmoid(torch.tensor(2.0 * (4 - 1))).item()
+    expected = [-1 + half * 2, -1 + share * 5, -1 + half * 2]
+    torch.testing.assert_close(gate(old, new), torch.tensor(expected)[None, :, None].expand(1, SLOTS, WIDTH))
 
 
 @pytest.mark.parametrize(

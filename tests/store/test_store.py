@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,19 +262,22 @@ def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
         assert "\n" not in str(refused.value)
 
 
-def test_damage_is_found(store: Store) -> None:
+def test_damage_is_found(store: Store, where: str) -> None:
     first, second, third = (turn.id for turn in chain(store, 3))
     if isinstance(store, SqliteStore):
-        base = store._base
-        base.execute("UPDATE turns SET body = replace(body, 'hello', 'jello') WHERE id = ?", (first,))
-        base.execute("UPDATE turns SET memory = zeroblob(9) WHERE id = ?", (second,))
-        base.execute("UPDATE turns SET body = '{' WHERE id = ?", (third,))
+        with closing(sqlite3.connect(where, isolation_level=None)) as base:
+            base.execute("UPDATE turns SET body = replace(body, 'hello', 'jello') WHERE id = ?", (first,))
+            base.execute("UPDATE turns SET memory = zeroblob(9) WHERE id = ?", (second,))
+            base.execute("UPDATE turns SET body = '{' WHERE id = ?", (third,))
     else:
-        assert isinstance(store, RedisStore)
-        body = store._ask("HGET", f"rxt:turn:{first}", "body")
-        store._ask("HSET", f"rxt:turn:{first}", "body", body.replace(b"hello", b"jello"))
-        store._ask("HSET", f"rxt:turn:{second}", "memory", b"000")
-        store._ask("HSET", f"rxt:turn:{third}", "body", b"{")
+        import redis
+
+        with redis.Redis.from_url(where) as client:
+            body = client.execute_command("HGET", f"rxt:turn:{first}", "body")
+            assert isinstance(body, bytes)
+            client.execute_command("HSET", f"rxt:turn:{first}", "body", body.replace(b"hello", b"jello"))
+            client.execute_command("HSET", f"rxt:turn:{second}", "memory", b"000")
+            client.execute_command("HSET", f"rxt:turn:{third}", "body", b"{")
     with pytest.raises(Damaged, match="checksum is another"):
         store.turn(first)
     with pytest.raises(Damaged, match="checksum is another"):
@@ -283,8 +288,6 @@ def test_damage_is_found(store: Store) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    import sqlite3
-
     text, foreign, newer = tmp_path / "text", tmp_path / "foreign", tmp_path / "newer"
     text.write_text("no database at all, and long enough to be looked at" * 40)
     base = sqlite3.connect(foreign)

@@ -102,7 +102,7 @@ def test_stage_3_weights_follow_the_turns() -> None:
     stage = MemoryPretrainStage(None, None, config)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     for turn, weight in ((0, 0.9), (1, 0.45), (2, 0.4), (8, 0.1), (9, 0.05), (30, 0.05)):
-        drawn = [float(stage._weight(turn, generator)) for _ in range(200)]
+        drawn = [float(stage.weight(turn, generator)) for _ in range(200)]
         assert weight * 0.85 <= min(drawn) < weight * 0.9
         assert weight * 1.1 < max(drawn) <= weight * 1.15
 

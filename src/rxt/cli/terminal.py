@@ -51,7 +51,8 @@ class Terminal:
         self._console = console or Console(highlight=False, markup=False, emoji=False)
         self._session: PromptSession[str] | None = None
         self._work: threading.Thread | None = None
-        self._status = ""
+        self.status = ""
+        """What stands below the line that is typed in: how far the memory is."""
         self._failure: str | None = None
 
     @property
@@ -93,7 +94,7 @@ class Terminal:
     def _read(self, session: PromptSession[str]) -> str:
         sign = "fork > " if len(self._conversations) > 1 else "> "
         return session.prompt(
-            [("class:sign", sign)], bottom_toolbar=lambda: FormattedText([("class:status", self._status)])
+            [("class:sign", sign)], bottom_toolbar=lambda: FormattedText([("class:status", self.status)])
         )
 
     # A turn.
@@ -109,7 +110,7 @@ class Terminal:
             if chat.turns == before:
                 self._say("stopped; this turn is not remembered", "dim")
                 return
-        self._status = f"turn {before + 1}: memory is being updated …"
+        self.status = f"turn {before + 1}: memory is being updated …"
         self._begin_work()
 
     def _stream(self, chat: Conversation, query: str) -> None:
@@ -137,10 +138,10 @@ class Terminal:
             if file is not None:
                 chat.save(file)
         except Exception as error:
-            self._status, self._failure = "", f"rxt: {error}"
+            self.status, self._failure = "", f"rxt: {error}"
         else:
             took = "" if update is None else f"turn {update.turn} is remembered ({update.seconds * 1000:.0f} ms)"
-            self._status = took if file is None else f"{took} and saved to {file}"
+            self.status = took if file is None else f"{took} and saved to {file}"
         if self._session is not None:
             self._session.app.invalidate()
 
@@ -200,7 +201,7 @@ class Terminal:
 
     def _changed(self, what: str) -> None:
         """The memory was exchanged between two turns: keep the file in step with it."""
-        self._status = ""
+        self.status = ""
         if self._file is not None and len(self._conversations) == 1:
             self.chat.save(self._file)
         self._say(f"{what} · {self._where()}", "dim")

@@ -95,7 +95,7 @@ class MemoryPretrainStage(CorpusStage[MemoryPretrainConfig]):
             new = model.memory_attention(slots, noisy(encoded, self.config.noise, generator), interaction.mask)
             share = len(interaction) / updates
             target = noisy(fit_to_slots(encoded, slots.shape[2]), self.config.noise, generator)
-            turn_loss = memory_target_loss(new, slots, target, self._weight(turn, generator).to(slots.device))
+            turn_loss = memory_target_loss(new, slots, target, self.weight(turn, generator).to(slots.device))
             similarity = similarity - turn_loss.detach() * share
             if self.config.difference_penalty:
                 turn_loss = turn_loss + self.config.difference_penalty * (turn + 1) ** 0.5 * F.mse_loss(new, slots)
@@ -103,7 +103,7 @@ class MemoryPretrainStage(CorpusStage[MemoryPretrainConfig]):
             slots = new
         return StageLoss(loss, {"cosine": similarity}, batch.rows.tokens)
 
-    def _weight(self, turn: int, generator: torch.Generator) -> Tensor:
+    def weight(self, turn: int, generator: torch.Generator) -> Tensor:
         """w_t with its jitter: the share of the encoded interaction in the target after turn t."""
         config = self.config
         weight = (
