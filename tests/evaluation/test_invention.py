@@ -6,6 +6,7 @@ import pytest
 
 from rxt.evaluation.invention import invented_words
 from rxt.tasks.everyday.small_talk import GREETINGS
+from rxt.tasks.registry import task
 
 SAID = (
     "hi, im wendelin",
@@ -37,6 +38,7 @@ SAID = (
         "You haven't told me your favourite colour.",
         "I don't know your umbrella, but I would like to.",
         "You never mentioned a brother, Wendelin.",
+        "I don't think you've told me about a tortoise, so I don't know.",
         "😊",
         "",
     ],
@@ -70,6 +72,26 @@ def test_a_value_that_nobody_said_is_invented(answer: str, words: tuple[str, ...
 def test_what_a_question_names_has_been_said() -> None:
     assert invented_words("The trombone sounds beautiful.", ["who plays the trombone?"]) == ()
     assert invented_words("The piano sounds beautiful.", ["who plays the trombone?"]) == ("piano",)
+
+
+@pytest.mark.parametrize("kind", ["told", "changed", "never_told"])
+def test_right_answers_invent_nothing_and_those_to_others_do(kind: str) -> None:
+    """The generator's own answers, in all their wordings, and a value that was told in another conversation."""
+    everyday = task("everyday")
+    cases = [everyday.probe("test", 1 + index % 16, 5, index, kind) for index in range(300)]
+    answers = [case.conversation.interactions[-1].answer for case in cases]
+    wrong = {answer: invented_words(answer, case.queries) for case, answer in zip(cases, answers, strict=True)}
+    assert {answer: words for answer, words in wrong.items() if words} == {}
+    others = [
+        (case, answer)
+        for case, answer in zip(cases, answers[1:], strict=False)
+        if not case.last_question.correct(answer)
+    ]
+    caught = sum(bool(invented_words(answer, case.queries)) for case, answer in others)
+    if kind == "never_told":
+        assert others == []
+    else:
+        assert caught >= 0.95 * len(others) > 200
 
 
 def test_greetings_invent_nothing() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rxt.data.asked import UNKNOWN
 from rxt.errors import UserError
-from rxt.evaluation.open_talks import UNKNOWN, bundled_talks, read_talks
+from rxt.evaluation.open_talks import bundled_talks, read_talks
 from rxt.evaluation.ways_of_typing import PEOPLE, WAYS, typed_facts
 
 TALKS = bundled_talks()

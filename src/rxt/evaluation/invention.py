@@ -12,16 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from rxt.data.asked import UNKNOWN
 from rxt.evaluation.text_vectors import FUNCTION_WORDS, NUMBERS, ORDINAL
-
-UNKNOWN = re.compile(
-    r"\b(don.?t|do not|can.?t|cannot) (know|say|tell)\b|\bI (don.?t|do not) have\b|\bno idea\b|\bnot sure\b"
-    r"|\bnever (told|said|mentioned|shared)\b|\b(was|were)(n.?t| not) told\b|\b(nobody|no one)( has)? (told|said)\b"
-    r"|\b(have|has|had|did)(n.?t| not) (yet |ever |been )?"
-    r"(told|tell|said|say|mention(ed)?|give(n)?|shared?|heard?)\b",
-    re.IGNORECASE,
-)
-"""What says that something is not known."""
 
 _ORDINARY = """
     able actually ago agree ah alike almost alone along alright alternatively always amount anybody anyone
@@ -31,9 +23,9 @@ _ORDINARY = """
     forever former free full fully further generally guess haha half hardly hmm honestly hopefully huh important
     indeed instead known last lately later least less level likely literally little long longer lot lots main
     mainly moment mostly nah near nearly necessary neither never newest next none nope normal normally obviously
-    often oldest once otherwise part particular particularly pity plenty plus point possible possibly pretty
-    probably problem proper properly question quick quickly quiet real really reason recent recently regular
-    right round sadly seldom several similar simple simply since slow slowly sometime sometimes somewhat
+    often oldest once originally otherwise part particular particularly pity plenty plus point possible possibly
+    pretty probably problem proper properly question quick quickly quiet real really reason recent recently
+    regular right round sadly seldom several similar simple simply since slow slowly sometime sometimes somewhat
     somewhere soon sort special straight sure surely themselves thing together total totally towards true truly
     twice type unfortunately unless upon useful usual usually via whatever whenever wherever whoever whole wow
     wrong yeah yep yup
@@ -64,11 +56,11 @@ _ORDINARY = """
 
     address age animal anniversary appointment birthday book buddy chance choice city code color colour company
     computer conversation country date day deadline detail dude everybody everyone experience fact family
-    feeling fellow food friend goodness group guy guys hello hey hobby hour idea info information issue item job
-    joke kid language life list luck meal meaning memory message minute mistake model month name nickname number
-    object occupation opinion order people person pet phone place pleasure profession program relative reminder
-    room secret sense sentence sibling size somebody spot story stuff subject surname task team terms text time
-    title today topic town trip trouble truth value view way week word world year
+    feeling fellow food friend goodness group guy guys hello hey hobby home hour idea info information
+    instrument issue item job joke kid language life list luck meal meaning memory message minute mistake model
+    month name nickname number object occupation opinion order people person pet phone place pleasure profession
+    program relative reminder room secret sense sentence sibling size somebody spot story stuff subject surname
+    task team terms text time title today topic town trip trouble truth value view way week word world year
 
     bye cant couldnt didnt doesnt dont goodbye gotta hadnt hasnt havent herself hes himself isnt itself ive
     kinda lets oops shes shouldnt thats theres theyre wasnt werent whats whos wont wouldnt youd youll youre

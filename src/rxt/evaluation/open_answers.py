@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rxt.data.asked import UNKNOWN
 from rxt.evaluation.bootstrap import Estimate, ratio
-from rxt.evaluation.invention import UNKNOWN
 from rxt.evaluation.open_talks import Question, Talk, text_of
 from rxt.evaluation.retention import NOTHING, Score
 from rxt.evaluation.subject import State, Subject

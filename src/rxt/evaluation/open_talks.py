@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from rxt.data.asked import UNKNOWN
 from rxt.errors import UserError
-from rxt.evaluation.invention import UNKNOWN, invented_words
+from rxt.evaluation.invention import invented_words
 from rxt.files import read_bytes
 
 Kind = Literal["told", "changed", "never_told"]
