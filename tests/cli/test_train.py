@@ -165,10 +165,13 @@ def test_missing_data_is_one_line(tmp_path: Path, refused: Callable[[int], str])
     assert files(out) == []
 
 
-def test_too_small_a_vocabulary_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(tmp_path / "run", "--set", "tokenizer.vocab_size=99") == 2
+@pytest.mark.parametrize(("option", "least"), [("vocab_size", 262), ("piece_length", 2)])
+def test_too_small_a_tokenizer_leaves_nothing(
+    option: str, least: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", "--set", f"tokenizer.{option}=1") == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("rxt: tokenizer: vocab_size must be at least 262")
+    assert last.startswith(f"rxt: tokenizer: {option} must be at least {least}")
     assert files(tmp_path / "run") == []
 
 
