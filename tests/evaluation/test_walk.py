@@ -10,7 +10,7 @@ import torch
 from factories import remembering_model, tiny_config, tiny_tokenizer
 from rxt.data.template import Template
 from rxt.evaluation.subject import Reactive, as_rows
-from rxt.evaluation.walk import even_batches, walk
+from rxt.evaluation.walk import even_batches, prompts_of, walk
 from rxt.generation.conversation import Conversation
 from rxt.model.memory import Memory
 
@@ -56,6 +56,19 @@ def test_answers_of_a_batch_are_those_alone_and_depend_on_the_memory() -> None:
     assert together == alone
     assert all(len(answer) <= 10 for answer in together)
     assert subject.answer(prompts, memory.rolled(), 10) != together
+
+
+def test_a_message_that_is_too_long_is_cut_and_no_other() -> None:
+    chats = template()
+    long = "hello there, " * 40
+    (short, cut) = prompts_of(chats, ["who am I?", long])
+    assert short == chats.prompt("who am I?")
+    assert len(cut) == chats.max_length - chats.reserve
+    whole = Template(tiny_tokenizer(), "alpha", 1_000).prompt(long)
+    assert cut[:-1] == whole[: len(cut) - 1]
+    assert cut[-1] == whole[-1]
+    (answers,) = walk(Reactive(remembering_model(), chats), [["hi", long]], seed=4).answers
+    assert len(answers) == 2
 
 
 def test_rows_are_padded_on_the_right() -> None:

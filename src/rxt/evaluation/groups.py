@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rxt.evaluation.retention import Score
 from rxt.evaluation.subject import State, Subject
-from rxt.evaluation.walk import even_batches, walk
+from rxt.evaluation.walk import even_batches, prompts_of, walk
 from rxt.tasks.base import Question, Told
 
 BATCH = 128
@@ -68,7 +68,7 @@ def _without_memory(subject: Subject[State], cases: Sequence[Told], seed: int, l
     right = 0
     for part in even_batches(len(asked), BATCH) if asked else ():
         some = asked[part.start : part.stop]
-        prompts = [subject.template.prompt(query) for query, _ in some]
+        prompts = prompts_of(subject.template, [query for query, _ in some])
         answers = subject.answer(prompts, subject.start(len(some), seed), longest_answer)
         right += sum(
             question.correct(subject.template.answer_text(ids))

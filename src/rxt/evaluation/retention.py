@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import mean
 from rxt.evaluation.subject import State, Subject
-from rxt.evaluation.walk import even_batches, walk
+from rxt.evaluation.walk import even_batches, prompts_of, walk
 from rxt.tasks.base import Split, Task, Told
 from rxt.tasks.registry import task as task_called
 
@@ -240,7 +240,7 @@ def measure_recall(
 
 def _last_answers(subject: Subject[State], cases: Sequence[Told], state: State) -> list[str]:
     """What each conversation's last question is answered out of a state."""
-    prompts = [subject.template.prompt(case.queries[-1]) for case in cases]
+    prompts = prompts_of(subject.template, [case.queries[-1] for case in cases])
     return [subject.template.answer_text(ids) for ids in subject.answer(prompts, state)]
 
 

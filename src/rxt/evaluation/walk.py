@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic
 
+from rxt.data.records import Interaction
+from rxt.data.template import Template
 from rxt.evaluation.subject import State, Subject
 
 
@@ -30,6 +32,11 @@ def even_batches(count: int, most: int) -> list[range]:
     return [range(start, end) for start, end in pairwise(bounds)]
 
 
+def prompts_of(template: Template, messages: Sequence[str]) -> list[list[int]]:
+    """What the model is told by each message. One that is too long for it is cut at its end, as in training."""
+    return [template.prompt_of(Interaction(message, "")) for message in messages]
+
+
 def walk(
     subject: Subject[State], conversations: Sequence[Sequence[str]], seed: int, max_new_tokens: int = 48
 ) -> Walk[State]:
@@ -42,7 +49,7 @@ def walk(
     for turn in range(len(conversations[active[0]])):
         active = [index for index in active if turn < len(conversations[index])]
         state = subject.take(state, range(len(active)))
-        prompts = [template.prompt(conversations[index][turn]) for index in active]
+        prompts = prompts_of(template, [conversations[index][turn] for index in active])
         continuations = subject.answer(prompts, state, max_new_tokens)
         for row, index in enumerate(active):
             answers[index].append(template.answer_text(continuations[row]))
