@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import AttentionConfig
-from rxt.model.layers import Rotation, activate, rotate
+from rxt.model.layers import RMSNorm, Rotation, activate, rotate
 
 
 class KeyValue(NamedTuple):
@@ -34,8 +34,8 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=False)
         self.out_proj = nn.Linear(config.output_heads * self.head_dim, width, bias=config.output_bias)
         self.gate_proj = nn.Linear(width, config.output_heads * self.head_dim, bias=False) if config.gated else None
-        self.q_norm = nn.RMSNorm(self.head_dim) if config.qk_norm else None
-        self.k_norm = nn.RMSNorm(self.head_dim) if config.qk_norm else None
+        self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D); keys are rotated where their order matters."""

@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from rxt.config import Activation, Norm
 
 
+class RMSNorm(nn.RMSNorm):
+    """x / √(mean(x²) + ε) · weight over the last dimension, D.
+
+    PyTorch has a kernel of its own for it on GPUs alone. On a CPU its gradient goes through many small ones, which in
+    training took a fifth of the time; here it is written out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = x.dtype == self.weight.dtype and x.dtype in (torch.float32, torch.float64)
+        plain = x.device.type == "cpu" and exact and torch.is_grad_enabled()
+        if not plain or torch.compiler.is_compiling():
+            return super().forward(x)
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        return _RMSNorm.apply(x, self.weight, eps)  # pyright: ignore[reportReturnType]
+
+
+class _RMSNorm(torch.autograd.Function):
+    """With n = x / r, r = √(mean(x²) + ε): dL/dx = (g·w − n · mean(g·w·n)) / r and dL/dw = Σ g·n."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
+        scale = (squares / x.shape[-1]).add_(eps).rsqrt_()
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return normed * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        normed, scale, weight = ctx.saved_tensors
+        of_weight = (grad * normed).reshape(-1, grad.shape[-1]).sum(0)
+        of_normed = grad * weight
+        along = torch.linalg.vecdot(of_normed, normed).unsqueeze(-1).div_(-grad.shape[-1])
+        return torch.addcmul(of_normed, normed, along).mul_(scale), of_weight, None
+
+
 def make_norm(kind: Norm, width: int) -> nn.Module:
     """A norm over the last dimension, with a learned scale (and shift, for LayerNorm)."""
-    return nn.RMSNorm(width) if kind == "rms" else nn.LayerNorm(width)
+    return RMSNorm(width) if kind == "rms" else nn.LayerNorm(width)
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
