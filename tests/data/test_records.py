@@ -118,6 +118,10 @@ def test_preferences_as_conversations_went_well(write: Callable[..., Path]) -> N
     assert read_as_conversations(write({"interactions": [HELLO, pair], "system": "s"})).items == (
         Conversation((Interaction("hello", "hi"), Interaction("q", "yes")), "s"),
     )
+    assert read_as_interactions(write({"interactions": [HELLO, pair]})).items == (
+        Interaction("hello", "hi"),
+        Interaction("q", "yes"),
+    )
     plain = write({"interactions": [HELLO]})
     assert read_as_conversations(plain).items == read_conversations(plain).items
     with pytest.raises(UserError, match=r"chat\.jsonl:1: interactions: missing"):
@@ -127,6 +131,7 @@ def test_preferences_as_conversations_went_well(write: Callable[..., Path]) -> N
 def test_keys_no_format_knows_are_counted(write: Callable[..., Path]) -> None:
     path = write({"interactions": [HELLO], "topic": "greeting", "id": 3}, {"interactions": [BYE], "topic": "greeting"})
     assert read_conversations(path).ignored_keys == {"topic": 2, "id": 1}
+    assert read_conversations(write({"interactions": [HELLO], "topic": None})).ignored_keys == {}
 
 
 # What people have.
@@ -192,6 +197,45 @@ def test_messages_that_cannot_be_paired_are_named(write: Callable[..., Path], sa
         read_conversations(write({"messages": said}))
 
 
+def test_an_answer_of_weight_0_is_not_learned(write: Callable[..., Path]) -> None:
+    said = [
+        message("user", "a") | {"weight": 0},
+        message("assistant", "b") | {"weight": 0},
+        message("user", "c"),
+        message("assistant", "d") | {"weight": 1.0},
+        message("user", "e"),
+        message("assistant", "f") | {"weight": None},
+        message("user", "g"),
+        message("assistant", "h"),
+        message("assistant", "i") | {"weight": 0},
+    ]
+    path = write({"messages": said})
+    turns = tuple(Interaction(*pair) for pair in (("a", "b"), ("c", "d"), ("e", "f"), ("g", "h\ni")))
+    assert read_conversations(path).items == (Conversation(turns, unlearned=frozenset({0, 3})),)
+    assert read_as_interactions(path).items == turns[1:3]
+    assert [record.text for record in read_as_texts(path)] == ["c\nd", "e\nf"]
+    shared = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "weight": 0}]
+    assert read_conversations(write({"conversations": shared}))[0].unlearned == {0}
+
+
+@pytest.mark.parametrize("weight", [0.5, True, "0", []])
+def test_other_weights_are_refused(write: Callable[..., Path], weight: Any) -> None:
+    said = [message("user", "a"), message("assistant", "b") | {"weight": weight}]
+    with pytest.raises(UserError, match=r":1: messages\[1\]\.weight: must be 0 \(not learned\) or 1, found"):
+        read_conversations(write({"messages": said}))
+
+
+def test_what_is_not_read_of_messages_is_counted(write: Callable[..., Path]) -> None:
+    call = [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]
+    calling = [message("user", "a"), message("assistant", "b") | {"tool_calls": call, "refusal": None}]
+    plain = [message("user", "a") | {"name": "Ann"}, message("assistant", "b") | {"tool_calls": []}]
+    found = read_conversations(write({"messages": calling, "id": 1}, {"messages": calling * 2}, {"messages": plain}))
+    assert found[0] == Conversation((Interaction("a", "b"),))
+    assert found.ignored_keys == {"id": 1, "messages[].tool_calls": 2, "messages[].name": 1}
+    with pytest.raises(UserError, match=r":1: messages\[1\]\.content: missing; a message of tool calls alone"):
+        read_conversations(write({"messages": [calling[0], calling[1] | {"content": None}]}))
+
+
 def test_two_system_prompts_are_named_instead_of_losing_one(write: Callable[..., Path]) -> None:
     said = [{"from": "system", "value": "be kind"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     (found,) = read_conversations(write({"conversations": said[1:], "system": "be kind"}))
@@ -216,10 +260,14 @@ def test_alpaca_and_completions_are_interactions(write: Callable[..., Path]) -> 
 
 
 def test_a_record_of_another_kind_is_called_by_it(write: Callable[..., Path]) -> None:
-    with pytest.raises(UserError, match=r":1: .* of the kind text; conversations are needed"):
+    with pytest.raises(UserError, match=r":1: .* of the kind text; conversations are needed here; .* with --text\)$"):
         read_conversations(write({"text": "t"}))
-    with pytest.raises(UserError, match=r":1: .* of the kind interactions; conversations are needed"):
-        read_conversations(write({"instruction": "Add", "output": "3"}))
+    with pytest.raises(
+        UserError, match=r":1: .* of the kind interactions; conversations are needed here; .* with --interactions\)$"
+    ):
+        read_as_conversations(write({"instruction": "Add", "output": "3"}))
+    with pytest.raises(UserError, match=r":1: .* of the kind conversations; text is needed here; .* with --data\)$"):
+        read_texts(write({"interactions": [HELLO]}))
 
 
 # Containers.
@@ -311,6 +359,26 @@ def test_a_json_array_is_read_like_lines(tmp_path: Path, packed: bool, indent: i
     found = read_interactions(path, on_bad="skip")
     assert found.items == (Interaction("Add", "3"),)
     assert found.reasons == (f"{path}[1]: output: missing",)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf \n"])
+def test_one_json_object_is_one_record(tmp_path: Path, packed: bool, begin: bytes) -> None:
+    content = begin + json.dumps({"interactions": [HELLO, BYE]}, indent=2).encode()
+    path = tmp_path / "chat.json"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    (found,) = read_conversations(path)
+    assert [turn.answer for turn in found.interactions] == ["hi", "see you"]
+    path.write_text(json.dumps({"interactions": [{"query": "q"}]}, indent=2))
+    with pytest.raises(UserError, match=r"chat\.json: interactions\[0\]\.answer: missing"):
+        read_conversations(path)
+
+
+def test_indented_objects_after_one_another_are_told_what_to_become(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(json.dumps({"interactions": [HELLO]}, indent=2) * 2)
+    with pytest.raises(UserError, match=r"chat\.json:1: not JSON: .* write one JSON object a line"):
+        read_conversations(path)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +583,9 @@ def test_conversations_serve_the_stages_without_memory(write: Callable[..., Path
 
 
 def test_texts_are_no_interactions(write: Callable[..., Path]) -> None:
-    with pytest.raises(UserError, match="holds text; interactions or conversations are needed here"):
+    with pytest.raises(
+        UserError, match=r"holds text; interactions or conversations are needed here; rxt train takes text with --text$"
+    ):
         read_as_interactions(write({"text": "t"}))
 
 

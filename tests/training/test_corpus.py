@@ -107,6 +107,35 @@ def test_encoded_turns_are_in_order() -> None:
     assert all(any(turn.loss) for turn in encoded)
 
 
+@pytest.mark.parametrize("everyday_share", [0.0, 0.5])
+def test_answers_of_weight_0_are_memorized_and_not_learned(tmp_path: Path, everyday_share: float) -> None:
+    def messages(name: str, weight: int) -> list[dict[str, object]]:
+        return [
+            {"role": "user", "content": f"hello {name}"},
+            {"role": "assistant", "content": name, "weight": weight},
+        ]
+
+    rows = [messages(f"good {row}", 1) + messages(f"bad {row}", 0) for row in range(3)] + [messages("bad", 0)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    corpus = Corpus.load(mixed_data(everyday_share, (str(path),), (str(path),)), seed=0)
+    singles = [each.answer for step in range(6) for each in corpus.interactions("train", step, 8)]
+    assert {f"good {row}" for row in range(3)} <= set(singles)
+    assert not any("bad" in answer for answer in singles)
+    for whole in read_of(corpus)["train"]:
+        learned = [any(turn.loss) for turn in encode_conversation(whole, template())]
+        assert learned == ["good" in turn.answer for turn in whole.interactions]
+
+
+def test_nothing_to_learn_is_one_line(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]
+    path = tmp_path / "a.jsonl"
+    path.write_text((json.dumps({"messages": said}) + "\n") * 2)
+    corpus = Corpus.load(mixed_data(0.0, (str(path),)), seed=0)
+    with pytest.raises(UserError, match="no train conversation of the files has an answer to learn"):
+        corpus.interactions("train", 0, 4)
+
+
 def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = {"interactions": [{"query": "a", "answer": "b"}], "id": 7}
@@ -114,7 +143,7 @@ def test_what_was_skipped_ignored_or_short_is_said(tmp_path: Path) -> None:
     corpus = Corpus.load(mixed_data(0.0, (str(path),), (write(tmp_path / "b.jsonl", 1),), "skip"), seed=0)
     skipped, ignored, short = corpus.warnings()
     assert skipped.startswith(f"{path}: 2 bad records skipped, the first: {path}:2: not JSON")
-    assert ignored == f"{path}: the key id is not known; ignored in 2 records"
+    assert ignored == f"{path}: the key id is not read; left out of 2 records"
     assert short == "2 training conversations have a single turn: they teach answering, not remembering"
 
 

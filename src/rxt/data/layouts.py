@@ -8,14 +8,14 @@
 | interactions | completion | ``{"prompt", "completion"}`` |
 | conversations | own | ``{"interactions": [...], "system"?}`` |
 | conversations | first turn apart | ``{"query", "answer", "interactions": [...], "system"?}`` |
-| conversations | OpenAI | ``{"messages": [{"role", "content"}, ...]}`` |
-| conversations | ShareGPT | ``{"conversations": [{"from", "value"}, ...], "system"?}`` |
+| conversations | OpenAI | ``{"messages": [{"role", "content", "weight"?}, ...]}`` |
+| conversations | ShareGPT | ``{"conversations": [{"from", "value", "weight"?}, ...], "system"?}`` |
 | preferences | own | ``{"interactions": [{"query", "accepted": {"answer"}, "rejected": {"answer"}, "neutral"?}]}`` |
 
 A turn of preferences may also be an interaction, ``{"query", "answer", ...}``: without a pair it is only memorized. A
-null is as good as an absent key. Keys that a layout does not know are allowed on a record (they are counted in
-``Records.ignored_keys``) and are an error inside a turn of our own layouts, where they are more likely a slip of the
-pen.
+null is as good as an absent key. Keys that a layout does not know are allowed on a record and in a message (they are
+counted in ``Records.ignored_keys``) and are an error inside a turn of our own layouts, where they are more likely a
+slip of the pen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from rxt.data.fields import BadRecord, as_object, kind_of, only, optional, required, string
+from rxt.data.fields import BadRecord, as_object, kind_of, only, optional, required
+from rxt.data.messages import WEIGHT, paired
 from rxt.data.records import Conversation, Format, Interaction, PreferenceConversation, PreferenceTurn, TextRecord
 
 Values = dict[str, Any]
@@ -50,6 +51,10 @@ class Layout(ABC, Generic[R]):
         Raises:
             BadRecord: a field is missing, empty, of another type, or cannot be paired.
         """
+
+    def left_out(self, values: Values) -> list[str]:
+        """The keys of a good record that are not read, each once."""
+        return [key for key, value in values.items() if key not in self.keys and value is not None]
 
 
 class PlainText(Layout[TextRecord]):
@@ -125,11 +130,36 @@ class OwnConversation(Layout[Conversation]):
         return Conversation(tuple(turns), optional(values, "system"))
 
 
-class OpenAIMessages(Layout[Conversation]):
-    """``{"messages": [{"role", "content"}, ...]}``: system or developer first, then user and assistant in turn."""
+class Messages(Layout[Conversation]):
+    """A list of what was said, each message with its role, its text and perhaps a ``weight``."""
 
     kind = "conversations"
+    list_key: ClassVar[str]
+    role_key: ClassVar[str]
+    text_key: ClassVar[str]
+    roles: ClassVar[Mapping[str, str]]
+    """What it calls system, user and assistant."""
+
+    def matches(self, values: Values) -> bool:
+        return isinstance(values.get(self.list_key), list)
+
+    def parse(self, values: Values) -> Conversation:
+        system = optional(values, "system") if "system" in self.keys else None
+        messages = entries(values, self.list_key)
+        return paired(messages, self.list_key, self.role_key, self.text_key, self.roles, system)
+
+    def left_out(self, values: Values) -> list[str]:
+        read = (self.role_key, self.text_key, WEIGHT)
+        given = [key for message in values[self.list_key] for key, value in message.items() if value not in (None, [])]
+        inside = [f"{self.list_key}[].{key}" for key in dict.fromkeys(given) if key not in read]
+        return super().left_out(values) + inside
+
+
+class OpenAIMessages(Messages):
+    """``{"messages": [{"role", "content"}, ...]}``: system or developer first, then user and assistant in turn."""
+
     keys = ("messages",)
+    list_key, role_key, text_key = "messages", "role", "content"
     roles: ClassVar[Mapping[str, str]] = {
         "system": "system",
         "developer": "system",
@@ -137,18 +167,12 @@ class OpenAIMessages(Layout[Conversation]):
         "assistant": "assistant",
     }
 
-    def matches(self, values: Values) -> bool:
-        return isinstance(values.get("messages"), list)
 
-    def parse(self, values: Values) -> Conversation:
-        return paired(values, "messages", "role", "content", self.roles)
-
-
-class ShareGPT(Layout[Conversation]):
+class ShareGPT(Messages):
     """``{"conversations": [{"from", "value"}, ...], "system"?}``"""
 
-    kind = "conversations"
     keys = ("conversations", "system")
+    list_key, role_key, text_key = "conversations", "from", "value"
     roles: ClassVar[Mapping[str, str]] = {
         "system": "system",
         "human": "user",
@@ -157,12 +181,6 @@ class ShareGPT(Layout[Conversation]):
         "assistant": "assistant",
         "chatgpt": "assistant",
     }
-
-    def matches(self, values: Values) -> bool:
-        return isinstance(values.get("conversations"), list)
-
-    def parse(self, values: Values) -> Conversation:
-        return paired(values, "conversations", "from", "value", self.roles, optional(values, "system"))
 
 
 class OwnPreferences(Layout[PreferenceConversation]):
@@ -260,60 +278,3 @@ def entries(values: Values, key: str = "interactions", may_be_empty: bool = Fals
         raise BadRecord(f"{key}: the conversation is empty")
     for index, turn in enumerate(turns):
         yield f"{key}[{index}].", as_object(turn, f"{key}[{index}]")
-
-
-def paired(
-    values: Values,
-    key: str,
-    role_key: str,
-    text_key: str,
-    roles: Mapping[str, str],
-    system: str | None = None,
-) -> Conversation:
-    """Messages by role as interactions: those of one role in a row are joined by line ends.
-
-    Raises:
-        BadRecord: an unknown role, a system message between others, a question or an answer that is alone.
-    """
-    joined: list[tuple[str, str, str]] = []  # prefix for messages, role, text
-    for where, message in entries(values, key):
-        name = required(message, role_key, where)
-        if name not in roles:
-            raise BadRecord(f"{where}{role_key}: {name!r:.40} cannot be read here; known are {', '.join(roles)}")
-        text = message_text(message, text_key, where)
-        if joined and joined[-1][1] == roles[name]:
-            joined[-1] = (joined[-1][0], roles[name], f"{joined[-1][2]}\n{text}")
-        else:
-            joined.append((where, roles[name], text))
-    if joined and joined[0][1] == "system":
-        where, _, text = joined.pop(0)
-        if system is not None:
-            raise BadRecord(f"{where}{role_key}: a system message stands beside the key system; keep one of them")
-        system = text
-    if not joined:
-        raise BadRecord(f"{key}: nobody asks or answers anything")
-    for index, (where, role, _) in enumerate(joined):
-        if role == "system":
-            raise BadRecord(f"{where}{role_key}: a system message is read as the first one only")
-        if role != ("user", "assistant")[index % 2]:
-            raise BadRecord(f"{where}{role_key}: an answer without a question before it")
-    if len(joined) % 2:
-        raise BadRecord(f"{joined[-1][0]}{role_key}: a question without an answer after it")
-    pairs = zip(joined[::2], joined[1::2], strict=True)
-    return Conversation(tuple(Interaction(query, answer) for (_, _, query), (_, _, answer) in pairs), system)
-
-
-def message_text(message: Values, key: str, where: str) -> str:
-    """The text of a message: a string, or a list of text parts, which are joined by line ends."""
-    parts = message.get(key)
-    if not isinstance(parts, list):
-        return required(message, key, where)
-    texts = []
-    for index, part in enumerate(parts):
-        inside = f"{where}{key}[{index}]"
-        if as_object(part, inside).get("type") != "text":
-            raise BadRecord(f"{inside}: only parts of type text can be read")
-        texts.append(string(part.get("text"), f"{inside}.text"))
-    if not any(text.strip() for text in texts):
-        raise BadRecord(f"{where}{key}: empty")
-    return "\n".join(texts)

@@ -30,6 +30,19 @@ from rxt.data.sources import BadRow, Row, read_rows
 from rxt.errors import UserError
 
 T = TypeVar("T")
+NEEDED: dict[Format, str] = {
+    "text": "text is",
+    "interactions": "interactions are",
+    "conversations": "conversations are",
+    "preferences": "preferences are",
+}
+TAKEN_BY: dict[Format, str] = {
+    "text": "rxt train takes text with --text",
+    "interactions": "rxt train takes interactions with --interactions",
+    "conversations": "rxt train takes conversations with --data",
+    "preferences": "rxt train dmpo takes preferences with --data",
+}
+"""What to do with a file of the wrong kind."""
 
 
 def read_texts(source: str | Path, on_bad: OnBad = "stop") -> Records[TextRecord]:
@@ -64,18 +77,21 @@ def read_as_conversations(source: str | Path, on_bad: OnBad = "stop") -> Records
 
 
 def read_as_interactions(source: str | Path, on_bad: OnBad = "stop") -> Records[Interaction]:
-    """Interactions from a file of interactions or of conversations, whose turns are then taken one by one."""
+    """Interactions from a file of interactions, or of conversations or preferences, whose turns are then taken one by
+    one."""
     match detect_format(source):
         case "interactions":
             return read_interactions(source, on_bad)
-        case "conversations":
-            return read_conversations(source, on_bad).map(conversation_interactions)
+        case "conversations" | "preferences":
+            return read_as_conversations(source, on_bad).map(conversation_interactions)
         case other:
-            raise UserError(f"{source}: holds {other}; interactions or conversations are needed here")
+            raise UserError(
+                f"{source}: holds {other}; interactions or conversations are needed here; {TAKEN_BY[other]}"
+            )
 
 
 def read_as_texts(source: str | Path, on_bad: OnBad = "stop") -> Records[TextRecord]:
-    """Texts from a file of texts, interactions or conversations."""
+    """Texts from a file of any kind."""
     if detect_format(source) == "text":
         return read_texts(source, on_bad)
     return read_as_interactions(source, on_bad).map(lambda interaction: (interaction_text(interaction),))
@@ -125,7 +141,7 @@ def _read(source: str | Path, on_bad: OnBad, layouts: Sequence[Layout[T]]) -> Re
                 items.append(layout.parse(values))
             except BadRecord as bad:
                 raise BadRecord(f"{bad}{_other_kind(values, layout.kind)}") from None
-            ignored.update(key for key in values if key not in layout.keys)
+            ignored.update(layout.left_out(values))
         except BadRecord as bad:
             reason = f"{row.place}: {bad}"
             if on_bad == "stop":
@@ -142,7 +158,9 @@ def _read(source: str | Path, on_bad: OnBad, layouts: Sequence[Layout[T]]) -> Re
 def _other_kind(values: dict[str, Any], wanted: Format) -> str:
     """What a record is instead, where it is of another kind than the one that is wanted."""
     found = kind_of_record(values)
-    return "" if found in (None, wanted) else f" (the record is of the kind {found}; {wanted} are needed here)"
+    if found is None or found == wanted:
+        return ""
+    return f" (the record is of the kind {found}; {NEEDED[wanted]} needed here; {TAKEN_BY[found]})"
 
 
 def _record(row: Row | BadRow) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Records(Sequence[T], Generic[T]):
     reasons: tuple[str, ...] = ()
     """Place and problem of the first ``REASONS_KEPT`` skipped records."""
     ignored_keys: Mapping[str, int] = field(default_factory=dict)
-    """How many records held a key that no format knows, by key."""
+    """How many records held a key that is not read, by key; inside messages as ``messages[].tool_calls``."""
 
     @property
     def read(self) -> int:
@@ -115,8 +115,11 @@ class Records(Sequence[T], Generic[T]):
 
 
 def conversation_interactions(conversation: Conversation) -> tuple[Interaction, ...]:
-    """The turns alone, for stages that know no memory; the system prompt, which is only ever memorized, is left out."""
-    return conversation.interactions
+    """The turns alone, for stages that know no memory; left out are the system prompt, which is only ever memorized,
+    and what is nothing to learn from."""
+    return tuple(
+        interaction for turn, interaction in enumerate(conversation.interactions) if turn not in conversation.unlearned
+    )
 
 
 def interaction_text(interaction: Interaction) -> TextRecord:

@@ -1,4 +1,5 @@
-"""Where rows come from: JSON Lines, a JSON array, or plain text (gzipped or not), Parquet; files, folders, or the hub.
+"""Where rows come from: JSON Lines, one JSON array or object, or plain text (gzipped or not), Parquet; files, folders,
+or the hub.
 
 What a file is, its first bytes say, and its name only where it is plain text (``.txt``). A row is plain JSON values and
 the place it was read at; what the values mean is for ``layouts`` to say. Trouble with one row is a ``BadRow``; trouble
@@ -33,6 +34,7 @@ HUB_TIMEOUT = 20.0
 """Seconds to wait for the hub's list of files."""
 SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test", "eval")
 BOM = b"\xef\xbb\xbf"
+ONE_A_LINE = "write one JSON object a line (jq -c . FILE does), or one array of them"
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,12 @@ def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
         if name.endswith(TEXT_SUFFIXES):
             yield from _text_rows(opened, name)
             return
-        array = _json_array(opened) if _begins_a_list(opened) else None
-        if array is not None:
-            yield from (Row(f"{name}[{index}]", value) for index, value in enumerate(array))
+        whole = _one_value(opened) if _is_no_lines(opened) else None
+        if isinstance(whole, list):
+            yield from (Row(f"{name}[{index}]", value) for index, value in enumerate(whole))
+            return
+        if isinstance(whole, dict):
+            yield Row(name, whole)
             return
         with opened() as stream:
             yield from _json_rows(stream, name)
@@ -114,19 +119,37 @@ def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
         raise UserError(f"{name}: cannot be read ({error.strerror})") from None
 
 
-def _begins_a_list(opened: Callable[[], IO[bytes]]) -> bool:
+def _is_no_lines(opened: Callable[[], IO[bytes]]) -> bool:
+    """Whether a file begins as one JSON value does: with a list, or with a line that the next one goes on from."""
     with opened() as stream:
-        return stream.read(1024).removeprefix(BOM).lstrip().startswith(b"[")
+        begin = stream.read(1024).removeprefix(BOM).lstrip()
+    if begin.startswith(b"["):
+        return True
+    if not begin.startswith(b"{"):
+        return False
+    with opened() as stream:
+        first = next((line for line in (line.removeprefix(BOM).strip() for line in stream) if line), b"")
+    try:
+        json.loads(first)
+    except json.JSONDecodeError as error:
+        return goes_on(error)
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
-def _json_array(opened: Callable[[], IO[bytes]]) -> list[Any] | None:
-    """The records of a file that is one JSON array; None where it is not, but lines of which each stands alone."""
+def goes_on(error: json.JSONDecodeError) -> bool:
+    """Whether all that is wrong with a line is that it ends: its value goes on in the next one."""
+    return error.pos >= len(error.doc.rstrip())
+
+
+def _one_value(opened: Callable[[], IO[bytes]]) -> Any:
+    """What a file holds that is one JSON value; None where it is not, but lines of which each stands alone."""
     with opened() as stream:
         try:
-            found = json.loads(stream.read().removeprefix(BOM))
+            return json.loads(stream.read().removeprefix(BOM))
         except (ValueError, RecursionError):
             return None
-    return found if isinstance(found, list) else None
 
 
 def _text_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | BadRow]:
@@ -165,7 +188,12 @@ def _json_rows(stream: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
         except UnicodeDecodeError as error:
             yield BadRow(place, f"not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})")
         except json.JSONDecodeError as error:
-            yield BadRow(place, f"not JSON ({error.msg} at column {error.colno}); a file holds one JSON object a line")
+            yield BadRow(
+                place,
+                f"not JSON: the line ends within a value, and the file as a whole is no JSON either; {ONE_A_LINE}"
+                if goes_on(error)
+                else f"not JSON ({error.msg} at column {error.colno}); a file holds one JSON object a line",
+            )
         except (ValueError, RecursionError) as error:
             yield BadRow(place, f"not JSON ({error})")
 

@@ -129,8 +129,8 @@ class Corpus:
         mixture: Mixture[Any] = self.single if len(self.single) else self.told
         if len(mixture) == 1 or len(self.single):
             return [each for source, count in mixture.divide(size) for each in source.interactions(split, step, count)]
-        pieces = self.conversations(split, step, -(-size // PIECE_TURNS), PIECE_TURNS)
-        return [interaction for piece in pieces for interaction in piece.interactions]
+        pieces = mixture.divide(-(-size // PIECE_TURNS))  # whole pieces, so that every source gives what it is to give
+        return [each for source, count in pieces for each in source.interactions(split, step, count * PIECE_TURNS)]
 
     def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
         """``size`` texts for a step: packed rows of plain text, or whole conversations, the long ones in pieces."""

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from rxt.data.readers import read_as_conversations, read_as_interactions, read_as_texts
-from rxt.data.records import Conversation, Interaction, OnBad, Records, TextRecord
+from rxt.data.records import Conversation, Interaction, OnBad, Records, TextRecord, conversation_interactions
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
-from rxt.tasks.base import Source, Told, TrainingSplit
+from rxt.tasks.base import PIECE_TURNS, Source, Told, TrainingSplit
 from rxt.training.data_config import FileSource
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Read:
                     f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}"
                 )
             lines += [
-                f"{records.source}: the key {key} is not known; ignored in {count} records"
+                f"{records.source}: the key {key} is not read; left out of {count} records"
                 for key, count in records.ignored_keys.items()
             ]
         return lines
@@ -86,6 +86,7 @@ class FileConversations(Source):
     _pieces_by_turns: dict[tuple[TrainingSplit, int], list[Conversation]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _learned_by_split: dict[TrainingSplit, list[Conversation]] = field(default_factory=dict, init=False, repr=False)
     endless = False
 
     @classmethod
@@ -109,6 +110,18 @@ class FileConversations(Source):
             )
         return [Told(piece) for piece in pick(pieces, step, size, f"{self.seed} {split} {turns}")]
 
+    def interactions(self, split: TrainingSplit, step: int, size: int) -> list[Interaction]:
+        """``size`` single interactions, or a few more, for a step; none that is nothing to learn from.
+
+        Raises:
+            UserError: there is none to learn from.
+        """
+        pieces = self._learned_pieces(split)
+        if size and not pieces:
+            raise UserError(f"no {split} conversation of the files has an answer to learn: all have the weight 0")
+        chosen = pick(pieces, step, -(-size // PIECE_TURNS), f"{self.seed} {split} {PIECE_TURNS}")
+        return [interaction for piece in chosen for interaction in piece.interactions]
+
     def all_conversations(self, generated: int) -> Iterator[Conversation]:
         yield from self.read.records["train"]
 
@@ -131,6 +144,14 @@ class FileConversations(Source):
             pieces = [piece for whole in self.read.records[split] for piece in split_turns(whole, turns)]
             self._pieces_by_turns[split, turns] = pieces
         return self._pieces_by_turns[split, turns]
+
+    def _learned_pieces(self, split: TrainingSplit) -> list[Conversation]:
+        """Pieces of what is learned alone; kept for the next step."""
+        if split not in self._learned_by_split:
+            learned = (Conversation(conversation_interactions(whole)) for whole in self.read.records[split])
+            pieces = [piece for whole in learned for piece in split_turns(whole, PIECE_TURNS)]
+            self._learned_by_split[split] = pieces
+        return self._learned_by_split[split]
 
 
 @dataclass(frozen=True)
