@@ -18,49 +18,53 @@ from rxt.evaluation.text_vectors import FUNCTION_WORDS, NUMBERS, ORDINAL
 _ORDINARY = """
     able actually ago agree ah alike almost alone along alright alternatively always amount anybody anyone
     anytime anyway apart apparently around aside away back based basically besides best better bit certain
-    certainly clear clearly close common completely couple course currently definitely different difficult
-    easily easy either else enough especially etc exact exactly example except extra far fast finally first
-    forever former free full fully further generally guess haha half hardly hmm honestly hopefully huh important
-    indeed instead known last lately later least less level likely literally little long longer lot lots main
-    mainly moment mostly nah near nearly necessary neither never newest next none nope normal normally obviously
-    often oldest once originally otherwise part particular particularly pity plenty plus point possible possibly
-    pretty probably problem proper properly question quick quickly quiet real really reason recent recently
-    regular right round sadly seldom several similar simple simply since slow slowly sometime sometimes somewhat
-    somewhere soon sort special straight sure surely themselves thing together total totally towards true truly
-    twice type unfortunately unless upon useful usual usually via whatever whenever wherever whoever whole wow
-    wrong yeah yep yup
+    certainly clear clearly close common completely couple course current currently definitely different
+    difficult easily easy either else enough especially etc exact exactly example except extra far fast finally
+    first forever former free front full fully further generally guess haha half hardly hmm honestly hopefully
+    huh important indeed instead known last lately later least less level likely literally little long longer
+    lot lots main mainly middle moment mostly nah near nearly necessary neither never newest next none nope
+    normal normally obviously often oldest once originally otherwise part particular particularly pity plenty
+    plus point possible possibly pretty probably problem proper properly question quick quickly quiet real
+    really reason recent recently regular right round sadly seldom several similar simple simply since slow
+    slowly sometime sometimes somewhat somewhere soon sort special straight sure surely themselves thing
+    together total totally towards true truly twice type unfortunately unless upon useful usual usually via
+    whatever whenever wherever whoever whole wow wrong yeah yep yup
 
     absolutely afraid amazing awesome awful bad beautiful big biggest bright brilliant busy calm careful
     charming cheerful clever comfortable cool cosy crazy curious cute dear delicious delightful enjoyable
     excellent excited exciting exhausting familiar famous fantastic fascinating favorite favorites favourite
-    favourites fine fond friendly fun funny gentle glad good great handy happy hard healthy heavy high huge
-    impressive incredible interested interesting kind large light lovely low lucky memorable nearest neat new
-    nice noted old older perfect personal pleasant pleased poor popular precious proud pure rare ready relaxing
-    rich sad safe sensible serious shame short silly small smallest smart sorry splendid strange strong super
-    superb surprised surprising sweet tasty terrible terrific tiny tired tough unique unusual warm weird welcome
-    wise wonderful worried worse worst worth young younger
+    favourites fine fluent fond friendly fun funny gentle glad good great handy happy hard healthy heavy high
+    huge impressive incredible interested interesting kind large light lovely low lucky memorable native nearest
+    neat new nice noted old older perfect personal pleasant pleased poor popular precious proud pure rare ready
+    relaxing rich sad safe scared sensible serious shame short silly small smallest smart sorry splendid strange
+    strong super superb surprised surprising sweet tasty terrible terrific tiny tired tough unique unusual warm
+    weird welcome wise wonderful worried worse worst worth young younger
 
     add allow answer apologise apologize appear appreciate arrive ask asked assume await became become began
-    begin believe belong bet born bought break bring bringing brought call came care celebrate change changed
-    chat check choose chose chosen come coming congratulations consider continue correct count dare deal decide
-    depend describe deserve discuss doubt dream drink eat end enjoy expect explain fail feel felt find forget
-    forgot forgotten found gave get getting give given giving goes going gone gonna got gotten greet grew grow
-    happen happened hate hear heard help hold hope hurt imagine improve include interest introduce invite join
-    keep kept knowing laugh lead learn learned leave left let like listen live lived look lose lost love made
-    make making matter meant meet memorize mention met mind miss move need note offer pass pay pick plan play
-    prefer promise put read realise realize recall receive reckon recognise recognize refer rely remain remind
-    reply respect rest save saw see seem seen send sent set share show shown sing sleep sound speak spell spend
-    stand start stay stop suggest suit suppose take taken talk talked taste taught teach telling took treat
-    trust try turn understand understood update use used visit visited wait want watch went wish wonder
-    wondering work worry write written wrote
+    begin believe belong bet born borrow bought break bring bringing brought call came care celebrate change
+    changed chat check cheer choose chose chosen come coming congratulations consider continue correct cost
+    count cut dare deal decide depend describe deserve discuss doubt dream drink earn eat end enjoy enter expect
+    explain fail feel felt find fix forget forgot forgotten found gave get getting give given giving goes going
+    gone gonna got gotten greet grew grow happen happened hate hear heard help hide hold hope hurt imagine
+    improve include interest introduce invite join keep kept knowing last laugh lead learn learned leave left
+    lend lent let like listen live lived look lose lost love made make making mark matter meant meet memorize
+    mention met mind miss move need note offer owe paid pass pay pick plan play practise prefer promise put read
+    realise realize recall receive reckon recognise recognize refer rely remain remind repeat reply respect rest
+    return run save saw see seem seen send sent set share show shown sing sleep sound speak spell spend stand
+    start stay stop study suffer suggest suit support suppose take taken talk talked taste taught teach telling
+    took travel treat trust try turn understand understood update use used visit visited wait want watch wear
+    weigh went wish wonder wondering work worry write written wrote
 
-    address age animal anniversary appointment birthday book buddy chance choice city code color colour company
-    computer conversation country date day deadline detail dude everybody everyone experience fact family
-    feeling fellow food friend goodness group guy guys hello hey hobby home hour idea info information
-    instrument issue item job joke kid language life list luck meal meaning memory message minute mistake model
-    month name nickname number object occupation opinion order people person pet phone place pleasure profession
-    program relative reminder room secret sense sentence sibling size somebody spot story stuff subject surname
-    task team terms text time title today topic town trip trouble truth value view way week word world year
+    address age allergy amount animal anniversary appointment author band birthday book brand buddy budget
+    chance choice city code color colour company computer conversation cost country customer date day deadline
+    detail distance dude employer everybody everyone experience fact family feeling fellow film food friend game
+    goal goodness group guy guys height hello hey hobby home hour idea info information instrument issue item
+    job joke kid language length licence license life list luck match meal meaning medicine memory message
+    minute mistake model month movie name nickname number object occupation opinion order password people person
+    pet phone place pleasure price profession program relative reminder room score secret sense sentence series
+    shift sibling size somebody song speed spot step story stuff subject surname target task team terms text
+    ticket time title today topic town toy trip trouble truth username value view way week weight word world
+    year
 
     bye cant couldnt didnt doesnt dont goodbye gotta hadnt hasnt havent herself hes himself isnt itself ive
     kinda lets oops shes shouldnt thats theres theyre wasnt werent whats whos wont wouldnt youd youll youre
