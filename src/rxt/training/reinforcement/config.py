@@ -20,7 +20,7 @@ from rxt.training.config_base import (
     require,
     require_size,
 )
-from rxt.training.patterns import check_patterns
+from rxt.training.phases import Phased
 
 Strategy = Literal["multi-step", "long-range", "single-step"]
 Algorithm = Literal["impo", "ppo", "group"]
@@ -157,7 +157,7 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReinforcementConfig(StageConfig):
+class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
     """Stage 5, MRL: answers are drawn out of the memory, rewarded, and made likelier or less likely, memory updates
     included."""
 
@@ -197,7 +197,7 @@ class ReinforcementConfig(StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(bool(self.phases), "reinforcement.phases", "must be one at least")
+        self.require_phases("reinforcement")
         for name in ("batches", "epochs", "longest_answer", "warm_up"):
             require(
                 getattr(self, name) >= 1, f"reinforcement.{name}", f"must be at least 1, found {getattr(self, name)}"
@@ -223,8 +223,7 @@ class ReinforcementConfig(StageConfig):
         require(baseline is None, "reinforcement", "is for Reactive Transformers, not for a baseline")
         running_norm = model.memory_attention.norm.kind == "ema-rms"
         require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
-        for index, phase in enumerate(self.phases):
-            check_patterns(model, phase.trains, f"reinforcement.phases.{index}.trains")
+        self.check_phases(model, "reinforcement")
 
     def summary(self) -> StageSummary:
         return StageSummary(
@@ -234,16 +233,6 @@ class ReinforcementConfig(StageConfig):
 
     def further(self) -> Self:
         return self
-
-    @property
-    def steps(self) -> int:
-        """Updates of all phases."""
-        return sum(phase.steps for phase in self.phases)
-
-    @property
-    def longest(self) -> int:
-        """Turns of the longest episodes."""
-        return max(phase.turns for phase in self.phases)
 
     @property
     def answers(self) -> int:
@@ -264,11 +253,3 @@ class ReinforcementConfig(StageConfig):
     def cycle(self) -> int:
         """Updates from one collection of rollouts to the next."""
         return self.epochs * (self.batches + self.replay.batches)
-
-    def at(self, step: int) -> tuple[EpisodePhase, int]:
-        """The phase of an update, and how many updates of that phase were done before it."""
-        for phase in self.phases:
-            if step < phase.steps:
-                return phase, step
-            step -= phase.steps
-        return self.phases[-1], self.phases[-1].steps + step

@@ -28,7 +28,7 @@ from rxt.training.config_base import (
 )
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
-from rxt.training.patterns import check_patterns
+from rxt.training.phases import Phased
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
 from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
@@ -75,7 +75,7 @@ class Phase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryAwareConfig(StageConfig):
+class MemoryAwareConfig(Phased[Phase], StageConfig):
     """Stage 4: the whole model learns to remember, turn after turn."""
 
     needs_trained: ClassVar[bool] = True
@@ -93,25 +93,14 @@ class MemoryAwareConfig(StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        require(bool(self.phases), "memory_aware.phases", "must be one at least")
+        self.require_phases("memory_aware")
         require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
-
-    @property
-    def steps(self) -> int:
-        """Updates of all phases."""
-        return sum(phase.steps for phase in self.phases)
-
-    @property
-    def longest(self) -> int:
-        """Turns of the longest conversations."""
-        return max(phase.turns for phase in self.phases)
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         if model.memory_attention.norm.kind == "ema-rms":
             recomputes = self.window is not None or self.checkpointing
             require(not recomputes, "memory_aware", f"cannot have window or checkpointing with {COUNTS_EVERY_PASS}")
-        for index, phase in enumerate(self.phases):
-            check_patterns(model, phase.trains, f"memory_aware.phases.{index}.trains")
+        self.check_phases(model, "memory_aware")
 
     def summary(self) -> StageSummary:
         mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
@@ -137,11 +126,7 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
 
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to; the last one from there on."""
-        for phase in self.config.phases:
-            if step < phase.steps:
-                return phase
-            step -= phase.steps
-        return self.config.phases[-1]
+        return self.config.at(step)[0]
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         phase = self.phase(step) if split == "train" else self.config.phases[-1]

@@ -1,0 +1,67 @@
+"""A curriculum of phases inside a stage, one after another."""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+from rxt.config import RxTConfig
+from rxt.training.config_base import PhaseSummary, require
+from rxt.training.patterns import check_patterns
+
+
+class PhaseConfig(Protocol):
+    """What every phase has."""
+
+    @property
+    def steps(self) -> int:
+        """Updates."""
+        ...
+
+    @property
+    def turns(self) -> int:
+        """Of its longest conversations."""
+        ...
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """What learns, by patterns of names."""
+        ...
+
+    def summary(self) -> PhaseSummary: ...
+
+
+Phase = TypeVar("Phase", bound=PhaseConfig)
+
+
+class Phased(Generic[Phase]):
+    """What the configuration of a stage with phases has, beside what every stage's has."""
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def steps(self) -> int:
+        """Updates of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def longest(self) -> int:
+        """Turns of the longest conversations."""
+        return max(phase.turns for phase in self.phases)
+
+    def at(self, step: int) -> tuple[Phase, int]:
+        """The phase of an update, and how many updates of that phase were done before it; the last one from there
+        on."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        return self.phases[-1], self.phases[-1].steps + step
+
+    def require_phases(self, stage: str) -> None:
+        """Refuse a ``stage`` without any."""
+        require(bool(self.phases), f"{stage}.phases", "must be one at least")
+
+    def check_phases(self, model: RxTConfig, stage: str) -> None:
+        """Refuse phases of which one would train what the model has not."""
+        for index, phase in enumerate(self.phases):
+            check_patterns(model, phase.trains, f"{stage}.phases.{index}.trains")
