@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 
@@ -19,7 +21,7 @@ from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.patterns import ALL_PARTS
-from rxt.training.stages.base import BaseStage, Stage, StageLoss
+from rxt.training.stages.base import BaseStage, Settings, Stage, StageLoss
 from rxt.training.stages.joint import JointConfig, joint_loss
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
 
@@ -68,50 +70,32 @@ UPDATES = 1_000_000
 """More than are ever timed: the learning rate stays as it is."""
 
 
-@dataclass(frozen=True)
-class RandomJoint(BaseStage[JointConfig]):
-    """Joint training on the same rows in every step."""
-
-    rows: Rows
-    config: JointConfig
-    name: str = "joint"
-    evaluator: None = None
-
-    def batches(self, split: Split, step: int) -> list[Rows]:
-        return [self.rows]
-
-    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.learn_only(("decoder", "encoder"), mlm_head=True)
-
-    def loss(
-        self, learner: ReactiveLearner, batch: Rows, all_batches: list[Rows], generator: torch.Generator
-    ) -> StageLoss:
-        return joint_loss(learner, batch, all_batches, self.config, generator)
+Config = TypeVar("Config", bound=Settings)
+B = TypeVar("B", Rows, Conversations)
+Loss = Callable[[ReactiveLearner, B, list[B], Config, torch.Generator], StageLoss]
 
 
 @dataclass(frozen=True)
-class RandomMemoryAware(BaseStage[MemoryAwareConfig]):
-    """Memory-aware training on the same conversations in every step."""
+class SameBatch(BaseStage[Config], Generic[Config, B]):
+    """A stage's own loss on the same batch in every step."""
 
-    conversations: Conversations
-    config: MemoryAwareConfig
-    name: str = "memory-aware"
+    name: str
+    config: Config
+    batch: B
+    parts: tuple[str, ...]
+    """Of the model: they learn, the head that guesses masked tokens with them where the loss has need of it."""
+    mlm_head: bool
+    loss_of: Loss[B, Config]
     evaluator: None = None
 
-    def batches(self, split: Split, step: int) -> list[Conversations]:
-        return [self.conversations]
+    def batches(self, split: Split, step: int) -> list[B]:
+        return [self.batch]
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.learn_only(ALL_PARTS)
+        learner.learn_only(self.parts, self.mlm_head)
 
-    def loss(
-        self,
-        learner: ReactiveLearner,
-        batch: Conversations,
-        all_batches: list[Conversations],
-        generator: torch.Generator,
-    ) -> StageLoss:
-        return memory_aware_loss(learner, batch, all_batches, self.config, generator)
+    def loss(self, learner: ReactiveLearner, batch: B, all_batches: list[B], generator: torch.Generator) -> StageLoss:
+        return self.loss_of(learner, batch, all_batches, self.config, generator)
 
 
 def bench_train(
@@ -135,13 +119,14 @@ def bench_train(
     conversations = Conversations(
         random_rows(model, turns * batch_size, tokens, setting.seed, answers=True), (batch_size,) * turns
     )
-    first = RandomJoint(random_rows(model, batch_size, tokens, setting.seed, answers=False), joint)
+    rows = random_rows(model, batch_size, tokens, setting.seed, answers=False)
+    joint_stage = SameBatch("joint", joint, rows, ("decoder", "encoder"), True, joint_loss)
+    aware_stage = SameBatch("memory-aware", aware, conversations, ALL_PARTS, False, memory_aware_loss)
     joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
     aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
-    joint_times = _measure(first, model, batch_size * tokens, joint_work, limits, setting, report)
-    aware_times = _measure(
-        RandomMemoryAware(conversations, aware), model, turns * batch_size * tokens, aware_work, limits, setting, report
-    )
+    read = batch_size * tokens
+    joint_times = _measure(joint_stage, model, read, joint_work, limits, setting, report)
+    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, setting, report)
     return TrainResult(
         batch_size,
         turns,
