@@ -28,6 +28,20 @@ def parse_arguments(options: type[Options], prog: str, argv: list[str]) -> Optio
         raise UserError(f"{one_line(errors.getvalue())} ({prog} --help lists the options)") from None
 
 
+def check_least(options: object, *least: tuple[str, float]) -> None:
+    """Refuse an option that is below its least value; each by its field's name."""
+    for name, value in least:
+        found = getattr(options, name)
+        if found < value:
+            raise UserError(f"--{name.replace('_', '-')} {found}: must be at least {value}")
+
+
+def check_one_model(model: str, preset: str) -> None:
+    """Refuse a model and a preset together."""
+    if model and preset:
+        raise UserError(f"a model ({model}) or a preset ({preset}), not both")
+
+
 def one_line(report: str) -> str:
     """The problem that tyro's report is about, and the option it would suggest.
 

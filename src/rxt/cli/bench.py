@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from rxt.cli.arguments import parse_arguments
+from rxt.cli.arguments import check_least, check_one_model, parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
 from rxt.errors import UserError
@@ -157,8 +157,7 @@ def memorize(options: MemorizeOptions) -> int:
 
 def train(options: TrainOptions) -> int:
     """Time training steps."""
-    if options.turns < 1:
-        raise UserError(f"--turns {options.turns}: must be at least 1")
+    check_least(options, ("turns", 1))
     model, setting = _prepare(options)
     from rxt.bench.training import bench_train
 
@@ -194,12 +193,8 @@ def _work(times: StepTimes) -> str:
 
 def _prepare(options: Options) -> tuple[ReactiveTransformer, Setting]:
     """Check the options, then load the model as it is to be timed."""
-    for name, least in (("batch", 1), ("repeats", 1), ("warm_up", 0), ("threads", 0)):
-        found = getattr(options, name)
-        if found < least:
-            raise UserError(f"--{name.replace('_', '-')} {found}: must be at least {least}")
-    if options.model and options.preset:
-        raise UserError(f"a model ({options.model}) or a preset ({options.preset}), not both")
+    check_least(options, ("batch", 1), ("repeats", 1), ("warm_up", 0), ("threads", 0))
+    check_one_model(options.model, options.preset)
     if options.json:
         check_writable(options.json)
     import torch

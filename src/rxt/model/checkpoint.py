@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from rxt.config import RxTConfig, read_json
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.model.reactive import ReactiveTransformer
-from rxt.model.weights import Weights, write_weights
+from rxt.model.weights import Weights, reading, write_weights
 
 Model = TypeVar("Model", bound=ReactiveTransformer)
 
@@ -53,9 +52,5 @@ def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file."""
-    try:
+    with reading(path):
         return load(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error})") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -26,6 +26,17 @@ FILE_BYTES = 5 * 2**30
 INDEX = "model.safetensors.index.json"
 """``{"metadata": {…}, "weight_map": {tensor: file}}``, for weights in several files; read where there is no
 ``WEIGHTS``."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A safetensors file that cannot be read is a ``UserError`` that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 class Weights:
@@ -63,14 +74,10 @@ class Weights:
 
     def _open(self, path: Path, opened: ExitStack) -> Any:
         """Open one file and take in its metadata."""
-        try:
+        with reading(path):
             file: Any = opened.enter_context(safe_open(str(path), framework="pt"))
             self._metadata |= file.metadata() or {}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; a model folder holds its weights there") from None
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a whole safetensors file ({error})") from None
-        return file
+            return file
 
     def _open_shards(self, folder: Path, opened: ExitStack) -> None:
         places = read_index(self.path)

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from rxt.cli.arguments import parse_arguments
+from rxt.cli.arguments import check_least, check_one_model, parse_arguments
 from rxt.cli.chat import check_writable
 from rxt.cli.suites.common import progress_bar, write_numbers
 from rxt.errors import UserError
@@ -64,7 +64,8 @@ def latency(options: LatencyOptions) -> int:
     from rxt.files import write_atomically
 
     turns = parse_turns(options.turns)
-    _check(options)
+    check_least(options, ("repeats", 1), ("warm_up", 0), ("threads", 0))
+    check_one_model(options.model, options.preset)
     for path in (options.json, options.plot):
         if path:
             check_writable(path)
@@ -125,15 +126,6 @@ def parse_turns(text: str) -> list[int]:
     if not turns or turns[0] < 1:
         raise UserError(f"--turns {text}: write a list as in 1,2,4,8; turns are counted from 1")
     return turns
-
-
-def _check(options: LatencyOptions) -> None:
-    for name, least in (("repeats", 1), ("warm_up", 0), ("threads", 0)):
-        found = getattr(options, name)
-        if found < least:
-            raise UserError(f"--{name.replace('_', '-')} {found}: must be at least {least}")
-    if options.model and options.preset:
-        raise UserError(f"a model ({options.model}) or a preset ({options.preset}), not both")
 
 
 def _model(options: LatencyOptions) -> ReactiveTransformer:

@@ -34,15 +34,11 @@ def lead(results: Results) -> list[str]:
 
 def what_of_own_words(result: OpenResult) -> str:
     """The answers to people who type as they like."""
-    said = [
-        f"{words} {percent(share)}"
-        for words, share in (
-            ("the share of right answers is", result.right),
-            ("what was never told is said to be not known in", result.never_told),
-            ("something that nobody said is named in", result.invented),
-        )
-        if share is not None
-    ]
+    said = shares_in_words(
+        ("the share of right answers is", result.right),
+        ("what was never told is said to be not known in", result.never_told),
+        ("something that nobody said is named in", result.invented),
+    )
     return f"In talks as people type them, {'; '.join(said)}."
 
 
@@ -57,15 +53,11 @@ def what_is_remembered(result: RetentionResult) -> str:
     if last != first:
         told += f" and {percent(curve[last])} of the time {turns(last)} later"
     controls = result.controls
-    beside = [
-        f"{name} {percent(share)}"
-        for name, share in (
-            ("with its memory erased it gets", controls.reset),
-            ("with another conversation's memory", controls.shuffled),
-            ("guessing would get", controls.chance),
-        )
-        if share is not None
-    ]
+    beside = shares_in_words(
+        ("with its memory erased it gets", controls.reset),
+        ("with another conversation's memory", controls.shuffled),
+        ("guessing would get", controls.chance),
+    )
     return f"{told}; {', '.join(beside)}." if beside else f"{told}."
 
 
@@ -152,6 +144,11 @@ def latency_command(latency: LatencyResult) -> str:
 def perplexity_command(perplexity: PerplexityResult) -> str:
     """What reads the conversations again."""
     return _command("perplexity", perplexity.model, [], perplexity.seed, PERPLEXITY, perplexity.data)
+
+
+def shares_in_words(*shares: tuple[str, float | None]) -> list[str]:
+    """Each that was measured, after its words."""
+    return [f"{words} {percent(share)}" for words, share in shares if share is not None]
 
 
 def percent(share: float) -> str:
