@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Protocol
 
-from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.memories import Memories
@@ -39,7 +38,6 @@ class Host(Protocol):
     """What a turn needs of the sessions that it belongs to."""
 
     engine: Engine
-    template: Template
     store: Store
     io: StoreCalls
     memories: Memories
