@@ -182,6 +182,24 @@ def _pocket() -> RxTConfig:
     )
 
 
+def _open() -> RxTConfig:
+    """The bundled model of an open world: as the pocket model, with more slots and a wider memory for words that it has
+    to spell."""
+    vocab_size, width, layers, max_length = 2_048, 128, 3, 192
+    attention = AttentionConfig.mha(4)
+    cross_attention = replace(AttentionConfig.mha(4), qk_norm=True)
+    write = replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False)
+    gate = GateConfig("linear", status="linear", longest=16.0, own_status=2.0)
+    feed_forward = FeedForwardConfig(dim=3 * width)
+    return RxTConfig(
+        DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
+        EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
+        MemoryAttentionConfig(width, layers, slots=128, attention=write, variant="simple", gate=gate),
+        memory_init="normal",
+        memory_seed=7,
+    )
+
+
 def _babi() -> RxTConfig:
     """The bundled bAbI model: near to the pocket model, but its encoder reads memory too.
 
@@ -209,6 +227,7 @@ def _smoke() -> RxTConfig:
 
 _PRESETS: dict[str, Callable[[], RxTConfig]] = {
     "pocket": _pocket,
+    "open": _open,
     "babi": _babi,
     "smoke": _smoke,
     "rxt-alpha-nano": _alpha_nano,

@@ -8,6 +8,7 @@ from rxt.data.asked import UNKNOWN
 from rxt.errors import UserError
 from rxt.evaluation.open_talks import bundled_talks, read_talks
 from rxt.evaluation.ways_of_typing import PEOPLE, WAYS, typed_facts
+from rxt.tasks.open.values import core, reserved
 
 TALKS = bundled_talks()
 QUESTIONS = [(talk, place, question) for talk in TALKS for place, question in talk.questions]
@@ -67,3 +68,9 @@ def test_every_way_of_typing_changes_a_fact_and_keeps_what_it_says() -> None:
         assert fact.must.search(fact.told.replace("  ", " "))
     for way, typed in WAYS.items():
         assert way == "as written" or typed("My dog's name is Rex.") != "My dog's name is Rex."
+
+
+def test_the_values_of_the_talks_are_never_drawn_for_training():
+    values = {value for talk in bundled_talks() for value in talk.values}
+    values |= {value for person in PEOPLE for value in person}
+    assert {core(value).casefold() for value in values} == reserved()

@@ -11,6 +11,7 @@ from rxt.errors import UserError
 from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.open import OpenConfig
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
@@ -71,6 +72,36 @@ def pocket() -> RunConfig:
         data=everyday(POCKET_MIX),
         validate_every=400,
         checkpoint_every=400,
+    )
+
+
+def open_world() -> RunConfig:
+    """The bundled model: conversations of an open world, all stages within three hours on two CPU cores (``--workers
+    2``)."""
+    optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon", accumulate=2)
+    return RunConfig(
+        name="open",
+        model=preset("open"),
+        tokenizer=TokenizerConfig(vocab_size=2_048, case_marks=True, piece_length=8),
+        stages=(
+            JointConfig(steps=40, batch_size=12, optim=optim),
+            InteractionConfig(steps=250, batch_size=64, optim=optim),
+            MemoryAwareConfig(
+                phases=(
+                    Phase(steps=400, turns=2, batch_size=32, echo=True),
+                    Phase(steps=600, turns=2, batch_size=48),
+                    Phase(steps=1_400, turns=4, batch_size=24),
+                    Phase(steps=2_000, turns=8, batch_size=12),
+                    Phase(steps=2_000, turns=16, batch_size=6),
+                    Phase(steps=700, turns=24, batch_size=5),
+                ),
+                optim=replace(optim, learning_rate=1.2e-3, weight_decay=0.1),
+                mean_over="answers",
+            ),
+        ),
+        data=DataConfig((TaskSource("open", OpenConfig()),)),
+        validate_every=400,
+        checkpoint_every=200,
     )
 
 
@@ -309,6 +340,7 @@ def published(name: str) -> RunConfig:
 _PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha", "rxt-beta")
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
+    "open": open_world,
     "phrasings": phrasings,
     "mrl": mrl,
     "dmpo": dmpo,

@@ -6,12 +6,10 @@ generators, so "test" and "test-unseen-phrasings" tell and ask the very same fac
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from random import Random
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -25,6 +23,7 @@ from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.splits import PairSplit, ValuePicker
 from rxt.tasks.everyday.values import FEMALE_NAMES, MALE_NAMES
 from rxt.tasks.everyday.wording import Fact, Wording
+from rxt.tasks.seeds import seeded
 
 Split = Literal["train", "validation", "test", "test-unseen-phrasings"]
 Move = Literal["tell", "ask", "small talk"]
@@ -136,12 +135,6 @@ class EverydayConfig:
             raise UserError("everyday conversations: kinds must name at least one kind that other people have too")
         if not 0 <= self.people <= len(SUBJECTS):
             raise UserError(f"everyday conversations: people must be from 0 to {len(SUBJECTS)}, found {self.people}")
-
-
-def seeded(*parts: object) -> Random:
-    """Random numbers that are a function of ``parts``."""
-    text = "\x1f".join(map(str, parts))
-    return Random(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big"))
 
 
 class Writer:

@@ -17,13 +17,13 @@ from rxt.tasks.everyday.generate import (
     Question,
     Split,
     generate,
-    seeded,
     values_for,
 )
 from rxt.tasks.everyday.phrases import kind_of
 from rxt.tasks.everyday.splits import ValuePicker
 from rxt.tasks.everyday.wording import Wording, with_value
 from rxt.tasks.rejected import Rejected, RejectedMix
+from rxt.tasks.seeds import seeded
 
 USUAL, USUAL_MIX = EverydayConfig(), RejectedMix()
 
