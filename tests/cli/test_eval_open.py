@@ -57,14 +57,13 @@ def test_own_talks_are_told_and_written(
         return RECALL
 
     monkeypatch.setattr("rxt.evaluation.retention.measure_retention", measure)
-    monkeypatch.setattr("rxt.cli.suites.open_talk.TASK", "everyday")
     out = tmp_path / "numbers.json"
     few = ["--distances", "1,8", "--questions", "4"]
     assert (
         main(["eval", "open", str(folder), "--talks", str(talks), "--show", "--json", str(out), "--seed", "3", *few])
         == 0
     )
-    assert asked == [("test", Plan((1, 8), 4, task=task("everyday")), 3)]
+    assert asked == [("test", Plan((1, 8), 4, task=task("open")), 3)]
     told, errors = capsys.readouterr()
     assert errors == "", "no progress bar where there is no terminal"
     for words in ("1 talks", "> my dog is rex", "✗ <", "never told: it says so", "as written", "0.250"):
@@ -120,6 +119,7 @@ def test_a_transcript_marks_what_is_wrong_and_what_nobody_said() -> None:
         (b"== a\n- one\n? told 2 | q | m | a\n", "TALKS:3: message 2 is none that tells something before it"),
         (b"== a\n- one\n? told 0 | q | m | a\n", "TALKS:3: message 0 is none that tells something before it"),
         (b"== a\n? never_told | q | a\n? told 1 | q | m | a\n", "TALKS:3: message 1 is none"),
+        (b"== a\n- \n? never_told | q | a\n", "TALKS:2: nothing follows '-'"),
         (b"\xff\xfe", "TALKS: is not UTF-8 text"),
     ],
 )

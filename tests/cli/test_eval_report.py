@@ -59,10 +59,10 @@ def test_everything_is_measured(
     few = ["--turns", "1,2", "--repeats", "1", "--threads", "1", "--query-tokens", "4", "--answer-tokens", "3"]
     asking = ["--questions", "2", "--distances", "1,4", "--seed", "7"]
     assert main(["eval", "report", str(folder), "--out", str(out), "--data", str(chats), *few, *asking]) == 0
-    options = ["--distances", "1,4", "--questions", "2", "--facts", "none"]
+    options = ["--distances", "1,4", "--questions", "2"]
     assert asked == [
-        [str(folder), "--seed", "7", "--json", str(out / "open.json")],
-        [str(folder), *options, "--seed", "7", "--json", str(out / "retention.json")],
+        [str(folder), *options, "--seed", "7", "--json", str(out / "open.json")],
+        [str(folder), *options, "--facts", "none", "--seed", "7", "--json", str(out / "retention.json")],
     ]
     assert sorted(path.name for path in out.iterdir()) == [
         "index.html",

@@ -87,6 +87,8 @@ def read_talks(text: str, source: str = "open_talks.txt") -> tuple[Talk, ...]:
             continue
         if sign not in ("=", "-", "?") or not talks:
             raise UserError(f"{source}:{number}: a line begins with '==', '=', '-' or '?', a talk with '=='")
+        if not rest.strip():
+            raise UserError(f"{source}:{number}: nothing follows '{sign}'")
         last = talks[-1]
         if sign == "=":
             values = () if rest == "none" else tuple(rest.split(", "))

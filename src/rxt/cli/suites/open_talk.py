@@ -41,7 +41,7 @@ class OpenOptions:
     layout at the top."""
     show: bool = False
     """Print every talk with the model's answers, the wrong ones marked, with the words that nobody said."""
-    distances: str = "none"
+    distances: str = "1-16,20,24,28,32"
     """Of the recall by distance, in turns: ranges as in 1-16 and single ones as in 32, with commas between; none leaves
     it out."""
     questions: int = 32

@@ -107,9 +107,9 @@ def _measure(
     latency.run([*model, *turns, *seed, "--json", str(latency_path)])
     if options.data:
         perplexity.run([options.data, *model, *seed, "--json", str(perplexity_path)])
-    open_talk.run([*model, *seed, "--json", str(open_path)])
-    asked = ["--distances", options.distances, "--questions", str(options.questions), "--facts", "none"]
-    retention.run([*model, *asked, *seed, "--json", str(retention_path)])
+    asked = ["--distances", options.distances, "--questions", str(options.questions)]
+    open_talk.run([*model, *asked, *seed, "--json", str(open_path)])
+    retention.run([*model, *asked, "--facts", "none", *seed, "--json", str(retention_path)])
 
 
 def parse_compare(pairs: tuple[str, ...]) -> dict[str, Path]:
