@@ -16,7 +16,7 @@ from torch import Tensor
 from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, MemoryNormConfig
 from rxt.errors import UserError
 from rxt.model.attention import Attention
-from rxt.model.memory_attention import MemoryAttention
+from rxt.model.memory_attention import MemoryAttention, Projected
 from rxt.model.memory_gate import ResidualGate
 from rxt.model.memory_norm import MemoryNorm
 
@@ -346,3 +346,24 @@ def test_modules_hold_no_memory() -> None:
     for norm, buffers in (("rms", set()), ("ema-rms mixed", {"mean_square"})):
         module = make(replace(BASE, norm=NORMS[norm]))
         assert {name.rsplit(".", 1)[-1] for name, _ in module.named_buffers()} == buffers
+
+
+def test_interactions_written_part_by_part_are_those_of_slices() -> None:
+    torch.manual_seed(0)
+    attention = MemoryAttention(BASE)
+    randomize(attention)
+    encoded = torch.randn(LAYERS, 5, LENGTH, WIDTH, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]], dtype=torch.bool)
+    slots, sizes = torch.randn(LAYERS, 3, SLOTS, WIDTH, dtype=torch.float64), (3, 2)
+
+    def gradient(parts: list[Projected]) -> tuple[list[Tensor], Tensor]:
+        written = [attention.write(slots[:, :size], part) for size, part in zip(sizes, parts, strict=True)]
+        return written, torch.autograd.grad(torch.stack([each.square().sum() for each in written]).sum(), encoded)[0]
+
+    parts = attention.project(encoded, mask).split(sizes)
+    split, of_split = gradient([part[:size] for size, part in zip(sizes, parts, strict=True)])
+    whole = attention.project(encoded, mask)
+    sliced, of_slices = gradient([whole[0:3], whole[3:5]])
+    for part, twin in zip(split, sliced, strict=True):
+        assert_near(part, twin)
+    assert_near(of_split, of_slices)

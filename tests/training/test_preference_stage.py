@@ -146,7 +146,7 @@ def test_neutral_answers_are_held_where_they_are(tmp_path: Path) -> None:
 def test_the_gradient_is_that_of_the_whole_batch(
     model: RxTConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxt.generation.scoring.LENGTH_GROUPS", 1)
+    monkeypatch.setattr("rxt.data.collate.PART_COST", 10**9)
     subject, reference = (learner(replace(model, memory_seed=1), seed, double=True) for seed in (0, 1))
     monkeypatch.setattr(Reference, "of", lambda *_: reference.model)
     whole = None

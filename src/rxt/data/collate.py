@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rxt.data.asked import Asked
     from rxt.data.template import Encoded
 
+PART_COST = 256
+"""Tokens that take as long as one more part of a batch."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -42,6 +45,12 @@ class Rows:
         """Row indices, shortest rows first, in at most ``groups`` parts: computed apart, they need little padding."""
         size = -(-len(self) // groups)
         return list(self.mask.sum(1).argsort(stable=True).split(size))
+
+    def with_little_padding(self) -> list[Tensor]:
+        """Row indices, shortest rows first, in the parts that cost the least when each is padded to its own longest."""
+        lengths = self.mask.sum(1)
+        order = lengths.argsort(stable=True)
+        return list(order.split(cheapest_parts(lengths[order].tolist())))
 
     @property
     def tokens(self) -> int:
@@ -90,6 +99,26 @@ class Conversations:
         """(turns,) how many targets each turn has, for at least as many turns as there are here."""
         targets = self.rows.targets[:, 1:].sum(1).cpu()
         return torch.zeros(turns, dtype=torch.long).index_add(0, self.turn_of_row(), targets)
+
+
+def cheapest_parts(lengths: Sequence[int]) -> list[int]:
+    """How many rows each part takes of rows whose lengths rise, so that all parts cost the least.
+
+    A part costs its rows times its longest, and PART_COST besides: of a few long rows among many short ones it is worth
+    while to compute the long ones apart, of like ones it is not.
+    """
+    ends = [end for end in range(1, len(lengths) + 1) if end == len(lengths) or lengths[end] > lengths[end - 1]]
+    best: dict[int, tuple[int, int]] = {0: (0, 0)}  # rows so far -> what they cost, and where their last part begins
+    for end in ends:
+        longest = lengths[end - 1]
+        best[end] = min((cost + (end - start) * longest + PART_COST, start) for start, (cost, _) in best.items())
+    parts: list[int] = []
+    end = len(lengths)
+    while end:
+        start = best[end][1]
+        parts.append(end - start)
+        end = start
+    return parts[::-1]
 
 
 def collate_rows(sequences: Sequence[Encoded], pad: int) -> Rows:

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from rxt.data.collate import Rows
 from rxt.model.decoder import Decoder, Hidden
 
-LENGTH_GROUPS = 2
-"""Parts that rows are sorted into by length."""
-
 
 @dataclass(frozen=True)
 class AnswerScores:
@@ -84,10 +81,12 @@ def score_rows(decoder: Decoder, rows: Rows, before: Tensor, turns: Tensor) -> A
 
     ``turns`` (R,): the number by which each row's targets are told apart in the result.
     """
+    groups = rows.with_little_padding()
+    # one selection for all groups: the gradient of each is as large as all memories together
+    memories = before.index_select(1, torch.cat(groups)).split([len(group) for group in groups], dim=1)
 
-    def score(group: Tensor) -> AnswerScores:
+    def score(group: Tensor, slots: Tensor) -> AnswerScores:
         part = rows[group]
-        hidden = decoder.hidden(part.ids, before.index_select(1, group), part.mask)
-        return answer_scores(hidden, decoder.head, part, turns[group])
+        return answer_scores(decoder.hidden(part.ids, slots, part.mask), decoder.head, part, turns[group])
 
-    return AnswerScores.join([score(group) for group in rows.by_length(LENGTH_GROUPS)])
+    return AnswerScores.join([score(*each) for each in zip(groups, memories, strict=True)])

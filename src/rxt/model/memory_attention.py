@@ -8,6 +8,7 @@ For every layer, with m its memory and e the encoded interaction::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,13 @@ class Projected:
         mask = self.mask[rows]
         length = int(mask.sum(1).max())
         return Projected(self.keys[:, rows, :, :length], self.values[:, rows, :, :length], mask[:, :length])
+
+    def split(self, sizes: Sequence[int]) -> list[Projected]:
+        """So many interactions each. Their gradients are joined once; those of slices would each be as large as all."""
+        sizes = list(sizes)
+        masks = [None] * len(sizes) if self.mask is None else self.mask.split(sizes)
+        parts = zip(self.keys.split(sizes, dim=1), self.values.split(sizes, dim=1), masks, strict=True)
+        return [Projected(*part) for part in parts]
 
 
 class MemoryAttention(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rxt.data.collate import Conversations, Rows
-from rxt.generation.scoring import LENGTH_GROUPS, AnswerScores, answer_scores, score_rows
+from rxt.generation.scoring import AnswerScores, answer_scores, score_rows
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
 
@@ -67,11 +67,10 @@ def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
     read no memory."""
     rows = batch.rows
     remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
-    source, turns = read_by_length(model, remembered), list(batch.turns())
+    said = read_by_length(model, remembered).split(batch.alive[: max(1, len(batch.alive) - 1)])
 
     def update(slots: Tensor, turn: int) -> Tensor:
-        start = turns[turn].start
-        return model.memory_attention.write(slots, source[start : start + slots.shape[1]])
+        return model.memory_attention.write(slots, said[turn][: slots.shape[1]])
 
     return update
 
@@ -102,13 +101,15 @@ def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: l
     if not len(asked):
         asked = torch.arange(len(batch.rows), device=asked.device)
     rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
-    before = torch.cat(memories, dim=1).index_select(1, asked)  # (L, Q, S, D)
+    before = torch.cat(memories, dim=1)  # (L, R, S, D)
+    if len(asked) < before.shape[1]:
+        before = before.index_select(1, asked)  # (L, Q, S, D)
     return score_rows(model.decoder, rows, before, turn_of_row)
 
 
 def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:
     """What rows (R, T) offer to the write, encoded in groups of like length; zeros at padding."""
-    groups = rows.by_length(LENGTH_GROUPS)
+    groups = rows.with_little_padding()
     parts = [
         model.memory_attention.project(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)
     ]

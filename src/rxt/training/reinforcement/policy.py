@@ -12,7 +12,7 @@ from rxt.data.collate import Rows
 from rxt.generation.scoring import at_least_float32
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.reinforcement.rollout import Rollout
-from rxt.training.unroll import LENGTH_GROUPS, conversation_memories
+from rxt.training.unroll import conversation_memories
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def token_scores(
     """Score the targets of rows (N, T), each out of the memory before interaction ``source`` (N,); rows of like length
     together."""
     before = torch.cat(memories, dim=1)  # (L, R, S, D)
-    groups = rows.by_length(LENGTH_GROUPS)
+    groups = rows.with_little_padding()
     parts = [
         _scores(model, rows[group], before.index_select(1, source[group]), rows.ids.shape[1], temperature)
         for group in groups

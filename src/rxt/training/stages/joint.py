@@ -24,7 +24,6 @@ from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineTextStage
-from rxt.training.unroll import LENGTH_GROUPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +74,8 @@ class JointConfig(LanguageConfig):
     reads: ClassVar[str] = "plain text"
 
 
+LENGTH_GROUPS = 2
+"""Micro-batches of like length that an update has at least."""
 Language = TypeVar("Language", bound=LanguageConfig)
 
 
