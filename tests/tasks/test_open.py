@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from random import Random
 
@@ -9,10 +10,11 @@ import pytest
 
 from rxt.data.asked import UNKNOWN
 from rxt.errors import UserError
+from rxt.tasks.open.config import OpenConfig
 from rxt.tasks.open.grammar import ME, Subject, choose, fill, lengths
 from rxt.tasks.open.relations import BY_NAME, RELATIONS
 from rxt.tasks.open.scoring import names
-from rxt.tasks.open.talks import OpenConfig, generate
+from rxt.tasks.open.talks import generate
 from rxt.tasks.open.task import Open
 from rxt.tasks.open.typists import CAREFUL, Typist, some_typist
 from rxt.tasks.open.values import core, split_of
@@ -31,6 +33,30 @@ def test_alternatives_nest_and_verbs_take_their_form():
     )
     assert fill("{S} [play|plays] {v}", Random(0), Subject("sister"), "model", {"v": "x"}) == "your sister plays x"
     assert fill("{s} dog", Random(0), Subject(name="Iris"), "model", {}) == "Iris' dog"
+
+
+def test_somebody_just_spoken_of_goes_by_a_pronoun():
+    sister, friend = Subject("sister", pronoun="she"), Subject("friend", pronoun="they")
+    template = "{S} [play|plays] {v} with {s} [friends|friend]"
+    assert fill(template, Random(0), sister, "person", {"v": "go"}, again=True) == "she plays go with her friend"
+    assert fill(template, Random(0), friend, "person", {"v": "go"}, again=True).startswith("my friend plays go")
+    assert fill(template, Random(0), ME, "person", {"v": "go"}, again=True) == "I play go with my friends"
+
+
+def test_a_question_by_a_pronoun_is_about_whom_the_turn_before_spoke_of():
+    pronoun, found = re.compile(r"\b(she|her|he|him|his)('s)?\b", re.IGNORECASE), 0
+    for index in range(300):
+        made = generate("train", 8, 3, index, OpenConfig(surface=False, pronoun_rate=1.0))
+        whose = {(fact.relation.name, fact.value): fact.subject for fact in made.facts}
+        for question in made.questions[1:]:
+            subject = whose.get((question.kind, question.value or ""))
+            before, asked = made.conversation.interactions[question.turn - 1 : question.turn + 1]
+            name = subject and (subject.name or subject.relative)
+            if name and not names(asked.query, name) and pronoun.search(asked.query):
+                spoken_of = f"{before.query} {before.answer}"
+                assert names(spoken_of, name) or pronoun.search(before.query), (before, asked)
+                found += 1
+    assert found > 30
 
 
 def test_a_bracket_that_stays_open_is_an_error():

@@ -23,8 +23,6 @@ class FeedForwardConfig:
     activation: Activation = "silu"
     gated: bool = True
     kind: Literal["dense"] = "dense"
-    bias: bool = True
-    """Biases of both projections."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -28,6 +28,7 @@ from functools import cache
 from random import Random
 from typing import Literal
 
+Pronoun = Literal["she", "he", "they"]
 Voice = Literal["person", "model"]
 """Who speaks: the person whose facts these are, or the model that answers."""
 
@@ -38,19 +39,20 @@ class Subject:
 
     relative: str | None = None
     name: str | None = None
+    pronoun: Pronoun = "they"
+    """By which the person goes on speaking of them."""
 
     @property
     def me(self) -> bool:
         return self.relative is None and self.name is None
 
-    def words(self, voice: Voice) -> Mapping[str, str]:
-        """The words of the table above."""
+    def words(self, voice: Voice, again: bool = False) -> Mapping[str, str]:
+        """The words of the table above; ``again``: those for somebody who has just been spoken of."""
         mine = "my" if voice == "person" else "your"
         if self.me:
-            s, o, be, s_be, s_ve = (
-                ("I", "me", "am", "I'm", "I've") if voice == "person" else ("you", "you", "are", "you're", "you've")
-            )
-            return {"S": s, "o": o, "s": mine, "be": be, "Sbe": s_be, "Sve": s_ve, "my": mine}
+            return {**(_I if voice == "person" else _YOU), "s": mine, "my": mine}
+        if again and self.pronoun != "they":  # "they play", not "they plays", so it is left out
+            return {**_PRONOUNS[self.pronoun], "my": mine}
         whole = self.name or f"{mine} {self.relative}"
         ending = "'" if whole.endswith("s") else "'s"
         return {
@@ -59,6 +61,12 @@ class Subject:
         }
 
 
+_I = {"S": "I", "o": "me", "be": "am", "Sbe": "I'm", "Sve": "I've"}
+_YOU = {"S": "you", "o": "you", "be": "are", "Sbe": "you're", "Sve": "you've"}
+_PRONOUNS: Mapping[Pronoun, Mapping[str, str]] = {
+    "she": {"S": "she", "o": "her", "s": "her", "be": "is", "Sbe": "she's", "Sve": "she has"},
+    "he": {"S": "he", "o": "him", "s": "his", "be": "is", "Sbe": "he's", "Sve": "he has"},
+}
 ME = Subject()
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -73,14 +81,17 @@ def choose(template: str, rng: Random) -> str:
     return _SPACES.sub(" ", _render(_parse(template), rng)).strip()
 
 
-def fill(template: str, rng: Random, subject: Subject, voice: Voice, values: Mapping[str, str]) -> str:
+def fill(
+    template: str, rng: Random, subject: Subject, voice: Voice, values: Mapping[str, str], again: bool = False
+) -> str:
     """``template`` with its alternatives chosen, its verbs in their form and its words put in.
 
-    ``values``: by word, such as ``v`` and ``a``. They stay as they are, whatever signs they hold.
+    ``again``: the subject has just been spoken of, so a pronoun does. ``values``: by word, such as ``v`` and ``a``.
+    They stay as they are, whatever signs they hold.
     """
     text = choose(template, rng)
     text = _FORMS.sub(lambda found: found[1 if subject.me else 2], text)
-    words = {**subject.words(voice), **values}
+    words = {**subject.words(voice, again), **values}
     text = _ARTICLE.sub(lambda found: "n" if words[found[1]][:1].lower() in "aeiou" else "", text)
     return _WORD.sub(lambda found: words[found[1]], text)
 

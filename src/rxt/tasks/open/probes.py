@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rxt.errors import UserError
 from rxt.tasks.base import Split
-from rxt.tasks.open.talks import OpenConfig, OpenConversation, Writer
+from rxt.tasks.open.config import OpenConfig
+from rxt.tasks.open.talks import OpenConversation, Writer
 from rxt.tasks.open.wording import Fact
 
 MOST_BEFORE = 3

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
-from typing import ClassVar
 
-from pydantic import ConfigDict
-
-from rxt.config import STRICT
 from rxt.data.asked import UNKNOWN
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.base import Split
-from rxt.tasks.open.grammar import ME, Subject
+from rxt.tasks.open.config import OpenConfig
+from rxt.tasks.open.grammar import ME, Pronoun, Subject
 from rxt.tasks.open.relation import Relation
 from rxt.tasks.open.relations import RELATIONS
 from rxt.tasks.open.scoring import names
@@ -29,14 +26,29 @@ from rxt.tasks.open.values.kinds import KINDS
 from rxt.tasks.open.wording import Fact, Wording
 from rxt.tasks.seeds import seeded
 
-RELATIVES = (
-    *("sister", "brother", "mum", "dad", "wife", "husband", "partner", "daughter", "son", "grandma", "grandpa", "aunt"),
-    *("uncle", "cousin", "niece", "nephew", "best friend", "flatmate", "neighbour", "boss", "colleague", "girlfriend"),
-    *("boyfriend", "mother", "father", "twin", "mother-in-law", "landlord", "teacher", "coach", "friend", "roommate"),
+_SHE = (
+    *("sister", "mum", "wife", "daughter", "grandma", "aunt", "niece", "girlfriend", "mother", "mother-in-law"),
+    *("granddaughter", "stepmum", "goddaughter", "godmother"),
 )
+_HE = (
+    *("brother", "dad", "husband", "son", "grandpa", "uncle", "nephew", "boyfriend", "father", "father-in-law"),
+    *("grandson", "stepdad", "godson", "godfather"),
+)
+_ANY = (
+    *("partner", "cousin", "best friend", "flatmate", "neighbour", "boss", "colleague", "twin", "landlord", "teacher"),
+    *("coach", "friend", "roommate", "therapist", "tutor"),
+)
+RELATIVES: tuple[tuple[str, tuple[Pronoun, ...]], ...] = (
+    *((noun, ("she",)) for noun in _SHE),
+    *((noun, ("he",)) for noun in _HE),
+    *((noun, ("she", "he", "they")) for noun in _ANY),
+)
+"""What the other people of a conversation are, and by which pronouns they may go."""
+USUAL = OpenConfig()
 YOU = "you"
 """The value of a question for whose something is that is the person's own."""
 _YOU = re.compile(r"\byou(r|rs|rself)?\b", re.IGNORECASE)
+_PRONOUNS: tuple[Pronoun, ...] = ("she", "he", "they")
 _TRIES = 12
 _NO = re.compile(r"\b(no|not|none|never|nothing|nobody)\b|n['’]?t\b", re.IGNORECASE)
 
@@ -78,59 +90,6 @@ class OpenConversation:
     facts: tuple[Fact, ...]
 
 
-@dataclass(frozen=True)
-class OpenConfig:
-    """How conversations are mixed. Rates are fractions; turns that neither ask nor are small talk tell facts."""
-
-    question_rate: float = 0.42
-    small_talk_rate: float = 0.13
-    several_rate: float = 0.15
-    """Of the telling turns: two or three facts in one message."""
-    change_rate: float = 0.15
-    """Of the telling turns: a fact told before gets a new value."""
-    deny_rate: float = 0.02
-    """Of the telling turns: that there is no such thing."""
-    never_told_rate: float = 0.15
-    """Of the questions: about something that was not told."""
-    find_rate: float = 0.15
-    """Of the questions, where the relation has such: by the value, for whose it is."""
-    other_people_rate: float = 0.3
-    """Of the facts: about somebody else."""
-    alike_rate: float = 0.3
-    """Of the facts: of a relation told before, of somebody or something else."""
-    surface: bool = True
-    """Typed as people type; else with care."""
-    max_facts: int = 16
-    """Facts alive at once; when reached, only changes, questions and small talk follow."""
-    distance_evenness: float = 2.0
-    """2 asks for facts so that all distances are about equally frequent; 0 picks evenly among the facts alive."""
-    novelty: float = 3.0
-    """How much rather facts are asked for that were not asked for yet: asked n times, a fact weighs (1 + n) **
-    -novelty."""
-    people: int = 3
-    """Different other people of one conversation, at most."""
-    relations: tuple[str, ...] = ()
-    """Relations spoken of; all when empty."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            found = getattr(self, field.name)
-            if field.name.endswith("_rate") and not 0 <= found <= 1:
-                raise UserError(f"open conversations: {field.name} must be from 0 to 1, found {found}")
-            if isinstance(found, (int, float)) and found < 0:
-                raise UserError(f"open conversations: {field.name} cannot be negative, found {found}")
-        if self.question_rate + self.small_talk_rate >= 1:
-            raise UserError(
-                "open conversations: question_rate and small_talk_rate must leave room for telling, so lower one"
-            )
-        if self.max_facts < 1:
-            raise UserError(f"open conversations: max_facts must be at least 1, found {self.max_facts}")
-        if unknown := set(self.relations) - {relation.name for relation in RELATIONS}:
-            raise UserError(f"open conversations: there is no relation {', '.join(sorted(unknown))}")
-
-
 class Writer:
     """Writes one conversation turn by turn."""
 
@@ -149,6 +108,8 @@ class Writer:
         """What is neither told, changed nor asked by the way."""
         self.told: list[Fact] = []
         self.times_asked: Counter[Fact] = Counter()
+        self.spoken_of: Subject | None = None
+        """Of whom alone the last turn spoke."""
         self.interactions: list[Interaction] = []
         self.questions: list[Question] = []
 
@@ -169,10 +130,12 @@ class Writer:
             self.small_talk()
 
     def small_talk(self) -> None:
-        self.interactions.append(self.words.small_talk(greeting=self.turn == 0))
+        self.spoken_of = None
+        self.interactions.append(self.words.small_talk())
 
     def tell(self, facts: list[Fact]) -> None:
         self.interactions.append(self.words.tell(facts, greeting=self.turn == 0))
+        self.spoken_of = facts[-1].subject if len({fact.subject for fact in facts}) == 1 else None
 
     def ask(self, fact: Fact, find: bool = False) -> None:
         """Ask for a fact that was told; ``find``: by its value, for whose it is."""
@@ -188,11 +151,14 @@ class Writer:
             value = fact.about or fact.subject.name or fact.subject.relative or YOU
             self.questions.append(Question(self.turn, relation.name, value, fact.turn, changed))
             self.interactions.append(self.words.find(fact))
+            self.spoken_of = fact.subject
             return
         wrong = tuple(other.value for other in others if other.value and not names(fact.value, other.value))
         value = fact.value or None
         self.questions.append(Question(self.turn, relation.name, value, fact.turn, changed, wrong, not fact.value))
-        self.interactions.append(self.words.ask(fact))
+        again = fact.subject == self.spoken_of and self.rng.random() < self.config.pronoun_rate
+        self.interactions.append(self.words.ask(fact, again))
+        self.spoken_of = fact.subject
 
     def ask_never_told(self) -> bool:
         """Ask for something that was not told; False when nothing was found."""
@@ -200,25 +166,28 @@ class Writer:
             slot = self._slot()
             if slot is None or (slot[0].name, *slot[1:]) in self.facts or (slot[0].name, *slot[1:]) in self.reserved:
                 continue
-            wrong = tuple(fact.value for fact in self.told if fact.value)
+            said = self.words.ask_never_told(Fact(*slot, "", self.turn))
+            # a value that the right answer holds too ("French" of a French bulldog) is no mistake
+            wrong = tuple(fact.value for fact in self.told if fact.value and not names(said.answer, fact.value))
             self.questions.append(Question(self.turn, slot[0].name, None, None, wrong=wrong))
-            self.interactions.append(self.words.ask_never_told(Fact(*slot, "", self.turn)))
+            self.interactions.append(said)
+            self.spoken_of = slot[1]
             return True
         return False
 
-    def new_fact(self, changeable: bool = False, open_value: bool = False) -> Fact | None:
-        """A fact not told before, or None when none was found."""
+    def new_fact(self, changeable: bool = False, open_value: bool = False, about: Subject | None = None) -> Fact | None:
+        """A fact not told before, perhaps about a given subject, or None when none was found."""
         for _ in range(_TRIES):
-            slot = self._slot()
+            slot = self._slot(about)
             if slot is None or (slot[0].name, *slot[1:]) in self.facts or (slot[0].name, *slot[1:]) in self.reserved:
                 continue
-            relation, subject, about = slot
+            relation, subject, thing = slot
             if (changeable and not relation.changes) or (open_value and KINDS[relation.value].closed):
                 continue
             if (value := self._value(relation.value)) is not None:
-                if about is not None:
-                    self.taken.add(core(about).casefold())
-                fact = Fact(relation, subject, about, value, self.turn)
+                if thing is not None:
+                    self.taken.add(core(thing).casefold())
+                fact = Fact(relation, subject, thing, value, self.turn)
                 self._keep(fact)
                 return fact
         return None
@@ -231,6 +200,7 @@ class Writer:
         changed = replace(fact, value=value, turn=self.turn, old=fact.value)
         self._keep(changed)
         self.interactions.append(self.words.change(changed))
+        self.spoken_of = fact.subject
         return changed
 
     def one_of(self, facts: list[Fact]) -> Fact:
@@ -263,7 +233,11 @@ class Writer:
         count = 1
         if self.rng.random() < self.config.several_rate:
             count = 2 if self.rng.random() < 0.75 else 3
-        facts = [fact for fact in (self.new_fact() for _ in range(min(count, room))) if fact is not None]
+        facts: list[Fact] = []
+        for _ in range(min(count, room)):
+            same = facts[-1].subject if facts and self.rng.random() < self.config.same_rate else None
+            fact = self.new_fact(about=same)
+            facts += [fact] if fact is not None else []
         if facts:
             self.tell(facts)
         return bool(facts)
@@ -278,6 +252,7 @@ class Writer:
             return False
         self._keep(fact)
         self.interactions.append(self.words.deny(fact))
+        self.spoken_of = fact.subject
         return True
 
     def _change_any(self) -> bool:
@@ -292,41 +267,52 @@ class Writer:
         self.facts[fact.key] = fact
         self.told.append(fact)
 
-    def _slot(self) -> tuple[Relation, Subject, str | None] | None:
-        """What the next fact could be about, perhaps something much like what was told before."""
+    def _slot(self, whose: Subject | None = None) -> tuple[Relation, Subject, str | None] | None:
+        """What the next fact could be about, perhaps something much like what was told before; of ``whose``, if that is
+        given. None when nothing was found."""
         relations, weights = _known(self.config.relations)
         if self.told and self.rng.random() < self.config.alike_rate:
             relation = self.rng.choice(self.told).relation
         else:
             relation = self.rng.choices(relations, cum_weights=weights)[0]
-        about = None
-        if relation.about is not None:
-            about = draw(KINDS[relation.about], self.split, self.rng, self.taken)
-            if about is None:
-                return None
-        return relation, self._subject(relation), about
+        subject = self._subject(relation) if whose is None else whose
+        if not _fits(relation, subject):
+            return None
+        if relation.about is None:
+            return relation, subject, None
+        about = draw(KINDS[relation.about], self.split, self.rng, self.taken)
+        return None if about is None else (relation, subject, about)
 
     def _subject(self, relation: Relation) -> Subject:
-        if relation.whose == "me" or not self.people:
+        if _fits(relation, ME) and self.rng.random() >= self.config.other_people_rate:
             return ME
-        relatives = [person for person in self.people if person.relative]
-        if relation.whose == "relatives":
-            return self.rng.choice(relatives or [Subject(relative="friend")])
-        if relation.whose == "others" or self.rng.random() < self.config.other_people_rate:
-            return self.rng.choice(self.people)
-        return ME
+        return self.rng.choice([person for person in self.people if _fits(relation, person)] or [ME])
 
     def _person(self) -> Subject:
-        if self.rng.random() < 0.6:
-            return Subject(relative=self.rng.choice(RELATIVES))
-        name = self._value("person")
-        return Subject(name=name) if name else Subject(relative=self.rng.choice(RELATIVES))
+        name = self._value("person") if self.rng.random() < 0.4 else None
+        if name is not None:
+            return Subject(name=name, pronoun=self.rng.choice(_PRONOUNS))
+        noun, pronouns = self.rng.choice(RELATIVES)
+        return Subject(noun, pronoun=self.rng.choice(pronouns))
 
     def _value(self, kind: str) -> str | None:
         value = draw(KINDS[kind], self.split, self.rng, self.taken)
         if value is not None:
             self.taken.add(core(value).casefold())
         return value
+
+
+def _fits(relation: Relation, subject: Subject) -> bool:
+    """Whether the relation speaks of such a person."""
+    match relation.whose:
+        case "anyone":
+            return True
+        case "me":
+            return subject.me
+        case "others":
+            return not subject.me
+        case "relatives":
+            return subject.relative is not None
 
 
 @cache
@@ -336,8 +322,8 @@ def _known(relations: tuple[str, ...]) -> tuple[tuple[Relation, ...], tuple[floa
     return found, tuple(accumulate(relation.likely for relation in found))
 
 
-def generate(split: Split, turns: int, seed: int, index: int, config: OpenConfig = OpenConfig()) -> OpenConversation:
-    """Conversation number ``index`` of ``split``, with ``turns`` interactions; the last asks for a fact that was told.
+def generate(split: Split, turns: int, seed: int, index: int, config: OpenConfig = USUAL) -> OpenConversation:
+    """Conversation number ``index`` of ``split``, with ``turns`` interactions; the last asks for what was told.
 
     Raises UserError for fewer than two turns.
     """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rxt.tasks.base import GeneratingTask, Split, Told
+from rxt.tasks.open.config import OpenConfig
 from rxt.tasks.open.probes import changed, crowded, long_range, never_told, told
-from rxt.tasks.open.talks import OpenConfig, OpenConversation, generate
+from rxt.tasks.open.talks import USUAL, OpenConversation, generate
 
 PROBES = {"told": told, "changed": changed, "never_told": never_told}
-USUAL = OpenConfig()
 
 
 class Open(GeneratingTask[OpenConfig]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from rxt.data.records import Interaction
@@ -13,6 +14,7 @@ from rxt.tasks.open.frames import (
     ASK,
     ASK_BY_THING,
     CHANGE,
+    CHANGE_CLAUSE,
     CHANGED,
     JOIN,
     NOTED,
@@ -26,9 +28,6 @@ from rxt.tasks.open.relation import Relation
 from rxt.tasks.open.small_talk import SMALL_TALK
 from rxt.tasks.open.typists import Typist
 from rxt.tasks.open.values.kinds import KINDS
-
-_BY_THING = 0.3
-"""How often a fact is told or asked for by its noun rather than by a clause of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +62,19 @@ class Wording:
     typist: Typist
     small_talk_rate: float = 0.12
     """How often a fact stands inside small talk."""
-    by_thing: float = field(default=_BY_THING)
+    by_thing: float = 0.3
+    """How often a fact is told or asked for by its noun rather than by a clause of its own."""
 
-    def small_talk(self, greeting: bool) -> Interaction:
+    def small_talk(self) -> Interaction:
         """A turn that tells nothing."""
         message, answer = self.rng.choice(SMALL_TALK)
         return Interaction(self._type(self._plain(message, "person"), ".", ()), sentence(self._plain(answer, "model")))
 
     def tell(self, facts: Sequence[Fact], greeting: bool) -> Interaction:
         """A message that tells one fact or more, and an answer that names what was understood."""
-        clauses = [self._clause(fact) for fact in facts]
+        clauses = [self._clause(facts[0])]
+        for before, fact in pairwise(facts):
+            clauses.append(self._clause(fact, again=fact.subject == before.subject))
         if len(facts) == 1:
             text = self._frame(TELL, facts[0], "person", {"clause": clauses[0]})
             answer = self._about(NOTED, facts[0])
@@ -87,10 +89,11 @@ class Wording:
         """A message that a fact has another value now."""
         clause = self._words(self.rng.choice((*fact.relation.tell, *fact.relation.change * 2)), fact, "person")
         changed = self.rng.choice(fact.relation.change) if fact.relation.change and self.rng.random() < 0.3 else None
+        frames = CHANGE if KINDS[fact.relation.value].noun else CHANGE_CLAUSE
         text = (
             self._words(changed, fact, "person")
             if changed
-            else self._frame(CHANGE, fact, "person", {"clause": clause, "now": "" if "now" in clause else " now"})
+            else self._frame(frames, fact, "person", {"clause": clause, "now": "" if "now" in clause else " now"})
         )
         return Interaction(self._send(text, [fact], False), self._about(CHANGED, fact))
 
@@ -101,10 +104,10 @@ class Wording:
             self._send(text, [fact], False), self._denied(fact, ("(ok|okay|noted|got it|I see), {said}",))
         )
 
-    def ask(self, fact: Fact) -> Interaction:
-        """A question for the value of a fact that was told, with its answer."""
+    def ask(self, fact: Fact, again: bool = False) -> Interaction:
+        """A question for the value of a fact that was told, with its answer; ``again``: of whom was just spoken."""
         answer = self._about(ANSWER, fact) if fact.value else self._denied(fact, ("{said}", "no, {said}"))
-        return Interaction(self._question(fact), answer)
+        return Interaction(self._question(fact, again), answer)
 
     def find(self, fact: Fact) -> Interaction:
         """A question by the value, for whose it is."""
@@ -116,20 +119,20 @@ class Wording:
         """A question for what was not told; the fact has no value."""
         return Interaction(self._question(fact), self._about(UNKNOWN, fact))
 
-    def _question(self, fact: Fact) -> str:
+    def _question(self, fact: Fact, again: bool = False) -> str:
         if fact.relation.ask and self.rng.random() >= self.by_thing:
-            question = self._words(self._pick(fact.relation.ask), fact)
+            question = self._words(self._pick(fact.relation.ask), fact, again=again)
             text = self._frame(ASK, fact, "person", {"question": question})
         else:
-            text = self._frame(ASK_BY_THING, fact, "person", {})
+            text = self._words(self.rng.choice(ASK_BY_THING), fact, again=again)
         demands = text.startswith(("remind", "tell", "I've", "I have"))
         return self._type(text, "." if demands and self.rng.random() < 0.7 else "?", fact.kept)
 
-    def _clause(self, fact: Fact) -> str:
+    def _clause(self, fact: Fact, again: bool = False) -> str:
         tell = fact.relation.tell
         if KINDS[fact.relation.value].noun and self.rng.random() < self.by_thing / 2:
             tell = TELL_BY_THING
-        return self._words(self._pick(tell), fact)
+        return self._words(self._pick(tell), fact, again=again)
 
     def _send(self, text: str, facts: Sequence[Fact], greeting: bool) -> str:
         """A message with what surrounds it."""
@@ -180,11 +183,18 @@ class Wording:
     def _frame(self, choices: Sequence[str], fact: Fact, voice: Voice, more: dict[str, str]) -> str:
         return self._words(self.rng.choice(choices), fact, voice, more)
 
-    def _words(self, template: str, fact: Fact, voice: Voice = "person", more: dict[str, str] | None = None) -> str:
+    def _words(
+        self,
+        template: str,
+        fact: Fact,
+        voice: Voice = "person",
+        more: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> str:
         values = {"v": fact.value, "a": fact.about or "", "old": fact.old or "", **(more or {})}
         if "{thing}" in template:
-            values["thing"] = fill(fact.relation.thing, self.rng, fact.subject, voice, values)
-        return fill(template, self.rng, fact.subject, voice, values)
+            values["thing"] = fill(fact.relation.thing, self.rng, fact.subject, voice, values, again)
+        return fill(template, self.rng, fact.subject, voice, values, again)
 
     def _plain(self, template: str, voice: Voice, words: dict[str, str] | None = None) -> str:
         return fill(template, self.rng, Subject(), voice, words or {})
