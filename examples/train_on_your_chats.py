@@ -1,6 +1,6 @@
 """Train a tiny model on your own chats, and talk to it: ``python examples/train_on_your_chats.py [FOLDER]``.
 
-The smoke recipe runs every stage, here with so few updates that the model learns next to nothing; it shows what goes
+The smoke recipe runs stages 0 to 4, here with so few updates that the model learns next to nothing: it shows what goes
 where. ``rxt train pocket --data chats.jsonl --out runs/mine`` trains in earnest.
 """
 

@@ -18,7 +18,7 @@ class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
     recipe: tyro.conf.Positional[str]
-    """pocket, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
+    """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
     rxt-alpha, rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
     (preferences)."""
     out: Path | None = None
