@@ -33,7 +33,7 @@ lint: .venv/ready-to-develop
 	touch $@
 
 .venv/ready-to-develop: pyproject.toml constraints.txt
-	$(call install,.[dev$(comma)data$(comma)eval$(comma)plot$(comma)tensorboard$(comma)serve])
+	$(call install,.[dev$(comma)data$(comma)eval$(comma)gguf$(comma)plot$(comma)tensorboard$(comma)serve])
 	touch .venv/ready-to-chat $@
 
 comma := ,

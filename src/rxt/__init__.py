@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rxt.errors import UserError
     from rxt.generation.conversation import Conversation
     from rxt.generation.sampling import Sampling
+    from rxt.interop.backbone import Backbone
     from rxt.interop.published import load_published_component as load_component
     from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.memory import Memory
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Backbone",
     "ChatTokenizer",
     "Conversation",
     "Memory",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Backbone": "rxt.interop.backbone:Backbone",
     "ChatTokenizer": "rxt.data.tokenizer:ChatTokenizer",
     "Conversation": "rxt.generation.conversation:Conversation",
     "Memory": "rxt.model.memory:Memory",

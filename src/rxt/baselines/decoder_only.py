@@ -11,7 +11,7 @@ from rxt.baselines.config import DecoderOnlyConfig
 from rxt.config import RxTConfig
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.decoder import DecoderLayer, Hidden
-from rxt.model.layers import make_norm, rotation_at
+from rxt.model.layers import make_norm, rotation_of
 from rxt.model.parameters import parameter_counts
 
 
@@ -46,7 +46,7 @@ class DecoderOnly(nn.Module):
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty cache for ``length`` tokens of ``batch_size`` conversations."""
         attention, weight = self.config.attention, self.head.weight
-        head_dim = self.config.width // attention.heads
+        head_dim = attention.head_size(self.config.width)
         return KVCache.empty(
             self.config.layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device
         )
@@ -73,8 +73,7 @@ class DecoderOnly(nn.Module):
         return self._run(x, positions, mask, None if cache is None else cache.at(positions))
 
     def _run(self, x: Tensor, positions: Tensor, mask: Tensor | None, caches: list[LayerCache] | None) -> Hidden:
-        attention = self.config.attention
-        rotation = rotation_at(positions, self.config.width // attention.heads, attention.rope_base)
+        rotation = rotation_of(self.config.attention, self.config.width, positions)
         balances: list[Tensor] = []
         for layer, layer_cache in zip(self.layers, caches or [None] * len(self.layers), strict=True):
             x, balance = layer(x, None, rotation, rotation, mask, None, layer_cache)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, MoEConfig, RxTConfig
 from rxt.model.decoder import Decoder
-from rxt.model.encoder import Encoder
+from rxt.model.encoder import make_encoder
 from rxt.model.heads import MLMHead
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.parameters import empty_embedding, feed_forwards, parameter_counts, routed_expert
@@ -62,7 +62,7 @@ def decode_step(
     )
     own, cross, slots = decoder.self_attention, decoder.cross_attention, config.memory_attention.slots
     looked_up = len(layers) * length * _head(own, decoder.width) * own.kv_heads
-    looked_up += decoder.layers * slots * _head(cross, decoder.width) * cross.kv_heads
+    looked_up += len(decoder.reading) * slots * _head(cross, decoder.width) * cross.kv_heads
     return Work(
         batch_size * _step(config, length),
         weight_bytes * (active + others) + number_bytes * batch_size * (decoder.width + 2 * looked_up),
@@ -103,7 +103,7 @@ def _more_experts(layer: MoEConfig, tokens: int) -> float:
 
 
 def _head(config: AttentionConfig, width: int) -> int:
-    return width // config.heads
+    return config.head_size(width)
 
 
 def _products(run: Callable[[], object]) -> int:
@@ -157,7 +157,8 @@ def _slots(config: RxTConfig, slots: int | None = None) -> Tensor:
 def _encode(config: RxTConfig, tokens: int) -> float:
     layer = config.encoder.feed_forward
     with torch.device("meta"):
-        encoder = Encoder(replace(config.encoder, feed_forward=_active(layer)), _embedding(config))
+        decoder = _decoder(config)
+        encoder = make_encoder(replace(config.encoder, feed_forward=_active(layer)), decoder)
         slots = _slots(config) if encoder.reads_memory else None
         products = _products(lambda: encoder(_ids(tokens), slots=slots))
     return products + tokens * _routing([layer] * config.encoder.layers, config.encoder.width)

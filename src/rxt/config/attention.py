@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from rxt.config.checks import STRICT, at_least_one, require
+from rxt.config.checks import STRICT, at_least_one, check_eps, require
 
 Activation = Literal["silu", "relu", "gelu", "sigmoid", "linear"]
 
@@ -17,7 +17,7 @@ class AttentionConfig:
     """One attention block. The kinds of the family differ only in ``query_heads`` and ``kv_heads``."""
 
     heads: int
-    """H: the width is split for this many heads, so Hd = D / H."""
+    """H: the width is split for this many heads, so Hd = D / H unless ``head_dim`` says otherwise."""
     query_heads: int
     """Hq: query heads actually used."""
     kv_heads: int
@@ -29,6 +29,15 @@ class AttentionConfig:
     """RMS norm over Hd on every query and key head."""
     output_bias: bool = True
     rope_base: float = 10_000.0
+    head_dim: int | None = None
+    """Hd, where it is not D / H."""
+    input_bias: bool = False
+    """Biases of the projections to queries, keys and values."""
+    norm_eps: float | None = None
+    """ε of the norms on queries and keys; by default the smallest of the numbers' type."""
+    rotated: bool = True
+    """Turn queries by their positions, and keys where they have an order. Off: what is looked up is found by its
+    content alone."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -42,6 +51,9 @@ class AttentionConfig:
             large % small == 0, "attention.kv_heads", f"{self.kv_heads} and query_heads {self.query_heads} must divide"
         )
         require(self.rope_base > 1, "attention.rope_base", f"must be above 1, found {self.rope_base}")
+        if self.head_dim is not None:
+            at_least_one("attention", head_dim=self.head_dim)
+        check_eps("attention", self.norm_eps)
 
     @classmethod
     def mha(cls, heads: int) -> AttentionConfig:
@@ -63,6 +75,23 @@ class AttentionConfig:
         """Sparse query attention; without numbers the symmetric kind, Hq = Hkv = H / 2 (the family's default)."""
         query_heads = heads // 2 if query_heads is None else query_heads
         return cls(heads, query_heads, query_heads if kv_heads is None else kv_heads)
+
+    def head_size(self, width: int) -> int:
+        """Hd: the size of one head in a model of this width."""
+        return width // self.heads if self.head_dim is None else self.head_dim
+
+    def check_fits(self, width: int, where: str, turns: bool = True) -> None:
+        """Refuse heads that a width cannot be split for, and, where something ``turns`` them, odd ones.
+
+        ``where`` names this block in the message.
+        """
+        if self.head_dim is None:
+            require(width % self.heads == 0, f"{where}.heads", f"{self.heads} must divide width {width}")
+            field, found = "heads", f"{self.heads} leave"
+        else:
+            field, found = "head_dim", f"{self.head_dim} is"
+        even = self.head_size(width) % 2 == 0
+        require(even or not turns, f"{where}.{field}", f"{found} an odd head size; RoPE turns pairs")
 
     @property
     def output_heads(self) -> int:

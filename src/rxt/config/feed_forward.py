@@ -23,6 +23,8 @@ class FeedForwardConfig:
     activation: Activation = "silu"
     gated: bool = True
     kind: Literal["dense"] = "dense"
+    bias: bool = True
+    """Biases of both projections."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -90,25 +90,16 @@ class MemoryAttentionConfig:
     self_gate: bool = True
     """Gate the consolidation too; without it the consolidation is ``ungated``."""
     norm: MemoryNormConfig = field(default_factory=MemoryNormConfig)
+    input_norm: bool = True
+    """Norm the encoded interaction before it is written. Off where the encoder has done so."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         at_least_one("memory_attention", width=self.width, layers=self.layers, slots=self.slots)
-        for name in ("attention", "consolidation"):
-            attention = getattr(self, name)
-            if attention is not None:
-                require(
-                    self.width % attention.heads == 0,
-                    f"memory_attention.{name}.heads",
-                    f"{attention.heads} must divide width {self.width}",
-                )
-        head_size = self.width // self.attention.heads
-        require(
-            head_size % 2 == 0,
-            "memory_attention.attention.heads",
-            f"leave an odd head size, {head_size}; RoPE turns pairs",
-        )
+        self.attention.check_fits(self.width, "memory_attention.attention")
+        if self.consolidation is not None:
+            self.consolidation.check_fits(self.width, "memory_attention.consolidation", turns=False)
         known = ", ".join(map(repr, VARIANTS))
         require(
             self.variant in VARIANTS, "memory_attention.variant:", f"expected one of {known}, found {self.variant!r}"

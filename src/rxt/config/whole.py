@@ -15,7 +15,7 @@ from rxt.config.memory_attention import MemoryAttentionConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
 from rxt.config.values import parse, read_json
 
-MemoryInit = Literal["standard", "normal", "uniform", "zeros", "ones"]
+MemoryInit = Literal["standard", "normal", "uniform", "zeros", "ones", "learned"]
 TemplateName = Literal["alpha", "beta"]
 SYSTEM_PROMPT_TITLE = "SYSTEM INSTRUCTIONS"
 
@@ -59,13 +59,19 @@ class RxTConfig:
 
     def __post_init__(self) -> None:
         decoder, encoder, memory = self.decoder, self.encoder, self.memory_attention
-        for name in ("width", "layers"):
-            found = (getattr(decoder, name), getattr(encoder, name), getattr(memory, name))
+        sizes = {
+            "width": (decoder.width, encoder.width, memory.width),
+            "layers": (len(decoder.reading), encoder.layers, memory.layers),
+        }
+        for name, found in sizes.items():
             require(
                 len(set(found)) == 1,
                 name,
                 f"must agree: decoder {found[0]}, encoder {found[1]}, memory_attention {found[2]}",
             )
+        if encoder.shared:
+            like = EncoderConfig.of_decoder(decoder)
+            require(encoder == like, "encoder", "is shared, so all of it must be as the decoder is")
         require(
             decoder.vocab_size == encoder.vocab_size,
             "vocab_size",

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rxt.model.attention import Attention
-from rxt.model.decoder import Decoder
+from rxt.model.decoder import Decoder, TiedHead
 from rxt.model.experts import GatheredExperts, Int8Experts, SummedExperts, SummedInt8Experts
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear
@@ -31,9 +31,14 @@ class ColumnwiseLinear(nn.Linear):
         self.bias = original.bias
 
 
-COLUMNWISE: Table = {nn.Linear: ColumnwiseLinear, MixtureOfExperts: GatheredExperts}
+COLUMNWISE: Table = {
+    nn.Linear: ColumnwiseLinear,
+    MixtureOfExperts: GatheredExperts,
+    TiedHead: lambda head: ColumnwiseLinear(head.as_linear()),
+}
 SUMMED: Table = {
     nn.Linear: SummedLinear,
+    TiedHead: lambda head: SummedLinear(head.as_linear()),
     MixtureOfExperts: SummedExperts,
     Attention: SummedAttention,
     Int8Linear: SummedInt8Linear,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer": None,
         "tokenizer_config": given,
     }
+    _require(config.memory_init != "learned", "a fresh memory that is learned")
     gate, title = config.memory_attention.gate, config.system_prompt_title
     own: dict[str, Any] = {
         "memory_seed": config.memory_seed,
@@ -157,6 +159,22 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
     if own:
         given[OWN] = own
     return values
+
+
+def unknown_words(config: DecoderConfig | EncoderConfig | MemoryAttentionConfig) -> list[str]:
+    """What of a part's configuration the published layout has no words for: fields that are not as they usually are."""
+    usual: dict[str, object] = {
+        **{"norm_eps": None, "head_bias": True, "tied_head": False, "memory_layers": None, "read_scale": None},
+        **{"slot_norm": True, "shared": False, "input_norm": True},
+    }
+    found = [name for name, value in usual.items() if getattr(config, name, value) != value]
+    parts = {name: getattr(config, name, None) for name in ("self_attention", "cross_attention", "attention")}
+    for part, attention in parts.items():
+        if isinstance(attention, AttentionConfig):
+            plain = replace(attention, head_dim=None, input_bias=False, norm_eps=None, rotated=True)
+            found += [part] * (attention != plain)
+    dense = feed_forwards_of(config) if isinstance(config, DecoderConfig | EncoderConfig) else []
+    return found + ["feed_forward.bias"] * any(isinstance(each, FeedForwardConfig) and not each.bias for each in dense)
 
 
 def _require(condition: bool, what: str) -> None:
@@ -188,6 +206,7 @@ def _attention_words(config: AttentionConfig, prefix: str) -> dict[str, Any]:
 
 def _stack(config: DecoderConfig | EncoderConfig, slots: int, part: str) -> dict[str, Any]:
     """The keys that decoder and encoder have in common."""
+    _require(not unknown_words(config), f"{part} with {', '.join(unknown_words(config))}")
     own = config.self_attention
     cross = config.cross_attention or own
     for name in ("heads", "output_bias", "rope_base"):
@@ -283,6 +302,7 @@ def _encoder(config: EncoderConfig, slots: int) -> dict[str, Any]:
 
 
 def _memory_attention(config: MemoryAttentionConfig, max_length: int) -> dict[str, Any]:
+    _require(not unknown_words(config), f"memory attention with {', '.join(unknown_words(config))}")
     write, gate, norm = config.attention, config.gate, config.norm
     consolidation = config.consolidation or write
     for attention in (write, consolidation):
@@ -351,7 +371,7 @@ def _add_buffers(config: RxTConfig, tensors: dict[str, Tensor], aliases: dict[st
         "memory_attention": (memory.attention, decoder.max_length),
     }
     for part, (attention, length) in ropes.items():
-        head_dim = memory.width // attention.heads
+        head_dim = attention.head_size(memory.width)
         frequencies = attention.rope_base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         angles = torch.arange(length).unsqueeze(1) * frequencies  # (T, Hd / 2)
         for name, buffer in (("inv_freq", frequencies), ("cache", angles)):

@@ -19,7 +19,7 @@ class KeyValue(NamedTuple):
 
 
 class Attention(nn.Module):
-    """softmax(q·kᵀ/√Hd)·v over Hq query and Hkv key/value heads of size Hd = D / H.
+    """softmax(q·kᵀ/√Hd)·v over Hq query and Hkv key/value heads of size Hd.
 
     Keys and values are projected by :meth:`keys_values` and looked up by :meth:`forward`, so that what is looked up
     (a memory, a growing cache) can be projected once and used many times.
@@ -28,14 +28,14 @@ class Attention(nn.Module):
     def __init__(self, width: int, config: AttentionConfig) -> None:
         super().__init__()
         self.config = config
-        self.head_dim = width // config.heads
-        self.q_proj = nn.Linear(width, config.query_heads * self.head_dim, bias=False)
-        self.k_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=False)
-        self.v_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=False)
+        self.head_dim = config.head_size(width)
+        self.q_proj = nn.Linear(width, config.query_heads * self.head_dim, bias=config.input_bias)
+        self.k_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=config.input_bias)
+        self.v_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=config.input_bias)
         self.out_proj = nn.Linear(config.output_heads * self.head_dim, width, bias=config.output_bias)
         self.gate_proj = nn.Linear(width, config.output_heads * self.head_dim, bias=False) if config.gated else None
-        self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.q_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D); keys are rotated where their order matters."""

@@ -20,6 +20,8 @@ Model = TypeVar("Model", bound=ReactiveTransformer)
 CONFIG = "config.json"
 STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
 """Two names of the one tensor that two parts share; it is stored under the first."""
+TIED = "decoder.head.embedding.weight"
+"""Its name once more, in models whose head is tied to it."""
 
 
 def save_model(model: ReactiveTransformer, folder: Path) -> None:
@@ -40,14 +42,17 @@ def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
         )
     config = RxTConfig.from_dict(values, str(folder / CONFIG))
     with Weights(folder) as weights:
-        if SHARED in weights.shapes:
-            raise UserError(f"{weights.path}: unexpected tensor {SHARED}; the shared table is stored once, as {STORED}")
+        for name in (SHARED, TIED):
+            if name in weights.shapes:
+                raise UserError(
+                    f"{weights.path}: unexpected tensor {name}; the shared table is stored once, as {STORED}"
+                )
         return weights.make(lambda: kind(config), stored_tensors)
 
 
 def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
     """The model's tensors, each under the one name it is stored by."""
-    return {name: tensor for name, tensor in model.state_dict().items() if name != SHARED}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in (SHARED, TIED)}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -57,16 +57,17 @@ class MemoryAttentionLayer(nn.Module, ABC):
         self.attention = Attention(config.width, config.attention)
         start_as_copy(self.attention)
         self.norm = MemoryNorm(config.norm, config.width)
-        self.input_norm = MemoryNorm(config.norm, config.width)
+        self.input_norm = MemoryNorm(config.norm, config.width) if config.input_norm else None
         self.gate = self.new_gate(config.gate)
 
     def new_gate(self, config: GateConfig) -> ResidualGate:
         """A gate over the slots of this layer."""
         return ResidualGate(config, self.config.width, self.config.slots)
 
-    def project(self, encoded: Tensor, rotation: Rotation) -> KeyValue:
+    def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
         """Keys and values of the encoded interaction (B, T, D)."""
-        return self.attention.keys_values(self.input_norm(encoded), rotation)
+        normed = encoded if self.input_norm is None else self.input_norm(encoded)
+        return self.attention.keys_values(normed, rotation)
 
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
         """The new memory (B, S, D) from the old one, the normed mean over layers, and the projected interaction."""

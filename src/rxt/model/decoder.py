@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import AttentionConfig, DecoderConfig, FeedForward, Norm
 from rxt.model.attention import Attention, KeyValue
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.feed_forward import make_feed_forward
-from rxt.model.layers import Rotation, make_norm, rotation_at
+from rxt.model.layers import Rotation, make_norm, rotation_of, rotations_of
 
 
 class Hidden(NamedTuple):
@@ -33,27 +34,31 @@ class DecoderLayer(nn.Module):
         cross_attention: AttentionConfig | None,
         feed_forward: FeedForward,
         norm: Norm,
+        norm_eps: float | None = None,
+        read_scale: float | None = None,
+        slot_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.norm1 = make_norm(norm, width)
+        self.norm1 = make_norm(norm, width, norm_eps)
         self.attention = Attention(width, self_attention)
         if cross_attention is not None:
-            self.norm2 = make_norm(norm, width)
-            self.stm_norm = make_norm(norm, width)
+            self.norm2 = make_norm(norm, width, norm_eps)
+            self.stm_norm = make_norm(norm, width, norm_eps) if slot_norm else None
             self.cross_attention = Attention(width, cross_attention)
-        self.norm3 = make_norm(norm, width)
+            self.read_scale = None if read_scale is None else nn.Parameter(torch.full((width,), read_scale))
+        self.norm3 = make_norm(norm, width, norm_eps)
         self.feed_forward = make_feed_forward(width, feed_forward)
 
     def project_memory(self, slots: Tensor) -> KeyValue:
         """Project this layer's memory (B, S, D). Slots have no order, so keys are not rotated."""
-        return self.cross_attention.keys_values(self.stm_norm(slots))
+        return self.cross_attention.keys_values(slots if self.stm_norm is None else self.stm_norm(slots))
 
     def forward(
         self,
         x: Tensor,
         memory: KeyValue | None,
-        rotation: Rotation,
-        cross_rotation: Rotation,
+        rotation: Rotation | None,
+        cross_rotation: Rotation | None,
         mask: Tensor | None,
         visible: Tensor | None,
         cache: LayerCache | None,
@@ -72,13 +77,34 @@ class DecoderLayer(nn.Module):
                 normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None
             )
         if memory is not None:
-            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
+            read = self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
+            x = x + (read if self.read_scale is None else read * self.read_scale)
         update, balance = self.feed_forward(self.norm3(x), mask, balanced=cache is None)
         return x + update, balance
 
 
+class TiedHead(nn.Module):
+    """A head whose matrix is the embedding table."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits (…, V) of states (…, D)."""
+        return F.linear(states, self.embedding.weight)
+
+    def as_linear(self) -> nn.Linear:
+        """The same as a linear layer around the same table."""
+        words, width = self.embedding.weight.shape
+        with torch.device("meta"):
+            linear = nn.Linear(width, words, bias=False)
+        linear.weight = self.embedding.weight
+        return linear
+
+
 class Decoder(nn.Module):
-    """Embedding → stateless layers → L memory layers → final stateless layers → head norm → logits."""
+    """Embedding → stateless layers → layers, L of them with memory → final stateless layers → head norm → logits."""
 
     def __init__(self, config: DecoderConfig, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -86,13 +112,29 @@ class Decoder(nn.Module):
         self.embedding = embedding
 
         def layer(feed_forward: FeedForward, cross_attention: AttentionConfig | None = None) -> DecoderLayer:
-            return DecoderLayer(config.width, config.self_attention, cross_attention, feed_forward, config.norm)
+            return DecoderLayer(
+                config.width,
+                config.self_attention,
+                cross_attention,
+                feed_forward,
+                config.norm,
+                config.norm_eps,
+                config.read_scale,
+                config.slot_norm,
+            )
 
         self.stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.stateless)
-        self.layers = nn.ModuleList(layer(config.feed_forward, config.cross_attention) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            layer(config.feed_forward, config.cross_attention if index in config.reading else None)
+            for index in range(config.layers)
+        )
         self.final_stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.final_stateless)
-        self.head_norm = make_norm(config.head_norm, config.width) if config.head_norm else None
-        self.head = nn.Linear(config.width, config.vocab_size)
+        self.head_norm = make_norm(config.head_norm, config.width, config.norm_eps) if config.head_norm else None
+        self.head = (
+            TiedHead(embedding)
+            if config.tied_head
+            else nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
+        )
 
     def forward(self, ids: Tensor, slots: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) that see the memory ``slots`` (L, B, S, D).
@@ -103,15 +145,31 @@ class Decoder(nn.Module):
         return logits if mask is None else logits * mask.unsqueeze(-1)
 
     def hidden(
-        self, ids: Tensor, slots: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None
+        self, ids: Tensor, slots: Tensor | None, mask: Tensor | None = None, memory_mask: Tensor | None = None
     ) -> Hidden:
         """The states (B, T, D) that the head reads, for losses that need logits at some positions only.
 
+        Without ``slots`` no layer reads memory.
         ``memory_mask`` (B, S) is False where the memory is padding, as it may be when encoded texts stand in for slots.
         """
         positions = torch.arange(ids.shape[1], device=ids.device)
         visible = None if memory_mask is None else memory_mask[:, None, None, :]
-        return self._run(ids, positions, self.project_memory(slots), mask, visible, None)
+        memory = None if slots is None else self.project_memory(slots)
+        return self._run(ids, positions, memory, mask, visible, None)
+
+    def normed_inputs(self, ids: Tensor) -> Tensor:
+        """What the self-attention of every layer that reads memory looks at (L, B, T, D), where none reads."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        rotation = rotation_of(self.config.self_attention, self.config.width, positions)
+        x, inputs = self.embedding(ids), list[Tensor]()
+        reading = self._memory_layers()
+        for layer in self._stack():
+            if layer in reading:
+                inputs.append(layer.norm1(x))
+            if len(inputs) == len(reading):
+                break
+            x, _ = layer(x, None, rotation, None, None, None, None)
+        return torch.stack(inputs)
 
     def project_memory(self, slots: Tensor) -> list[KeyValue]:
         """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
@@ -119,18 +177,18 @@ class Decoder(nn.Module):
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
-        layers = len(self.stateless) + len(self.layers) + len(self.final_stateless)
+        layers = len(self._stack())
         attention, weight = self.config.self_attention, self.embedding.weight
-        head_dim = self.config.width // attention.heads
+        head_dim = attention.head_size(self.config.width)
         return KVCache.empty(layers, batch_size, attention.kv_heads, length, head_dim, weight.dtype, weight.device)
 
     def new_memory_room(self, batch_size: int, slots: int) -> KVCache:
         """Room for what :meth:`project_memory` makes of the memories, of ``slots`` a layer, of ``batch_size``
         conversations."""
         attention, weight = self.config.cross_attention, self.embedding.weight
-        head_dim = self.config.width // attention.heads
+        head_dim = attention.head_size(self.config.width)
         return KVCache.empty(
-            len(self.layers), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device
+            len(self.config.reading), batch_size, attention.kv_heads, slots, head_dim, weight.dtype, weight.device
         )
 
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
@@ -147,28 +205,30 @@ class Decoder(nn.Module):
         states = self._run(ids, positions, memory, None, None, cache.first(ids.shape[1]).filled()).states
         return self.head(states[torch.arange(len(ids), device=ids.device), last])
 
+    def _stack(self) -> list[DecoderLayer]:
+        every = [*self.stateless, *self.layers, *self.final_stateless]
+        return [layer for layer in every if isinstance(layer, DecoderLayer)]
+
     def _memory_layers(self) -> list[DecoderLayer]:
-        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+        return [layer for index, layer in enumerate(self.layers) if index in self.config.reading]  # type: ignore[misc]
 
     def _run(
         self,
         ids: Tensor,
         positions: Tensor,
-        memory: list[KeyValue],
+        memory: list[KeyValue] | None,
         mask: Tensor | None,
         visible: Tensor | None,
         caches: list[LayerCache] | None,
     ) -> Hidden:
         x = self.embedding(ids)  # (B, T, D)
-        own, cross = self.config.self_attention, self.config.cross_attention
-        rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
-        alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
-        cross_rotation = (
-            rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
+        rotation, cross_rotation = rotations_of(
+            self.config.self_attention, self.config.cross_attention, self.config.width, positions
         )
-        unread: list[KeyValue | None] = [None] * len(self.stateless)
-        stack = [*self.stateless, *self.layers, *self.final_stateless]
-        memories = [*unread, *memory, *([None] * len(self.final_stateless))]
+        stack = self._stack()
+        memories: list[KeyValue | None] = [None] * len(stack)
+        for index, layer_memory in zip(self.config.reading, memory or (), strict=memory is not None):
+            memories[len(self.stateless) + index] = layer_memory
         balances: list[Tensor] = []
         for layer, layer_memory, layer_cache in zip(stack, memories, caches or [None] * len(stack), strict=True):
             x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, visible, layer_cache)

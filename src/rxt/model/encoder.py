@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from rxt.config import EncoderConfig
 from rxt.model.attention import Attention, KeyValue
+from rxt.model.decoder import Decoder
 from rxt.model.feed_forward import make_feed_forward
-from rxt.model.layers import Rotation, make_norm, rotation_at
+from rxt.model.layers import Rotation, make_norm, rotations_of
 
 
 class EncoderLayer(nn.Module):
@@ -31,7 +32,12 @@ class EncoderLayer(nn.Module):
         return self.cross_attention.keys_values(self.stm_norm(slots))
 
     def forward(
-        self, x: Tensor, memory: KeyValue | None, rotation: Rotation, cross_rotation: Rotation, mask: Tensor | None
+        self,
+        x: Tensor,
+        memory: KeyValue | None,
+        rotation: Rotation | None,
+        cross_rotation: Rotation | None,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, T, D) -> (B, T, D) and the load-balancing loss of a routed feed-forward."""
         normed = self.norm1(x)
@@ -76,11 +82,7 @@ class Encoder(nn.Module):
         x = self.embedding(ids)  # (B, T, D)
         positions = torch.arange(ids.shape[1], device=ids.device)
         own, cross = self.config.self_attention, self.config.cross_attention or self.config.self_attention
-        rotation = rotation_at(positions, self.config.width // own.heads, own.rope_base)
-        alike = (own.heads, own.rope_base) == (cross.heads, cross.rope_base)
-        cross_rotation = (
-            rotation if alike else rotation_at(positions, self.config.width // cross.heads, cross.rope_base)
-        )
+        rotation, cross_rotation = rotations_of(own, cross, self.config.width, positions)
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             memory = layer.project_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]
@@ -88,3 +90,36 @@ class Encoder(nn.Module):
             outputs.append(x)
         encoded = torch.stack(outputs)
         return encoded if mask is None else encoded * mask[None, :, :, None]
+
+
+class SharedEncoder(nn.Module):
+    """The decoder's own layers, without memory, as the encoder. It holds no weights: they are the decoder's."""
+
+    reads_memory = False
+    """Encoding a turn needs no memory."""
+
+    def __init__(self, config: EncoderConfig, decoder: Decoder) -> None:
+        super().__init__()
+        self.config = config
+        self._decoder = (decoder,)  # in a tuple torch registers nothing: every weight has one name
+
+    @property
+    def decoder(self) -> Decoder:
+        """Whose layers these are."""
+        return self._decoder[0]
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The table that decoder and encoder share."""
+        return self.decoder.embedding
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None, slots: Tensor | None = None) -> Tensor:
+        """The normed input of every layer that reads memory (L, B, T, D), for tokens (B, T) that see those before them;
+        zeros where ``mask`` (B, T), False at padding on the right, is. ``slots`` are not looked at."""
+        encoded = self.decoder.normed_inputs(ids)
+        return encoded if mask is None else encoded * mask[None, :, :, None]
+
+
+def make_encoder(config: EncoderConfig, decoder: Decoder) -> Encoder | SharedEncoder:
+    """The encoder that a configuration describes, beside its decoder."""
+    return SharedEncoder(config, decoder) if config.shared else Encoder(config, decoder.embedding)

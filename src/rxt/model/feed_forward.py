@@ -31,8 +31,8 @@ class DenseFeedForward(nn.Module):
     def __init__(self, width: int, config: FeedForwardConfig) -> None:
         super().__init__()
         self.config = config
-        self.fc1 = nn.Linear(width, config.dim * (2 if config.gated else 1))
-        self.fc2 = nn.Linear(config.dim, width)
+        self.fc1 = nn.Linear(width, config.dim * (2 if config.gated else 1), bias=config.bias)
+        self.fc2 = nn.Linear(config.dim, width, bias=config.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, balanced: bool = True) -> tuple[Tensor, None]:
         """(B, T, D) -> (B, T, D); ``mask`` and ``balanced`` are for the routed kind alone."""

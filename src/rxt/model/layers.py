@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from rxt.config import Activation, Norm
+from rxt.config import Activation, AttentionConfig, Norm
 
 
 class RMSNorm(nn.RMSNorm):
@@ -19,8 +19,8 @@ class RMSNorm(nn.RMSNorm):
     training took a fifth of the time; here it is written out.
     """
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
+    def __init__(self, width: int, eps: float | None = None) -> None:
+        super().__init__(width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         exact = x.dtype == self.weight.dtype and x.dtype in (torch.float32, torch.float64)
@@ -52,9 +52,11 @@ class _RMSNorm(torch.autograd.Function):
         return torch.addcmul(of_normed, normed, along).mul_(scale), of_weight, None
 
 
-def make_norm(kind: Norm, width: int) -> nn.Module:
+def make_norm(kind: Norm, width: int, eps: float | None = None) -> nn.Module:
     """A norm over the last dimension, with a learned scale (and shift, for LayerNorm)."""
-    return RMSNorm(width) if kind == "rms" else nn.LayerNorm(width)
+    if kind == "rms":
+        return RMSNorm(width, eps)
+    return nn.LayerNorm(width) if eps is None else nn.LayerNorm(width, eps)
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
@@ -85,6 +87,22 @@ def rotation_at(positions: Tensor, head_dim: int, base: float) -> Rotation:
     angles = positions.float().unsqueeze(-1) * base ** (-pairs / head_dim)  # (…, T, Hd/2)
     angles = angles.reshape(-1, 1, *angles.shape[-2:])
     return Rotation(angles.cos(), angles.sin())
+
+
+def rotation_of(attention: AttentionConfig, width: int, positions: Tensor) -> Rotation | None:
+    """The turns that an attention block makes at ``positions``; None where it makes none."""
+    if not attention.rotated:
+        return None
+    return rotation_at(positions, attention.head_size(width), attention.rope_base)
+
+
+def rotations_of(
+    own: AttentionConfig, cross: AttentionConfig, width: int, positions: Tensor
+) -> tuple[Rotation | None, Rotation | None]:
+    """The turns of self-attention and of memory cross-attention: computed once where they are alike."""
+    rotation, alike = rotation_of(own, width, positions), own.rope_base == cross.rope_base
+    alike = alike and own.rotated == cross.rotated and own.head_size(width) == cross.head_size(width)
+    return rotation, rotation if alike else rotation_of(cross, width, positions)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

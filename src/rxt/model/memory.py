@@ -173,4 +173,6 @@ def initial_slots(shape: tuple[int, int, int], batch_size: int, init: MemoryInit
                 row.zero_()
             case "ones":
                 row.fill_(1)
+            case "learned":
+                raise ValueError("a learned fresh memory is a weight: the model's init_memory has it")
     return slots.transpose(0, 1).contiguous()

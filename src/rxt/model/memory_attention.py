@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rxt.config import MemoryAttentionConfig
 from rxt.model.attention import KeyValue
 from rxt.model.consolidation import MemoryAttentionLayer, layer_class
-from rxt.model.layers import rotation_at
+from rxt.model.layers import rotation_of
 from rxt.model.memory_norm import MemoryNorm
 
 
@@ -66,8 +66,7 @@ class MemoryAttention(nn.Module):
     def project(self, encoded: Tensor, mask: Tensor | None = None) -> Projected:
         """Project encoded interactions (L, B, T, D), whatever memory they will be written into."""
         positions = torch.arange(encoded.shape[2], device=encoded.device)
-        write = self.config.attention
-        rotation = rotation_at(positions, self.config.width // write.heads, write.rope_base)
+        rotation = rotation_of(self.config.attention, self.config.width, positions)
         keys, values = zip(
             *[layer.project(source, rotation) for layer, source in zip(self._layers(), encoded, strict=True)],
             strict=True,

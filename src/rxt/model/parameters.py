@@ -18,7 +18,8 @@ from rxt.model.memory_attention import MemoryAttention
 
 @dataclass(frozen=True)
 class Counts:
-    """Parameters by part. ``decoder`` and ``encoder`` each include the embedding table that they share."""
+    """Parameters by part. ``decoder`` and ``encoder`` each include the embedding table that they share; an encoder that
+    is the decoder's own layers has nothing else."""
 
     decoder: int
     decoder_active: int
@@ -30,11 +31,13 @@ class Counts:
     embedding: int
     memory: int
     """L * S * D: the numbers of one conversation's memory. A value, not parameters."""
+    fresh_memory: int = 0
+    """Parameters of a fresh memory that is learned."""
 
     @property
     def total(self) -> int:
         """The whole model, the shared embedding once."""
-        return self.decoder + self.encoder - self.embedding + self.memory_attention
+        return self.decoder + self.encoder - self.embedding + self.memory_attention + self.fresh_memory
 
 
 @cache
@@ -53,11 +56,12 @@ def parameter_counts(config: RxTConfig) -> Counts:
         return Counts(
             decoder=whole,
             decoder_active=whole - asleep,
-            encoder=_count(Encoder(config.encoder, embedding)),
+            encoder=_count(embedding) if config.encoder.shared else _count(Encoder(config.encoder, embedding)),
             memory_attention=_count(MemoryAttention(config.memory_attention)),
             mlm_head=_count(MLMHead(width, decoder.vocab_size)),
             embedding=_count(embedding),
             memory=layers * slots * width,
+            fresh_memory=layers * slots * width if config.memory_init == "learned" else 0,
         )
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from rxt.model.decoder import TiedHead
 from rxt.model.experts import Int8Experts
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear
@@ -14,7 +15,11 @@ from rxt.model.replace import Table, replace_modules, share_copy
 
 Model = TypeVar("Model", bound=ReactiveTransformer)
 
-IN_8_BITS: Table = {nn.Linear: Int8Linear, MixtureOfExperts: Int8Experts}
+IN_8_BITS: Table = {
+    nn.Linear: Int8Linear,
+    MixtureOfExperts: Int8Experts,
+    TiedHead: lambda head: Int8Linear(head.as_linear()),
+}
 ROUTING = ("router", "shared_gate")
 """Small, and a choice of experts: rounding them saves nothing and changes much."""
 
@@ -27,6 +32,8 @@ def quantize(model: Model) -> Model:
     memories. The copy cannot be trained or saved: save ``model``, and quantize again after loading.
     """
     copy = share_copy(model.eval())
+    if copy.config.encoder.shared:  # the encoder keeps the layers as they are
+        copy.decoder = share_copy(copy.decoder)
     replace_modules(copy.decoder, IN_8_BITS, kept=ROUTING)
     copy.stands_for = model.fingerprint()
     return copy

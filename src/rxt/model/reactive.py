@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.model.decoder import Decoder
-from rxt.model.encoder import Encoder
+from rxt.model.encoder import make_encoder
 from rxt.model.fingerprint import fingerprint
 from rxt.model.memory import Memory, initial_slots
 from rxt.model.memory_attention import MemoryAttention
@@ -31,10 +31,13 @@ class ReactiveTransformer(nn.Module):
         embedding = nn.Embedding(config.decoder.vocab_size, config.decoder.width)
         nn.init.normal_(embedding.weight, std=config.decoder.width**-0.5)
         self.decoder = Decoder(config.decoder, embedding)
-        with torch.no_grad():  # not tied, but they start equal: to copy a token is then to pass its embedding through
-            self.decoder.head.weight.copy_(embedding.weight)
-        self.encoder = Encoder(config.encoder, embedding)
+        if isinstance(self.decoder.head, nn.Linear):
+            with torch.no_grad():  # they start equal: to copy a token is then to pass its embedding through
+                self.decoder.head.weight.copy_(embedding.weight)
+        self.encoder = make_encoder(config.encoder, self.decoder)
         self.memory_attention = MemoryAttention(config.memory_attention)
+        self.fresh_memory = nn.Parameter(fresh_slots(config)) if config.memory_init == "learned" else None
+        """(L, S, D): what every conversation starts from, where that is learned."""
         self.stands_for: str | None = None
         """The fingerprint of the model whose form for inference this is; None for a model itself."""
 
@@ -60,10 +63,13 @@ class ReactiveTransformer(nn.Module):
         """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory.
 
         A model whose configuration has a ``memory_seed`` starts every conversation from that one draw, whatever
-        ``seed``.
+        ``seed``; one whose fresh memory is learned starts every conversation from that.
         """
         config, weight = self.config, self.decoder.embedding.weight
-        if config.memory_seed is None:
+        if self.fresh_memory is not None:
+            learned = self.fresh_memory if self.training else self.fresh_memory.detach()
+            slots = learned.unsqueeze(1).repeat(1, batch_size, 1, 1)
+        elif config.memory_seed is None:
             slots = initial_slots(config.memory_shape, batch_size, config.memory_init, seed)
         else:
             one = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed)
@@ -95,6 +101,13 @@ class ReactiveTransformer(nn.Module):
         if mode != self.training:
             forget(self)
         return super().train(mode)
+
+
+def fresh_slots(config: RxTConfig) -> Tensor:
+    """Where a learned fresh memory (L, S, D) starts: a draw from N(0, 1)."""
+    if torch.get_default_device().type == "meta":  # shapes alone
+        return torch.empty(config.memory_shape)
+    return initial_slots(config.memory_shape, 1, "standard", config.memory_seed)[:, 0]
 
 
 def without_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

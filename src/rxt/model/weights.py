@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
@@ -39,7 +40,67 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-class Weights:
+class Tensors(ABC):
+    """Tensors by name, out of one file or several."""
+
+    path: Path
+    """What stands for the weights in messages."""
+    shapes: dict[str, tuple[int, ...]]
+
+    @abstractmethod
+    def tensor(self, name: str) -> Tensor:
+        """One of them, read now."""
+
+    @abstractmethod
+    def file_of(self, name: str) -> Path:
+        """The file that one of them stands in."""
+
+    def leave_out(self, pattern: str) -> None:
+        """Forget the tensors in whose names the regular expression occurs."""
+        self.shapes = {name: shape for name, shape in self.shapes.items() if re.search(pattern, name) is None}
+
+    def make(self, build: Callable[[], M], places: Callable[[M], Mapping[str, Tensor]]) -> M:
+        """A module filled from here, ready for inference. Nothing of its size is allocated before all shapes are
+        checked.
+
+        ``places(module)`` are its tensors under their stored names; all must be there, and no other.
+        """
+        with torch.device("meta"):
+            module = build()
+        self._check(places(module))
+        module.to_empty(device="cpu")
+        self._copy(places(module))
+        return module.eval()
+
+    def fill(self, places: Mapping[str, Tensor]) -> None:
+        """Copy what is stored into the tensors ``places``, by their stored names; all must be there, and no other."""
+        self._check(places)
+        self._copy(places)
+
+    def _check(self, expected: Mapping[str, Tensor]) -> None:
+        """Every expected tensor must be stored, in its shape, and no other."""
+        for name, place in expected.items():
+            if name not in self.shapes:
+                raise UserError(f"{self.path}: tensor {name} is missing (expected shape {tuple(place.shape)})")
+        for name, shape in self.shapes.items():
+            path = self.file_of(name)
+            if name not in expected:
+                raise UserError(f"{path}: unexpected tensor {name} of shape {shape}")
+            if shape != expected[name].shape:
+                raise UserError(f"{path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
+
+    def _copy(self, expected: Mapping[str, Tensor]) -> None:
+        """Copy every stored tensor into its place, which it fits; it must be floating point."""
+        with torch.no_grad():
+            for name, place in expected.items():
+                tensor = self.tensor(name)
+                if not tensor.is_floating_point():
+                    path = self.file_of(name)
+                    raise UserError(f"{path}: tensor {name} has type {tensor.dtype}, expected floating point")
+                place.copy_(tensor)
+
+
+class Weights(Tensors):
     """The tensors of a folder's ``model.safetensors``, or of the files that ``model.safetensors.index.json`` names.
 
     A tensor with several names is stored under one; the metadata holds the others as ``{name: stored name}``.
@@ -53,7 +114,6 @@ class Weights:
         """
         whole, index = folder / WEIGHTS, folder / INDEX
         self.path = index if index.is_file() and not whole.is_file() else whole
-        """What stands for the weights in messages."""
         self._files: dict[str, tuple[Path, Any]] = {}  # by name of the stored tensor
         self._metadata: dict[str, str] = {}
         with ExitStack() as opened:
@@ -66,7 +126,7 @@ class Weights:
                 name: kept for name, kept in self._metadata.items() if kept in self._files and name not in self._files
             }
             names = [name for name in sorted(self._files.keys() | self._aliases.keys()) if not ignore(name)]
-            self.shapes: dict[str, tuple[int, ...]] = {}
+            self.shapes = {}
             for name in names:
                 kept = self._aliases.get(name, name)
                 self.shapes[name] = tuple(self._files[kept][1].get_slice(kept).get_shape())
@@ -109,44 +169,8 @@ class Weights:
         kept = self._aliases.get(name, name)
         return self._files[kept][1].get_tensor(kept)
 
-    def leave_out(self, pattern: str) -> None:
-        """Forget the tensors in whose names the regular expression occurs."""
-        self.shapes = {name: shape for name, shape in self.shapes.items() if re.search(pattern, name) is None}
-
-    def make(self, build: Callable[[], M], places: Callable[[M], Mapping[str, Tensor]]) -> M:
-        """A module filled from here, ready for inference. Nothing of its size is allocated before all shapes are
-        checked.
-
-        ``places(module)`` are its tensors under their stored names; all must be there, and no other.
-        """
-        with torch.device("meta"):
-            module = build()
-        self._check(places(module))
-        module.to_empty(device="cpu")
-        self._fill(places(module))
-        return module.eval()
-
-    def _check(self, expected: Mapping[str, Tensor]) -> None:
-        """Every expected tensor must be stored, in its shape, and no other."""
-        for name, place in expected.items():
-            if name not in self.shapes:
-                raise UserError(f"{self.path}: tensor {name} is missing (expected shape {tuple(place.shape)})")
-        for name, shape in self.shapes.items():
-            path = self._files[self._aliases.get(name, name)][0]
-            if name not in expected:
-                raise UserError(f"{path}: unexpected tensor {name} of shape {shape}")
-            if shape != expected[name].shape:
-                raise UserError(f"{path}: tensor {name} has shape {shape}, expected {tuple(expected[name].shape)}")
-
-    def _fill(self, expected: Mapping[str, Tensor]) -> None:
-        """Copy every stored tensor into its place, which it fits; it must be floating point."""
-        with torch.no_grad():
-            for name, place in expected.items():
-                tensor = self.tensor(name)
-                if not tensor.is_floating_point():
-                    path = self._files[self._aliases.get(name, name)][0]
-                    raise UserError(f"{path}: tensor {name} has type {tensor.dtype}, expected floating point")
-                place.copy_(tensor)
+    def file_of(self, name: str) -> Path:
+        return self._files[self._aliases.get(name, name)][0]
 
 
 def write_weights(

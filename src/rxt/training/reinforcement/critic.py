@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
-from rxt.model.encoder import Encoder
+from rxt.model.encoder import Encoder, SharedEncoder
 
 
 class Critic(nn.Module):
     """An encoder of its own, which starts as a copy of the model's, the mean over its tokens, and a value head."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | SharedEncoder) -> None:
         super().__init__()
         self.encoder = deepcopy(encoder)
         self.value = nn.Linear(encoder.config.width, 1)

@@ -1,0 +1,65 @@
+"""A pre-trained language model as the backbone of a Reactive Transformer: from a folder, the Hub, or a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from torch import Tensor, nn
+
+from rxt.config import read_json
+from rxt.errors import UserError
+from rxt.folders import model_folder
+from rxt.interop import llama
+from rxt.model.decoder import Decoder
+from rxt.model.weights import Weights
+
+CONFIG = "config.json"
+BUFFERS = r"\.rotary_emb\.inv_freq$"
+"""Computed, and stored by early checkpoints all the same."""
+
+
+class Backbone(nn.Module):
+    """A causal language model of the Llama family, as it was published. It holds parameters, never a memory."""
+
+    def __init__(self, decoder: Decoder, source: str) -> None:
+        """``source``: where it came from, for messages and for models that are built on it."""
+        super().__init__()
+        self.config = decoder.config
+        self.decoder = decoder
+        self.source = source
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) of tokens (B, T), as ``transformers`` computes them; zeros where ``mask`` (B, T), False at
+        padding on the right, is."""
+        logits = self.decoder.head(self.decoder.hidden(ids, None, mask).states)
+        return logits if mask is None else logits * mask.unsqueeze(-1)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None
+    ) -> Self:
+        """Load a checkpoint of Llama, Mistral, Qwen2 or Qwen3, ready for inference, in float32.
+
+        Args:
+            source: a folder with ``config.json`` and safetensors, or ``owner/name`` on the Hugging Face Hub.
+            revision: of the Hub's repository: a branch, tag or commit.
+            cache_dir: where fetched files are kept.
+
+        Raises:
+            UserError: nothing is there, another architecture, or tensors that are missing, not expected or misshapen.
+        """
+        folder = model_folder(source, revision=revision, cache_dir=cache_dir)
+        return cls(read_folder(folder), str(source))
+
+
+def read_folder(folder: Path) -> Decoder:
+    """The plain decoder in a folder of ``transformers``' layout."""
+    path = folder / CONFIG
+    values = read_json(path)
+    if not llama.is_checkpoint(values):
+        raise UserError(f"{path}: not a pre-trained language model's configuration (it has no model_type)")
+    with Weights(folder) as stored:
+        stored.leave_out(BUFFERS)
+        config = llama.read_decoder(values, "lm_head.weight" not in stored.shapes, str(path))
+        return llama.make_decoder(stored, config, in_halves=True)
