@@ -42,7 +42,7 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
 
 @torch.no_grad()
 def test_weights_in_several_files(tmp_path: Path) -> None:
-    theirs, ids = store_base(tmp_path, "qwen3", max_shard_size="20KB"), some_ids()
+    theirs, ids = store_base(tmp_path, "qwen3", shard="20KB"), some_ids()
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     torch.testing.assert_close(Backbone.from_pretrained(tmp_path)(ids), theirs(ids).logits, atol=NEAR, rtol=0)
 

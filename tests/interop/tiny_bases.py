@@ -46,11 +46,12 @@ def make_base(name: str, **changes: Any) -> Any:
     return model
 
 
-def store_base(folder: Path, name: str, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
-    """Store one as a folder; returns it in float32, its numbers those that were stored."""
-    model = make_base(name)
+def store_base(folder: Path, name: str, dtype: torch.dtype = torch.float32, shard: str = "5GB", **changes: Any) -> Any:
+    """Store one as a folder, in files of at most ``shard``; returns it in float32, its numbers those that were
+    stored."""
+    model = make_base(name, **changes)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.to(dtype))
-    deepcopy(model).to(dtype).save_pretrained(folder, **options)
+    deepcopy(model).to(dtype).save_pretrained(folder, max_shard_size=shard)
     return model

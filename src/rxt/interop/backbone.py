@@ -11,6 +11,7 @@ from rxt.config import read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
 from rxt.interop import llama
+from rxt.interop.gguf_file import GgufFile, is_gguf
 from rxt.model.decoder import Decoder
 from rxt.model.weights import Weights
 
@@ -42,15 +43,26 @@ class Backbone(nn.Module):
         """Load a checkpoint of Llama, Mistral, Qwen2 or Qwen3, ready for inference, in float32.
 
         Args:
-            source: a folder with ``config.json`` and safetensors, or ``owner/name`` on the Hugging Face Hub.
+            source: a folder with ``config.json`` and safetensors, a GGUF file, or ``owner/name`` on the Hugging Face
+                Hub.
             revision: of the Hub's repository: a branch, tag or commit.
             cache_dir: where fetched files are kept.
 
         Raises:
             UserError: nothing is there, another architecture, or tensors that are missing, not expected or misshapen.
         """
+        path = Path(source).expanduser()
+        if path.is_file():
+            return cls(read_file(path), str(source))
         folder = model_folder(source, revision=revision, cache_dir=cache_dir)
         return cls(read_folder(folder), str(source))
+
+
+def read_file(path: Path) -> Decoder:
+    """The plain decoder in a GGUF file."""
+    if not is_gguf(path):
+        raise UserError(f"{path}: not a GGUF file; name one, or a folder with config.json and safetensors")
+    return GgufFile(path).decoder()
 
 
 def read_folder(folder: Path) -> Decoder:

