@@ -5,23 +5,27 @@ Everything below this file (training, generation, the server's engine) takes the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from torch import Tensor
 
-from rxt.config import RxTConfig
+from rxt.config import RxTConfig, SpecialTokens
+from rxt.config.on_base import memory_on
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
 from rxt.generation.conversation import Conversation
 from rxt.generation.generate import generate
 from rxt.generation.sampling import GREEDY, Sampling
 from rxt.interop.assemble import Embedding, assemble
+from rxt.interop.backbone import Backbone
 from rxt.interop.hub import Saves, push
 from rxt.interop.layouts import Layout, load_pretrained, save_pretrained
 from rxt.model import reactive
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
+from rxt.model.grow import grow
 from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
 
@@ -45,9 +49,13 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         sampling = Sampling(temperature=temperature)
         return generate(self, ids, memory, max_new_tokens, sampling, stop_at_eos, compiled=compiled)
 
-    def save_pretrained(self, folder: str | Path, layout: Layout = "rxt") -> None:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all."""
-        save_pretrained(self, folder, layout)
+    def save_pretrained(self, folder: str | Path, layout: Layout = "rxt", merged: bool = False) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
+
+        Of a model that is built on a pre-trained one, these are the weights of the memory alone, and which base they
+        need; ``merged`` writes all.
+        """
+        save_pretrained(self, folder, layout, merged)
 
     def push_to_hub(
         self,
@@ -75,14 +83,44 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, revision: str | None = None, cache_dir: str | Path | None = None
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        base: str | Path | None = None,
     ) -> Self:
         """Load a folder, or a hub id ``owner/name``, in either layout: its ``config.json`` tells which.
 
         Every tensor must be there, and no other. The model comes ready for inference. ``revision`` (a branch, tag or
-        commit) and ``cache_dir`` are for models of the Hub.
+        commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained model is that this one is
+        built on, if not where its configuration says.
         """
-        return load_pretrained(source, cls, revision, cache_dir)
+        return load_pretrained(source, cls, revision, cache_dir, base)
+
+    @classmethod
+    def on_base(
+        cls,
+        backbone: Backbone,
+        memory_layers: Sequence[int] | None = None,
+        slots: int = 48,
+        max_length: int | None = None,
+        tokens: SpecialTokens | None = None,
+    ) -> Self:
+        """Give a pre-trained model a memory, still untrained. Its layers are shared, not copied, and are the encoder
+        too.
+
+        Args:
+            memory_layers: those that read memory, counted from 0; by default a fifth of all, evenly over the upper
+                three fifths.
+            slots: S, of each of them.
+            max_length: of an interaction, in tokens; by default 2048, or what the base takes.
+            tokens: the special tokens of its interactions.
+
+        Raises:
+            UserError: layers that the model has not, or a length that it does not take.
+        """
+        config = memory_on(backbone.config, backbone.identity(), memory_layers, slots, max_length, tokens)
+        return grow(backbone.decoder, config, cls)
 
     @classmethod
     def from_components(

@@ -20,7 +20,7 @@ from rxt.config.memory_attention import (
 from rxt.config.stacks import DecoderConfig, EncoderConfig, Norm
 from rxt.config.values import parse, read_json
 from rxt.config.variants import VARIANTS, Variant
-from rxt.config.whole import SYSTEM_PROMPT_TITLE, MemoryInit, RxTConfig, SpecialTokens, TemplateName
+from rxt.config.whole import SYSTEM_PROMPT_TITLE, BaseModel, MemoryInit, RxTConfig, SpecialTokens, TemplateName
 
 __all__ = [
     "STRICT",
@@ -28,6 +28,7 @@ __all__ = [
     "VARIANTS",
     "Activation",
     "AttentionConfig",
+    "BaseModel",
     "BiasMode",
     "DecoderConfig",
     "EncoderConfig",

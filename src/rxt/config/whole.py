@@ -40,6 +40,22 @@ class SpecialTokens:
 
 
 @dataclass(frozen=True)
+class BaseModel:
+    """The pre-trained model that a Reactive Transformer is built on."""
+
+    name: str
+    """A folder, a GGUF file, or ``owner/name`` on the Hugging Face Hub."""
+    fingerprint: str
+    """Of its weights, in float32."""
+    revision: str | None = None
+    """Of the Hub's repository."""
+    included: bool = False
+    """Its weights are stored with the memory's; otherwise they are taken from where they are."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
 class RxTConfig:
     """A whole Reactive Transformer. The three parts must fit; the constructor says where they do not."""
 
@@ -54,6 +70,8 @@ class RxTConfig:
     """When given, every conversation starts from this one draw, so that slots can learn to have roles of their own."""
     trained_turns: int | None = None
     """Interactions of the longest conversations it was trained on; None when not known."""
+    base: BaseModel | None = None
+    """None for a model that was trained from nothing."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -7,15 +7,18 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from rxt.config import read_json
+from rxt.config import BaseModel, read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
 from rxt.interop import llama
 from rxt.interop.gguf_file import GgufFile, is_gguf
 from rxt.model.decoder import Decoder
+from rxt.model.fingerprint import fingerprint
 from rxt.model.weights import Weights
 
 CONFIG = "config.json"
+SNAPSHOTS = "snapshots"
+"""Of the Hub's cache: it holds a folder for every commit."""
 BUFFERS = r"\.rotary_emb\.inv_freq$"
 """Computed, and stored by early checkpoints all the same."""
 
@@ -23,12 +26,17 @@ BUFFERS = r"\.rotary_emb\.inv_freq$"
 class Backbone(nn.Module):
     """A causal language model of the Llama family, as it was published. It holds parameters, never a memory."""
 
-    def __init__(self, decoder: Decoder, source: str) -> None:
-        """``source``: where it came from, for messages and for models that are built on it."""
+    def __init__(self, decoder: Decoder, name: str, revision: str | None = None) -> None:
+        """``name`` and ``revision``: where it came from, for models that are built on it."""
         super().__init__()
         self.config = decoder.config
         self.decoder = decoder
-        self.source = source
+        self.name = name
+        self.revision = revision
+
+    def identity(self) -> BaseModel:
+        """What a model that is built on this one keeps, to find it again and to know it."""
+        return BaseModel(self.name, fingerprint(self.decoder), self.revision)
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of tokens (B, T), as ``transformers`` computes them; zeros where ``mask`` (B, T), False at
@@ -53,9 +61,11 @@ class Backbone(nn.Module):
         """
         path = Path(source).expanduser()
         if path.is_file():
-            return cls(read_file(path), str(source))
+            return cls(read_file(path), str(path.resolve()))
         folder = model_folder(source, revision=revision, cache_dir=cache_dir)
-        return cls(read_folder(folder), str(source))
+        local = path.is_dir()
+        commit = None if local or folder.parent.name != SNAPSHOTS else folder.name
+        return cls(read_folder(folder), str(path.resolve()) if local else str(source), commit)
 
 
 def read_file(path: Path) -> Decoder:

@@ -8,6 +8,7 @@ from typing import Literal
 from rxt.config import read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
+from rxt.interop.on_base import load_on_base
 from rxt.interop.published import is_published, load_published
 from rxt.interop.published_export import save_published
 from rxt.model.checkpoint import CONFIG, Model, load_model, save_model
@@ -21,25 +22,37 @@ def load_pretrained(
     kind: type[Model] = ReactiveTransformer,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
+    base: str | Path | None = None,
 ) -> Model:
     """Load a model of a class, ready for inference; its ``config.json`` tells which layout it has.
 
-    ``source`` is a folder, a repository of the Hub (``owner/name``), or None for the bundled model.
+    ``source`` is a folder, a repository of the Hub (``owner/name``), or None for the bundled model. ``base``: where the
+    model is that it is built on, if not where its configuration says.
     """
     folder = model_folder(source, revision=revision, cache_dir=cache_dir)
-    load = load_published if is_published(read_json(folder / CONFIG)) else load_model
+    values = read_json(folder / CONFIG)
+    if (values.get("base") or {"included": True}).get("included") is not True:
+        return load_on_base(folder, kind, base, cache_dir)
+    if base is not None:
+        raise UserError(f"{folder}: this model has all its weights and needs no base; leave it out")
+    load = load_published if is_published(values) else load_model
     return load(folder, kind)
 
 
-def save_pretrained(model: ReactiveTransformer, folder: str | Path, layout: Layout = "rxt") -> None:
-    """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all."""
+def save_pretrained(
+    model: ReactiveTransformer, folder: str | Path, layout: Layout = "rxt", merged: bool = False
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
+
+    ``merged``: of a model that is built on another, the weights of both.
+    """
     if model.stands_for is not None:
         raise UserError(
             "a quantized model is not saved: save the model that it was made of, and quantize again after loading"
         )
     match layout:
         case "rxt":
-            save_model(model, Path(folder))
+            save_model(model, Path(folder), merged)
         case "published":
             save_published(model, Path(folder))
         case _:

@@ -3,6 +3,8 @@ pickle."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,13 +25,23 @@ STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
 TIED = "decoder.head.embedding.weight"
 """Its name once more, in models whose head is tied to it."""
 
+MEMORY = re.compile(r"(?!decoder\.)|decoder\.layers\.\d+\.(norm2|stm_norm|cross_attention|read_scale)\b")
+"""Names of what a pre-trained decoder has not."""
 
-def save_model(model: ReactiveTransformer, folder: Path) -> None:
-    """Write the model's folder; weights first, so that a folder with a configuration is complete."""
+
+def save_model(model: ReactiveTransformer, folder: Path, merged: bool = False) -> None:
+    """Write the model's folder; weights first, so that a folder with a configuration is complete.
+
+    Of a model that is built on another, the memory's weights alone are written, or with ``merged`` all.
+    """
+    config, base = model.config, model.config.base
+    if base is not None and merged:
+        config = replace(config, base=replace(base, included=True))
     make_folder(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}
+    stored = stored_tensors(model) if config.base is None or config.base.included else memory_tensors(model)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     write_weights(folder, tensors, {"format": "rxt"})
-    write_atomically(folder / CONFIG, model.config.to_json().encode())
+    write_atomically(folder / CONFIG, config.to_json().encode())
 
 
 def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
@@ -53,6 +65,11 @@ def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
 def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
     """The model's tensors, each under the one name it is stored by."""
     return {name: tensor for name, tensor in model.state_dict().items() if name not in (SHARED, TIED)}
+
+
+def memory_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
+    """The tensors that a model built on another has of its own: reads, writes, and the fresh memory."""
+    return {name: tensor for name, tensor in stored_tensors(model).items() if MEMORY.match(name)}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,76 @@
+"""The configuration of a Reactive Transformer that is built on a pre-trained decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rxt.config.attention import AttentionConfig
+from rxt.config.checks import require
+from rxt.config.memory_attention import GateConfig, MemoryAttentionConfig
+from rxt.config.stacks import DecoderConfig, EncoderConfig
+from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
+
+READ_SCALE = 0.1
+LONGEST = 16.0
+"""Turns: the longest of the time scales that gates start with."""
+LENGTH = 2048
+"""Tokens of an interaction, where the base takes more and nobody asks for more."""
+
+
+def memory_on(
+    decoder: DecoderConfig,
+    base: BaseModel,
+    memory_layers: Sequence[int] | None = None,
+    slots: int = 48,
+    max_length: int | None = None,
+    tokens: SpecialTokens | None = None,
+) -> RxTConfig:
+    """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
+
+    Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
+    look at, so neither reads nor writes norm it. The fresh memory is learned.
+
+    Args:
+        memory_layers: counted from 0; by default a fifth of the layers, evenly over the upper three fifths.
+        slots: S, of each of these layers.
+        max_length: of an interaction, in tokens.
+
+    Raises:
+        UserError: layers that the decoder has not, or a length that it does not take.
+    """
+    chosen = tuple(default_memory_layers(decoder.layers) if memory_layers is None else memory_layers)
+    require(len(chosen) > 0, "decoder.memory_layers", "must name a layer at least")
+    length = min(LENGTH, decoder.max_length) if max_length is None else max_length
+    require(length <= decoder.max_length, "decoder.max_length", f"is {decoder.max_length} in the base, asked: {length}")
+    reads = replace(decoder.self_attention, rotated=False)
+    grown = replace(
+        decoder,
+        cross_attention=reads,
+        max_length=length,
+        memory_layers=chosen,
+        read_scale=READ_SCALE,
+        slot_norm=False,
+    )
+    memory = MemoryAttentionConfig(
+        decoder.width,
+        len(chosen),
+        slots,
+        replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False),
+        variant="simple",
+        gate=GateConfig("linear", status="linear", longest=LONGEST, own_status=2.0),
+        input_norm=False,
+    )
+    return RxTConfig(
+        grown,
+        EncoderConfig.of_decoder(grown),
+        memory,
+        tokens=SpecialTokens() if tokens is None else tokens,
+        memory_init="learned",
+        base=base,
+    )
+
+
+def default_memory_layers(layers: int) -> range:
+    """A tenth of the layers apart, from two fifths of the way up: 12, 15, …, 27 of 30."""
+    return range(round(0.4 * layers), layers, max(1, layers // 10))

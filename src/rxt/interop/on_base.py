@@ -1,0 +1,68 @@
+"""Models that are built on a pre-trained one: their folder holds the memory's weights alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rxt.config import BaseModel, DecoderConfig, RxTConfig
+from rxt.errors import UserError
+from rxt.interop.backbone import Backbone
+from rxt.model.checkpoint import CONFIG, Model, memory_tensors
+from rxt.model.grow import grow
+from rxt.model.weights import Weights
+
+
+def load_on_base(
+    folder: Path, kind: type[Model], base: str | Path | None = None, cache_dir: str | Path | None = None
+) -> Model:
+    """A model of a class out of the folder of its memory and the base that its configuration names.
+
+    ``base``: where that is, if it is elsewhere.
+
+    Raises:
+        UserError: the base is not found or is another one; a tensor is missing, not expected or misshapen.
+    """
+    config = RxTConfig.from_file(folder / CONFIG)
+    assert config.base is not None
+    backbone = _load_base(folder, config.base, base, cache_dir)
+    if (found := backbone.identity().fingerprint) != config.base.fingerprint:
+        raise UserError(
+            f"{folder}: this memory was made for other weights than those of {backbone.name}: it needs "
+            f"{described(config.base)}, found fingerprint {found}"
+        )
+    if without_memory(config.decoder, backbone.config) != backbone.config:
+        raise UserError(f"{folder / CONFIG}: decoder is not that of the base {backbone.name}")
+    with Weights(folder) as stored:
+        model = grow(backbone.decoder, config, kind)
+        stored.fill(memory_tensors(model))
+    return model
+
+
+def _load_base(folder: Path, needed: BaseModel, given: str | Path | None, cache_dir: str | Path | None) -> Backbone:
+    revision = needed.revision if given is None else None
+    try:
+        return Backbone.from_pretrained(given or needed.name, revision, cache_dir)
+    except UserError as error:
+        raise UserError(
+            f"{folder}: it holds a memory alone and needs its base, {described(needed)}; looked for as "
+            f"{given or needed.name}: {error}"
+        ) from None
+
+
+def described(base: BaseModel) -> str:
+    """A base in a message."""
+    at = f" at revision {base.revision}" if base.revision else ""
+    return f"{base.name}{at} (fingerprint {base.fingerprint})"
+
+
+def without_memory(decoder: DecoderConfig, base: DecoderConfig) -> DecoderConfig:
+    """A decoder's configuration as its base has it: without reads, and with the base's length."""
+    return replace(
+        decoder,
+        cross_attention=base.cross_attention,
+        max_length=base.max_length,
+        memory_layers=base.memory_layers,
+        read_scale=base.read_scale,
+        slot_norm=base.slot_norm,
+    )

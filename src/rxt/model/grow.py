@@ -1,0 +1,48 @@
+"""A Reactive Transformer around a pre-trained decoder: its layers as they are, and a memory that is new."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from rxt.config import RxTConfig
+from rxt.model.attention import Attention
+from rxt.model.checkpoint import Model
+from rxt.model.decoder import Decoder, DecoderLayer
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.reactive import fresh_slots
+
+
+def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
+    """A model of a class, ready for inference, that shares the layers of ``base``, a decoder that reads no memory.
+
+    Reads start as copies of the layers' self-attention, so that a slot that holds what self-attention looks at is read
+    as that would read it. ``config`` is one of :func:`rxt.config.on_base.memory_on`.
+    """
+    with torch.device("meta"):  # no random weights, which would be thrown away at once
+        model = kind(config)
+    weight, grown = base.embedding.weight, model.decoder
+    grown.embedding, grown.head_norm, grown.head = base.embedding, base.head_norm, base.head
+    for index, (layer, original) in enumerate(zip(grown.layers, base.layers, strict=True)):
+        assert isinstance(layer, DecoderLayer)
+        assert isinstance(original, DecoderLayer)
+        layer.norm1, layer.attention = original.norm1, original.attention
+        layer.norm3, layer.feed_forward = original.norm3, original.feed_forward
+        if index in config.decoder.reading:
+            _start_read(layer, config)
+    model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
+    model.fresh_memory = nn.Parameter(fresh_slots(config).to(weight.device, weight.dtype))
+    return model.eval()
+
+
+def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:
+    """Let a layer read memory as its self-attention reads."""
+    weight, scale = layer.attention.q_proj.weight, config.decoder.read_scale
+    layer.norm2 = deepcopy(layer.norm1)
+    layer.cross_attention = Attention(config.decoder.width, config.decoder.cross_attention)
+    layer.cross_attention.load_state_dict(layer.attention.state_dict())
+    layer.cross_attention.to(weight.device, weight.dtype)
+    if scale is not None:
+        layer.read_scale = nn.Parameter(weight.new_full((config.decoder.width,), scale))
