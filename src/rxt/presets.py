@@ -183,8 +183,7 @@ def _pocket() -> RxTConfig:
 
 
 def _open() -> RxTConfig:
-    """The bundled model of an open world: as the pocket model, with more slots and a wider memory for words that it has
-    to spell."""
+    """For an open world: as the pocket model, with a wider memory of more slots for words that it has to spell."""
     vocab_size, width, layers, max_length = 2_048, 128, 3, 192
     attention = AttentionConfig.mha(4)
     cross_attention = replace(AttentionConfig.mha(4), qk_norm=True)

@@ -76,8 +76,7 @@ def pocket() -> RunConfig:
 
 
 def open_world() -> RunConfig:
-    """The bundled model: conversations of an open world, all stages within three hours on two CPU cores (``--workers
-    2``)."""
+    """A small model for an open world, in two hours on two CPU cores (``--workers 2``): a pilot, see the log."""
     optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon", accumulate=2)
     return RunConfig(
         name="open",
