@@ -6,7 +6,8 @@ import pytest
 
 from rxt.cli.info import in_bytes, short
 from rxt.cli.main import main
-from rxt.config import RxTConfig
+from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig
+from rxt.config.on_base import memory_on
 from rxt.presets import preset_names
 
 
@@ -51,6 +52,24 @@ def test_a_folder_is_described_by_its_configuration(capsys: pytest.CaptureFixtur
     out = info(capsys, str(folder))
     assert "2 layers x 6 slots x 32 = 1.5 KiB" in out
     assert str(folder) in out
+
+
+def test_a_memory_on_a_pre_trained_model_names_its_base(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    attention = AttentionConfig(4, 4, 2, head_dim=12)
+    plain = DecoderConfig(
+        97, 32, 10, attention, attention, FeedForwardConfig(48), 64, head_bias=False, tied_head=True, memory_layers=()
+    )
+    config = memory_on(plain, BaseModel("owner/base", "0123456789abcdef", "v1"), slots=7)
+    (tmp_path / "config.json").write_text(config.to_json())
+    out = info(capsys, str(tmp_path))
+    for expected in (
+        "owner/base, revision v1 (stored elsewhere), fingerprint 0123456789abcdef",
+        "4, 5, 6, 7, 8, 9",
+        "each 12 wide",
+        "the decoder's own layers, without memory",
+        "6 layers x 7 slots x 32",
+    ):
+        assert expected in out
 
 
 def test_the_bundled_model_has_a_row_where_there_is_one(

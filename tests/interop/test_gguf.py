@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.interop.backbone import Backbone
+from rxt.interop.gguf_file import GgufFile
 
 KINDS = {name: "llama" if family in ("Llama", "Mistral") else family.lower() for name, (family, _) in BASES.items()}
 KINDS = {name: kind for name, kind in KINDS.items() if name != "llama-biases"}  # no such model in GGUF files
@@ -83,3 +84,15 @@ def test_smollm2_answers() -> None:
     assert path is not None
     model = Backbone.from_pretrained(path)
     assert sum(weight.numel() for weight in model.parameters()) == 134_515_008
+    words: list[str] = GgufFile(path).value("tokenizer.ggml.tokens")
+    prompt = "<|im_start|> user Ċ What Ġis Ġthe Ġcapital Ġof ĠFrance ? <|im_end|> Ċ <|im_start|> ass istant Ċ"
+    asked = prompt.split()
+    ids, cache = torch.tensor([[words.index(word) for word in asked]]), model.decoder.new_cache(1, 40)
+    logits, said = model.decoder.begin(ids, torch.tensor([len(asked) - 1]), [], cache), list[str]()
+    for position in range(len(asked), 40):
+        said.append(words[int(logits.argmax())])
+        if said[-1] == "<|im_end|>":
+            break
+        visible = cache.first(position + 1)
+        logits = model.decoder.step(logits.argmax(-1, keepdim=True), torch.tensor([[position]]), [], visible)[:, 0]
+    assert "".join(said).replace("Ġ", " ") == "The capital of France is Paris.<|im_end|>"

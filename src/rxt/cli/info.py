@@ -106,6 +106,12 @@ def details(title: str, config: RxTConfig) -> Table:
         "parameters", f"{counts.total:,}, with the embedding that decoder and encoder share ({counts.embedding:,}) once"
     )
     table.add_row("layers x width", f"{decoder.layers} x {decoder.width}")
+    if decoder.memory_layers is not None:
+        table.add_row("layers with memory", ", ".join(map(str, decoder.memory_layers)))
+    if config.base is not None:
+        at = f", revision {config.base.revision}" if config.base.revision else ""
+        stored = "stored here too" if config.base.included else "stored elsewhere"
+        table.add_row("built on", f"{config.base.name}{at} ({stored}), fingerprint {config.base.fingerprint}")
     table.add_row("vocabulary", f"{decoder.vocab_size:,}")
     table.add_row("a turn", f"at most {config.max_length:,} tokens, {config.template} template")
     layers, slots, width = config.memory_shape
@@ -133,11 +139,14 @@ def details(title: str, config: RxTConfig) -> Table:
             )
     table.add_row("norm", decoder.norm + (f", {decoder.head_norm} before the head" if decoder.head_norm else ""))
 
-    section("encoder", f"{counts.encoder:,} parameters")
-    table.add_row("self-attention", attention(encoder.self_attention))
-    if encoder.cross_attention is not None:
-        table.add_row("memory cross-attention", attention(encoder.cross_attention))
-    table.add_row("feed-forward", feed_forward(encoder.feed_forward))
+    if encoder.shared:
+        section("encoder", "the decoder's own layers, without memory")
+    else:
+        section("encoder", f"{counts.encoder:,} parameters")
+        table.add_row("self-attention", attention(encoder.self_attention))
+        if encoder.cross_attention is not None:
+            table.add_row("memory cross-attention", attention(encoder.cross_attention))
+        table.add_row("feed-forward", feed_forward(encoder.feed_forward))
 
     consolidates = layer_class(memory.variant).has_consolidation
     section("memory attention", f"{counts.memory_attention:,} parameters")
@@ -153,7 +162,8 @@ def details(title: str, config: RxTConfig) -> Table:
 def attention(config: AttentionConfig) -> str:
     """One attention block in words."""
     extras = [f"gated by {config.gate_activation}"] * config.gated + ["norms on queries and keys"] * config.qk_norm
-    heads = f"{config.query_heads} query and {config.kv_heads} key/value heads, width split for {config.heads}"
+    split = f"width split for {config.heads}" if config.head_dim is None else f"each {config.head_dim} wide"
+    heads = f"{config.query_heads} query and {config.kv_heads} key/value heads, {split}"
     return ", ".join([heads, *extras])
 
 
