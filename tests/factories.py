@@ -19,6 +19,7 @@ from rxt.config import (
     TemplateName,
 )
 from rxt.data.tokenizer import ChatTokenizer
+from rxt.model.decoder import Decoder
 from rxt.pretrained import ReactiveTransformer
 
 TEXTS = ("hello there, how are you", "my name is Ann and I live in Graz") * 3
@@ -111,3 +112,9 @@ def draw_matrices(model: nn.Module, scale: float) -> None:
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=scale)
+
+
+def linear_head(decoder: Decoder) -> nn.Linear:
+    """The head of a decoder that has a matrix of its own."""
+    assert isinstance(decoder.head, nn.Linear)
+    return decoder.head

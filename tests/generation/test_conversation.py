@@ -7,7 +7,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from factories import chat_model
+from factories import chat_model, linear_head
 from rxt.config import SpecialTokens
 from rxt.data.records import Interaction
 from rxt.data.template import Template
@@ -68,7 +68,7 @@ def ending_model() -> ReactiveTransformer:
     """A model whose [EOS] bias makes it end most answers by itself."""
     model = chat_model()
     with torch.no_grad():
-        model.decoder.head.bias[model.config.tokens.eos] += 17
+        linear_head(model.decoder).bias[model.config.tokens.eos] += 17
     return model
 
 
@@ -135,7 +135,7 @@ def test_an_answer_cut_by_the_models_length_leaves_room_for_eos(
     model, seen = chat_model(tokens=SpecialTokens(eos=5)), []
     tokenizer = ChatTokenizer(Tokenizer.from_file(str(tokenizer.save(tmp_path))), SpecialTokens(eos=5))
     with torch.no_grad():
-        model.decoder.head.bias[5] = -1e9
+        linear_head(model.decoder).bias[5] = -1e9
     memorize = ReactiveTransformer.memorize
     monkeypatch.setattr(
         ReactiveTransformer,
@@ -335,7 +335,7 @@ def test_markers_in_a_query_stay_text(chat: Conversation, monkeypatch: pytest.Mo
 def test_special_tokens_that_a_model_says_are_never_shown(chat: Conversation) -> None:
     with torch.no_grad():
         model = chat_model()
-        model.decoder.head.bias[model.config.tokens.query] += 1e9
+        linear_head(model.decoder).bias[model.config.tokens.query] += 1e9
     said = Conversation(model, chat.tokenizer, max_new_tokens=5)
     *tokens, answered, _ = said.stream("hello")
     assert [token.id for token in tokens if isinstance(token, Token)] == [model.config.tokens.query] * 5

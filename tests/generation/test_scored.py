@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from factories import chat_model
+from factories import chat_model, linear_head
 from rxt.errors import UserError
 from rxt.generation.scored import draw, generate_scored
 from rxt.pretrained import ReactiveTransformer
@@ -17,8 +17,8 @@ ROWS = 40
 def ending_soon(model: ReactiveTransformer) -> ReactiveTransformer:
     """[EOS] is likely, so rows end one after another."""
     with torch.no_grad():
-        model.decoder.head.weight *= 0.1
-        model.decoder.head.bias[model.config.tokens.eos] += 4
+        linear_head(model.decoder).weight *= 0.1
+        linear_head(model.decoder).bias[model.config.tokens.eos] += 4
     return model
 
 

@@ -59,6 +59,7 @@ def test_parts_are_built_in_and_not_changed(chosen: Any) -> None:
 
 def test_equal_embeddings_need_no_choice() -> None:
     whole = ReactiveTransformer(RxTConfig(DECODER, ENCODER, MEMORY)).eval()
+    assert isinstance(whole.encoder, Encoder)
     again = ReactiveTransformer.from_components(whole.decoder, whole.encoder, whole.memory_attention)
     assert same(tensors(again), tensors(whole))
     assert again.fingerprint() == whole.fingerprint()

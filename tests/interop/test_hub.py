@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from torch import nn
 
 import rxt
-from factories import tiny_config, tiny_model, tiny_tokenizer
+from factories import linear_head, tiny_config, tiny_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import model_folder
@@ -134,7 +134,7 @@ def test_an_upload_takes_the_place_of_weights_in_several_files(hub: Hub, model: 
 def test_a_revision_is_a_branch_of_its_own(hub: Hub, model: ReactiveTransformer, tmp_path: Path) -> None:
     model.push_to_hub(NAME)
     main = dict(hub.repositories[NAME]["main"])
-    torch.nn.init.zeros_(model.decoder.head.bias)
+    torch.nn.init.zeros_(linear_head(model.decoder).bias)
     for _ in range(2):
         model.push_to_hub(NAME, revision="second")
     assert hub.repositories[NAME]["main"] == main

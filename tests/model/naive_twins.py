@@ -244,6 +244,7 @@ def decoder(module: Decoder, ids: Tensor, slots: Tensor) -> Tensor:
         x = x + feed_forward(layer.feed_forward, norm(layer.norm3, x))  # type: ignore[arg-type]
     if module.head_norm is not None:
         x = norm(module.head_norm, x)
+    assert isinstance(module.head, nn.Linear)
     return x @ module.head.weight.T + module.head.bias
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_reactive import REACTIVE, make, tokens
 
+from factories import linear_head
 from rxt.pretrained import ReactiveTransformer
 
 every_model = pytest.mark.parametrize("name", REACTIVE)
@@ -59,7 +60,7 @@ def test_computed_once_as_long_as_no_weight_changes(monkeypatch: pytest.MonkeyPa
     model.eval()
     assert model.fingerprint() == before
     with torch.no_grad():
-        model.decoder.head.bias.add_(1)
+        linear_head(model.decoder).bias.add_(1)
     with pytest.raises(TypeError):
         model.fingerprint()
 

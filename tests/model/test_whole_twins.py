@@ -15,6 +15,7 @@ from random_configs import VOCABULARY, published_configs
 from tiny_reactive import ATTENTION, DECODER, DENSE, ENCODER, MEMORY, MOE
 
 from rxt.config import AttentionConfig, GateConfig, RxTConfig
+from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 
@@ -83,6 +84,7 @@ def assert_twin_of_what_is_stored(config: RxTConfig, folder: Path) -> None:
         ids = torch.randint(VOCABULARY, (1, 4))
         logits = naive_twins.decoder(model.decoder, ids, slots)
         torch.testing.assert_close(model.decode(ids, Memory(slots)), logits, rtol=ROTATED, atol=ROTATED)
+        assert isinstance(model.encoder, Encoder)
         encoded = naive_twins.encoder(model.encoder, ids, slots if model.encoder.reads_memory else None, None)
         expected = naive_twins.memory_attention(model.memory_attention, slots, encoded)
         slots = model.memorize(Memory(slots), ids).slots

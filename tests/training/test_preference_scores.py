@@ -15,6 +15,7 @@ from torch import Tensor
 from rxt.config import MemoryNormConfig, RxTConfig
 from rxt.data.collate import Preferences, Ways, collate_preferences
 from rxt.data.template import Encoded
+from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.preference.losses import anchor_loss, margins, preference_loss
@@ -227,6 +228,7 @@ TURN_TOKEN = 5
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 9])
 def test_a_preference_reaches_as_far_back_as_the_window_says(window: int | None) -> None:
     turns, model = 5, make()
+    assert isinstance(model.encoder, Encoder)
     model.encoder.embedding = torch.nn.Embedding.from_pretrained(
         model.encoder.embedding.weight.detach().clone(), freeze=False
     )

@@ -16,6 +16,7 @@ from reinforcing import CONFIG, PHASE, REINFORCED, Letters, reinforcement_learne
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
+from factories import linear_head
 from rxt.cli.main import main
 from rxt.errors import UserError
 from rxt.interop.layouts import save_pretrained
@@ -245,9 +246,9 @@ def silent(model: ReactiveTransformer) -> None:
     """From now on the policy ends every answer at once."""
     decoder = model.decoder
     with torch.no_grad():
-        decoder.head.weight.zero_()
-        decoder.head.bias.zero_()
-        decoder.head.bias[template().tokens.eos] = 30.0
+        linear_head(decoder).weight.zero_()
+        linear_head(decoder).bias.zero_()
+        linear_head(decoder).bias[template().tokens.eos] = 30.0
 
 
 def test_a_policy_that_says_nothing_is_no_start(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rxt.config import MemoryNormConfig
 from rxt.data.collate import Conversations, Rows, collate_rows
 from rxt.data.template import Encoded
 from rxt.errors import UserError
+from rxt.model.encoder import Encoder
 from rxt.training.config_base import OptimConfig
 from rxt.training.stages.joint import choose, joint_loss, split_rows
 from rxt.training.stages.memory_aware import MemoryAwareConfig, MemoryAwareStage, Phase
@@ -55,6 +56,30 @@ def test_an_echo_says_every_interaction_again_word_by_word(parts: int) -> None:
         assert torch.equal(first.ids, second.ids)
         assert torch.equal(second.targets[:, 1:], second.mask[:, 1:])
         assert (first.targets.sum(1) < first.mask.sum(1) - 1).all(), "a query is not learned the first time"
+
+
+def test_random_pieces_are_echoed_in_strings_of_every_length() -> None:
+    stage = memory_aware(Phase(2, 2, 40, echo=True, random_pieces=5))
+    (batch,) = stage.batches("train", 0)
+    first, second = (batch.rows[rows] for rows in batch.turns())
+    assert torch.equal(first.ids, second.ids)
+    assert not first.targets.any()
+    assert torch.equal(second.targets[:, 1:], second.mask[:, 1:])
+    assert set(first.mask.sum(1).tolist()) <= set(range(6, 15))
+    tokens = template().tokens
+    inside = first.ids[first.mask]
+    assert set(inside.tolist()) & {tokens.pad, tokens.mask} == set()
+    assert (inside == tokens.answer).sum() == 40
+    again = memory_aware(Phase(2, 2, 40, echo=True, random_pieces=5)).batches("train", 0)[0]
+    assert torch.equal(again.rows.ids, batch.rows.ids)
+    assert not torch.equal(stage.batches("train", 1)[0].rows.ids, batch.rows.ids)
+
+
+def test_random_pieces_are_for_echoes() -> None:
+    with pytest.raises(UserError, match="set echo too"):
+        Phase(2, 2, 4, random_pieces=5)
+    with pytest.raises(UserError, match="must be at least 2, found 1"):
+        Phase(2, 2, 4, echo=True, random_pieces=1)
 
 
 def test_interactions_are_learned_without_their_queries() -> None:
@@ -114,6 +139,7 @@ def test_the_decoder_of_stage_1_sends_no_gradient_into_the_encoder() -> None:
     config = replace(JOINT, encoder_weight=0.0)
     loss = joint_loss(subject, batches[0], batches, config, torch.Generator().manual_seed(0)).loss
     loss.backward()
+    assert isinstance(subject.model.encoder, Encoder)
     for name, parameter in subject.model.encoder.layers.named_parameters():
         assert parameter.grad is None or not parameter.grad.any(), name
 

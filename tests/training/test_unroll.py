@@ -24,6 +24,7 @@ from rxt.config import (
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Encoded
 from rxt.generation.scoring import AnswerScores
+from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.unroll import all_turns_at_once, answers_at_once, conversation_scores, turn_by_turn
@@ -172,6 +173,7 @@ TURN_TOKEN = 5
 def reach(way: Way, window: int | None, turns: int, checkpointing: bool = False) -> list[list[bool]]:
     """For turns t and u: whether a gradient of turn t's loss reaches what the encoder read at turn u."""
     model = make()
+    assert isinstance(model.encoder, Encoder)
     model.encoder.embedding = deepcopy(model.encoder.embedding)  # so that only the encoder's reading counts
     rows = [Encoded([TURN_TOKEN + turn] * (3 + turn % 2), [False] + [True] * (2 + turn % 2)) for turn in range(turns)]
     batch = collate_conversations([rows, rows[: turns - 1]], pad=0)

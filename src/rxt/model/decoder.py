@@ -90,9 +90,14 @@ class TiedHead(nn.Module):
         super().__init__()
         self.embedding = embedding
 
+    @property
+    def weight(self) -> Tensor:
+        """(V, D), as that of a linear layer."""
+        return self.embedding.weight
+
     def forward(self, states: Tensor) -> Tensor:
         """Logits (…, V) of states (…, D)."""
-        return F.linear(states, self.embedding.weight)
+        return F.linear(states, self.weight)
 
     def as_linear(self) -> nn.Linear:
         """The same as a linear layer around the same table."""

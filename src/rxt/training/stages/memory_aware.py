@@ -6,6 +6,7 @@ The gradient runs through the whole conversation unless a window says otherwise;
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
@@ -15,7 +16,7 @@ from pydantic import ConfigDict
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, collate_conversations
-from rxt.data.template import Template
+from rxt.data.template import Encoded, Template
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
@@ -26,7 +27,7 @@ from rxt.training.config_base import (
     require,
     require_size,
 )
-from rxt.training.corpus import Corpus, Split
+from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.stages.base import CorpusStage, StageLoss
@@ -47,6 +48,9 @@ class Phase:
     trains: tuple[str, ...] = ("decoder", "memory_attention", "encoder")
     echo: bool = False
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
+    random_pieces: int | None = None
+    """With ``echo``: instead of interactions, strings of up to so many random pieces of the vocabulary. Nothing but
+    copying can say them again, so they teach it sooner than words, which can be guessed."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
     paraphrase_rate: float | None = None
@@ -60,6 +64,9 @@ class Phase:
         require(bool(self.trains), "phase.trains", "names no part of the model")
         rate = self.paraphrase_rate
         require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
+        pieces = self.random_pieces
+        require(pieces is None or pieces >= 2, "phase.random_pieces", f"must be at least 2, found {pieces}")
+        require(pieces is None or self.echo, "phase.random_pieces", "is for phases that echo; set echo too")
         if self.shortest is not None:
             require(
                 1 <= self.shortest <= self.turns,
@@ -69,7 +76,8 @@ class Phase:
 
     def summary(self) -> PhaseSummary:
         """The phase for people."""
-        data = "interactions, echoed" if self.echo else "conversations"
+        echoed = "interactions" if self.random_pieces is None else "random pieces"
+        data = f"{echoed}, echoed" if self.echo else "conversations"
         turns = None if self.echo else self.turns
         return PhaseSummary(self.steps, self.batch_size, data, parts_of_model(self.trains), turns)
 
@@ -130,8 +138,14 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         phase = self.phase(step) if split == "train" else self.config.phases[-1]
+        if phase.random_pieces is not None:
+            rng = random.Random(f"{self.corpus.seed} {split} {step}")
+            said = [random_interaction(self.template, phase.random_pieces, rng) for _ in range(phase.batch_size)]
+            return echoes(said, self.template, self.optim.accumulate)
         if phase.echo:
-            return echo_batches(self.corpus, self.template, split, step, phase.batch_size, self.optim.accumulate)
+            interactions = self.corpus.interactions(split, step, phase.batch_size)
+            said = [self.template.interaction(interaction) for interaction in interactions]
+            return echoes(said, self.template, self.optim.accumulate)
         turns = phase.turns
         if phase.shortest is not None and split == "train":
             turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
@@ -164,14 +178,21 @@ def memory_aware_loss(
     return conversation_loss(scores, batch, all_batches, config.mean_over)
 
 
-def echo_batches(
-    corpus: Corpus, template: Template, split: Split, step: int, size: int, accumulate: int
-) -> list[Conversations]:
+def echoes(said: Sequence[Encoded], template: Template, accumulate: int) -> list[Conversations]:
     """Conversations of two turns: an interaction, and the same one again with every token a target.
 
     The decoder has learned in stages 1 and 2 to read a text from its encoded tokens; here it reads the same text from
     the slots that the memory attention has written. Every word of the text tells the memory attention what to keep.
     """
-    said = [template.interaction(interaction) for interaction in corpus.interactions(split, step, size)]
     pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]
+
+
+def random_interaction(template: Template, longest: int, rng: random.Random) -> Encoded:
+    """A query and an answer of 1 to ``longest`` random pieces each."""
+    tokenizer, tokens = template.tokenizer, template.tokens
+    pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
+    room = min(longest, (template.max_length - 4) // 2)
+    query, answer = (rng.choices(pieces, k=rng.randint(1, room)) for _ in range(2))
+    ids = [tokens.bos, tokens.query, *query, tokens.answer, *answer, tokens.eos]
+    return Encoded(ids, [False] * len(ids))
