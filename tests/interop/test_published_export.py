@@ -26,7 +26,8 @@ from rxt.config import (
 )
 from rxt.errors import UserError
 from rxt.interop.published import load_published, load_published_component
-from rxt.interop.published_export import published_config, save_published, save_published_component
+from rxt.interop.published_config_export import published_config
+from rxt.interop.published_export import save_published, save_published_component
 from rxt.model.memory_attention import MemoryAttention
 from rxt.presets import preset, preset_names
 from rxt.pretrained import ReactiveTransformer

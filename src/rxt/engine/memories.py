@@ -40,6 +40,11 @@ class Memories:
         self.updated: Callable[[float], None] = lambda seconds: None
         """Is told how long each update took."""
 
+    def check_model(self, turn: Turn) -> None:
+        """Refuse, with ``OtherModel``, a turn that other weights made."""
+        if turn.fingerprint != self._engine.model.fingerprint():
+            raise OtherModel(turn.id, turn.fingerprint, self._engine.model.fingerprint())
+
     async def after(self, turn: Turn, hurried: bool = True) -> Prepared:
         """The memory after a turn; waits for an update that is under way.
 
@@ -140,8 +145,7 @@ class Memories:
         missing: list[Turn] = []
         at = turn
         while True:
-            if at.fingerprint != self._engine.model.fingerprint():
-                raise OtherModel(at.id, at.fingerprint, self._engine.model.fingerprint())
+            self.check_model(at)
             if missing and (at.id in self._kept or at.id in self._coming):
                 prepared = await self.after(at, hurried)
                 break

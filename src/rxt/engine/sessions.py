@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import NotThere, OtherModel, Question, TooMany
+from rxt.engine.events import NotThere, Question, TooMany
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
+from rxt.engine.starts import Starts
 from rxt.errors import UserError
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
@@ -49,15 +50,6 @@ class Rules:
     retention: Retention = field(default_factory=Retention)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What a turn begins with."""
-
-    prepared: Prepared
-    parent: Turn | None
-    prefix: str
-
-
 class Sessions:
     """Turns and conversations of one model and one store."""
 
@@ -70,6 +62,7 @@ class Sessions:
         self.io = StoreCalls()
         self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, self.io)
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
+        self.starts = Starts(self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed)
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
         self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
@@ -98,8 +91,7 @@ class Sessions:
         self._active[question.owner] += 1
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
         try:
-            parent, conversation = await self._place(question, release)
-            start = await self._start(question, parent, conversation)
+            start = await self.starts.start(question, await self._place(question, release))
             draft = Turn(
                 new_id("resp"),
                 question.owner,
@@ -109,7 +101,7 @@ class Sessions:
                 question.conversation,
                 seed=self.rules.seed,
                 instructions=question.instructions if start.parent is None else start.parent.instructions,
-                opening=self._opening(question) if start.parent is None else (),
+                opening=start.opening,
                 query=question.query,
                 prompt=tuple(answer.prompt),
                 number=start.prepared.memory.turns[0] + 1,
@@ -122,92 +114,17 @@ class Sessions:
                 action()
             raise
 
-    async def _place(self, question: Question, release: list[Callable[[], None]]) -> tuple[Turn | None, str | None]:
-        """The turn after which the question is asked, and the conversation, which is this turn's until it is
-        released."""
+    async def _place(self, question: Question, release: list[Callable[[], None]]) -> Turn | None:
+        """The turn after which the question is asked; its conversation is this question's until it is released."""
         if question.conversation is None:
             if question.previous is None:
-                return None, None
-            return await self.turn(question.owner, question.previous), None
+                return None
+            return await self.turn(question.owner, question.previous)
         name, owner = question.conversation, question.owner
         await self.leases.take(owner, name)
         release.append(lambda: self.leases.give_back(name))
         head = (await self.dialogue(owner, name)).head  # as the turn before has left it
-        return (None if head is None else await self.turn(owner, head)), name
-
-    async def _start(self, question: Question, parent: Turn | None, conversation: str | None) -> _Start:
-        """The memory that the question is answered with; turns that the client brought are memorized first."""
-        if parent is not None:
-            self._same_model(parent)
-            if question.instructions is not None and question.instructions != parent.instructions:
-                raise UserError(
-                    "instructions are memorized once, at the start, and this conversation began "
-                    + ("with others" if parent.instructions else "without")
-                    + "; leave them out or begin a new one"
-                )
-        opening = self._opening(question) if parent is None else ()
-        prefixes = [self._first_prefix(question) if parent is None else parent.prefix]
-        for query, answer in question.history:
-            prefixes.append(chain_prefix(prefixes[-1], query, answer))
-        known = 0
-        if question.history and conversation is None:
-            known, found = await self.io(self._longest_known, question.owner, prefixes)
-            parent = found or parent
-        brought: list[Turn] = []
-        for (query, answer), prefix in list(zip(question.history, prefixes[1:], strict=True))[known:]:
-            before = brought[-1] if brought else parent
-            brought.append(self._brought(question, query, answer, prefix, before, opening if before is None else ()))
-        if not question.store:
-            prepared = await (
-                self.memories.begun(self.rules.seed, opening) if parent is None else self.memories.after(parent)
-            )
-            for turn in brought:
-                ids = self.template.complete(turn.prompt, turn.said)
-                prepared = await self.memories.with_one_more(prepared, ids, True)
-            return _Start(prepared, parent, prefixes[-1])
-        if brought:
-            head = None if parent is None else parent.id
-            await self.io(self.store.add, brought, conversation, head)
-            parent = brought[-1]
-        if parent is None:
-            return _Start(await self.memories.begun(self.rules.seed, opening), None, prefixes[-1])
-        return _Start(await self.memories.after(parent), parent, prefixes[-1])
-
-    def _longest_known(self, owner: str, prefixes: list[str]) -> tuple[int, Turn | None]:
-        for count in range(len(prefixes) - 1, 0, -1):
-            found = self.store.by_prefix(owner, prefixes[count], self.fingerprint)
-            if found is not None:
-                return count, found
-        return 0, None
-
-    def _brought(
-        self, question: Question, query: str, answer: str, prefix: str, before: Turn | None, opening: tuple[int, ...]
-    ) -> Turn:
-        prompt = self.template.prompt(query)
-        return Turn(
-            new_id("resp"),
-            question.owner,
-            time.time(),
-            self.fingerprint,
-            None if before is None else before.id,
-            question.conversation,
-            "history",
-            self.rules.seed,
-            question.instructions if before is None else before.instructions,
-            opening,
-            query,
-            answer,
-            tuple(prompt),
-            tuple(self.tokenizer.encode(answer)),
-            number=1 if before is None else before.number + 1,
-            prefix=prefix,
-        )
-
-    def _opening(self, question: Question) -> tuple[int, ...]:
-        return () if question.instructions is None else tuple(self.template.system(question.instructions).ids)
-
-    def _first_prefix(self, question: Question) -> str:
-        return chain_prefix(str(self.rules.seed), question.instructions or "", "")
+        return None if head is None else await self.turn(owner, head)
 
     # Things by name.
 
@@ -228,7 +145,7 @@ class Sessions:
     async def new_dialogue(self, owner: str, metadata: dict[str, str], head: str | None = None) -> Dialogue:
         """Begin a conversation, or fork one: after the turn ``head``."""
         if head is not None:
-            self._same_model(await self.turn(owner, head))
+            self.memories.check_model(await self.turn(owner, head))
         now = time.time()
         dialogue = Dialogue(new_id("conv"), owner, now, now, head, metadata)
         await self.io(self.store.put, dialogue)
@@ -241,8 +158,7 @@ class Sessions:
         question = Question(owner, "-", history, instructions, conversation=name)
         release: list[Callable[[], None]] = []
         try:
-            parent, _ = await self._place(question, release)
-            await self._start(question, parent, name)
+            await self.starts.start(question, await self._place(question, release))
         finally:
             for action in release:
                 action()
@@ -250,7 +166,7 @@ class Sessions:
     async def move(self, owner: str, name: str, head: str | None) -> Dialogue:
         """Make another turn, or none, the newest of a conversation."""
         if head is not None:
-            self._same_model(await self.turn(owner, head))
+            self.memories.check_model(await self.turn(owner, head))
         await self.leases.take(owner, name)
         try:
             moved = replace(await self.dialogue(owner, name), head=head, updated=time.time())
@@ -271,12 +187,12 @@ class Sessions:
 
     async def export_memory(self, turn: Turn) -> bytes:
         """The memory after a turn, as a file that ``Memory.load`` reads."""
-        self._same_model(turn)
+        self.memories.check_model(turn)
         return self.memories.write((await self.memories.after(turn)).memory)
 
     async def change(self, turn: Turn) -> list[list[float]]:
         """How much each slot changed in a turn, layers × slots: the mean absolute change of its numbers."""
-        self._same_model(turn)
+        self.memories.check_model(turn)
         after = (await self.memories.after(turn)).memory.slots
         parent = None if turn.parent is None else await self.io(self.store.turn, turn.parent)
         before = await (self.memories.begun(turn.seed, turn.opening) if parent is None else self.memories.after(parent))
@@ -298,10 +214,6 @@ class Sessions:
                 await self.memories.after(child)
             self.memories.forget(turn.id)
         await self.io(self.store.delete_dialogue, name, owner)
-
-    def _same_model(self, turn: Turn) -> None:
-        if turn.fingerprint != self.fingerprint:
-            raise OtherModel(turn.id, turn.fingerprint, self.fingerprint)
 
     def _leave(self, owner: str) -> None:
         self._active[owner] -= 1

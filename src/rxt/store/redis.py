@@ -7,20 +7,13 @@ yes`` and ``appendfsync always`` for as much as the SQLite store gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Self
 
-from rxt.errors import UserError
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn, memory_checksum
+from rxt.store.redis_connection import Changes, RedisConnection
 
-VERSION = b"1"
-SECONDS = 10.0
-"""Without an answer, after which the connection has failed."""
-RETRIES = 3
-"""Of a call whose connection was lost: Redis may have been started again. More would let clients wait for what is not
-there."""
 UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 LOCK = """local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -36,73 +29,17 @@ class RedisStore(Store):
     def __init__(self, address: str) -> None:
         """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of
         another version."""
-        try:
-            import redis
-            from redis.backoff import ExponentialBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise UserError(
-                "conversations in Redis need the client: pip install 'reactive-transformers[serve]'"
-            ) from None
-        self._failures: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._again = redis.WatchError
-        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES, supported_errors=(redis.ConnectionError,))
-        try:
-            self._client = redis.Redis.from_url(
-                address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=retry
-            )
-        except ValueError as error:
-            raise UserError(f"{address.rpartition('@')[2]}: not an address of Redis ({error})") from None
-        try:
-            self._ask("SETNX", "rxt:version", VERSION)
-            version = self._ask("GET", "rxt:version")
-        except StoreFailed as error:
-            self._client.close()
-            raise UserError(f"{address.rpartition('@')[2]}: {error}") from None
-        if version != VERSION:
-            self._client.close()
-            raise UserError(
-                f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; "
-                "use the rxt that wrote it"
-            )
+        self._connection = RedisConnection(address)
+        self._ask, self._change = self._connection.ask, self._connection.change
 
     @classmethod
     def open(cls, address: str, create: bool) -> Self:
         return cls(address)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except self._failures as error:
-            raise StoreFailed(f"Redis failed: {error}") from None
-
-    def _ask(self, *command: str | bytes | float) -> Any:
-        with self._errors():
-            return self._client.execute_command(*command)
-
-    def _change(self, watched: Sequence[str], work: Callable[[_Changes], Any]) -> Any:
-        """One transaction: ``work`` reads, then notes what to change; it is repeated if a watched key has changed
-        meanwhile."""
-        while True:
-            with self._errors(), self._client.pipeline() as pipe:
-                if watched:
-                    pipe.watch(*watched)
-                changes = _Changes()
-                result = work(changes)
-                pipe.multi()
-                for command in changes.commands:
-                    pipe.execute_command(*command)
-                try:
-                    pipe.execute()
-                except self._again:
-                    continue
-                return result
-
     # Turns and memories.
 
     def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
-        def work(changes: _Changes) -> None:
+        def work(changes: Changes) -> None:
             found = None if conversation is None else self.dialogue(conversation)
             if found is not None and found.head == turns[-1].id:
                 return  # an earlier try was carried out, and only its answer was lost
@@ -141,7 +78,7 @@ class RedisStore(Store):
             [*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work
         )
 
-    def _head(self, changes: _Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
+    def _head(self, changes: Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
         if dialogue.head is not None:
             changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
         if head is not None:
@@ -151,7 +88,7 @@ class RedisStore(Store):
             changes.note("ZADD", names, repr(updated), dialogue.id)
 
     def memorize(self, turn: str, memory: bytes) -> None:
-        def work(changes: _Changes) -> None:
+        def work(changes: Changes) -> None:
             found = self.turn(turn)
             if found is None:
                 return
@@ -194,7 +131,7 @@ class RedisStore(Store):
         self._change([_turn(turn)], lambda changes: self._forget(changes, turn))
         return True
 
-    def _forget(self, changes: _Changes, name: str) -> None:
+    def _forget(self, changes: Changes, name: str) -> None:
         """A turn, everything that leads to it, and the conversations that it is the head of."""
         size = self._ask("HGET", _turn(name), "bytes")
         if size is None:
@@ -231,7 +168,7 @@ class RedisStore(Store):
     # Conversations.
 
     def put(self, dialogue: Dialogue) -> None:
-        def work(changes: _Changes) -> None:
+        def work(changes: Changes) -> None:
             before = self.dialogue(dialogue.id)
             values = (
                 "owner",
@@ -268,7 +205,7 @@ class RedisStore(Store):
         if found is None:
             return False
 
-        def work(changes: _Changes) -> None:
+        def work(changes: Changes) -> None:
             for name in self._ask("SMEMBERS", f"rxt:said:{dialogue}"):
                 self._forget(changes, name.decode())
             self._drop(changes, found)
@@ -277,7 +214,7 @@ class RedisStore(Store):
         self._change([_dialogue(dialogue)], work)
         return True
 
-    def _drop(self, changes: _Changes, dialogue: Dialogue) -> None:
+    def _drop(self, changes: Changes, dialogue: Dialogue) -> None:
         changes.note("DEL", _dialogue(dialogue.id))
         if dialogue.head is not None:
             changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
@@ -345,17 +282,7 @@ class RedisStore(Store):
         return problems
 
     def close(self) -> None:
-        self._client.close()
-
-
-class _Changes:
-    """Commands of a transaction."""
-
-    def __init__(self) -> None:
-        self.commands: list[tuple[str | bytes | float, ...]] = []
-
-    def note(self, *command: str | bytes | float) -> None:
-        self.commands.append(command)
+        self._connection.close()
 
 
 def _read_turn(name: str, body: bytes | None, digest: bytes | None, status: bytes | None) -> Turn | None:

@@ -167,7 +167,6 @@ def dmpo() -> RunConfig:
     on ``--data``.
 
     The rejected answers are the model's own mistakes: in a pilot it learned less from values drawn at random. Few
-    questions are
     questions are about what was never told: with more, a model of a short memory learns to say so of everything. β is
     far above the usual 0.1, because log-probabilities are means over an answer's tokens, of which the value is a few; a
     smaller one pushes on where a pair is settled. A quarter of the turns that ask nothing are anchored: what the model
