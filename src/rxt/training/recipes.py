@@ -95,7 +95,7 @@ def open_world() -> RunConfig:
                     Phase(steps=3_000, turns=16, batch_size=6),
                     Phase(steps=1_500, turns=24, batch_size=5),
                 ),
-                optim=replace(optim, learning_rate=2e-3, weight_decay=0.1),
+                optim=replace(optim, weight_decay=0.1),
                 mean_over="answers",
             ),
         ),
@@ -136,8 +136,7 @@ def phrasings() -> RunConfig:
 
 
 def mrl() -> RunConfig:
-    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), on generated conversations of
-    16 turns.
+    """Memory reinforcement alone of a model that remembers, if badly (``--from MODEL``), over 16 generated turns.
 
     Gates learn slowly: with the others' rate what was told long ago is soon lost. The rewarded answers drift from the
     conversations' wording; a little of the supervised loss holds them. Two micro-batches are for two workers.
