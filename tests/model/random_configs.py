@@ -155,6 +155,7 @@ def wholes(
     decoder: st.SearchStrategy[DecoderConfig] = decoders,
     encoder: st.SearchStrategy[EncoderConfig] = encoders,
     memory: st.SearchStrategy[MemoryAttentionConfig] = any_memory_attention,
+    inits: tuple[MemoryInit, ...] = get_args(MemoryInit),
 ) -> RxTConfig:
     template = draw(one_of(get_args(TemplateName)))
     ids = draw(st.permutations(range(VOCABULARY)))
@@ -167,7 +168,7 @@ def wholes(
         tokens=tokens,
         template=template,
         system_prompt_title=draw(st.text(max_size=8)),
-        memory_init=draw(one_of(get_args(MemoryInit))),
+        memory_init=draw(one_of(inits)),
         memory_seed=draw(st.none() | st.integers(0, 2**31)),
     )
 
@@ -225,5 +226,10 @@ def _published_memory_attentions(draw: st.DrawFn) -> MemoryAttentionConfig:
     return draw(memory_attentions(attention, st.just(MemoryNormConfig())))
 
 
-published_configs = wholes(_published_decoders(), _published_encoders(), _published_memory_attentions())
+published_configs = wholes(
+    _published_decoders(),
+    _published_encoders(),
+    _published_memory_attentions(),
+    ("standard", "normal", "uniform", "zeros", "ones"),
+)
 """Whatever the published layout has words for."""

@@ -231,7 +231,7 @@ def test_saving_where_nothing_can_be_written(tmp_path: Path) -> None:
         make().save(tmp_path / "file" / "memory")
 
 
-@pytest.mark.parametrize("kind", get_args(MemoryInit))
+@pytest.mark.parametrize("kind", [kind for kind in get_args(MemoryInit) if kind != "learned"])  # nothing is drawn
 @pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 2), (2, 5, 7), (1, 1, 1)])
 def test_the_same_seed_draws_the_same_memory_whatever_the_batch(kind: MemoryInit, shape: tuple[int, int, int]) -> None:
     single, batch = initial_slots(shape, 1, kind, 11), initial_slots(shape, 4, kind, 11)

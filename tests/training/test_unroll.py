@@ -310,3 +310,11 @@ def test_the_initial_memory_is_reached_without_a_window() -> None:
         gradient = torch.autograd.grad(scores.nll[scores.turn == turn].sum(), slots, retain_graph=True)[0]
         assert gradient[:, 0].abs().sum() > 0
         assert (gradient[:, 1].abs().sum() > 0) == (turn < 2), "a conversation that has ended"
+
+
+def test_conversations_of_one_turn_have_nothing_to_remember() -> None:
+    batch = collate_conversations([[Encoded([1, 3, 6, 4, 7, 2], [False] * 4 + [True] * 2)]] * 3, pad=0)
+    model = make()
+    slots = model.init_memory(3).slots
+    together, apart = conversation_scores(model, batch, slots), turn_by_turn(model, batch, slots)
+    torch.testing.assert_close(together.nll, apart.nll)

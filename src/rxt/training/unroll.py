@@ -67,7 +67,7 @@ def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
     read no memory."""
     rows = batch.rows
     remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
-    said = read_by_length(model, remembered).split(batch.alive[: max(1, len(batch.alive) - 1)])
+    said = read_by_length(model, remembered).split(batch.alive[:-1] or (1,))
 
     def update(slots: Tensor, turn: int) -> Tensor:
         return model.memory_attention.write(slots, said[turn][: slots.shape[1]])
