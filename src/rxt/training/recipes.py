@@ -76,7 +76,7 @@ def pocket() -> RunConfig:
 
 
 def open_world() -> RunConfig:
-    """A small model for an open world, in two hours on two CPU cores (``--workers 2``): a pilot, see the log."""
+    """A small model for an open world (``--workers 2`` for two cores): a pilot, see the log."""
     optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon", accumulate=2)
     return RunConfig(
         name="open",
