@@ -83,23 +83,22 @@ ANSWER = (
     "{v}, (you said|you told me|as you said|I think you said|if I remember right)",
     "(you (said|told me)|I remember): {v}",
     "that's {v}",
-    "(of course|sure|yes|I remember): {said_on}",
+    "(of course|sure|yes|I remember): {said}",
 )
-"""``{said_on}``: the sentence going on after a colon."""
 
 NOTED = (
-    *("(got it|ok|okay|noted|nice|thanks|alright|right|I see|good to know|great|lovely|sure)(:|,) {said_on}",) * 4,
+    *("(got it|ok|okay|noted|nice|thanks|alright|right|I see|good to know|great|lovely|sure)(:|,) {said}",) * 4,
     "{v}, (got it|noted|nice|I'll remember that|lovely|okay|good to know|thanks for telling me|alright)",
     "{said}, (I'll remember that|noted|got it|okay|I won't forget)",
     "{said}",
     "(got it|noted|okay|alright)(:|,) {v}",
-    "(I'll remember( that|):|thanks, I'll remember:) {said_on}",
+    "(I'll remember( that|):|thanks, I'll remember:) {said}",
 )
 """Answers to a message that told something: they name what was understood."""
 
 NOTED_SEVERAL = (
-    "{first}, and {second_on}",
-    "(got it|ok|okay|noted|nice|thanks)(:|,) {first_on}, and {second_on}",
+    "{first}, and {second}",
+    "(got it|ok|okay|noted|nice|thanks)(:|,) {first}, and {second}",
     "(got it|ok|okay|noted|alright)(:|,) {first_v} and {second_v}",
     "{first_v} and {second_v}, (got it|noted|I'll remember)",
     "{first}. {second}",
@@ -108,8 +107,8 @@ NOTED_SEVERAL = (
 CHANGED = (
     "(ok|okay|got it|alright|thanks|noted|right)(:|,) {v} now",
     "{v} now, (got it|noted|okay|I'll remember)",
-    "(changed|updated|corrected)(:|,) {said_on} now",
-    "(ok|okay|got it|alright|thanks for the update)(:|,) {said_on} now",
+    "(changed|updated|corrected)(:|,) {said} now",
+    "(ok|okay|got it|alright|thanks for the update)(:|,) {said} now",
     "{v}, not {old}, (got it|noted|okay)",
 )
 

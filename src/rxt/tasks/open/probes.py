@@ -5,13 +5,11 @@ from __future__ import annotations
 from rxt.errors import UserError
 from rxt.tasks.base import Split
 from rxt.tasks.open.config import OpenConfig
-from rxt.tasks.open.talks import OpenConversation, Writer
+from rxt.tasks.open.talks import NEXT, OpenConversation, Writer
 from rxt.tasks.open.wording import Fact
 
 MOST_BEFORE = 3
 """Turns before the fact that is asked for, at most."""
-_NEXT = 1_000_003
-"""A conversation that could not be made is another one, of a number so much higher."""
 
 
 def told(split: Split, distance: int, seed: int, index: int, config: OpenConfig) -> OpenConversation:
@@ -22,7 +20,7 @@ def told(split: Split, distance: int, seed: int, index: int, config: OpenConfig)
     _random_turns(writer, before)
     target = _tell_new(writer)
     if target is None:
-        return told(split, distance, seed, index + _NEXT, config)
+        return told(split, distance, seed, index + NEXT, config)
     _random_turns(writer, before + distance)
     writer.ask(target)
     return writer.finish()
@@ -38,7 +36,7 @@ def changed(split: Split, distance: int, seed: int, index: int, config: OpenConf
         _random_turns(writer, writer.turn + writer.rng.randint(0, MOST_BEFORE - 1))
         target = writer.change(target)
     if target is None:
-        return changed(split, distance, seed, index + _NEXT, config)
+        return changed(split, distance, seed, index + NEXT, config)
     _random_turns(writer, target.turn + distance)
     writer.ask(target)
     return writer.finish()
@@ -52,7 +50,7 @@ def never_told(split: Split, turns: int, seed: int, index: int, config: OpenConf
     writer.move(1.0)
     _random_turns(writer, turns)
     if not writer.ask_never_told():
-        return never_told(split, turns, seed, index + _NEXT, config)
+        return never_told(split, turns, seed, index + NEXT, config)
     return writer.finish()
 
 
@@ -72,7 +70,7 @@ def crowded(split: Split, facts: int, distance: int, seed: int, index: int, conf
             continue
         fact = _tell_new(writer)
         if fact is None:
-            return crowded(split, facts, distance, seed, index + _NEXT, config)
+            return crowded(split, facts, distance, seed, index + NEXT, config)
         target = fact if turn == told_turn else target
     assert target is not None
     writer.ask(target)
@@ -87,7 +85,7 @@ def long_range(split: Split, turns: int, seed: int, index: int, config: OpenConf
     writer = Writer(split, "long range", turns, seed, index, config)
     target = _tell_new(writer)
     if target is None:
-        return long_range(split, turns, seed, index + _NEXT, config)
+        return long_range(split, turns, seed, index + NEXT, config)
     _random_turns(writer, turns - 1)
     writer.ask(target)
     return writer.finish()

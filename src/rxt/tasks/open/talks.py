@@ -49,6 +49,8 @@ YOU = "you"
 """The value of a question for whose something is that is the person's own."""
 _YOU = re.compile(r"\byou(r|rs|rself)?\b", re.IGNORECASE)
 _PRONOUNS: tuple[Pronoun, ...] = ("she", "he", "they")
+NEXT = 1_000_003
+"""A conversation that could not be made is another one, of a number so much higher."""
 _TRIES = 12
 _NO = re.compile(r"\b(no|not|none|never|nothing|nobody)\b|n['’]?t\b", re.IGNORECASE)
 
@@ -130,48 +132,40 @@ class Writer:
             self.small_talk()
 
     def small_talk(self) -> None:
-        self.spoken_of = None
-        self.interactions.append(self.words.small_talk())
+        self._say(self.words.small_talk(), None)
 
     def tell(self, facts: list[Fact]) -> None:
-        self.interactions.append(self.words.tell(facts, greeting=self.turn == 0))
-        self.spoken_of = facts[-1].subject if len({fact.subject for fact in facts}) == 1 else None
+        same = len({fact.subject for fact in facts}) == 1
+        self._say(self.words.tell(facts, greeting=self.turn == 0), facts[0].subject if same else None)
 
     def ask(self, fact: Fact, find: bool = False) -> None:
         """Ask for a fact that was told; ``find``: by its value, for whose it is."""
         self.times_asked[fact] += 1
         relation = fact.relation
-        others = [
-            other
-            for other in self.told
-            if other.relation is relation and other is not fact and other.value != fact.value
-        ]
         changed = fact.old is not None
         if find:
             value = fact.about or fact.subject.name or fact.subject.relative or YOU
             self.questions.append(Question(self.turn, relation.name, value, fact.turn, changed))
-            self.interactions.append(self.words.find(fact))
-            self.spoken_of = fact.subject
+            self._say(self.words.find(fact), fact.subject)
             return
-        wrong = tuple(other.value for other in others if other.value and not names(fact.value, other.value))
+        others = [other.value for other in self.told if other.relation is relation and other.value]
+        wrong = tuple(other for other in others if other != fact.value and not names(fact.value, other))
         value = fact.value or None
         self.questions.append(Question(self.turn, relation.name, value, fact.turn, changed, wrong, not fact.value))
         again = fact.subject == self.spoken_of and self.rng.random() < self.config.pronoun_rate
-        self.interactions.append(self.words.ask(fact, again))
-        self.spoken_of = fact.subject
+        self._say(self.words.ask(fact, again), fact.subject)
 
     def ask_never_told(self) -> bool:
         """Ask for something that was not told; False when nothing was found."""
         for _ in range(_TRIES):
             slot = self._slot()
-            if slot is None or (slot[0].name, *slot[1:]) in self.facts or (slot[0].name, *slot[1:]) in self.reserved:
+            if slot is None:
                 continue
             said = self.words.ask_never_told(Fact(*slot, "", self.turn))
             # a value that the right answer holds too ("French" of a French bulldog) is no mistake
             wrong = tuple(fact.value for fact in self.told if fact.value and not names(said.answer, fact.value))
             self.questions.append(Question(self.turn, slot[0].name, None, None, wrong=wrong))
-            self.interactions.append(said)
-            self.spoken_of = slot[1]
+            self._say(said, slot[1])
             return True
         return False
 
@@ -179,7 +173,7 @@ class Writer:
         """A fact not told before, perhaps about a given subject, or None when none was found."""
         for _ in range(_TRIES):
             slot = self._slot(about)
-            if slot is None or (slot[0].name, *slot[1:]) in self.facts or (slot[0].name, *slot[1:]) in self.reserved:
+            if slot is None:
                 continue
             relation, subject, thing = slot
             if (changeable and not relation.changes) or (open_value and KINDS[relation.value].closed):
@@ -199,8 +193,7 @@ class Writer:
             return None
         changed = replace(fact, value=value, turn=self.turn, old=fact.value)
         self._keep(changed)
-        self.interactions.append(self.words.change(changed))
-        self.spoken_of = fact.subject
+        self._say(self.words.change(changed), fact.subject)
         return changed
 
     def one_of(self, facts: list[Fact]) -> Fact:
@@ -211,6 +204,10 @@ class Writer:
             for fact in facts
         ]
         return self.rng.choices(facts, weights)[0]
+
+    def _say(self, interaction: Interaction, spoken_of: Subject | None) -> None:
+        self.interactions.append(interaction)
+        self.spoken_of = spoken_of
 
     def _ask(self) -> bool:
         known = [fact for key, fact in self.facts.items() if key not in self.reserved]
@@ -251,8 +248,7 @@ class Writer:
         if fact.key in self.facts or fact.key in self.reserved:
             return False
         self._keep(fact)
-        self.interactions.append(self.words.deny(fact))
-        self.spoken_of = fact.subject
+        self._say(self.words.deny(fact), fact.subject)
         return True
 
     def _change_any(self) -> bool:
@@ -269,7 +265,7 @@ class Writer:
 
     def _slot(self, whose: Subject | None = None) -> tuple[Relation, Subject, str | None] | None:
         """What the next fact could be about, perhaps something much like what was told before; of ``whose``, if that is
-        given. None when nothing was found."""
+        given. None when nothing was found, or what was is told or reserved."""
         relations, weights = _known(self.config.relations)
         if self.told and self.rng.random() < self.config.alike_rate:
             relation = self.rng.choice(self.told).relation
@@ -278,10 +274,13 @@ class Writer:
         subject = self._subject(relation) if whose is None else whose
         if not _fits(relation, subject):
             return None
-        if relation.about is None:
-            return relation, subject, None
-        about = draw(KINDS[relation.about], self.split, self.rng, self.taken)
-        return None if about is None else (relation, subject, about)
+        about = None
+        if relation.about is not None:
+            about = draw(KINDS[relation.about], self.split, self.rng, self.taken)
+            if about is None:
+                return None
+        key = relation.name, subject, about
+        return None if key in self.facts or key in self.reserved else (relation, subject, about)
 
     def _subject(self, relation: Relation) -> Subject:
         if _fits(relation, ME) and self.rng.random() >= self.config.other_people_rate:
@@ -335,6 +334,6 @@ def generate(split: Split, turns: int, seed: int, index: int, config: OpenConfig
         writer.move(1.0 if first or (turn == 0 and writer.rng.random() < 0.7) else None)
     known = [fact for fact in writer.facts.values() if fact.value]
     if not known:  # nothing could be told
-        return generate(split, turns, seed, index + 1_000_003, config)
+        return generate(split, turns, seed, index + NEXT, config)
     writer.ask(writer.one_of(known))
     return writer.finish()

@@ -162,8 +162,7 @@ class Wording:
         first, *rest = ([self._said(fact), fact.value] for fact in facts)
         for more in rest:
             frame = self.rng.choice(NOTED_SEVERAL)
-            words = {"first": first[0], "first_on": first[0], "first_v": first[1]}
-            words |= {"second": more[0], "second_on": more[0], "second_v": more[1]}
+            words = {"first": first[0], "first_v": first[1], "second": more[0], "second_v": more[1]}
             text = self._plain(frame, "model", words)
             first = [text, text]
         return _capitals(first[0]) + "."
@@ -175,7 +174,7 @@ class Wording:
     def _about(self, choices: Sequence[str], fact: Fact) -> str:
         """An answer made of a frame."""
         said = self._said(fact) if fact.value else ""
-        return _capitals(self._frame(choices, fact, "model", {"said": said, "said_on": said})) + "."
+        return _capitals(self._frame(choices, fact, "model", {"said": said})) + "."
 
     def _said(self, fact: Fact) -> str:
         return self._words(self._pick(fact.relation.say), fact, "model")
