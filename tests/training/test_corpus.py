@@ -169,10 +169,22 @@ def test_texts_are_packed_whole() -> None:
 
 def test_weights_share_a_batch() -> None:
     for size in range(1, 40):
-        shares = dict(Mixture(((1.0, "a"), (2.0, "b"), (0.0, "c"), (1.0, "d"))).divide(size))
+        shares = dict(Mixture(((1.0, "a"), (2.0, "b"), (0.0, "c"), (1.0, "d"))).divide(size, step=size))
         assert sum(shares.values()) == size
         assert "c" not in shares
         assert abs(shares.get("b", 0) - size / 2) <= 1
+
+
+def test_a_source_of_less_than_one_of_a_batch_has_its_turn() -> None:
+    mixture = Mixture(((8.1, "a"), (0.9, "b"), (1.0, "c")))
+    counts = Counter[str]()
+    for step in range(1000):
+        shares = dict(mixture.divide(5, step))
+        assert sum(shares.values()) == 5
+        counts.update(shares)
+    assert abs(counts["a"] - 4050) < 10
+    assert abs(counts["b"] - 450) < 10
+    assert abs(counts["c"] - 500) < 10
 
 
 def test_the_mix_of_generated_conversations_is_for_training_alone() -> None:

@@ -75,9 +75,36 @@ def test_random_pieces_are_echoed_in_strings_of_every_length() -> None:
     assert not torch.equal(stage.batches("train", 1)[0].rows.ids, batch.rows.ids)
 
 
-def test_random_pieces_are_for_echoes() -> None:
-    with pytest.raises(UserError, match="set echo too"):
-        Phase(2, 2, 4, random_pieces=5)
+def test_random_values_are_told_under_random_keys_and_asked_for() -> None:
+    stage = memory_aware(Phase(2, 8, 60, random_pieces=5))
+    (batch,) = stage.batches("train", 0)
+    tokens = template().tokens
+    values: list[dict[tuple[int, ...], list[int]]] = [{} for _ in range(60)]
+    asked = told_anew = unknown = 0
+    for turn, rows in enumerate(batch.turns()):
+        part = batch.rows[rows]
+        for known, ids, targets, mask in zip(values, part.ids, part.targets, part.mask, strict=True):
+            said = ids[mask].tolist()
+            answer = said.index(tokens.answer)
+            query, answered = said[2:answer], said[answer + 1 : -1]
+            key = tuple(query[:2])
+            if targets.any():
+                assert len(query) == 2
+                assert targets[mask].tolist() == [False] * (answer + 1) + [True] * (len(said) - answer - 1)
+                assert answered == known.get(key, [])
+                asked, unknown = asked + 1, unknown + (key not in known)
+            else:
+                told_anew += key in known
+                known[key] = query[2:]
+                assert 1 <= len(query[2:]) <= 5
+            assert turn != 0 or not targets.any()
+            assert turn != 7 or targets.any()
+    assert asked > 200
+    assert told_anew > 5
+    assert 20 < unknown < asked / 3
+
+
+def test_random_pieces_are_two_at_least() -> None:
     with pytest.raises(UserError, match="must be at least 2, found 1"):
         Phase(2, 2, 4, echo=True, random_pieces=1)
 

@@ -16,6 +16,7 @@ from rxt.training.data_config import DataConfig, FileSource, SourceConfig, TaskS
 from rxt.training.file_sources import FileConversations, FileInteractions, FileTexts
 
 S = TypeVar("S")
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Interactions(Protocol):
@@ -62,10 +63,16 @@ class Mixture(Generic[S]):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def divide(self, size: int) -> list[tuple[S, int]]:
-        """How many of ``size`` come from each source, those that give none left out; together they are ``size``."""
+    def divide(self, size: int, step: int) -> list[tuple[S, int]]:
+        """How many of ``size`` come from each source, those that give none left out; together they are ``size``.
+
+        Rounding goes up in some steps and down in others (by the golden ratio, evenly), so that over many steps every
+        source gives its share, also where that is less than one of a batch.
+        """
         total = sum(weight for weight, _ in self.parts)
-        bounds = [round(size * part / total) for part in accumulate((weight for weight, _ in self.parts), initial=0.0)]
+        rounding = (0.5 + step * GOLDEN_RATIO) % 1
+        parts = accumulate((weight for weight, _ in self.parts), initial=0.0)
+        bounds = [int(size * part / total + rounding + 1e-9) for part in parts]
         counts = [end - start for start, end in pairwise(bounds)]
         return [(source, count) for (_, source), count in zip(self.parts, counts, strict=True) if count]
 
@@ -103,7 +110,7 @@ class Corpus:
         """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the
         sources' own."""
         found: list[Conversation] = []
-        for source, count in self.told.divide(size):
+        for source, count in self.told.divide(size, step):
             said = source if paraphrase_rate is None else source.rephrased(paraphrase_rate)
             found += [each.conversation for each in said.conversations(split, step, count, turns)]
         return found
@@ -116,7 +123,7 @@ class Corpus:
         """
         return [
             told
-            for source, count in self.told.divide(size)
+            for source, count in self.told.divide(size, step)
             for told in (
                 source.long_range(split, step, count, turns)
                 if long_range
@@ -128,8 +135,12 @@ class Corpus:
         """``size`` single interactions, or a few more, for a step."""
         mixture: Mixture[Any] = self.single if len(self.single) else self.told
         if len(mixture) == 1 or len(self.single):
-            return [each for source, count in mixture.divide(size) for each in source.interactions(split, step, count)]
-        pieces = mixture.divide(-(-size // PIECE_TURNS))  # whole pieces, so that every source gives what it is to give
+            return [
+                each for source, count in mixture.divide(size, step) for each in source.interactions(split, step, count)
+            ]
+        pieces = mixture.divide(
+            -(-size // PIECE_TURNS), step
+        )  # whole pieces, so that every source gives what it is to give
         return [each for source, count in pieces for each in source.interactions(split, step, count * PIECE_TURNS)]
 
     def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
@@ -137,7 +148,7 @@ class Corpus:
         if len(self.written):
             return [
                 each
-                for source, count in self.written.divide(size)
+                for source, count in self.written.divide(size, step)
                 for each in source.text(template, split, step, count)
             ]
         return encode_texts(template, self.conversations(split, step, size, TEXT_TURNS))

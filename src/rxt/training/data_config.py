@@ -129,14 +129,14 @@ class DataConfig:
 def with_files(
     data: DataConfig, files: Sequence[str], validation_files: Sequence[str] = (), task_share: float | None = None
 ) -> DataConfig:
-    """The data with conversations of files beside those of its task, or in the task if it is made of files itself.
+    """The data with conversations of files beside those of its tasks, or in the task if it is made of files itself.
 
     Args:
-        task_share: of every batch, from the task; half when files are beside it, else all.
+        task_share: of every batch, from the tasks; half when files are beside them, else all.
     """
-    first = data.conversations[0]
-    require(isinstance(first, TaskSource), "data.conversations", "begins with files already: name them there")
-    assert isinstance(first, TaskSource)
+    tasks = [each for each in data.conversations if isinstance(each, TaskSource)]
+    require(len(tasks) == len(data.conversations), "data.conversations", "has files already: name them there")
+    first = tasks[0]
     own = first.task.with_data(files, validation_files)
     if own is not None:
         if task_share is not None:
@@ -152,5 +152,6 @@ def with_files(
     if not files:
         return data
     read = FileSource(tuple(files), tuple(validation_files), 1 - share)
-    tasks = (replace(first, weight=share),) if share else ()
-    return replace(data, conversations=(*tasks, read))
+    scale = share / sum(each.weight for each in tasks)
+    beside = [replace(each, weight=scale * each.weight) for each in tasks if share]
+    return replace(data, conversations=(*beside, read))

@@ -99,7 +99,12 @@ def open_world() -> RunConfig:
                 mean_over="answers",
             ),
         ),
-        data=DataConfig((TaskSource("open", OpenConfig()),)),
+        data=DataConfig(
+            (
+                TaskSource("open", OpenConfig(never_told_rate=0.2), weight=8),
+                TaskSource("everyday", replace(POCKET_MIX, never_told_rate=0.2, paraphrase_rate=0.3), weight=1),
+            )
+        ),
         validate_every=400,
         checkpoint_every=200,
     )

@@ -49,8 +49,9 @@ class Phase:
     echo: bool = False
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     random_pieces: int | None = None
-    """With ``echo``: instead of interactions, strings of up to so many random pieces of the vocabulary. Nothing but
-    copying can say them again, so they teach it sooner than words, which can be guessed."""
+    """Instead of words, strings of up to so many random pieces of the vocabulary. Nothing but memory can say them
+    again, so they teach sooner what it is for than words, which can be guessed. With ``echo`` they are said again;
+    without, they are values told under random keys and asked for by these, as in associative recall."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
     paraphrase_rate: float | None = None
@@ -66,7 +67,6 @@ class Phase:
         require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
         pieces = self.random_pieces
         require(pieces is None or pieces >= 2, "phase.random_pieces", f"must be at least 2, found {pieces}")
-        require(pieces is None or self.echo, "phase.random_pieces", "is for phases that echo; set echo too")
         if self.shortest is not None:
             require(
                 1 <= self.shortest <= self.turns,
@@ -76,8 +76,10 @@ class Phase:
 
     def summary(self) -> PhaseSummary:
         """The phase for people."""
-        echoed = "interactions" if self.random_pieces is None else "random pieces"
-        data = f"{echoed}, echoed" if self.echo else "conversations"
+        if self.random_pieces is not None:
+            data = "random pieces, echoed" if self.echo else "random pieces, asked for by keys"
+        else:
+            data = "interactions, echoed" if self.echo else "conversations"
         turns = None if self.echo else self.turns
         return PhaseSummary(self.steps, self.batch_size, data, parts_of_model(self.trains), turns)
 
@@ -139,9 +141,13 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
     def batches(self, split: Split, step: int) -> list[Conversations]:
         phase = self.phase(step) if split == "train" else self.config.phases[-1]
         if phase.random_pieces is not None:
-            rng = random.Random(f"{self.corpus.seed} {split} {step}")
-            said = [random_interaction(self.template, phase.random_pieces, rng) for _ in range(phase.batch_size)]
-            return echoes(said, self.template, self.optim.accumulate)
+            rng, many = random.Random(f"{self.corpus.seed} {split} {step}"), range(phase.batch_size)
+            if phase.echo:
+                said = [random_interaction(self.template, phase.random_pieces, rng) for _ in many]
+                return echoes(said, self.template, self.optim.accumulate)
+            told = [random_associations(self.template, phase.turns, phase.random_pieces, rng) for _ in many]
+            parts = split_evenly(told, self.optim.accumulate)
+            return [collate_conversations(part, self.template.tokens.pad) for part in parts]
         if phase.echo:
             interactions = self.corpus.interactions(split, step, phase.batch_size)
             said = [self.template.interaction(interaction) for interaction in interactions]
@@ -190,9 +196,43 @@ def echoes(said: Sequence[Encoded], template: Template, accumulate: int) -> list
 
 def random_interaction(template: Template, longest: int, rng: random.Random) -> Encoded:
     """A query and an answer of 1 to ``longest`` random pieces each."""
-    tokenizer, tokens = template.tokenizer, template.tokens
-    pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
     room = min(longest, (template.max_length - 4) // 2)
-    query, answer = (rng.choices(pieces, k=rng.randint(1, room)) for _ in range(2))
+    query, answer = (_random_pieces(template, room, rng) for _ in range(2))
+    return _said(template, query, answer, learned=False)
+
+
+def random_associations(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
+    """A conversation that tells values under keys, in random pieces, and asks for them by the keys.
+
+    Telling: the query is a key of two pieces and its value of 1 to ``longest``, the answer a random piece, which is not
+    learned; one in eight tells a new value of a key told before. Asking: the query is a key, the answer its value, or
+    nothing for one key in six, which was never told. The first turn tells, the last one asks.
+    """
+    room = min(longest, template.max_length - 7)
+    values: dict[tuple[int, ...], list[int]] = {}
+    said: list[Encoded] = []
+    for turn in range(turns):
+        fresh = tuple(_random_pieces(template, 2, rng, shortest=2))
+        if turn and (turn == turns - 1 or rng.random() < 0.5):
+            key = fresh if rng.random() < 1 / 6 else rng.choice(list(values))
+            said.append(_said(template, list(key), values.get(key, []), learned=True))
+            continue
+        key = rng.choice(list(values)) if values and rng.random() < 1 / 8 else fresh
+        values[key] = _random_pieces(template, room, rng)
+        said.append(_said(template, [*key, *values[key]], _random_pieces(template, 1, rng), learned=False))
+    return said
+
+
+def _random_pieces(template: Template, longest: int, rng: random.Random, shortest: int = 1) -> list[int]:
+    """``shortest`` to ``longest`` pieces that stand for text."""
+    tokenizer = template.tokenizer
+    pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
+    return rng.choices(pieces, k=rng.randint(shortest, longest))
+
+
+def _said(template: Template, query: list[int], answer: list[int], learned: bool) -> Encoded:
+    """An interaction of pieces."""
+    tokens = template.tokens
     ids = [tokens.bos, tokens.query, *query, tokens.answer, *answer, tokens.eos]
-    return Encoded(ids, [False] * len(ids))
+    before = len(query) + 3
+    return Encoded(ids, [False] * before + [learned] * (len(ids) - before))
