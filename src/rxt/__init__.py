@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from rxt.interop.backbone import Backbone
     from rxt.interop.published import load_published_component as load_component
     from rxt.interop.published_export import save_published_component as save_component
+    from rxt.model.classifier import SequenceClassifier
     from rxt.model.memory import Memory
     from rxt.model.quantize import quantize
     from rxt.presets import preset_names
     from rxt.pretrained import ReactiveTransformer, load_chat
+    from rxt.understanding.embeddings import embed
+    from rxt.understanding.fill_mask import FillMask
 
     __version__: str
 
@@ -28,12 +31,15 @@ __all__ = [
     "Backbone",
     "ChatTokenizer",
     "Conversation",
+    "FillMask",
     "Memory",
     "ReactiveTransformer",
     "RxTConfig",
     "Sampling",
+    "SequenceClassifier",
     "UserError",
     "__version__",
+    "embed",
     "load_chat",
     "load_component",
     "preset_names",
@@ -45,11 +51,14 @@ _WHERE = {
     "Backbone": "rxt.interop.backbone:Backbone",
     "ChatTokenizer": "rxt.data.tokenizer:ChatTokenizer",
     "Conversation": "rxt.generation.conversation:Conversation",
+    "FillMask": "rxt.understanding.fill_mask:FillMask",
     "Memory": "rxt.model.memory:Memory",
     "ReactiveTransformer": "rxt.pretrained:ReactiveTransformer",
     "RxTConfig": "rxt.config:RxTConfig",
     "Sampling": "rxt.generation.sampling:Sampling",
+    "SequenceClassifier": "rxt.model.classifier:SequenceClassifier",
     "UserError": "rxt.errors:UserError",
+    "embed": "rxt.understanding.embeddings:embed",
     "load_chat": "rxt.pretrained:load_chat",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",

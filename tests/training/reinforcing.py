@@ -70,7 +70,7 @@ def reinforcement_learner(
     made = made.double() if double else made
     if made.critic is not None:
         with torch.no_grad():
-            made.critic.value.weight.normal_(std=0.3)
+            made.critic.head.weight.normal_(std=0.3)
     return made
 
 

@@ -231,11 +231,46 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, none of them special. A lone surrogate, which is not Unicode text, is a ``UserError``."""
+        return self._encode(self._prefix, text)
+
+    def encode_around(self, text: str, mark: str, token: int) -> list[int]:
+        """The ids of a text in which every ``mark`` stands for ``token``.
+
+        A space before the mark belongs to the hidden word, as in pieces that begin with the space before them.
+        """
+        first, *others = text.split(mark)
+        ids = self.encode(first.removesuffix(" ") if others else first)
+        for index, part in enumerate(others, start=1):
+            ids.append(token)
+            ids += self._encode_on(part.removesuffix(" ") if index < len(others) else part)
+        return ids
+
+    def _encode(self, prefix: str, text: str) -> list[int]:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise UserError("the text holds half of a surrogate pair, which is not Unicode; remove it") from None
-        return self._tokenizer.encode(self._prefix + text, add_special_tokens=False).ids if text else []
+        return self._tokenizer.encode(prefix + text, add_special_tokens=False).ids if text else []
+
+    def _encode_on(self, text: str) -> list[int]:
+        """The ids of a text that goes on from another, so that no prefix stands before it."""
+        if not self.case_marks:
+            return self._encode("", text)
+        before = self.encode("0")  # a digit is a piece of its own, whatever follows it
+        return self.encode(f"0{text}")[len(before) :]
+
+    @property
+    def mask(self) -> int:
+        """What stands for a hidden token: [MASK], or [PAD] in a vocabulary without it, as in training."""
+        if self.tokens.mask is not None:
+            return self.tokens.mask
+        found = self._tokenizer.token_to_id(TOKEN_TEXTS["mask"])
+        return self.tokens.pad if found is None else found
+
+    def piece(self, token: int) -> str | None:
+        """A token as a word, without the space before it; one that is no text as the vocabulary writes it; None where
+        there is no such token."""
+        return self.decode([token]).strip() or self._tokenizer.id_to_token(token)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens left out. Half of a character becomes U+FFFD."""

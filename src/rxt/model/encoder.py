@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -123,3 +125,16 @@ class SharedEncoder(nn.Module):
 def make_encoder(config: EncoderConfig, decoder: Decoder) -> Encoder | SharedEncoder:
     """The encoder that a configuration describes, beside its decoder."""
     return SharedEncoder(config, decoder) if config.shared else Encoder(config, decoder.embedding)
+
+
+def without_memory(encoder: Encoder | SharedEncoder) -> Encoder | SharedEncoder:
+    """The same encoder, with the same weights, but without memory cross-attention, where it has any: it reads texts
+    alone."""
+    if isinstance(encoder, SharedEncoder) or not encoder.reads_memory:
+        return encoder
+    with torch.device("meta"):
+        alone = Encoder(replace(encoder.config, cross_attention=None), encoder.embedding)
+    for layer, whole in zip(alone.layers, encoder.layers, strict=True):
+        for name, _ in layer.named_children():
+            setattr(layer, name, getattr(whole, name))
+    return alone.train(encoder.training)

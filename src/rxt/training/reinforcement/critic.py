@@ -6,30 +6,17 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
+from rxt.model.classifier import SequenceClassifier
 from rxt.model.encoder import Encoder, SharedEncoder
 
 
-class Critic(nn.Module):
-    """An encoder of its own, which starts as a copy of the model's, the mean over its tokens, and a value head."""
-
-    def __init__(self, encoder: Encoder | SharedEncoder) -> None:
-        super().__init__()
-        self.encoder = deepcopy(encoder)
-        self.value = nn.Linear(encoder.config.width, 1)
-        nn.init.zeros_(self.value.weight)
-        nn.init.zeros_(self.value.bias)
-
-    def forward(self, rows: Rows, slots: Tensor) -> Tensor:
-        """Values (N,) of N questions; ``slots`` (L, N, S, D) is the memory before each, for encoders that read it."""
-        encoded = self.encoder(rows.ids, rows.mask, slots if self.encoder.reads_memory else None)[
-            -1
-        ]  # (N, T, D), zeros at padding
-        mean = encoded.sum(1) / rows.mask.sum(1, keepdim=True)
-        return self.value(mean).squeeze(-1)
+def make_critic(encoder: Encoder | SharedEncoder) -> SequenceClassifier:
+    """A classifier with one output, the value. Its encoder is its own, and starts as a copy of the model's."""
+    return SequenceClassifier(deepcopy(encoder), 1)
 
 
 def critic_rows(before: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]], pad: int) -> Rows:

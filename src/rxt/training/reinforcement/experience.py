@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rxt.evaluation.reward import HIGHEST
+from rxt.model.classifier import SequenceClassifier
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.reinforcement.config import ReinforcementConfig
-from rxt.training.reinforcement.critic import Critic
 from rxt.training.reinforcement.losses import gae, group_advantages, normalised
 from rxt.training.reinforcement.policy import token_scores, walk
 from rxt.training.reinforcement.rollout import Rollout
@@ -38,7 +38,10 @@ class Experience:
 
 
 def experiences(
-    rollouts: Sequence[Rollout], reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig
+    rollouts: Sequence[Rollout],
+    reference: ReactiveTransformer,
+    critic: SequenceClassifier | None,
+    config: ReinforcementConfig,
 ) -> list[Experience]:
     """The experiences of the rollouts of one update."""
     return weighed_together([experience_of(rollout, reference, critic, config) for rollout in rollouts], config)
@@ -46,7 +49,7 @@ def experiences(
 
 @torch.no_grad()
 def experience_of(
-    rollout: Rollout, reference: ReactiveTransformer, critic: Critic | None, config: ReinforcementConfig
+    rollout: Rollout, reference: ReactiveTransformer, critic: SequenceClassifier | None, config: ReinforcementConfig
 ) -> Experience:
     """A rollout judged by itself."""
     values = values_of(critic, rollout) if critic is not None else torch.zeros_like(rollout.rewards)
@@ -63,9 +66,10 @@ def weighed_together(parts: Sequence[Experience], config: ReinforcementConfig) -
     return [replace(part, advantages=advantage.clone()) for part, advantage in zip(parts, split, strict=True)]
 
 
-def values_of(critic: Critic, rollout: Rollout) -> Tensor:
+def values_of(critic: SequenceClassifier, rollout: Rollout) -> Tensor:
     """The critic's guesses (N,), of questions with one answer each."""
-    return critic(rollout.context, rollout.before[:, rollout.wanted_source])
+    context = rollout.context
+    return critic(context.ids, context.mask, rollout.before[:, rollout.wanted_source]).squeeze(-1)
 
 
 def reference_log_probabilities(

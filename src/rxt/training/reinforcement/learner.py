@@ -11,7 +11,7 @@ from torch import Tensor
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.learner import Learner, ReactiveLearner
 from rxt.training.patterns import learn_only
-from rxt.training.reinforcement.critic import Critic
+from rxt.training.reinforcement.critic import make_critic
 from rxt.training.reinforcement.replay import Store
 
 STORE = "store/"
@@ -26,7 +26,7 @@ class ReinforcementLearner(Learner):
         before."""
         super().__init__(learner.vocab_size)
         self.model = learner.model
-        self.critic = Critic(learner.model.encoder) if with_critic else None
+        self.critic = make_critic(learner.model.encoder) if with_critic else None
         self.to(learner.device)
         self.store = Store()
         self._reference = (
