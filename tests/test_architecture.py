@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "model": BASE,
     "data": BASE,
     "tasks": BASE | {"data"},
-    "interop": BASE | {"model"},
+    "interop": BASE | {"model", "data"},
     "generation": BASE | {"model", "data"},
     "understanding": BASE | {"model", "data", "interop"},
     "pretrained": BASE | {"model", "data", "interop", "generation"},

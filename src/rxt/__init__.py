@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
     from rxt.generation.sampling import Sampling
     from rxt.interop.backbone import Backbone
+    from rxt.interop.base_tokenizer import load_base_tokenizer
     from rxt.interop.published import load_published_component as load_component
     from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.classifier import SequenceClassifier
@@ -40,6 +41,7 @@ __all__ = [
     "UserError",
     "__version__",
     "embed",
+    "load_base_tokenizer",
     "load_chat",
     "load_component",
     "preset_names",
@@ -59,6 +61,7 @@ _WHERE = {
     "SequenceClassifier": "rxt.model.classifier:SequenceClassifier",
     "UserError": "rxt.errors:UserError",
     "embed": "rxt.understanding.embeddings:embed",
+    "load_base_tokenizer": "rxt.interop.base_tokenizer:load_base_tokenizer",
     "load_chat": "rxt.pretrained:load_chat",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",

@@ -13,7 +13,9 @@ BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_BABI = BUNDLED / "babi"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TOKENIZER = "tokenizer.json"
-FILES = ("config.json", TOKENIZER)
+TOKENIZER_CONFIG, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+"""Of a pre-trained model: names its special tokens, and its chat template."""
+FILES = ("config.json", TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
 WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"

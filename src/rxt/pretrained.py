@@ -11,7 +11,7 @@ from typing import Self
 
 from torch import Tensor
 
-from rxt.config import RxTConfig, SpecialTokens
+from rxt.config import Markers, RxTConfig, SpecialTokens
 from rxt.config.on_base import memory_on
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
@@ -105,6 +105,7 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         slots: int = 48,
         max_length: int | None = None,
         tokens: SpecialTokens | None = None,
+        markers: Markers | None = None,
     ) -> Self:
         """Give a pre-trained model a memory, still untrained. Its layers are shared, not copied, and are the encoder
         too.
@@ -114,12 +115,13 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
                 three fifths.
             slots: S, of each of them.
             max_length: of an interaction, in tokens; by default 2048, or what the base takes.
-            tokens: the special tokens of its interactions.
+            tokens: the special tokens of its interactions: of :func:`rxt.load_base_tokenizer`, its ``tokens``.
+            markers: what stands around their parts; of the same, its ``markers``.
 
         Raises:
             UserError: layers that the model has not, or a length that it does not take.
         """
-        config = memory_on(backbone.config, backbone.identity(), memory_layers, slots, max_length, tokens)
+        config = memory_on(backbone.config, backbone.identity(), memory_layers, slots, max_length, tokens, markers)
         return grow(backbone.decoder, config, cls)
 
     @classmethod

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxt.config import TemplateName
+from rxt.config import Marker, Markers, TemplateName
 from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Mode, Reply, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
+from rxt.generation.text_stream import AnswerStream
 
 REPEATABLE = settings(deadline=None, derandomize=True, database=None)
 CORPUS = ["the cat sat on the mat", "My name is Ann. What is my name?", "naïve café 東京 123"] * 3
@@ -349,3 +350,26 @@ def test_templates_that_cannot_be() -> None:
     for reserve, length in product((0, 97), (100,)):
         with pytest.raises(UserError, match=f"reserve must lie between 1 and max_length - 4 = 96, found {reserve}"):
             Template(TOKENIZERS["alpha"], "alpha", length, reserve=reserve)
+
+
+# Markers of several tokens.
+
+
+def test_markers_of_several_tokens_stand_for_single_ones() -> None:
+    tokenizer = TOKENIZERS["alpha"]
+    x, y, z = (tokenizer.encode(letter)[0] for letter in "xyz")
+    tokens = tokenizer.tokens
+    markers = Markers((), Marker((x, y)), Marker((z, x), space=True), (y, tokens.eos), Marker((z,)), (x, x))
+    made = Template(tokenizer, "alpha", 40, markers=markers)
+    said = made.interaction(Interaction(" hi\n", "yes "))
+    hi, yes = tokenizer.encode("hi"), tokenizer.encode(" yes")
+    assert said.ids == [x, y, *hi, z, x, *yes, y, tokens.eos]
+    assert said.loss == [False] * (4 + len(hi)) + [True] * (len(yes) + 2)
+    assert made.prompt("hi") == said.ids[: 4 + len(hi)]
+    assert made.system("hi").ids == [z, *hi, x, x]
+    assert made.parse([*yes, y, tokens.eos]) == Reply("yes", finished=True)
+    assert made.parse([*yes, y]).answer == "yesy"  # which was cut, and may have gone on
+    assert made.text("hi")[0].loss == [False, *[True] * len(hi)]
+    stream = AnswerStream(made)
+    assert [stream.push(y), stream.push(y), stream.push(tokens.eos, last=True)] == ["", "y", ""]
+    assert AnswerStream(made).push(y, last=True) == "y"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 import torch
 from tiny_bases import BASES, store_base
 from tiny_gguf import gguf, write_gguf
+from tiny_tokenizers import store_tokenizer
+from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
 
+import rxt
 from rxt.errors import UserError
 from rxt.interop.backbone import Backbone
 from rxt.interop.gguf_file import GgufFile
+from rxt.interop.gguf_tokenizer import PIECES
 
 KINDS = {name: "llama" if family in ("Llama", "Mistral") else family.lower() for name, (family, _) in BASES.items()}
 KINDS = {name: kind for name, kind in KINDS.items() if name != "llama-biases"}  # no such model in GGUF files
@@ -96,3 +101,53 @@ def test_smollm2_answers() -> None:
         visible = cache.first(position + 1)
         logits = model.decoder.step(logits.argmax(-1, keepdim=True), torch.tensor([[position]]), [], visible)[:, 0]
     assert "".join(said).replace("Ġ", " ") == "The capital of France is Paris.<|im_end|>"
+
+
+def test_the_tokenizer_of_a_file_is_that_of_the_folder(tmp_path: Path) -> None:
+    theirs = store_tokenizer(tmp_path, "chatml")
+    model = store_base(tmp_path, "llama", vocab_size=len(theirs))
+    write_gguf(tmp_path / "model.gguf", model, "llama", tokenizer=theirs)
+    ours, expected = (rxt.load_base_tokenizer(source) for source in (tmp_path / "model.gguf", tmp_path))
+    assert ours.markers == expected.markers
+    assert ours.tokens == replace(expected.tokens, pad=2)  # which the file names
+    assert ours.special_ids == expected.special_ids
+    for text in ("The capital, isn't it?  42\n", "naïve 🙂 <|im_end|>"):
+        assert ours.encode(text) == expected.encode(text)
+        assert ours.decode(ours.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "llama"}, r"its tokenizer \(llama\) is not known; those of GGUF files must be byte-level BPE"),
+        ({"pieces": "tekken"}, r"its tokenizer \(gpt2, tekken\) is not known"),
+        ({"kind": None}, "has no tokenizer in its metadata"),
+    ],
+)
+def test_a_tokenizer_of_another_kind_is_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    theirs = store_tokenizer(tmp_path, "chatml")
+    write_gguf(tmp_path / "model.gguf", store_base(tmp_path, "llama"), "llama", tokenizer=theirs, **changes)
+    with pytest.raises(UserError, match=message):
+        rxt.load_base_tokenizer(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("gpt-2", pre_tokenizers.ByteLevel(add_prefix_space=False)),
+        (
+            "smollm",
+            pre_tokenizers.Sequence(
+                [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+            ),
+        ),
+    ],
+)
+def test_pieces_are_those_of_the_published_tokenizers(name: str, expected: pre_tokenizers.PreTokenizer) -> None:
+    text = "It's 1234, isn't it?\n\n  Ann42 's naïve… 🙂 x_y  "
+    splits = [pre_tokenizers.Split(Regex(regex), "isolated") for regex in PIECES[name]]
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    ours = pre_tokenizers.Sequence([*splits, as_bytes])
+    assert [piece for piece, _ in ours.pre_tokenize_str(text)] == [
+        piece for piece, _ in expected.pre_tokenize_str(text)
+    ]

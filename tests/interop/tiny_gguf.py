@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,20 @@ from rxt.interop.gguf_file import OF_A_LAYER, WHOLE
 gguf = pytest.importorskip("gguf")
 
 
-def write_gguf(path: Path, model: Any, kind: str, quantized: Any = None) -> None:
-    """Write a model of ``transformers``; ``kind``: its architecture in GGUF. ``quantized``: a type for all matrices."""
-    config, writer = model.config, gguf.GGUFWriter(path, kind)
+def write_gguf(
+    path: Path,
+    model: Any,
+    architecture: str,
+    quantized: Any = None,
+    tokenizer: Any = None,
+    kind: str | None = "gpt2",
+    pieces: str = "gpt-2",
+) -> None:
+    """Write a model of ``transformers``; ``architecture``: in GGUF. ``quantized``: a type for all matrices.
+    ``tokenizer``: of ``transformers`` too, written as one of a ``kind`` that splits into ``pieces``."""
+    config, writer = model.config, gguf.GGUFWriter(path, architecture)
+    if tokenizer is not None and kind is not None:
+        add_tokenizer(writer, tokenizer, kind, pieces)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -30,7 +42,7 @@ def write_gguf(path: Path, model: Any, kind: str, quantized: Any = None) -> None
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        if kind == "llama" and any(part in name for part in ("q_proj", "k_proj")):
+        if architecture == "llama" and any(part in name for part in ("q_proj", "k_proj")):
             pairs = tensor.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2)
             tensor = pairs.flatten(0, 2)
         match name.split("."):
@@ -48,3 +60,19 @@ def write_gguf(path: Path, model: Any, kind: str, quantized: Any = None) -> None
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_tokenizer(writer: Any, tokenizer: Any, kind: str, pieces: str) -> None:
+    """Write a byte-level tokenizer, padding and its end of text as token 2 and 1."""
+    values = json.loads(tokenizer.backend_tokenizer.to_str())
+    special = {each["id"] for each in values["added_tokens"]}
+    words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    writer.add_tokenizer_model(kind)
+    writer.add_tokenizer_pre(pieces)
+    writer.add_token_list(words)
+    writer.add_token_types([3 if index in special else 1 for index in range(len(words))])
+    writer.add_token_merges([" ".join(merge) for merge in values["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_pad_token_id(2)
+    writer.add_chat_template(tokenizer.chat_template)

@@ -17,6 +17,8 @@ from tiny_reactive import DECODER, ENCODER, MEMORY, MOE, REACTIVE
 from rxt.config import (
     AttentionConfig,
     FeedForwardConfig,
+    Marker,
+    Markers,
     MemoryNormConfig,
     MoEConfig,
     RxTConfig,
@@ -97,6 +99,12 @@ PLAIN = REACTIVE["plain"]
         ),
         (lambda: replace(PLAIN, tokens=SpecialTokens(answer=13)), "tokens.answer 13 is outside the vocabulary of 13"),
         (lambda: replace(PLAIN, tokens=SpecialTokens(think=-1)), "tokens.think -1 is outside the vocabulary"),
+        (lambda: replace(PLAIN, tokens=SpecialTokens(query=None)), "tokens.query is needed where there are no markers"),
+        (lambda: replace(PLAIN, markers=Markers((), Marker((3,)), Marker((4,)), (5,))), "markers.end must end with"),
+        (
+            lambda: replace(PLAIN, markers=Markers((), Marker((3,)), Marker((4, 77)), (2,))),
+            r"markers have tokens outside the vocabulary of 13: \[77\]",
+        ),
         (lambda: replace(PLAIN, template="beta"), "tokens.think is needed by the beta template"),
     ],
 )

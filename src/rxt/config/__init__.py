@@ -10,6 +10,7 @@ from __future__ import annotations
 from rxt.config.attention import Activation, AttentionConfig
 from rxt.config.checks import STRICT
 from rxt.config.feed_forward import BiasMode, FeedForward, FeedForwardConfig, FeedForwardKind, MoEConfig
+from rxt.config.markers import Marker, Markers
 from rxt.config.memory_attention import (
     GateActivation,
     GateConfig,
@@ -38,6 +39,8 @@ __all__ = [
     "GateActivation",
     "GateConfig",
     "GateKind",
+    "Marker",
+    "Markers",
     "MemoryAttentionConfig",
     "MemoryInit",
     "MemoryNormConfig",

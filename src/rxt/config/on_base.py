@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rxt.config.attention import AttentionConfig
 from rxt.config.checks import require
+from rxt.config.markers import Markers
 from rxt.config.memory_attention import GateConfig, MemoryAttentionConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
 from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
@@ -25,6 +26,7 @@ def memory_on(
     slots: int = 48,
     max_length: int | None = None,
     tokens: SpecialTokens | None = None,
+    markers: Markers | None = None,
 ) -> RxTConfig:
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
@@ -35,6 +37,8 @@ def memory_on(
         memory_layers: counted from 0; by default a fifth of the layers, evenly over the upper three fifths.
         slots: S, of each of these layers.
         max_length: of an interaction, in tokens.
+        tokens: the special tokens of its interactions.
+        markers: what stands around the parts of its interactions, in the base's chat template.
 
     Raises:
         UserError: layers that the decoder has not, or a length that it does not take.
@@ -68,6 +72,7 @@ def memory_on(
         tokens=SpecialTokens() if tokens is None else tokens,
         memory_init="learned",
         base=base,
+        markers=markers,
     )
 
 

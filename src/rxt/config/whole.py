@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from rxt.config.checks import STRICT, require
+from rxt.config.markers import Markers
 from rxt.config.memory_attention import MemoryAttentionConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
 from rxt.config.values import parse, read_json
@@ -22,13 +23,14 @@ SYSTEM_PROMPT_TITLE = "SYSTEM INSTRUCTIONS"
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the tokens that structure an interaction; None where a template has no such part."""
+    """Ids of the tokens that structure an interaction; None where a template has no such part, or where the marker is
+    several tokens (``RxTConfig.markers``)."""
 
     pad: int = 0
-    bos: int = 1
+    bos: int | None = 1
     eos: int = 2
-    query: int = 3
-    answer: int = 4
+    query: int | None = 3
+    answer: int | None = 4
     think: int | None = None
     tool_call: int | None = None
     tool_use: int | None = None
@@ -72,6 +74,8 @@ class RxTConfig:
     """Interactions of the longest conversations it was trained on; None when not known."""
     base: BaseModel | None = None
     """None for a model that was trained from nothing."""
+    markers: Markers | None = None
+    """Those of the base's chat template; None where each marker is the one token that ``tokens`` has for it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -101,6 +105,13 @@ class RxTConfig:
                 f"tokens.{name}",
                 f"{token} is outside the vocabulary of {decoder.vocab_size}",
             )
+        if self.markers is None:
+            for name in ("bos", "query", "answer"):
+                require(
+                    getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed where there are no markers"
+                )
+        else:
+            _check_markers(self)
         if self.template == "beta":
             for name in ("think", "tool_call", "tool_use", "internal"):
                 require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
@@ -143,6 +154,17 @@ class RxTConfig:
     def from_file(cls, path: str | Path) -> RxTConfig:
         """Read a ``config.json`` that ``to_json`` wrote."""
         return cls.from_dict(read_json(Path(path)), str(path))
+
+
+def _check_markers(config: RxTConfig) -> None:
+    markers, known = config.markers, config.decoder.vocab_size
+    assert markers is not None
+    require(
+        config.template == "alpha", "markers", "have a query and an answer, as the alpha template, not the beta one"
+    )
+    require(markers.end[-1:] == (config.tokens.eos,), "markers.end", f"must end with tokens.eos, {config.tokens.eos}")
+    outside = [token for token in markers.ids() if not 0 <= token < known]
+    require(not outside, "markers", f"have tokens outside the vocabulary of {known}: {outside[:3]}")
 
 
 @cache

@@ -8,6 +8,9 @@
 
 ``[I]``, ``[T]`` and ``[C]`` are optional, each with the text that follows it.
 
+A pre-trained model keeps the chat template it came with: its markers, of several tokens each, stand for those of alpha,
+and a system prompt is written as it writes one. Its texts lose the white space at their ends.
+
 Token ids and the loss mask are made together, so they cannot disagree. Every part is tokenized on its own: a prompt is
 always the exact beginning of the interaction that grows out of it.
 """
@@ -19,7 +22,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from rxt.config import SYSTEM_PROMPT_TITLE, RxTConfig, TemplateName
+from rxt.config import SYSTEM_PROMPT_TITLE, Markers, RxTConfig, TemplateName
+from rxt.data.markup import Encoded, Markup, Part
 from rxt.data.records import Interaction
 from rxt.data.tokenizer import BETA_TOKENS, ChatTokenizer
 from rxt.errors import UserError
@@ -27,18 +31,8 @@ from rxt.errors import UserError
 Mode = Literal["fast", "thinking", "auto"]
 SHORTEST = 8
 """Of ``max_length``: the markers of a full beta interaction and one token of text."""
-_CUT_FIRST = ("query", "tool_use", "internal", "think", "tool_call", "answer")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A sequence and what of it is learned: ``ids`` and ``loss`` are (T,)."""
-
-    ids: list[int]
-    loss: list[bool]
-    """True where the model must produce this very token; a trainer scores the prediction made one position earlier."""
-    cut: bool = False
-    """Something did not fit and was left out."""
+_SAID = ("think", "answer", "tool_call")
+_CALLED = {"think": "thinking", "tool_call": "tool call", "tool_use": "tool result", "internal": "internal"}
 
 
 @dataclass(frozen=True)
@@ -52,16 +46,6 @@ class Reply:
     """The model ended by itself, with [EOS]."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One marked part of an interaction: which marker, its text's ids, and which of the two the model must produce."""
-
-    name: str
-    ids: list[int]
-    learn_marker: bool
-    learn_text: bool
-
-
 class Template:
     """Interactions, prompts, system prompts and plain texts as token ids, and a model's ids as text again."""
 
@@ -72,6 +56,7 @@ class Template:
         max_length: int,
         system_title: str = SYSTEM_PROMPT_TITLE,
         reserve: int | None = None,
+        markers: Markers | None = None,
     ) -> None:
         """
         Args:
@@ -79,6 +64,7 @@ class Template:
             system_title: opens a system prompt.
             reserve: tokens that a prompt must leave for the answer and its [EOS]; an eighth of ``max_length`` by
             default.
+            markers: those of a pre-trained model's chat template.
 
         Raises:
             UserError: the tokenizer lacks the template's tokens, or a length leaves no room.
@@ -88,12 +74,15 @@ class Template:
             raise UserError(
                 f"template: the beta template needs the special tokens {', '.join(missing)}; this tokenizer has none"
             )
-        if max_length < SHORTEST:
-            raise UserError(f"template: max_length must be at least {SHORTEST}, found {max_length}")
+        self.markup = Markup.of_tokens(tokenizer.tokens, name) if markers is None else Markup.of_base(markers)
+        shortest, marks = max(SHORTEST, self.markup.size + 2), self.markup.size
+        if max_length < shortest:
+            raise UserError(f"template: max_length must be at least {shortest}, found {max_length}")
         self.reserve = max(2, max_length // 8) if reserve is None else reserve
-        if not 1 <= self.reserve <= max_length - 4:
+        if not 1 <= self.reserve <= max_length - marks:
             raise UserError(
-                f"template: reserve must lie between 1 and max_length - 4 = {max_length - 4}, found {self.reserve}"
+                f"template: reserve must lie between 1 and max_length - {marks} = {max_length - marks}, "
+                f"found {self.reserve}"
             )
         self.tokenizer = tokenizer
         self.tokens = tokenizer.tokens
@@ -121,7 +110,11 @@ class Template:
                     f"{tokenizer.source}: tokens.{name} is {found}, but {token} in the model: they do not belong "
                     "together"
                 )
-        return cls(tokenizer, config.template, config.max_length, config.system_prompt_title)
+        if config.markers is not None and tokenizer.markers not in (None, config.markers):
+            raise UserError(
+                f"{tokenizer.source}: its chat template has other markers than the model's: they do not belong together"
+            )
+        return cls(tokenizer, config.template, config.max_length, config.system_prompt_title, markers=config.markers)
 
     # Sequences to learn from.
 
@@ -142,24 +135,34 @@ class Template:
         parts = self._opening(interaction.query, interaction.tool_use, interaction.internal)
         self._refuse(think=interaction.think, tool_call=interaction.tool_call)
         if interaction.think is not None:
-            parts.append(_Part("think", self._ids(interaction.think), True, True))
-        parts.append(_Part("answer", self._ids(interaction.answer), self.name == "beta", True))
+            parts.append(self._part("think", interaction.think, True, True))
+        parts.append(self._part("answer", interaction.answer, not self.markup.told, True))
         if interaction.tool_call is not None:
-            parts.append(_Part("tool_call", self._ids(interaction.tool_call), True, True))
-        return self._join(parts, learn_eos=True)
+            parts.append(self._part("tool_call", interaction.tool_call, True, True))
+        return self.markup.whole(parts, self.max_length)
+
+    def of_pieces(self, query: list[int], answer: list[int], learned: bool) -> Encoded:
+        """An interaction of token ids, ``learned`` from the answer on, or not at all. Nothing is cut."""
+        before, end = self.markup.begun([Part("query", query), Part("answer")]), self.markup.end
+        ids = [*before, *answer, *end]
+        return Encoded(ids, [False] * len(before) + [learned] * (len(ids) - len(before)))
 
     def system(self, text: str) -> Encoded:
         """A system prompt, which is memorized before the first turn and never learned; cut at its end if need be.
 
         Raises:
-            UserError: the alpha template has no system prompt; the text is blank.
+            UserError: the template has no system prompt; the text is blank.
         """
-        self._refuse(system=text)
+        system = self.markup.system
+        if system is None:
+            raise UserError(_no_part(self.name, "system prompt"))
         if not text.strip():
             raise UserError("the system prompt is empty")
-        return self._join(
-            [_Part("internal", self._ids(f"{self.system_title}\n\n{text}"), False, False)], learn_eos=False
-        )
+        opened = f"{self.system_title}\n\n{text}" if system.titled else text
+        ids, room = self._ids(opened, system.before.space), self.max_length - len(system.before.ids) - len(system.end)
+        kept = ids[: max(0, room)]
+        whole = [*system.before.ids, *kept, *system.end]
+        return Encoded(whole, [False] * len(whole), len(kept) < len(ids))
 
     def text(self, text: str) -> list[Encoded]:
         """A plain text for pre-training: everything but [BOS] is learned.
@@ -171,10 +174,12 @@ class Template:
         if not body:
             return []
         body = [*body, self.tokens.eos]
-        pieces = -(-len(body) // (self.max_length - 1))
+        begin = self.markup.begin
+        pieces = -(-len(body) // (self.max_length - len(begin)))
         bounds = [len(body) * index // pieces for index in range(pieces + 1)]
         chunks = [body[start:end] for start, end in pairwise(bounds)]
-        return [Encoded([self.tokens.bos, *chunk], [False] + [True] * len(chunk)) for chunk in chunks]
+        told = max(1, len(begin))  # nothing stands before the first token that could predict it
+        return [Encoded(ids, [False] * told + [True] * (len(ids) - told)) for ids in ([*begin, *c] for c in chunks)]
 
     # Sequences to go on from.
 
@@ -205,8 +210,8 @@ class Template:
             UserError: as ``interaction``.
         """
         parts = self._opening(interaction.query, interaction.tool_use, interaction.internal)
-        excess = 2 + sum(1 + len(part.ids) for part in parts) - (self.max_length - self.reserve)
-        kept: list[_Part] = []
+        excess = len(self.markup.begun([*parts, Part("answer")])) - (self.max_length - self.reserve)
+        kept: list[Part] = []
         for part in reversed(parts):  # what was asked stands last, and is cut first
             taken = min(max(0, excess), len(part.ids))
             excess -= taken
@@ -216,8 +221,8 @@ class Template:
     @property
     def openers(self) -> tuple[int, ...]:
         """The tokens that may follow a prompt of automatic mode: [A], and [T] in the beta template."""
-        think = self.tokens.think
-        return (self.tokens.answer,) if self.name == "alpha" or think is None else (self.tokens.answer, think)
+        parts = self.markup.parts
+        return tuple(parts[name].ids[0] for name in ("answer", "think") if name in parts)
 
     def answer_room(self, prompt: Sequence[int], most: int | None = None) -> int:
         """Tokens that an answer to ``prompt`` may have, ``most`` at most, so that [EOS] still fits after it."""
@@ -243,17 +248,16 @@ class Template:
             mode: of the prompt. It names the part that the continuation begins in: thinking after [T], else the answer.
         """
         self._refuse_mode(mode)
-        tokens = self.tokens
-        markers = {tokens.think: "think", tokens.answer: "answer", tokens.tool_call: "tool_call"}
+        starts = {self.markup.parts[name].ids: name for name in _SAID if name in self.markup.parts}
         said, finished = self._until_eos(ids)
         parts: dict[str, list[int]] = {"answer": []}
         current = parts.setdefault("think" if mode == "thinking" else "answer", [])
-        for token in said:
-            if token in markers and (self.name == "beta" or token == tokens.answer):
-                current = parts.setdefault(markers[token], [])
+        for token in self.markup.without_end(said) if finished else said:
+            if (token,) in starts:
+                current = parts.setdefault(starts[(token,)], [])
             else:
                 current.append(token)
-        texts = {name: self.tokenizer.decode(part) for name, part in parts.items()}
+        texts = {name: self._text_of(name, part) for name, part in parts.items()}
         return Reply(texts["answer"], texts.get("think"), texts.get("tool_call"), finished)
 
     def answer_text(self, ids: Sequence[int], mode: Mode = "fast") -> str:
@@ -262,27 +266,22 @@ class Template:
 
     # Inside.
 
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text)
+    def _ids(self, text: str, space: bool = False) -> list[int]:
+        text = text.strip() if self.markup.trimmed else text
+        return self.tokenizer.encode(f" {text}" if space and text else text)
 
-    def _marker(self, name: str) -> int:
-        token = getattr(self.tokens, name)
-        assert token is not None, name  # __init__ and _refuse see to it
-        return token
+    def _text_of(self, name: str, ids: list[int]) -> str:
+        """The text of a part, without the space that belongs to its marker."""
+        text = self.tokenizer.decode(ids)
+        return text.removeprefix(" ") if self.markup.parts[name].space else text
+
+    def _part(self, name: str, text: str, learn_marker: bool = False, learn_text: bool = False) -> Part:
+        return Part(name, self._ids(text, self.markup.parts[name].space), learn_marker, learn_text)
 
     def _refuse(self, **parts: str | None) -> None:
-        names = {
-            "think": "thinking",
-            "tool_call": "tool call",
-            "tool_use": "tool result",
-            "internal": "internal",
-            "system": "system prompt",
-        }
-        for part, text in parts.items():
-            if self.name == "alpha" and text is not None:
-                raise UserError(
-                    f"the alpha template has no {names[part]} part; leave it out or use a model with the beta template"
-                )
+        for name, text in parts.items():
+            if text is not None and name not in self.markup.parts:
+                raise UserError(_no_part(self.name, _CALLED[name]))
 
     def _refuse_mode(self, mode: Mode) -> None:
         if self.name == "alpha" and mode != "fast":
@@ -291,22 +290,19 @@ class Template:
                 "use 'fast' or a model with the beta template"
             )
 
-    def _opening(self, query: str, tool_use: str | None, internal: str | None) -> list[_Part]:
+    def _opening(self, query: str, tool_use: str | None, internal: str | None) -> list[Part]:
         """What the model is told: the internal text, then the query or the tool's result."""
         self._refuse(tool_use=tool_use, internal=internal)
         if tool_use is not None and query:
             raise UserError("an interaction has a query or a tool's result, not both; make them two interactions")
-        parts = [] if internal is None else [_Part("internal", self._ids(internal), False, False)]
+        parts = [] if internal is None else [self._part("internal", internal)]
         told = ("query", query) if tool_use is None else ("tool_use", tool_use)
-        return [*parts, _Part(told[0], self._ids(told[1]), False, False)]
+        return [*parts, self._part(*told)]
 
-    def _prompt(self, parts: list[_Part], called: str, mode: Mode) -> list[int]:
+    def _prompt(self, parts: list[Part], called: str, mode: Mode) -> list[int]:
         self._refuse_mode(mode)
-        ids = [self.tokens.bos]
-        for part in parts:
-            ids += [self._marker(part.name), *part.ids]
-        if mode != "auto":
-            ids.append(self._marker("answer" if mode == "fast" else "think"))
+        asked = [] if mode == "auto" else [Part("answer" if mode == "fast" else "think")]
+        ids = self.markup.begun([*parts, *asked])
         room = self.max_length - self.reserve
         if len(ids) > room:
             raise UserError(
@@ -315,24 +311,12 @@ class Template:
             )
         return ids
 
-    def _join(self, parts: list[_Part], learn_eos: bool) -> Encoded:
-        excess = 2 + sum(1 + len(part.ids) for part in parts) - self.max_length
-        kept = {part.name: len(part.ids) for part in parts}
-        for name in _CUT_FIRST:
-            if excess > 0 and name in kept:
-                taken = min(excess, kept[name])
-                kept[name] -= taken
-                excess -= taken
-        ids, loss = [self.tokens.bos], [False]
-        for part in parts:
-            text = part.ids[: kept[part.name]]
-            ids += [self._marker(part.name), *text]
-            loss += [part.learn_marker] + [part.learn_text] * len(text)
-        cut = any(kept[part.name] < len(part.ids) for part in parts)
-        return Encoded([*ids, self.tokens.eos], [*loss, learn_eos], cut)
-
     def _until_eos(self, ids: Sequence[int]) -> tuple[list[int], bool]:
         ids = list(ids)
         if self.tokens.eos in ids:
             return ids[: ids.index(self.tokens.eos)], True
         return ids, False
+
+
+def _no_part(template: str, part: str) -> str:
+    return f"the {template} template has no {part} part; leave it out or use a model with the beta template"

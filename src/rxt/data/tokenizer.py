@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from rxt.config import SpecialTokens, TemplateName
+from rxt.config import Markers, SpecialTokens, TemplateName
 from rxt.data import casing
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
@@ -57,6 +57,7 @@ class ChatTokenizer:
         source: str = "tokenizer",
         prefix: str = "",
         case_marks: bool = False,
+        markers: Markers | None = None,
     ) -> None:
         """
         Args:
@@ -65,9 +66,11 @@ class ChatTokenizer:
             source: its name in messages, such as the file it came from.
             prefix: stands before every text that is encoded, and is taken off again when ids are decoded.
             case_marks: ``tokenizer`` has the normalizer of ``rxt.data.casing``, which brings a prefix of its own.
+            markers: those of the chat template that it came with, where it is a pre-trained model's.
 
         Raises:
-            UserError: an id is outside the vocabulary or stands for two parts, or plain text would become a special
+            UserError: an id is outside the vocabulary or stands for two parts (padding aside, for which [EOS] may
+            stand), or plain text would become a special
             token.
         """
         tokenizer.encode_special_tokens = True
@@ -78,11 +81,13 @@ class ChatTokenizer:
         self.case_marks = case_marks
         self.source = source
         self.tokens = tokens
+        self.markers = markers
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         """V: one more than the largest id."""
         ids = [token for token in vars(tokens).values() if token is not None]
-        self.special_ids = frozenset(ids)
-        if len(self.special_ids) < len(ids):
+        added = tokenizer.get_added_tokens_decoder()
+        self.special_ids = frozenset({*ids, *(token for token, content in added.items() if content.special)})
+        if len(set(ids)) + (tokens.pad == tokens.eos) < len(ids):
             raise UserError(f"{source}: two special tokens share one id: {tokens}")
         for name, token in vars(tokens).items():
             if token is None:
@@ -282,9 +287,9 @@ class ChatTokenizer:
             [index for index in ids if index not in self.special_ids], skip_special_tokens=True
         )
 
-    def reading(self) -> casing.Reading:
-        """Makes the text of what ids spell, piece by piece, from its beginning on."""
-        return casing.Reading(casing.SPACE if self.case_marks else self._prefix, self.case_marks)
+    def reading(self, prefix: str = "") -> casing.Reading:
+        """Makes the text of what ids spell, piece by piece, from its beginning on; ``prefix`` is taken off too."""
+        return casing.Reading(casing.SPACE if self.case_marks else self._prefix + prefix, self.case_marks)
 
 
 def _byte_levels(step: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

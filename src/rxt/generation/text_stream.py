@@ -18,11 +18,12 @@ class TextStream:
     Special tokens have no text.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, space: bool = False) -> None:
+        """``space``: one at the beginning of the text has none of its own; it belongs to the marker before it."""
         self._tokenizer = tokenizer
         self._held: list[int] = []
         """Ids that nothing has been shown of; the first one begins at the border of two characters."""
-        self._reading = tokenizer.reading()
+        self._reading = tokenizer.reading(" " if space else "")
 
     def push(self, token: int) -> str:
         """The text that is certain with this token, often its own, sometimes none."""
@@ -53,16 +54,29 @@ class AnswerStream:
     """The text of the answer part of what a model says, piece by piece: no thinking, no tool call, no special token."""
 
     def __init__(self, template: Template) -> None:
-        self._text = TextStream(template.tokenizer)
-        self._tokens = template.tokens
-        self._silent = (template.tokens.think, template.tokens.tool_call) if template.name == "beta" else ()
+        parts = template.markup.parts
+        self._text = TextStream(template.tokenizer, parts["answer"].space)
+        self._end = template.markup.end
+        self._ending: list[int] = []
+        """Held back, for the end of the answer begins like this."""
+        self._answer = parts["answer"].ids
+        self._silent = [parts[name].ids for name in ("think", "tool_call") if name in parts]
         self._shown = True
 
     def push(self, token: int, last: bool = False) -> str:
         """The text that is certain with this token; with the ``last`` one, all that was held back."""
-        if token in self._silent:
-            self._shown = False
-        elif token == self._tokens.answer:
-            self._shown = True
-        piece = self._text.push(token) if self._shown else ""
+        self._ending.append(token)
+        piece = ""
+        while self._ending and (tuple(self._ending) != self._end[: len(self._ending)] or last):
+            if tuple(self._ending) == self._end:
+                self._ending = []
+                break
+            piece += self._show(self._ending.pop(0))
         return piece + self._text.finish() if last else piece
+
+    def _show(self, token: int) -> str:
+        if (token,) in self._silent:
+            self._shown = False
+        elif (token,) == self._answer:
+            self._shown = True
+        return self._text.push(token) if self._shown else ""

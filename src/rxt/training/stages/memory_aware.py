@@ -196,9 +196,9 @@ def echoes(said: Sequence[Encoded], template: Template, accumulate: int) -> list
 
 def random_interaction(template: Template, longest: int, rng: random.Random) -> Encoded:
     """A query and an answer of 1 to ``longest`` random pieces each."""
-    room = min(longest, (template.max_length - 4) // 2)
+    room = min(longest, (template.max_length - template.markup.size) // 2)
     query, answer = (_random_pieces(template, room, rng) for _ in range(2))
-    return _said(template, query, answer, learned=False)
+    return template.of_pieces(query, answer, learned=False)
 
 
 def random_associations(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
@@ -208,18 +208,18 @@ def random_associations(template: Template, turns: int, longest: int, rng: rando
     learned; one in eight tells a new value of a key told before. Asking: the query is a key, the answer its value, or
     nothing for one key in six, which was never told. The first turn tells, the last one asks.
     """
-    room = min(longest, template.max_length - 7)
+    room = min(longest, template.max_length - template.markup.size - 3)
     values: dict[tuple[int, ...], list[int]] = {}
     said: list[Encoded] = []
     for turn in range(turns):
         fresh = tuple(_random_pieces(template, 2, rng, shortest=2))
         if turn and (turn == turns - 1 or rng.random() < 0.5):
             key = fresh if rng.random() < 1 / 6 else rng.choice(list(values))
-            said.append(_said(template, list(key), values.get(key, []), learned=True))
+            said.append(template.of_pieces(list(key), values.get(key, []), learned=True))
             continue
         key = rng.choice(list(values)) if values and rng.random() < 1 / 8 else fresh
         values[key] = _random_pieces(template, room, rng)
-        said.append(_said(template, [*key, *values[key]], _random_pieces(template, 1, rng), learned=False))
+        said.append(template.of_pieces([*key, *values[key]], _random_pieces(template, 1, rng), learned=False))
     return said
 
 
@@ -228,11 +228,3 @@ def _random_pieces(template: Template, longest: int, rng: random.Random, shortes
     tokenizer = template.tokenizer
     pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
     return rng.choices(pieces, k=rng.randint(shortest, longest))
-
-
-def _said(template: Template, query: list[int], answer: list[int], learned: bool) -> Encoded:
-    """An interaction of pieces."""
-    tokens = template.tokens
-    ids = [tokens.bos, tokens.query, *query, tokens.answer, *answer, tokens.eos]
-    before = len(query) + 3
-    return Encoded(ids, [False] * before + [learned] * (len(ids) - before))

@@ -1,0 +1,111 @@
+"""The markers of a template as token ids: single special tokens, or a pre-trained model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rxt.config import Marker, Markers, SpecialTokens, TemplateName
+
+PARTS = ("internal", "query", "tool_use", "think", "answer", "tool_call")
+OF_ALPHA = ("query", "answer")
+CUT_FIRST = ("query", "tool_use", "internal", "think", "tool_call", "answer")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sequence and what of it is learned: ``ids`` and ``loss`` are (T,)."""
+
+    ids: list[int]
+    loss: list[bool]
+    """True where the model must produce this very token; a trainer scores the prediction made one position earlier."""
+    cut: bool = False
+    """Something did not fit and was left out."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an interaction: which, its text's ids, and which of marker and text the model must produce."""
+
+    name: str
+    ids: list[int] = field(default_factory=list)
+    learn_marker: bool = False
+    learn_text: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """How a system prompt is written: ``before.ids``, title, text, ``end``."""
+
+    before: Marker
+    end: tuple[int, ...]
+    titled: bool
+    """A title opens it."""
+
+
+@dataclass(frozen=True)
+class Markup:
+    """What stands around the texts of an interaction: ``begin``, every part after its marker, ``end``."""
+
+    begin: tuple[int, ...]
+    parts: Mapping[str, Marker]
+    """By part; a part that is not here the template has not."""
+    end: tuple[int, ...]
+    """Its last token is [EOS]."""
+    system: System | None
+    told: bool
+    """The answer's marker belongs to the prompt; otherwise the model sets it, or another one."""
+    trimmed: bool = False
+    """Texts lose the white space at their ends."""
+
+    @classmethod
+    def of_tokens(cls, tokens: SpecialTokens, name: TemplateName) -> Markup:
+        """Every marker one token."""
+        ids = {part: getattr(tokens, part) for part in (OF_ALPHA if name == "alpha" else PARTS)}
+        parts = {part: Marker((token,)) for part, token in ids.items() if token is not None}
+        begin = () if tokens.bos is None else (tokens.bos,)
+        system = None
+        if tokens.internal is not None and name == "beta":
+            system = System(Marker((*begin, tokens.internal)), (tokens.eos,), titled=True)
+        return cls(begin, parts, (tokens.eos,), system, told=name == "alpha")
+
+    @classmethod
+    def of_base(cls, markers: Markers) -> Markup:
+        """Those of a pre-trained model's chat template."""
+        system = None if markers.system is None else System(markers.system, markers.system_end, titled=False)
+        parts = {"query": markers.query, "answer": markers.answer}
+        return cls(markers.begin, parts, markers.end, system, told=True, trimmed=True)
+
+    @property
+    def size(self) -> int:
+        """Tokens of the markers around a query and its answer."""
+        return len(self.begin) + len(self.end) + sum(len(self.parts[part].ids) for part in OF_ALPHA)
+
+    def without_end(self, ids: list[int]) -> list[int]:
+        """What was said before ``end``, of what was said before [EOS]."""
+        rest = list(self.end[:-1])
+        return ids[: -len(rest)] if rest and ids[-len(rest) :] == rest else ids
+
+    def begun(self, parts: Sequence[Part]) -> list[int]:
+        """An interaction up to the end of these parts."""
+        ids = [*self.begin]
+        for part in parts:
+            ids += [*self.parts[part.name].ids, *part.ids]
+        return ids
+
+    def whole(self, parts: Sequence[Part], max_length: int) -> Encoded:
+        """An interaction; texts are cut in the order of ``CUT_FIRST``, each down to nothing before the next one."""
+        excess = len(self.begun(parts)) + len(self.end) - max_length
+        kept = {part.name: len(part.ids) for part in parts}
+        for name in CUT_FIRST:
+            if excess > 0 and name in kept:
+                taken = min(excess, kept[name])
+                kept[name] -= taken
+                excess -= taken
+        ids, loss = [*self.begin], [False] * len(self.begin)
+        for part in parts:
+            marker, text = self.parts[part.name].ids, part.ids[: kept[part.name]]
+            ids += [*marker, *text]
+            loss += [part.learn_marker] * len(marker) + [part.learn_text] * len(text)
+        cut = any(kept[part.name] < len(part.ids) for part in parts)
+        return Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut)
