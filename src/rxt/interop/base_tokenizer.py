@@ -82,8 +82,10 @@ def from_folder(folder: Path) -> Stored:
         text, token = named.get(f"{name}_token"), config.get(f"{name}_token_id")
         text = text.get("content") if isinstance(text, dict) else text
         token = token[0] if isinstance(token, list) and token else token
-        if isinstance(text, str) or isinstance(token, int):
-            special[name] = text if isinstance(text, str) else token
+        if isinstance(text, str):
+            special[name] = text
+        elif isinstance(token, int):
+            special[name] = token
     template = named.get("chat_template")
     if isinstance(template, list):  # several, by name
         template = {each["name"]: each["template"] for each in template}.get("default")
