@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_bases import BASES, store_base
+from tiny_bases import BASES, store_base, transformers
 from torch import Tensor
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from rxt.errors import UserError
 from rxt.interop.backbone import Backbone
+from rxt.interop.reader import Reader
+from rxt.interop.rope import read_rope
+from rxt.model.layers import rotation_at
 
 every_base = pytest.mark.parametrize("name", BASES)
 NEAR = 1e-4
@@ -85,6 +89,10 @@ def change_config(folder: Path, **changes: Any) -> None:
             r"architecture is GPT2LMHeadModel; a base must be of the Llama family: llama, mistral, qwen2, qwen3",
         ),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, r"rotation is scaled \(yarn\)"),
+        (
+            {"rope_parameters": {"rope_type": "linear", "factor": "long"}},
+            "factor of its rotation must be a number above 0, found 'long'",
+        ),
         ({"quantization_config": {"bits": 4}}, "its weights are quantized"),
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new', which is not known"),
         ({"hidden_size": "wide"}, "hidden_size must be of type int, found 'wide'"),
@@ -130,3 +138,26 @@ def test_a_tied_table_may_be_stored_twice_if_it_is_the_same(tmp_path: Path) -> N
     save_file(whole | {"lm_head.weight": whole["model.embed_tokens.weight"] + 1}, path)
     with pytest.raises(UserError, match=r"lm_head\.weight is not the embedding"):
         Backbone.from_pretrained(tmp_path)
+
+
+def test_the_rotation_of_llama_3_2_is_that_of_transformers() -> None:
+    scaling = {
+        "rope_type": "llama3",
+        "rope_theta": 500_000.0,
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    config = transformers.LlamaConfig(
+        hidden_size=2048, num_attention_heads=32, max_position_embeddings=131_072, rope_parameters=scaling
+    )
+    expected, _ = ROPE_INIT_FUNCTIONS["llama3"](config)
+    rope = read_rope(Reader({"rope_scaling": scaling}, "test"), 64, 131_072)
+    position = torch.tensor([503])
+    ours = rotation_at(position, 64, rope.base, rope.factors)
+    speeds = 500_000.0 ** (-torch.arange(0, 64, 2, dtype=torch.float64) / 64) / torch.tensor(rope.factors)
+    torch.testing.assert_close(speeds.float(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(ours.cos.flatten(), (position * expected).cos(), rtol=0, atol=1e-4)
+    assert rope.factors is not None
+    assert len(set(rope.factors)) > 4

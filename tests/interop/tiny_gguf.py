@@ -6,12 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rxt.interop.gguf_file import OF_A_LAYER, WHOLE
+from rxt.interop.reader import Reader
+from rxt.interop.rope import read_rope
 
 gguf = pytest.importorskip("gguf")
+
+
+def head_dim_of(config: Any) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 def write_gguf(
@@ -35,8 +42,15 @@ def write_gguf(
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    match config.rope_parameters["rope_type"]:
+        case "llama3":
+            factors = read_rope(Reader(config.to_dict(), "test"), head_dim_of(config), 64).factors
+            writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+        case "linear":
+            writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+            writer.add_rope_scaling_factor(config.rope_parameters["factor"])
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    head_dim = head_dim_of(config)
     writer.add_key_length(head_dim)
     stored = {theirs: ours for ours, theirs in OF_A_LAYER.items()}
     for name, tensor in model.state_dict().items():

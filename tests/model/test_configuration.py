@@ -39,6 +39,11 @@ PLAIN = REACTIVE["plain"]
         (lambda: AttentionConfig(4, 4, 8), "attention.kv_heads must be at most heads=4, found 8"),
         (lambda: AttentionConfig(4, 3, 2), "attention.kv_heads 2 and query_heads 3 must divide"),
         (lambda: AttentionConfig(4, 2, 2, rope_base=1.0), "attention.rope_base must be above 1, found 1.0"),
+        (lambda: AttentionConfig(4, 2, 2, rope_factors=(1.0, 0.0)), "attention.rope_factors must be above 0"),
+        (
+            lambda: replace(DECODER, self_attention=replace(DECODER.self_attention, rope_factors=(2.0,))),
+            r"decoder.self_attention.rope_factors must be \d, one a pair, found 1",
+        ),
         (lambda: FeedForwardConfig(0), "feed_forward.dim must be at least 1, found 0"),
         (lambda: MoEConfig(4, 2, 3), "feed_forward.top_k must be at most experts=2, found 3"),
         (lambda: MoEConfig(4, 2, 0), "feed_forward.top_k must be at least 1, found 0"),

@@ -38,6 +38,9 @@ class AttentionConfig:
     rotated: bool = True
     """Turn queries by their positions, and keys where they have an order. Off: what is looked up is found by its
     content alone."""
+    rope_factors: tuple[float, ...] | None = None
+    """(Hd / 2): each pair turns so many times slower than ``rope_base`` says, for texts longer than those that a
+    pre-trained model was trained on first."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -54,6 +57,8 @@ class AttentionConfig:
         if self.head_dim is not None:
             at_least_one("attention", head_dim=self.head_dim)
         check_eps("attention", self.norm_eps)
+        if self.rope_factors is not None:
+            require(min(self.rope_factors, default=0) > 0, "attention.rope_factors", "must be above 0, one a pair")
 
     @classmethod
     def mha(cls, heads: int) -> AttentionConfig:
@@ -92,6 +97,9 @@ class AttentionConfig:
             field, found = "head_dim", f"{self.head_dim} is"
         even = self.head_size(width) % 2 == 0
         require(even or not turns, f"{where}.{field}", f"{found} an odd head size; RoPE turns pairs")
+        pairs, factors = self.head_size(width) // 2, self.rope_factors
+        fits = factors is None or len(factors) == pairs
+        require(fits, f"{where}.rope_factors", f"must be {pairs}, one a pair, found {len(factors or ())}")
 
     @property
     def output_heads(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rxt.config import DecoderConfig
 from rxt.errors import UserError
-from rxt.interop import llama
+from rxt.interop import llama, rope
 from rxt.model.decoder import Decoder
 from rxt.model.weights import Tensors
 
@@ -37,6 +37,8 @@ OF_A_LAYER = {
     "ffn_gate": "mlp.gate_proj",
     "ffn_down": "mlp.down_proj",
 }
+FACTORS = "rope_freqs.weight"
+"""Not a weight: by how much each pair of a head turns slower than the base says."""
 IN_PAIRS = ("llama",)
 """Architectures whose rotation a GGUF file stores in pairs (2i, 2i + 1); the others' is in halves."""
 
@@ -62,6 +64,7 @@ class GgufFile(Tensors):
         self._reader = _open(path)
         self._tensors = {_name(each.name): each for each in self._reader.tensors}
         self.shapes = {name: tuple(int(n) for n in reversed(each.shape)) for name, each in self._tensors.items()}
+        self.shapes.pop(FACTORS, None)  # belongs to the configuration
 
     def file_of(self, name: str) -> Path:
         return self.path
@@ -97,9 +100,6 @@ class GgufFile(Tensors):
         def of(key: str) -> Any:
             return self.value(f"{kind}.{key}")
 
-        scaling = of("rope.scaling.type") or "none"
-        if "rope_freqs.weight" in self.shapes:
-            scaling = "llama3"
         values = {
             "model_type": kind,
             "vocab_size": self.shapes.get("model.embed_tokens.weight", (0,))[0],
@@ -113,12 +113,17 @@ class GgufFile(Tensors):
             "rms_norm_eps": of("attention.layer_norm_rms_epsilon"),
             "sliding_window": of("attention.sliding_window"),
             "attention_bias": "model.layers.0.self_attn.o_proj.bias" in self.shapes,
-            "rope_parameters": {
-                "rope_theta": of("rope.freq_base") or 10_000.0,
-                "rope_type": "default" if scaling == "none" else scaling,
-            },
+            "rope_parameters": self._rope(kind),
         }
         return llama.read_decoder(values, "lm_head.weight" not in self.shapes, str(self.path))
+
+    def _rope(self, kind: str) -> dict[str, Any]:
+        """The rotation as a ``config.json`` names it."""
+        base, scaling = self.value(f"{kind}.rope.freq_base") or 10_000.0, self.value(f"{kind}.rope.scaling.type")
+        named = {"rope_theta": base, "rope_type": "default" if scaling in (None, "none") else scaling}
+        if FACTORS in self._tensors:
+            return named | {"rope_type": rope.GIVEN, rope.GIVEN: self.tensor(FACTORS).tolist()}
+        return named | {"factor": self.value(f"{kind}.rope.scaling.factor")}
 
     def decoder(self) -> Decoder:
         """The plain decoder, filled, in float32."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rxt.config import Activation, AttentionConfig, DecoderConfig, FeedForwardConfig
 from rxt.errors import UserError, in_file
 from rxt.interop.reader import Reader
+from rxt.interop.rope import read_rope
 from rxt.model.attention import Attention
 from rxt.model.decoder import Decoder
 from rxt.model.layers import RMSNorm
@@ -79,6 +80,7 @@ def read_decoder(values: Mapping[str, Any], tied: bool, source: str) -> DecoderC
     kv_heads = reader.take("num_key_value_heads", heads)
     head_dim = reader.take_optional("head_dim", 0) or architecture.head_dim
     length = reader.take("max_position_embeddings", 2048)
+    rope = read_rope(reader, head_dim or (width // heads if heads else 0), length)
     window = reader.take_optional("sliding_window", 0) if "sliding_window" in values else architecture.window
     if window is not None and reader.take("use_sliding_window", True):
         length = min(length, window)  # up to there a token sees all tokens before it
@@ -89,10 +91,11 @@ def read_decoder(values: Mapping[str, Any], tied: bool, source: str) -> DecoderC
             kv_heads,
             qk_norm=architecture.qk_norm,
             output_bias=bias,
-            rope_base=_rope_base(reader),
+            rope_base=rope.base,
             head_dim=None if head_dim is None or head_dim * heads == width else head_dim,
             input_bias=bias or architecture.qkv_bias,
             norm_eps=eps if architecture.qk_norm else None,
+            rope_factors=rope.factors,
         )
         return DecoderConfig(
             vocab_size=reader.take("vocab_size", 0),
@@ -109,19 +112,6 @@ def read_decoder(values: Mapping[str, Any], tied: bool, source: str) -> DecoderC
             tied_head=reader.take("tie_word_embeddings", tied),
             memory_layers=(),
         )
-
-
-def _rope_base(reader: Reader) -> float:
-    """The base of the rotation; a rotation that is scaled for longer texts is not known here."""
-    older, newer = reader.take_optional("rope_scaling", {}), reader.take_optional("rope_parameters", {})
-    found = {**(older or {}), **(newer or {})}
-    kind = found.get("rope_type", found.get("type", "default"))
-    if kind != "default":
-        raise UserError(f"{reader.source}: its rotation is scaled ({kind}), which is not supported; take another base")
-    base = found.get("rope_theta", reader.take("rope_theta", 10_000.0))
-    if not isinstance(base, int | float):
-        raise UserError(f"{reader.source}: rope_theta must be a number, found {base!r:.60}")
-    return float(base)
 
 
 ATTENTION = {"q_proj": "q_proj", "k_proj": "k_proj", "v_proj": "v_proj", "o_proj": "out_proj"}

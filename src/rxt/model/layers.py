@@ -81,10 +81,13 @@ class Rotation(NamedTuple):
     sin: Tensor
 
 
-def rotation_at(positions: Tensor, head_dim: int, base: float) -> Rotation:
-    """The turns of RoPE at ``positions`` (T,) or (B, T): pair i turns by position · base^(−2i/Hd)."""
+def rotation_at(positions: Tensor, head_dim: int, base: float, factors: tuple[float, ...] | None = None) -> Rotation:
+    """The turns of RoPE at ``positions`` (T,) or (B, T): pair i turns by position · base^(−2i/Hd) / factors[i]."""
     pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    angles = positions.float().unsqueeze(-1) * base ** (-pairs / head_dim)  # (…, T, Hd/2)
+    speeds = base ** (-pairs / head_dim)  # (Hd/2,)
+    if factors is not None:
+        speeds = speeds / torch.tensor(factors, device=positions.device)
+    angles = positions.float().unsqueeze(-1) * speeds  # (…, T, Hd/2)
     angles = angles.reshape(-1, 1, *angles.shape[-2:])
     return Rotation(angles.cos(), angles.sin())
 
@@ -93,7 +96,7 @@ def rotation_of(attention: AttentionConfig, width: int, positions: Tensor) -> Ro
     """The turns that an attention block makes at ``positions``; None where it makes none."""
     if not attention.rotated:
         return None
-    return rotation_at(positions, attention.head_size(width), attention.rope_base)
+    return rotation_at(positions, attention.head_size(width), attention.rope_base, attention.rope_factors)
 
 
 def rotations_of(
@@ -102,6 +105,7 @@ def rotations_of(
     """The turns of self-attention and of memory cross-attention: computed once where they are alike."""
     rotation, alike = rotation_of(own, width, positions), own.rope_base == cross.rope_base
     alike = alike and own.rotated == cross.rotated and own.head_size(width) == cross.head_size(width)
+    alike = alike and own.rope_factors == cross.rope_factors
     return rotation, rotation if alike else rotation_of(cross, width, positions)
 
 
