@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rxt.pretrained import ReactiveTransformer, load_chat
     from rxt.understanding.embeddings import embed
     from rxt.understanding.fill_mask import FillMask
+    from rxt.understanding.text_classifier import load_classifier
 
     __version__: str
 
@@ -43,6 +44,7 @@ __all__ = [
     "embed",
     "load_base_tokenizer",
     "load_chat",
+    "load_classifier",
     "load_component",
     "preset_names",
     "quantize",
@@ -63,6 +65,7 @@ _WHERE = {
     "embed": "rxt.understanding.embeddings:embed",
     "load_base_tokenizer": "rxt.interop.base_tokenizer:load_base_tokenizer",
     "load_chat": "rxt.pretrained:load_chat",
+    "load_classifier": "rxt.understanding.text_classifier:load_classifier",
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",
     "quantize": "rxt.model.quantize:quantize",

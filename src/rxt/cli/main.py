@@ -23,6 +23,7 @@ VERBS = {
     "chat": Verb("talk to a model; it remembers", "rxt.cli.chat:run"),
     "train": Verb("train a model by a recipe", "rxt.cli.train:run"),
     "fill-mask": Verb("guess the words that [MASK] hides in a text", "rxt.cli.fill_mask:run"),
+    "classify": Verb("say of which class texts are", "rxt.cli.classify:run"),
     "info": Verb("the sizes by name, or one model's parts", "rxt.cli.info:run"),
     "convert": Verb("write a model in the other layout, or assemble one from parts", "rxt.cli.convert:run"),
     "average": Verb("one model out of several of the same run: the mean of their weights", "rxt.cli.average:run"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from rxt.cli.arguments import parse_arguments
+from rxt.cli.device import find_device
 from rxt.errors import UserError
 
 
@@ -20,7 +21,7 @@ class TrainOptions:
     recipe: tyro.conf.Positional[str]
     """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
     rxt-alpha, rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
-    (preferences)."""
+    (preferences); and classify, a classifier of texts, which has options of its own (rxt train classify --help)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
@@ -64,6 +65,10 @@ class TrainOptions:
 
 def run(argv: list[str]) -> int:
     """Entry of the verb."""
+    if argv[:1] == ["classify"]:
+        from rxt.cli.train_classify import run as train_classify
+
+        return train_classify(argv[1:])
     options = parse_arguments(TrainOptions, "rxt train", argv)
     configuration = resolve(options)
     if options.show_json:
@@ -81,17 +86,10 @@ def run(argv: list[str]) -> int:
 
         print_recipe(run_config, Console(highlight=False, markup=False))
         return 0
-    import torch
-
     from rxt.training.pipeline import train
     from rxt.training.process_group import with_workers
 
-    chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(chosen)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError):
-        raise UserError(f"--device {chosen}: there is no such device here; use cpu") from None
+    device = find_device(options.device)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process must train")
     with with_workers(options.workers, ["train", *argv]):

@@ -51,22 +51,22 @@ def read_texts(source: str | Path, on_bad: OnBad = "stop") -> Records[TextRecord
     Raises:
         UserError: a bad record when ``on_bad`` is ``"stop"``; a file that cannot be read or holds no good record.
     """
-    return _read(source, on_bad, TEXTS)
+    return read_layouts(source, on_bad, TEXTS)
 
 
 def read_interactions(source: str | Path, on_bad: OnBad = "stop") -> Records[Interaction]:
     """Read single interactions in any layout; errors as in ``read_texts``."""
-    return _read(source, on_bad, INTERACTIONS)
+    return read_layouts(source, on_bad, INTERACTIONS)
 
 
 def read_conversations(source: str | Path, on_bad: OnBad = "stop") -> Records[Conversation]:
     """Read conversations in any layout; errors as in ``read_texts``."""
-    return _read(source, on_bad, CONVERSATIONS)
+    return read_layouts(source, on_bad, CONVERSATIONS)
 
 
 def read_preferences(source: str | Path, on_bad: OnBad = "stop") -> Records[PreferenceConversation]:
     """Read preferences; errors as in ``read_texts``."""
-    return _read(source, on_bad, PREFERENCES)
+    return read_layouts(source, on_bad, PREFERENCES)
 
 
 def read_as_conversations(source: str | Path, on_bad: OnBad = "stop") -> Records[Conversation]:
@@ -127,8 +127,9 @@ def _kind_of_row(row: Row | BadRow) -> Format | None:
     return kind_of_record(row.value) if isinstance(row, Row) and isinstance(row.value, dict) else None
 
 
-def _read(source: str | Path, on_bad: OnBad, layouts: Sequence[Layout[T]]) -> Records[T]:
-    """Every record of a source, in the layout that it looks like; in the first one where it looks like none."""
+def read_layouts(source: str | Path, on_bad: OnBad, layouts: Sequence[Layout[T]]) -> Records[T]:
+    """Every record of a source, in the layout that it looks like; in the first one where it looks like none. Errors as
+    in ``read_texts``."""
     items: list[T] = []
     reasons: list[str] = []
     skipped = 0

@@ -1,14 +1,16 @@
-"""Where rows come from: JSON Lines, one JSON array or object, or plain text (gzipped or not), Parquet; files, folders,
-or the hub.
+"""Where rows come from: JSON Lines, one JSON array or object, CSV or plain text (gzipped or not), Parquet; files,
+folders, or the hub.
 
-What a file is, its first bytes say, and its name only where it is plain text (``.txt``). A row is plain JSON values and
-the place it was read at; what the values mean is for ``layouts`` to say. Trouble with one row is a ``BadRow``; trouble
-with a whole file is a ``UserError``.
+What a file is, its first bytes say, and its name only where it is plain text (``.txt``) or CSV (``.csv``). A row is
+plain JSON values and the place it was read at; what the values mean is for ``layouts`` to say. Trouble with one row is
+a ``BadRow``; trouble with a whole file is a ``UserError``.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import re
 import zlib
@@ -24,6 +26,8 @@ DATA_EXTRA = 'pip install "reactive-transformers[data]"'
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<subset>[\w.-]+)(?=:))?(:(?P<split>[\w.-]+))?")
 TEXT_SUFFIXES = (".txt", ".txt.gz")
 """Plain text has no sign of its own, so here the name says what a file is."""
+CSV_SUFFIXES = (".csv", ".csv.gz")
+"""Nor has CSV: a first line with the names of its columns, then a row a record, all values strings."""
 END_OF_TEXT = b"<|endoftext|>"
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
 FILE_SUFFIXES = (*DATA_SUFFIXES, ".json", ".json.gz", *TEXT_SUFFIXES)
@@ -80,7 +84,7 @@ def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
             yield from _file_rows(Path(name), name)
         return
     hub_id = HUB_ID.fullmatch(str(source))
-    if hub_id is None or str(source).endswith((*FILE_SUFFIXES, ".gz")):
+    if hub_id is None or str(source).endswith((*FILE_SUFFIXES, *CSV_SUFFIXES, ".gz")):
         raise UserError(f"{source}: no such file")
     repo = hub_id["repo"]
     for name, local in _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train"):
@@ -103,6 +107,9 @@ def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
     try:
         if name.endswith(TEXT_SUFFIXES):
             yield from _text_rows(opened, name)
+            return
+        if name.endswith(CSV_SUFFIXES):
+            yield from _csv_rows(opened, name)
             return
         whole = _one_value(opened) if _is_no_lines(opened) else None
         if isinstance(whole, list):
@@ -175,6 +182,28 @@ def _text_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | Bad
                     begun, pieces = number, [part]
     if pieces:
         yield Row(f"{name}:{begun}", {"text": "".join(pieces).strip()})
+
+
+def _csv_rows(opened: Callable[[], IO[bytes]], name: str) -> Iterator[Row | BadRow]:
+    """The records of a CSV file; the place of one is the line that it ends in."""
+    with opened() as stream:
+        reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
+        names: list[str] | None = None
+        try:
+            for values in reader:
+                place = f"{name}:{reader.line_num}"
+                if names is None:
+                    names = [value.strip() for value in values]
+                elif values and len(values) != len(names):
+                    yield BadRow(place, f"holds {len(values)} values, but the first line names {len(names)} columns")
+                elif values:
+                    yield Row(place, dict(zip(names, values, strict=True)))
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}: not UTF-8 (byte 0x{error.object[error.start]:02x}); write the file anew"
+            ) from None
+        except csv.Error as error:
+            raise UserError(f"{name}:{reader.line_num}: not CSV ({error})") from None
 
 
 def _json_rows(stream: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:

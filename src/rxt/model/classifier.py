@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from rxt.config import SpecialTokens, parse, read_json
+from rxt.config.classifier import ClassifierConfig
 from rxt.errors import UserError
+from rxt.files import make_folder, write_atomically
+from rxt.model.checkpoint import CONFIG
 from rxt.model.encoder import Encoder, SharedEncoder
+from rxt.model.weights import Weights, write_weights
 
 
 def mean_pooled(encoded: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -48,3 +56,49 @@ class SequenceClassifier(nn.Module):
         """
         encoded = self.encoder(ids, mask, slots if self.encoder.reads_memory else None)
         return self.head(mean_pooled(encoded, mask))
+
+    def save_pretrained(self, folder: str | Path, tokens: SpecialTokens | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
+
+        Args:
+            tokens: the special tokens of the tokenizer it goes with, where their texts do not tell.
+
+        Raises:
+            UserError: the encoder is its decoder's own layers, so it has no weights to write.
+        """
+        if isinstance(self.encoder, SharedEncoder):
+            raise UserError("the encoder of this classifier is its decoder's own layers, which cannot be saved alone")
+        folder = make_folder(Path(folder))
+        config = ClassifierConfig(self.encoder.config, self.classes, tokens)
+        write_weights(
+            folder,
+            {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()},
+            {"format": "rxt"},
+        )
+        values = TypeAdapter(ClassifierConfig).dump_python(config, mode="json")
+        write_atomically(folder / CONFIG, (json.dumps(values, indent=2) + "\n").encode())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> SequenceClassifier:
+        """Load what :meth:`save_pretrained` wrote, ready for inference.
+
+        Raises:
+            UserError: no classifier there; a tensor is missing, not expected or misshapen.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        encoder = config.encoder
+        with Weights(folder) as weights:
+            return weights.make(
+                lambda: cls(Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width)), config.classes),
+                lambda module: module.state_dict(),
+            )
+
+
+def read_config(folder: Path) -> ClassifierConfig:
+    """The ``config.json`` of a classifier's folder."""
+    path = folder / CONFIG
+    values = read_json(path)
+    if "classes" not in values:
+        raise UserError(f"{path}: this is no classifier; rxt train classify --from {folder} makes one of a model")
+    return parse(TypeAdapter(ClassifierConfig), values, str(path))

@@ -51,17 +51,19 @@ class Read:
 
     def check(self) -> list[str]:
         """What was skipped and what was ignored, a line each."""
-        lines: list[str] = []
-        for records in self.sources:
-            if records.skipped:
-                lines.append(
-                    f"{records.source}: {records.skipped} bad records skipped, the first: {records.reasons[0]}"
-                )
-            lines += [
-                f"{records.source}: the key {key} is not read; left out of {count} records"
-                for key, count in records.ignored_keys.items()
-            ]
-        return lines
+        return [line for records in self.sources for line in left_out(records)]
+
+
+def left_out(records: Records[Any]) -> list[str]:
+    """What of a source was skipped and what was ignored, a line each."""
+    source = records.source
+    skipped = [
+        f"{source}: {records.skipped} bad records skipped, the first: {reason}" for reason in records.reasons[:1]
+    ]
+    return skipped + [
+        f"{source}: the key {key} is not read; left out of {count} records"
+        for key, count in records.ignored_keys.items()
+    ]
 
 
 def held_out(records: Sequence[T], noun: str = "conversation") -> tuple[list[T], list[T]]:

@@ -6,13 +6,13 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from rxt.training.checkpoint import Checkpoints, StageState
-from rxt.training.config import RunConfig
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
@@ -20,11 +20,28 @@ from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, EarlyStopping, LearnerT, Stage, StageLoss
 
 
+class LoopConfig(Protocol):
+    """What the loop is told beside the stage; ``RunConfig`` says what each is."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def log_every(self) -> int: ...
+    @property
+    def validate_every(self) -> int: ...
+    @property
+    def validation_batches(self) -> int: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+    @property
+    def keep_checkpoints(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class LoopContext:
     """What every stage of a run shares."""
 
-    run: RunConfig
+    run: LoopConfig
     folder: Path
     console: Console
     progress: Progress

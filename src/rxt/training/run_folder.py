@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from rxt.config import read_json
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
@@ -39,21 +40,28 @@ def locked(out: Path) -> Iterator[None]:
 
 def check_claim(out: Path, run: RunConfig) -> None:
     """Refuse a folder that holds another run, or other files."""
-    path = out / RUN
-    if not path.exists():
-        others = sorted(child.name for child in out.iterdir() if not child.name.startswith("."))
-        if others:
-            raise UserError(
-                f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out"
-            )
+    found = found_run(out)
+    if found is None:
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(found, dict) or "stages" not in found:
+    if "stages" not in found:
         raise UserError(f"{out}: holds a run of an older version, which cannot go on here; choose another --out")
-    different = first_difference(by_kind(found), by_kind(TypeAdapter(RunConfig).dump_python(run, mode="json")))
+    check_same(out, by_kind(found), by_kind(TypeAdapter(RunConfig).dump_python(run, mode="json")))
+
+
+def found_run(out: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says of the run that a folder holds; None in an empty one. Other files are refused."""
+    path = out / RUN
+    if path.exists():
+        return read_json(path)
+    others = sorted(child.name for child in out.iterdir() if not child.name.startswith("."))
+    if others:
+        raise UserError(f"{out}: the folder is not empty (it holds {others[0]}) and holds no run; choose another --out")
+    return None
+
+
+def check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other options."""
+    different = first_difference(found, wanted)
     if different:
         raise UserError(
             f"{out}: holds another run: {different}; choose another --out, or the options it was started with"
