@@ -58,55 +58,42 @@ def test_an_echo_says_every_interaction_again_word_by_word(parts: int) -> None:
         assert (first.targets.sum(1) < first.mask.sum(1) - 1).all(), "a query is not learned the first time"
 
 
-def test_random_pieces_are_echoed_in_strings_of_every_length() -> None:
-    stage = memory_aware(Phase(2, 2, 40, echo=True, random_pieces=5))
+def test_random_strings_are_told_and_recited() -> None:
+    stage = memory_aware(Phase(2, 8, 60, random_pieces=10))
     (batch,) = stage.batches("train", 0)
-    first, second = (batch.rows[rows] for rows in batch.turns())
-    assert torch.equal(first.ids, second.ids)
-    assert not first.targets.any()
-    assert torch.equal(second.targets[:, 1:], second.mask[:, 1:])
-    assert set(first.mask.sum(1).tolist()) <= set(range(6, 15))
     tokens = template().tokens
-    inside = first.ids[first.mask]
-    assert set(inside.tolist()) & {tokens.pad, tokens.mask} == set()
-    assert (inside == tokens.answer).sum() == 40
-    again = memory_aware(Phase(2, 2, 40, echo=True, random_pieces=5)).batches("train", 0)[0]
+    told: list[list[list[int]]] = [[] for _ in range(60)]
+    asked = unknown = 0
+    for turn, rows in enumerate(batch.turns()):
+        part = batch.rows[rows]
+        for strings, ids, targets, mask in zip(told, part.ids, part.targets, part.mask, strict=True):
+            said = ids[mask].tolist()
+            assert not set(said) & {tokens.pad, tokens.mask}
+            answer = said.index(tokens.answer)
+            query, answered = said[2:answer], said[answer + 1 : -1]
+            if targets.any():
+                assert len(query) == 2
+                assert targets[mask].tolist() == [False] * (answer + 1) + [True] * (len(said) - answer - 1)
+                known = any(string[-len(query + answered) :] == query + answered for string in strings)
+                assert known or not answered
+                asked, unknown = asked + 1, unknown + (not known)
+            else:
+                assert 8 <= len(query) <= 10
+                strings.append(query)
+            assert turn != 0 or not targets.any()
+            assert turn != 7 or targets.any()
+    assert asked > 200
+    assert 10 < unknown < asked / 4
+    again = memory_aware(Phase(2, 8, 60, random_pieces=10)).batches("train", 0)[0]
     assert torch.equal(again.rows.ids, batch.rows.ids)
     assert not torch.equal(stage.batches("train", 1)[0].rows.ids, batch.rows.ids)
 
 
-def test_random_values_are_told_under_random_keys_and_asked_for() -> None:
-    stage = memory_aware(Phase(2, 8, 60, random_pieces=5))
-    (batch,) = stage.batches("train", 0)
-    tokens = template().tokens
-    values: list[dict[tuple[int, ...], list[int]]] = [{} for _ in range(60)]
-    asked = told_anew = unknown = 0
-    for turn, rows in enumerate(batch.turns()):
-        part = batch.rows[rows]
-        for known, ids, targets, mask in zip(values, part.ids, part.targets, part.mask, strict=True):
-            said = ids[mask].tolist()
-            answer = said.index(tokens.answer)
-            query, answered = said[2:answer], said[answer + 1 : -1]
-            key = tuple(query[:2])
-            if targets.any():
-                assert len(query) == 2
-                assert targets[mask].tolist() == [False] * (answer + 1) + [True] * (len(said) - answer - 1)
-                assert answered == known.get(key, [])
-                asked, unknown = asked + 1, unknown + (key not in known)
-            else:
-                told_anew += key in known
-                known[key] = query[2:]
-                assert 1 <= len(query[2:]) <= 5
-            assert turn != 0 or not targets.any()
-            assert turn != 7 or targets.any()
-    assert asked > 200
-    assert told_anew > 5
-    assert 20 < unknown < asked / 3
-
-
-def test_random_pieces_are_two_at_least() -> None:
-    with pytest.raises(UserError, match="must be at least 2, found 1"):
-        Phase(2, 2, 4, echo=True, random_pieces=1)
+def test_random_strings_are_long_enough_for_a_cue_and_an_answer() -> None:
+    with pytest.raises(UserError, match="must be at least 4, found 3"):
+        Phase(2, 2, 4, random_pieces=3)
+    with pytest.raises(UserError, match="leave one of them out"):
+        Phase(2, 2, 4, echo=True, random_pieces=8)
 
 
 def test_interactions_are_learned_without_their_queries() -> None:

@@ -87,7 +87,7 @@ def open_world() -> RunConfig:
             InteractionConfig(steps=250, batch_size=64, optim=optim),
             MemoryAwareConfig(
                 phases=(
-                    Phase(steps=800, turns=2, batch_size=16, echo=True, random_pieces=10),
+                    Phase(steps=900, turns=2, batch_size=16, random_pieces=14),
                     Phase(steps=200, turns=2, batch_size=32, echo=True),
                     Phase(steps=600, turns=2, batch_size=48),
                     Phase(steps=1_400, turns=4, batch_size=24),

@@ -35,6 +35,9 @@ from rxt.training.stages.baseline import BaselineConversationStage
 from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
 from rxt.training.unroll import conversation_scores
 
+SHORTEST_STRING = 4
+"""Pieces of a string to be recited: two are the cue."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -49,9 +52,8 @@ class Phase:
     echo: bool = False
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     random_pieces: int | None = None
-    """Instead of words, strings of up to so many random pieces of the vocabulary. Nothing but memory can say them
-    again, so they teach sooner what it is for than words, which can be guessed. With ``echo`` they are said again;
-    without, they are values told under random keys and asked for by these, as in associative recall."""
+    """Instead of conversations, strings of up to so many random pieces of the vocabulary, told and recited: see
+    :func:`recitation`. Nothing but memory can go on in them, so they teach sooner what it is for than words do."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
     paraphrase_rate: float | None = None
@@ -66,7 +68,9 @@ class Phase:
         rate = self.paraphrase_rate
         require(rate is None or 0 <= rate <= 1, "phase.paraphrase_rate", f"must lie in [0, 1], found {rate}")
         pieces = self.random_pieces
-        require(pieces is None or pieces >= 2, "phase.random_pieces", f"must be at least 2, found {pieces}")
+        least = SHORTEST_STRING
+        require(pieces is None or pieces >= least, "phase.random_pieces", f"must be at least {least}, found {pieces}")
+        require(pieces is None or not self.echo, "phase.echo", "goes without random_pieces, so leave one of them out")
         if self.shortest is not None:
             require(
                 1 <= self.shortest <= self.turns,
@@ -76,10 +80,9 @@ class Phase:
 
     def summary(self) -> PhaseSummary:
         """The phase for people."""
+        data = "interactions, echoed" if self.echo else "conversations"
         if self.random_pieces is not None:
-            data = "random pieces, echoed" if self.echo else "random pieces, asked for by keys"
-        else:
-            data = "interactions, echoed" if self.echo else "conversations"
+            data = "random strings, recited"
         turns = None if self.echo else self.turns
         return PhaseSummary(self.steps, self.batch_size, data, parts_of_model(self.trains), turns)
 
@@ -142,10 +145,7 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
         phase = self.phase(step) if split == "train" else self.config.phases[-1]
         if phase.random_pieces is not None:
             rng, many = random.Random(f"{self.corpus.seed} {split} {step}"), range(phase.batch_size)
-            if phase.echo:
-                said = [random_interaction(self.template, phase.random_pieces, rng) for _ in many]
-                return echoes(said, self.template, self.optim.accumulate)
-            told = [random_associations(self.template, phase.turns, phase.random_pieces, rng) for _ in many]
+            told = [recitation(self.template, phase.turns, phase.random_pieces, rng) for _ in many]
             parts = split_evenly(told, self.optim.accumulate)
             return [collate_conversations(part, self.template.tokens.pad) for part in parts]
         if phase.echo:
@@ -194,37 +194,44 @@ def echoes(said: Sequence[Encoded], template: Template, accumulate: int) -> list
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]
 
 
-def random_interaction(template: Template, longest: int, rng: random.Random) -> Encoded:
-    """A query and an answer of 1 to ``longest`` random pieces each."""
-    room = min(longest, (template.max_length - template.markup.size) // 2)
-    query, answer = (_random_pieces(template, room, rng) for _ in range(2))
-    return template.of_pieces(query, answer, learned=False)
+def recitation(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
+    """A conversation in random pieces of the vocabulary, which tells strings and asks to go on in one of them.
 
+    Telling: the query is a string of 4 to ``longest`` pieces, at least 8 where that may be; the answer is a random
+    piece, which is not learned. Asking: the query is two successive pieces from anywhere in a string told before, the
+    answer what followed them, to the end; one cue in eight was never told, where several strings were, and its answer is
+    empty. The first turn tells, the last one asks.
 
-def random_associations(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
-    """A conversation that tells values under keys, in random pieces, and asks for them by the keys.
-
-    Telling: the query is a key of two pieces and its value of 1 to ``longest``, the answer a random piece, which is not
-    learned; one in eight tells a new value of a key told before. Asking: the query is a key, the answer its value, or
-    nothing for one key in six, which was never told. The first turn tells, the last one asks.
+    Where a string stands does not help to go on in it, so a slot has to be found by what it holds: by the piece before
+    (the induction of Olsson et al. 2022, arXiv 2209.11895, through memory).
     """
-    room = min(longest, template.max_length - template.markup.size - 3)
-    values: dict[tuple[int, ...], list[int]] = {}
+    room = min(longest, template.max_length - 5)
+    told: list[list[int]] = []
     said: list[Encoded] = []
     for turn in range(turns):
-        fresh = tuple(_random_pieces(template, 2, rng, shortest=2))
         if turn and (turn == turns - 1 or rng.random() < 0.5):
-            key = fresh if rng.random() < 1 / 6 else rng.choice(list(values))
-            said.append(template.of_pieces(list(key), values.get(key, []), learned=True))
-            continue
-        key = rng.choice(list(values)) if values and rng.random() < 1 / 8 else fresh
-        values[key] = _random_pieces(template, room, rng)
-        said.append(template.of_pieces([*key, *values[key]], _random_pieces(template, 1, rng), learned=False))
+            string = rng.choice(told)
+            start = rng.randint(0, len(string) - SHORTEST_STRING)
+            cue, rest = string[start : start + 2], string[start + 2 :]
+            if len(told) > 1 and rng.random() < 1 / 8:
+                cue, rest = _random_pieces(template, 2, 2, rng), []
+            said.append(_said(template, cue, rest, learned=True))
+        else:
+            told.append(_random_pieces(template, min(8, room), room, rng))
+            said.append(_said(template, told[-1], _random_pieces(template, 1, 1, rng), learned=False))
     return said
 
 
-def _random_pieces(template: Template, longest: int, rng: random.Random, shortest: int = 1) -> list[int]:
+def _random_pieces(template: Template, shortest: int, longest: int, rng: random.Random) -> list[int]:
     """``shortest`` to ``longest`` pieces that stand for text."""
     tokenizer = template.tokenizer
     pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
     return rng.choices(pieces, k=rng.randint(shortest, longest))
+
+
+def _said(template: Template, query: list[int], answer: list[int], learned: bool) -> Encoded:
+    """An interaction of pieces."""
+    tokens = template.tokens
+    ids = [tokens.bos, tokens.query, *query, tokens.answer, *answer, tokens.eos]
+    before = len(query) + 3
+    return Encoded(ids, [False] * before + [learned] * (len(ids) - before))
