@@ -199,7 +199,7 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
 
     Telling: the query is a string of 4 to ``longest`` pieces, at least 8 where that may be; the answer is a random
     piece, which is not learned. Asking: the query is two successive pieces from anywhere in a string told before, the
-    answer what followed them, to the end; one cue in eight was never told, where several strings were, and its answer is
+    answer what followed them, to the end; where several strings were told, one cue in eight was not, and its answer is
     empty. The first turn tells, the last one asks.
 
     Where a string stands does not help to go on in it, so a slot has to be found by what it holds: by the piece before
