@@ -225,8 +225,11 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
 def _random_pieces(template: Template, shortest: int, longest: int, rng: random.Random) -> list[int]:
     """``shortest`` to ``longest`` pieces that stand for text."""
     tokenizer = template.tokenizer
-    pieces = [piece for piece in range(tokenizer.vocab_size) if piece not in tokenizer.special_ids]
-    return rng.choices(pieces, k=rng.randint(shortest, longest))
+    length, found = rng.randint(shortest, longest), list[int]()
+    while len(found) < length:
+        piece = rng.randrange(tokenizer.vocab_size)
+        found += [piece] * (piece not in tokenizer.special_ids)
+    return found
 
 
 def _said(template: Template, query: list[int], answer: list[int], learned: bool) -> Encoded:
