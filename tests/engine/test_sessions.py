@@ -13,10 +13,9 @@ import torch
 
 from factories import chat_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
-from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Question, TooMany
+from rxt.engine.events import Finished, Memorized, NotThere, Occupied, OtherModel, Past, Question, TooLong, TooMany
 from rxt.engine.scheduler import Limits, Overloaded, Stopped
 from rxt.engine.sessions import Rules
-from rxt.errors import UserError
 from rxt.generation.conversation import Conversation
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import Token
@@ -196,7 +195,7 @@ def test_a_client_that_leaves_after_the_answer_is_remembered(
 def test_nothing_is_kept_unless_wanted(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
-            brought = (("hello there", "hi"), ("how are you", "fine"))
+            brought = (Past("hello there", "hi"), Past("how are you", "fine"))
             kept = await ask(sessions, Question("", "what", brought, most=8))
             stats = sessions.store.stats()
             events = await all_events(sessions, Question("", "what", brought, most=8, store=False))
@@ -216,12 +215,12 @@ def test_a_known_history_is_not_memorized_again(
     async def scene() -> None:
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
             first = await ask(sessions, Question("a", "hello", most=8))
-            second = await ask(sessions, Question("a", "how are you", (("hello", first.answer),), most=8))
+            second = await ask(sessions, Question("a", "how are you", (Past("hello", first.answer),), most=8))
             assert second.parent == first.id
             assert sessions.store.stats().turns == 2
-            await ask(sessions, Question("b", "how are you", (("hello", first.answer),), most=8))
+            await ask(sessions, Question("b", "how are you", (Past("hello", first.answer),), most=8))
             assert sessions.store.stats().turns == 4, "another owner's turns do not exist"
-            changed = await ask(sessions, Question("a", "how are you", (("hello", "something else"),), most=8))
+            changed = await ask(sessions, Question("a", "how are you", (Past("hello", "something else"),), most=8))
             assert changed.parent != first.id
 
     asyncio.run(scene())
@@ -238,15 +237,19 @@ def test_instructions_are_memorized_once(tmp_path: Path) -> None:
             chat = Conversation(model, tokenizer, system="Be kind.", max_new_tokens=8)
             assert [first.answer, second.answer] == [chat.ask("hello"), chat.ask("hello")]
             assert second.number == 2
-            with pytest.raises(
-                UserError, match="memorized once, at the start, and this conversation began with others"
-            ):
-                await ask(sessions, Question("", "hello", instructions="Be rude.", previous=first.id))
+            third = await ask(sessions, Question("", "hello", instructions="Be rude.", previous=first.id, most=8))
+            told = Conversation(model, tokenizer, system="Be kind.", max_new_tokens=8)
+            told.ask("hello")
+            late = model.memorize(told.memory, torch.tensor([told.template.system("Be rude.").ids]))
+            rude = Conversation(model, tokenizer, max_new_tokens=8, memory=late)
+            assert third.answer == rude.ask("hello"), "other ones are memorized where they come"
+            assert (third.instructions, third.number) == ("Be rude.", 2)
         with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as base:
             base.execute("UPDATE turns SET status = 'answered', memory = NULL, checksum = NULL")
         async with serving(tmp_path / "db", model, tokenizer) as sessions:
-            assert await sessions.recover() == 2
+            assert await sessions.recover() == 3
             torch.testing.assert_close((await sessions.memories.after(second)).memory.slots, chat.memory.slots)
+            torch.testing.assert_close((await sessions.memories.after(third)).memory.slots, rude.memory.slots)
 
     asyncio.run(scene())
 
@@ -287,8 +290,8 @@ def test_what_is_not_there_is_not_there(model: ReactiveTransformer, tokenizer: C
             ):
                 with pytest.raises(NotThere, match="there is no"):
                     await sessions.begin(question)
-            with pytest.raises(UserError, match="the query is too long"):
-                await sessions.begin(Question("me", "hello " * 60))
+            with pytest.raises(TooLong, match="the query is too long"):
+                await sessions.begin(Question("me", "hello " * 60 * sessions.rules.pieces))
             assert sessions.active == 0
             await sessions.delete_turn("me", mine.id)
             with pytest.raises(NotThere):

@@ -365,9 +365,15 @@ def test_a_system_prompt_is_memorized_once_at_the_start() -> None:
         assert again.ask("hello") == first
 
 
-def test_alpha_models_have_no_system_prompt(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> None:
-    with pytest.raises(UserError, match="system prompt"):
-        Conversation(model, tokenizer, system="you are kind")
+def test_alpha_models_memorize_a_system_prompt_as_an_interaction(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer
+) -> None:
+    chat = Conversation(model, tokenizer, system="you are kind", max_new_tokens=4)
+    ids = chat.template.interaction(Interaction("you are kind", "")).ids
+    with torch.no_grad():
+        expected = model.memorize(model.init_memory(1, seed=0), torch.tensor([ids]))
+    assert torch.equal(chat.memory.slots, expected.slots)
+    assert chat.turns == 0
 
 
 def test_thinking_and_tool_calls_are_memorized_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_a_memory_keeps_nothing_but_itself(model: ReactiveTransformer, half: boo
 
 def test_a_start_counts_no_turn(model: ReactiveTransformer) -> None:
     (told,) = memorize(model, [Prepared.fresh(model, 0).memory], [SAID[0]])
-    start = told.as_start()
+    start = told.uncounted()
     assert (told.memory.turns, start.memory.turns, start.update) == ((1,), (0,), None)
     assert start.memory.slots is told.memory.slots
 

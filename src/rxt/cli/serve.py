@@ -9,7 +9,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -77,6 +77,9 @@ class Options:
     """Seconds for what is being answered when the server is stopped."""
     slow: float = 30.0
     """Seconds without a byte after which a client has gone."""
+    long_messages: Literal["pieces", "refuse"] = "pieces"
+    """What is longer than an interaction is memorized in pieces, the last of which is answered, or refused with status
+    400."""
     log_texts: bool = False
     """Log what is said too."""
 
@@ -206,6 +209,7 @@ def open_sessions(options: Options) -> Sessions:
             per_owner=options.per_key,
             cache_bytes=options.cache << 20,
             half_memory=options.half_memory,
+            pieces=1 if options.long_messages == "refuse" else Rules.pieces,
             retention=Retention(None if days is None else days * 86400, options.keep_turns, options.keep_bytes),
         )
         limits = Limits(options.places, options.queue)

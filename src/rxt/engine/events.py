@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rxt.errors import UserError
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import MemoryUpdated, Token
-from rxt.store.records import Turn
+from rxt.store.records import Role, Turn
 
 
 class NotThere(UserError):
@@ -35,16 +35,38 @@ class OtherModel(UserError):
         )
 
 
+class TooLong(UserError):
+    """A message is longer than may be."""
+
+    def __init__(self, message: str, where: str) -> None:
+        super().__init__(message)
+        self.where = where or None
+        """Of the message in the request."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """Something that was said before, and is memorized as it is: a message and its answer, either of them alone, or
+    instructions."""
+
+    query: str = ""
+    answer: str = ""
+    role: Role = "user"
+    """Whose ``query`` is; instructions have no answer."""
+    where: str = ""
+    """In the request, for errors."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked, after what."""
 
     owner: str
     query: str
-    history: tuple[tuple[str, str], ...] = ()
-    """Interactions that the client brings; they are memorized as they are, before the query is answered."""
+    history: tuple[Past, ...] = ()
+    """What the client brings; it is memorized as it is, before the query is answered."""
     instructions: str | None = None
-    """A system prompt, memorized once, at the start."""
+    """A system prompt, memorized at the start; later only where it is another one."""
     previous: str | None = None
     """The turn after which this is asked, whatever came after it elsewhere."""
     conversation: str | None = None
@@ -56,6 +78,8 @@ class Question:
     """Without it nothing of this turn is kept, and nobody can go on from it."""
     settings: str = "{}"
     """Kept with the turn."""
+    where: str = ""
+    """The query in the request, for errors."""
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,19 @@ class Memories:
 
     def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Prepared]:
         """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered
-        with."""
+        with, all that it began with in it."""
         return self._keep(turn.id, self._memorize(turn, before, False))
+
+    async def with_turn(self, before: Prepared, turn: Turn, hurried: bool = True) -> Prepared:
+        """A memory after a turn of which nothing is kept."""
+        before = await self.with_lead(before, turn.lead, hurried)
+        return await self.with_one_more(before, self._template.complete(turn.prompt, turn.said), hurried)
+
+    async def with_lead(self, before: Prepared, lead: Sequence[Sequence[int]], hurried: bool = True) -> Prepared:
+        """A memory after interactions that are no turns."""
+        for ids in lead:
+            before = (await self.with_one_more(before, ids, hurried)).uncounted()
+        return before
 
     async def begun(self, seed: int, opening: Sequence[int]) -> Prepared:
         """The memory of a conversation that has not begun, the system prompt in it."""
@@ -83,7 +94,7 @@ class Memories:
         if found is None:
             found = self._engine.fresh(seed)
             if opening:
-                found = (await self.with_one_more(found, opening, True)).as_start()
+                found = (await self.with_one_more(found, opening, True)).uncounted()
             self._hold(name, found)
         return found
 
@@ -165,12 +176,12 @@ class Memories:
                 raise Damaged(f"{at.id}: the turn before it, {at.parent}, is gone before this one was memorized")
             at = parent
         for one in reversed(missing):
-            prepared = await self._memorize(one, prepared, hurried)
+            if one.opening:
+                prepared = await self.begun(one.seed, one.opening)
+            prepared = await self._memorize(one, await self.with_lead(prepared, one.lead, hurried), hurried)
         return prepared
 
     async def _memorize(self, turn: Turn, before: Prepared, hurried: bool) -> Prepared:
-        if turn.opening:
-            before = await self.begun(turn.seed, turn.opening)
         ids = self._template.complete(turn.prompt, turn.said)
         prepared = await self.with_one_more(before, ids, hurried, turn.id)
         self._hold(turn.id, prepared)

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import NotThere, Question, TooMany
+from rxt.engine.events import NotThere, Past, Question, TooMany
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.running import Observer, Running
@@ -42,7 +43,9 @@ class Rules:
     per_owner: int = 64
     """Turns of one owner at once."""
     history: int = 1000
-    """Interactions that a client may bring at once."""
+    """Messages that a client may bring at once."""
+    pieces: int = 64
+    """Interactions that one long message may become; 1 refuses long messages."""
     cache_bytes: int = 256 << 20
     """Of memories that are kept at hand."""
     half_memory: bool = False
@@ -62,7 +65,9 @@ class Sessions:
         self.io = StoreCalls()
         self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, self.io)
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
-        self.starts = Starts(self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed)
+        self.starts = Starts(
+            self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed, self.rules.pieces
+        )
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
         self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
@@ -87,11 +92,12 @@ class Sessions:
             raise UserError(
                 f"the history has {len(question.history)} turns, at most {self.rules.history} may come at once"
             )
-        answer = OpenTurn(self.template, question.query, question.most)
         self._active[question.owner] += 1
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
         try:
-            start = await self.starts.start(question, await self._place(question, release))
+            pieces = await self.starts.pieces(question.query, where=question.where)
+            answer = OpenTurn(self.template, pieces.text, question.most)
+            start = await self.starts.start(question, await self._place(question, release), pieces.lead)
             draft = Turn(
                 new_id("resp"),
                 question.owner,
@@ -100,8 +106,9 @@ class Sessions:
                 None if start.parent is None else start.parent.id,
                 question.conversation,
                 seed=self.rules.seed,
-                instructions=question.instructions if start.parent is None else start.parent.instructions,
+                instructions=start.instructions,
                 opening=start.opening,
+                lead=start.lead,
                 query=question.query,
                 prompt=tuple(answer.prompt),
                 number=start.prepared.memory.turns[0] + 1,
@@ -151,11 +158,9 @@ class Sessions:
         await self.io(self.store.put, dialogue)
         return dialogue
 
-    async def bring(
-        self, owner: str, name: str, history: tuple[tuple[str, str], ...], instructions: str | None
-    ) -> None:
-        """Memorize interactions that a client brings, as the next turns of a conversation."""
-        question = Question(owner, "-", history, instructions, conversation=name)
+    async def bring(self, owner: str, name: str, history: tuple[Past, ...]) -> None:
+        """Memorize what a client brings, as the next turns of a conversation."""
+        question = Question(owner, "-", history, conversation=name)
         release: list[Callable[[], None]] = []
         try:
             await self.starts.start(question, await self._place(question, release))
@@ -172,6 +177,27 @@ class Sessions:
             moved = replace(await self.dialogue(owner, name), head=head, updated=time.time())
             await self.io(self.store.put, moved)
             return moved
+        finally:
+            self.leases.give_back(name)
+
+    async def unsay(self, owner: str, name: str, turn: str, part: Literal["query", "answer"]) -> Dialogue:
+        """Have a conversation go on as if one message had not been said: the turns from there on are made anew."""
+        await self.leases.take(owner, name)
+        try:
+            dialogue = await self.dialogue(owner, name)
+            chain = await self.io(self.store.chain, dialogue.head, owner, self.rules.history)
+            places = [index for index, each in enumerate(chain) if each.id == turn]
+            if not places:
+                raise NotThere("item", turn)
+            parent = chain[places[0]].parent
+            before = None if parent is None else await self.io(self.store.turn, parent)
+            new = await self.starts.without(part, chain[places[0] :], before, name)
+            if new:
+                await self.io(self.store.add, new, name, dialogue.head)
+            else:
+                head = None if before is None else before.id
+                await self.io(self.store.put, replace(dialogue, head=head, updated=time.time()))
+            return await self.dialogue(owner, name)
         finally:
             self.leases.give_back(name)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from rxt.data.pieces import opening
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -49,14 +50,13 @@ class Conversation:
             seed: of the fresh memory (unless the model's configuration fixes one) and of sampling; None draws anew each
             time.
             sampling: its own ``seed``, where given, stands in for ``seed`` when tokens are drawn.
-            system: a system prompt, memorized once, before the first turn.
+            system: a system prompt, memorized once, before the first turn; what does not fit is cut at its end.
             max_new_tokens: the longest answer; by default whatever fits into the model's length.
             memory: continue from this one instead of a fresh one with ``system`` in it.
 
         Raises:
             UserError: tokenizer and model do not belong together; the memory is another model's, or not one
-            conversation's;
-                the model's template has no system prompt.
+                conversation's; the system prompt is blank.
         """
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
@@ -66,7 +66,7 @@ class Conversation:
         self.seed = seed
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
-        self._system = None if system is None else self.template.system(system).ids
+        self._system = None if system is None else opening(self.template, system).ids
         self._lock = threading.RLock()
         self._answering = False
         self._pending: Future[Prepared] | None = None
@@ -161,7 +161,7 @@ class Conversation:
         self._ready = fresh = Prepared.fresh(self.model, self.seed)
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(lambda: self._memorize(fresh, ids).as_start())
+            self._pending = _in_background(lambda: self._memorize(fresh, ids).uncounted())
 
     def _answer(self, turn: OpenTurn) -> Generator[Event, None, None]:
         with self._one_at_a_time():

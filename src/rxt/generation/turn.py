@@ -86,9 +86,9 @@ class Prepared:
         weight = model.decoder.embedding.weight
         return cls(memory.to(weight.device, weight.dtype))
 
-    def as_start(self) -> Prepared:
-        """The same, for a conversation that begins with it: a system prompt was memorized, which is no turn."""
-        return replace(self, memory=replace(self.memory, turns=(0,)), update=None)
+    def uncounted(self) -> Prepared:
+        """The same, where what was memorized last is no turn of its own: a system prompt, a part of a message."""
+        return replace(self, memory=replace(self.memory, turns=(self.memory.turns[0] - 1,)), update=None)
 
     @property
     def nbytes(self) -> int:

@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from rxt.engine.events import Finished
 from rxt.engine.running import Running
 from rxt.generation.turn import FinishReason, Token
 from rxt.server.errors import body_of, refusal
-from rxt.server.requests import ChatRequest
+from rxt.server.replies import Settings, tokens_read
+from rxt.server.requests import ChatRequest, unused_options
 from rxt.server.responses import finished
-from rxt.server.service import EventStream, Owner, Serves, unless_gone
+from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone
 from rxt.server.translate import question_of_chat
 from rxt.store.records import Turn
 
@@ -56,6 +57,7 @@ class ChatReply(BaseModel):
     choices: list[ChatChoice]
     usage: ChatUsage
     system_fingerprint: str
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class ChatDelta(BaseModel):
@@ -87,15 +89,22 @@ class ChatChunk(BaseModel):
 
 
 @router.post("/completions", response_model=ChatReply)
-async def create(body: ChatRequest, request: Request, serves: Serves, owner: Owner) -> Response | ChatReply:
+async def create(
+    body: ChatRequest, request: Request, reply: Response, serves: Serves, owner: Owner
+) -> Response | ChatReply:
     """Answer the last message. Earlier turns are memorized, and a history that this key has sent before is not read
     again."""
     serves.check_model(body.model)
-    running = await serves.begin(request, question_of_chat(body, owner, serves.options.temperature))
+    question = await question_of_chat(
+        body, owner, serves.options.temperature, serves.sessions.template, serves.lookup(owner)
+    )
+    running = await serves.begin(request, question)
     request.state.turn = running.draft.id
+    note_options(reply, unused_options(body), question)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
-        return EventStream(streamed(running, serves.options.name, usage), running, serves.options.slow_seconds)
+        chunks = streamed(running, serves.options.name, usage)
+        return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
     turn = await unless_gone(request, finished(running))
     return ChatReply(
         id=chat_id(turn),
@@ -104,6 +113,7 @@ async def create(body: ChatRequest, request: Request, serves: Serves, owner: Own
         choices=[ChatChoice(message=ChatMessage(content=turn.answer), finish_reason=turn.finish_reason)],
         usage=usage_of(turn),
         system_fingerprint=turn.fingerprint,
+        metadata=Settings.model_validate_json(turn.settings).metadata,
     )
 
 
@@ -146,6 +156,5 @@ def chat_id(turn: Turn) -> str:
 
 def usage_of(turn: Turn) -> ChatUsage:
     """Of one turn."""
-    return ChatUsage(
-        prompt_tokens=len(turn.prompt), completion_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said)
-    )
+    read, said = tokens_read(turn), len(turn.said)
+    return ChatUsage(prompt_tokens=read, completion_tokens=said, total_tokens=read + said)

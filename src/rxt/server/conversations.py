@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
+from rxt.engine.events import NotThere
 from rxt.server.errors import Refused
+from rxt.server.paging import Limit, Page, Paging, items_page
 from rxt.server.replies import (
     ConversationList,
     ConversationReply,
@@ -20,24 +21,22 @@ from rxt.server.replies import (
 from rxt.server.requests import ConversationRequest, ForkRequest, ItemsRequest, MetadataRequest
 from rxt.server.responses import MEMORY_TYPE
 from rxt.server.service import Owner, Serves, Service, checked
-from rxt.server.translate import sort_messages
-from rxt.store.records import Dialogue
+from rxt.server.translate import heard, told
+from rxt.store.records import Dialogue, Turn
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
-Limit = Annotated[int, Query(ge=1, le=1000)]
+MOST_LISTED = 10_000
 
 
 @router.post("", response_model=ConversationReply)
 async def create(serves: Serves, owner: Owner, body: ConversationRequest | None = None) -> ConversationReply:
     """Begin a conversation. ``items``: what was said before; it is memorized as it is."""
     body = body or ConversationRequest()
-    told = sort_messages(body.items or [], "items")
-    if told.query is not None or (told.instructions is not None and not told.history):
-        raise Refused(400, "items are pairs: a user message and the assistant's answer", "invalid_value", "items")
+    past = told(await heard(body.items or [], "items", serves.lookup(owner)))
     dialogue = await serves.sessions.new_dialogue(owner, body.metadata or {})
-    if told.history:
+    if past:
         try:
-            await serves.sessions.bring(owner, dialogue.id, told.history, told.instructions)
+            await serves.sessions.bring(owner, dialogue.id, past)
         except BaseException:
             await serves.sessions.delete_dialogue(owner, dialogue.id)
             raise
@@ -45,10 +44,15 @@ async def create(serves: Serves, owner: Owner, body: ConversationRequest | None 
 
 
 @router.get("", response_model=ConversationList)
-async def listed(serves: Serves, owner: Owner, limit: Limit = 100) -> ConversationList:
+async def listed(
+    serves: Serves, owner: Owner, limit: Limit = 100, after: str | None = None, before: str | None = None
+) -> ConversationList:
     """Conversations, the one that was used last first."""
-    found = await serves.sessions.io(serves.sessions.store.dialogues, owner, limit)
-    return ConversationList(data=[conversation_of(dialogue) for dialogue in found])
+    all_of_them = await serves.sessions.io(serves.sessions.store.dialogues, owner, MOST_LISTED)
+    part, more = Page(limit, "asc", after, before).part(all_of_them)
+    names = (part[0].id, part[-1].id) if part else (None, None)
+    shown = [conversation_of(dialogue) for dialogue in part]
+    return ConversationList(data=shown, first_id=names[0], last_id=names[1], has_more=more)
 
 
 @router.get("/{conversation_id}", response_model=ConversationReply)
@@ -73,32 +77,52 @@ async def delete(conversation_id: str, serves: Serves, owner: Owner) -> Deleted:
 
 
 @router.get("/{conversation_id}/items", response_model=ItemList)
-async def items(
-    conversation_id: str,
-    serves: Serves,
-    owner: Owner,
-    limit: Limit = 20,
-    order: Literal["asc", "desc"] = "desc",
-    after: str | None = None,
-) -> ItemList:
-    """What was said, the newest first unless ``order`` is ``asc``; ``after``: the last item of the page before."""
+async def items(conversation_id: str, serves: Serves, owner: Owner, page: Paging) -> ItemList:
+    """What was said, the newest first unless ``order`` is ``asc``; ``after`` and ``before`` name items."""
     dialogue = await named(serves, owner, conversation_id)
     chain = await serves.sessions.io(serves.sessions.store.chain, dialogue.head, owner)
-    found = [item for turn in chain for item in items_of(turn)]
-    return paged(found if order == "asc" else found[::-1], limit, after)
+    return page.of([item for turn in chain for item in items_of(turn)])
 
 
 @router.post("/{conversation_id}/items", response_model=ItemList)
 async def add_items(conversation_id: str, body: ItemsRequest, serves: Serves, owner: Owner) -> ItemList:
-    """Memorize pairs of messages as the next turns of a conversation."""
-    told = sort_messages(body.items, "items")
-    if told.query is not None or not told.history:
-        raise Refused(400, "items are pairs: a user message and the assistant's answer", "invalid_value", "items")
+    """Memorize messages as the next turns of a conversation."""
     name = checked(conversation_id, "conversation")
-    await serves.sessions.bring(owner, name, told.history, told.instructions)
+    past = told(await heard(body.items, "items", serves.lookup(owner)))
+    if not past:
+        raise Refused(400, "none of these items says anything", "invalid_value", "items")
+    await serves.sessions.bring(owner, name, past)
     dialogue = await named(serves, owner, name)
-    chain = await serves.sessions.io(serves.sessions.store.chain, dialogue.head, owner, len(told.history))
-    return paged([item for turn in chain for item in items_of(turn)], 2 * len(chain) or 1, None)
+    chain = await serves.sessions.io(serves.sessions.store.chain, dialogue.head, owner, len(past))
+    return items_page([item for turn in chain for item in items_of(turn)], False)
+
+
+@router.get("/{conversation_id}/items/{item_id}", response_model=MessageItem)
+async def item(conversation_id: str, item_id: str, serves: Serves, owner: Owner) -> MessageItem:
+    """One message."""
+    return (await placed(serves, owner, conversation_id, item_id))[1]
+
+
+@router.delete("/{conversation_id}/items/{item_id}", response_model=ConversationReply)
+async def delete_item(conversation_id: str, item_id: str, serves: Serves, owner: Owner) -> ConversationReply:
+    """Have a conversation go on as if a message had not been said: what came after it is memorized anew.
+
+    The response that it belongs to stays, for those who go on from it by its name; ``DELETE /v1/responses/{id}``
+    forgets it.
+    """
+    turn, found = await placed(serves, owner, conversation_id, item_id)
+    part = "answer" if found.role == "assistant" else "query"
+    return conversation_of(await serves.sessions.unsay(owner, conversation_id, turn.id, part))
+
+
+async def placed(serves: Service, owner: str, conversation_id: str, item_id: str) -> tuple[Turn, MessageItem]:
+    """An item of a conversation, and the turn that it belongs to."""
+    dialogue = await named(serves, owner, conversation_id)
+    for turn in await serves.sessions.io(serves.sessions.store.chain, dialogue.head, owner):
+        for found in items_of(turn):
+            if found.id == item_id:
+                return turn, found
+    raise NotThere("item", item_id[:100])
 
 
 @router.post("/{conversation_id}/fork", response_model=ConversationReply)
@@ -138,14 +162,6 @@ async def bring_memory(conversation_id: str, request: Request, serves: Serves, o
     await named(serves, owner, name)
     turn = await serves.sessions.import_memory(owner, await request.body())
     return conversation_of(await serves.sessions.move(owner, name, turn.id))
-
-
-def paged(found: list[MessageItem], limit: int, after: str | None) -> ItemList:
-    """The part of a list that begins after an item."""
-    start = next((index + 1 for index, item in enumerate(found) if item.id == after), len(found)) if after else 0
-    part = found[start : start + limit]
-    names = (part[0].id, part[-1].id) if part else (None, None)
-    return ItemList(data=part, first_id=names[0], last_id=names[1], has_more=start + limit < len(found))
 
 
 async def named(serves: Service, owner: str, name: str) -> Dialogue:

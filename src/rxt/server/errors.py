@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from rxt.engine.events import NotThere, Occupied, OtherModel, TooMany
+from rxt.engine.events import NotThere, Occupied, OtherModel, TooLong, TooMany
 from rxt.engine.scheduler import Overloaded, Stopped
 from rxt.errors import UserError
 from rxt.server.replies import ErrorBody, ErrorReply
@@ -64,10 +64,10 @@ def refusal(error: Exception) -> Refused:
             return Refused(
                 409, "this conversation is damaged in the store; go on from an earlier response", "memory_damaged"
             )
+        case TooLong():
+            return Refused(400, str(error), "context_length_exceeded", error.where)
         case UserError():
-            return Refused(
-                400, str(error), "context_length_exceeded" if "too long" in str(error) else "invalid_request"
-            )
+            return Refused(400, str(error), "invalid_request")
     log.error("an error of the server", exc_info=error)
     return Refused(500, "the server failed; its log says why", "server_error")
 

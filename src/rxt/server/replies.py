@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from rxt.store.records import Dialogue, Turn
+from rxt.store.records import Dialogue, Role, Turn
+
+ITEM = re.compile(r"msg_([0-9a-f]{32})(_q)?")
+"""Names of messages: a turn's answer, and with ``_q`` what was said to the model."""
 
 
 class Settings(BaseModel):
@@ -55,7 +59,7 @@ class MessageItem(BaseModel):
 
     id: str
     type: Literal["message"] = "message"
-    role: Literal["user", "assistant"]
+    role: Role | Literal["assistant"]
     status: Literal["in_progress", "completed", "incomplete"]
     content: list[OutputText | InputText]
     response_id: str | None = None
@@ -179,6 +183,9 @@ class ConversationList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ConversationReply]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class MemoryReply(BaseModel):
@@ -225,17 +232,20 @@ class Health(BaseModel):
 
 
 def items_of(turn: Turn) -> list[MessageItem]:
-    """The two messages of a turn; a memory that was brought has none."""
+    """The messages of a turn; a memory that was brought has none, and what a client brought may have one only."""
     if turn.kind == "memory":
         return []
     asked = MessageItem(
         id=f"{message_id(turn)}_q",
-        role="user",
+        role=turn.role,
         status="completed",
         content=[InputText(text=turn.query)],
         response_id=turn.id,
     )
-    return [asked, answer_item(turn, "completed" if turn.finish_reason == "stop" else "incomplete")]
+    items = [asked, answer_item(turn, "completed" if turn.finish_reason == "stop" else "incomplete")]
+    if turn.kind == "turn":
+        return items
+    return [item for item, text in zip(items, (turn.query, turn.answer), strict=True) if text]
 
 
 def answer_item(turn: Turn, status: Literal["in_progress", "completed", "incomplete"]) -> MessageItem:
@@ -246,7 +256,7 @@ def answer_item(turn: Turn, status: Literal["in_progress", "completed", "incompl
 
 def message_id(turn: Turn) -> str:
     """Of the answer."""
-    return f"msg_{turn.id.removeprefix('resp_')}"
+    return f"msg_{turn.name or turn.id.removeprefix('resp_')}"
 
 
 def response_of(
@@ -255,9 +265,8 @@ def response_of(
     """A turn as a response; ``status`` where it is not finished."""
     kept = Settings.model_validate_json(turn.settings)
     cut = turn.finish_reason == "length"
-    usage = Usage(
-        input_tokens=len(turn.prompt), output_tokens=len(turn.said), total_tokens=len(turn.prompt) + len(turn.said)
-    )
+    read, said = tokens_read(turn), len(turn.said)
+    usage = Usage(input_tokens=read, output_tokens=said, total_tokens=read + said)
     return ResponseReply(
         id=turn.id,
         created_at=int(turn.created),
@@ -278,6 +287,11 @@ def response_of(
         usage=usage if status is None else None,
         metadata=kept.metadata,
     )
+
+
+def tokens_read(turn: Turn) -> int:
+    """Of the query, all of its parts."""
+    return len(turn.prompt) + sum(map(len, turn.lead))
 
 
 def conversation_of(dialogue: Dialogue) -> ConversationReply:

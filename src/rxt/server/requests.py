@@ -1,10 +1,14 @@
-"""What clients may send. A parameter that is not here is refused by name."""
+"""What clients may send. A parameter that is not here is refused by name; ``null`` stands for one that is absent.
+
+Options that change nothing about an answer of this model are taken, and named in a header of the reply
+(``unused_options``). Those without which the answer would be another one than was asked for are refused.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Name = Annotated[str, StringConstraints(max_length=256)]
@@ -14,7 +18,22 @@ Metadata = Annotated[
 ]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 TopP = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 Most = Annotated[int, Field(ge=1, le=1_000_000)]
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+MEMORY_EVENT = "rxt.memory.updated"
+LOGPROBS = "message.output_text.logprobs"
+
+
+UNREAD = ("reasoning", "function_call", "custom_tool_call")
+"""Items of a history that say nothing to anybody."""
+
+
+class Unused:
+    """Marks a field that is taken and changes nothing."""
+
+
+UNUSED = Unused()
 
 
 class Strict(BaseModel):
@@ -22,43 +41,117 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
 
-class TextPart(Strict):
+
+class Loose(Strict):
+    """Unknown fields are what other servers note with a message; nobody reads them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def unused_options(request: BaseModel) -> list[str]:
+    """The options of a request that change nothing, by name."""
+    found: list[str] = []
+    for name in type(request).model_fields:
+        value = getattr(request, name)
+        if name not in request.model_fields_set:
+            continue
+        if UNUSED in type(request).model_fields[name].metadata:
+            found.append(name)
+        elif isinstance(value, BaseModel):
+            found += [f"{name}.{inner}" for inner in unused_options(value)]
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, Item) and item.kind in UNREAD:
+                    found.append(f"{name}.{index}")
+                elif isinstance(item, BaseModel):
+                    found += [f"{name}.{index}.{inner}" for inner in unused_options(item)]
+    return [*found, *(request.model_extra or {})]
+
+
+class Part(Loose):
     """Text inside a message."""
 
-    type: Literal["input_text", "output_text", "text"]
-    text: Text
-    annotations: list[object] | None = None
-    logprobs: list[object] | None = None
+    type: Literal["input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text"]
+    text: Text | None = None
+    refusal: Text | None = None
+    annotations: JsonValue = None
+    logprobs: JsonValue = None
+
+    @model_validator(mode="after")
+    def _has_text(self) -> Part:
+        if self.said is None:
+            raise ValueError(f"a part of type {self.type} has a text")
+        return self
+
+    @property
+    def said(self) -> str | None:
+        """Its text, whatever it is called."""
+        return self.refusal if self.type == "refusal" and self.text is None else self.text
 
 
-class Message(Strict):
-    """What somebody said."""
+Content = Text | Annotated[list[Part], Field(max_length=1000)]
 
-    role: Literal["user", "assistant", "system", "developer"]
-    content: Text | Annotated[list[TextPart], Field(max_length=1000)] | None = None
-    type: Literal["message"] = "message"
+
+class Item(Loose):
+    """What somebody said, or one of the other things that a history of OpenAI's holds."""
+
+    type: (
+        Literal[
+            "message",
+            "item_reference",
+            "reasoning",
+            "function_call",
+            "function_call_output",
+            "custom_tool_call",
+            "custom_tool_call_output",
+        ]
+        | None
+    ) = None
+    role: Literal["user", "assistant", "system", "developer", "tool", "function"] | None = None
+    content: Content | None = None
+    output: Content | None = None
+    """Of a tool."""
     id: Name | None = None
     status: Literal["in_progress", "completed", "incomplete"] | None = None
+    refusal: Text | None = None
+    response_id: Name | None = None
+    call_id: Name | None = None
+    tool_call_id: Name | None = None
     name: Name | None = None
     phase: Name | None = None
-    refusal: None = None
-    annotations: list[object] | None = None
-    response_id: Name | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Item:
+        if self.kind == "message" and self.role is None:
+            raise ValueError("a message has a role")
+        if self.kind == "item_reference" and self.id is None:
+            raise ValueError("a reference has an id")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Its type; a reference may leave it out."""
+        return self.type or ("item_reference" if self.role is None and self.id is not None else "message")
 
     @property
     def text(self) -> str:
         """All of its text."""
-        if self.content is None:
-            return ""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        content = self.content if self.output is None else self.output
+        if content is None:
+            return self.refusal or ""
+        return content if isinstance(content, str) else "".join(part.said or "" for part in content)
 
 
-Messages = Annotated[list[Message], Field(max_length=4000)]
+Items = Annotated[list[Item], Field(max_length=4000)]
 
 
-class PlainText(Strict):
-    """The one format of answers that there is."""
+class Format(Strict):
+    """The form of an answer."""
 
     type: Literal["text"] = "text"
 
@@ -66,15 +159,15 @@ class PlainText(Strict):
 class TextOptions(Strict):
     """How the answer is written."""
 
-    format: PlainText | None = None
-    verbosity: Literal["medium"] | None = None
+    format: Format | None = None
+    verbosity: Annotated[Name | None, UNUSED] = None
 
 
 class StreamOptions(Strict):
     """What a stream holds beside the answer."""
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = None
+    include_obfuscation: Annotated[bool | None, UNUSED] = None
 
 
 class ConversationName(Strict):
@@ -83,57 +176,82 @@ class ConversationName(Strict):
     id: Name
 
 
+def not_required(choice: JsonValue) -> JsonValue:
+    """Refuse a choice of tools that only a call can fulfil."""
+    mode = choice.get("mode") if isinstance(choice, dict) and choice.get("type") == "allowed_tools" else choice
+    if mode not in ("none", "auto"):
+        raise ValueError("this model calls no tools, so none can be required; 'auto' and 'none' are taken")
+    return choice
+
+
+ToolChoice = Annotated[JsonValue, AfterValidator(not_required), UNUSED]
+
+
 class Common(Strict):
-    """Accepted by both ways to ask. Options that change nothing here are accepted with the value that says so."""
+    """Accepted by both ways to ask."""
 
     model: Name | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     metadata: Metadata | None = None
-    tools: Annotated[list[object], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = None
-    user: Name | None = None
-    safety_identifier: Name | None = None
-    prompt_cache_key: Name | None = None
-    service_tier: Literal["auto", "default"] | None = None
     store: bool | None = None
+    tools: Annotated[list[JsonValue] | None, UNUSED] = None
+    tool_choice: ToolChoice = None
+    parallel_tool_calls: Annotated[bool | None, UNUSED] = None
+    user: Annotated[Name | None, UNUSED] = None
+    safety_identifier: Annotated[Name | None, UNUSED] = None
+    prompt_cache_key: Annotated[Name | None, UNUSED] = None
+    prompt_cache_retention: Annotated[Name | None, UNUSED] = None
+    service_tier: Annotated[Name | None, UNUSED] = None
 
 
 class ResponseRequest(Common):
     """``POST /v1/responses``."""
 
-    input: Text | Annotated[list[Message], Field(min_length=1, max_length=4000)]
+    input: Text | Annotated[list[Item], Field(min_length=1, max_length=4000)]
     previous_response_id: Name | None = None
     conversation: Name | ConversationName | None = None
     instructions: Text | None = None
     max_output_tokens: Most | None = None
     text: TextOptions | None = None
-    truncation: Literal["disabled"] | None = None
     background: Literal[False] | None = None
-    include: Annotated[list[object], Field(max_length=0)] | None = None
+    include: Annotated[list[Name], Field(max_length=100)] | None = None
+    reasoning: Annotated[JsonValue, UNUSED] = None
+    max_tool_calls: Annotated[int | None, UNUSED] = None
+    truncation: Annotated[Literal["disabled", "auto"] | None, UNUSED] = None
+
+    @property
+    def tells_memory(self) -> bool:
+        """Whether a stream tells when the memory is updated."""
+        return MEMORY_EVENT in (self.include or ())
 
 
 class ChatRequest(Common):
     """``POST /v1/chat/completions``."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4000)]
+    messages: Annotated[list[Item], Field(min_length=1, max_length=4000)]
     max_tokens: Most | None = None
     max_completion_tokens: Most | None = None
     n: Literal[1] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    response_format: PlainText | None = None
-    logprobs: Literal[False] | None = None
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    response_format: Format | None = None
+    logprobs: bool | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    modalities: list[Literal["text"]] | None = None
+    functions: Annotated[list[JsonValue] | None, UNUSED] = None
+    function_call: ToolChoice = None
+    reasoning_effort: Annotated[Name | None, UNUSED] = None
+    verbosity: Annotated[Name | None, UNUSED] = None
+    prediction: Annotated[JsonValue, UNUSED] = None
 
 
 class ConversationRequest(Strict):
     """``POST /v1/conversations``."""
 
-    items: Messages | None = None
+    items: Items | None = None
     metadata: Metadata | None = None
 
 
@@ -146,7 +264,7 @@ class MetadataRequest(Strict):
 class ItemsRequest(Strict):
     """``POST /v1/conversations/{id}/items``."""
 
-    items: Annotated[list[Message], Field(min_length=1, max_length=4000)]
+    items: Annotated[list[Item], Field(min_length=1, max_length=4000)]
 
 
 class ForkRequest(Strict):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from rxt.engine.events import Finished, Memorized
+from rxt.data.template import Template
+from rxt.engine.events import Event, Finished, Memorized
 from rxt.engine.running import Running
+from rxt.generation.text_stream import AnswerStream
 from rxt.generation.turn import Token
 from rxt.server.errors import refusal
+from rxt.server.paging import Paging
 from rxt.server.replies import (
     ChangeReply,
     Deleted,
@@ -27,8 +31,8 @@ from rxt.server.replies import (
     message_id,
     response_of,
 )
-from rxt.server.requests import ResponseRequest
-from rxt.server.service import EventStream, Owner, Serves, Service, checked, unless_gone
+from rxt.server.requests import ResponseRequest, unused_options
+from rxt.server.service import EventStream, Owner, Serves, Service, checked, note_options, unless_gone
 from rxt.server.translate import question_of_response
 from rxt.store.records import Turn
 
@@ -37,13 +41,20 @@ MEMORY_TYPE = "application/octet-stream"
 
 
 @router.post("/responses", response_model=ResponseReply)
-async def create(body: ResponseRequest, request: Request, serves: Serves, owner: Owner) -> Response | ResponseReply:
+async def create(
+    body: ResponseRequest, request: Request, reply: Response, serves: Serves, owner: Owner
+) -> Response | ResponseReply:
     """Answer a query; what came before is named by ``previous_response_id`` or ``conversation``, never sent again."""
     serves.check_model(body.model)
-    running = await serves.begin(request, question_of_response(body, owner, serves.options.temperature))
+    question = await question_of_response(
+        body, owner, serves.options.temperature, serves.sessions.template, serves.lookup(owner)
+    )
+    running = await serves.begin(request, question)
     request.state.turn = running.draft.id
+    note_options(reply, unused_options(body), question)
     if body.stream:
-        return EventStream(streamed(running, serves.options.name), running, serves.options.slow_seconds)
+        events = streamed(running.draft, running.events(), serves.options.name, body.tells_memory)
+        return EventStream(events, running, serves.options.slow_seconds, reply.headers)
     return response_of(await unless_gone(request, finished(running)), serves.options.name)
 
 
@@ -58,17 +69,27 @@ async def finished(running: Running) -> Turn:
     raise AssertionError("a turn ends with an answer or an exception")
 
 
-async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
-    """The events of a turn, in OpenAI's order, each with its number."""
+async def streamed(
+    draft: Turn, news_of: AsyncIterator[Event], model: str, tells_memory: bool, after: int = -1
+) -> AsyncGenerator[str, None]:
+    """The events of a turn, in OpenAI's order, each with its number: those after the number ``after``."""
+    async for number, text in numbered(draft, news_of, model, tells_memory):
+        if number > after:
+            yield text
+
+
+async def numbered(
+    draft: Turn, news_of: AsyncIterator[Event], model: str, tells_memory: bool
+) -> AsyncGenerator[tuple[int, str], None]:
+    """All events of a turn. ``tells_memory``: also that of the memory's update, which OpenAI's clients do not know."""
     number = -1
 
-    def event(kind: str, **values: BaseModel | str | int | float | list[str] | tuple[float, ...]) -> str:
+    def event(kind: str, **values: BaseModel | str | int | float | list[str] | tuple[float, ...]) -> tuple[int, str]:
         nonlocal number
         number += 1
         plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in values.items()}
-        return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': number, **plain})}\n\n"
+        return number, f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': number, **plain})}\n\n"
 
-    draft = running.draft
     item, empty = message_id(draft), OutputText(text="")
     begun = response_of(draft, model, "in_progress")
     yield event("response.created", response=begun)
@@ -77,7 +98,7 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
     yield event("response.content_part.added", output_index=0, content_index=0, item_id=item, part=empty)
     place = {"item_id": item, "output_index": 0, "content_index": 0}
     try:
-        async for news in running.events():
+        async for news in news_of:
             match news:
                 case Token():
                     if news.text:
@@ -88,6 +109,8 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
                     yield event("response.content_part.done", **place, part=OutputText(text=turn.answer))
                     yield event("response.output_item.done", output_index=0, item=reply.output[0])
                     yield event(f"response.{reply.status}", response=reply)
+                    if not tells_memory:
+                        return
                 case Memorized(turn, update):
                     yield event(
                         "rxt.memory.updated",
@@ -106,9 +129,36 @@ async def streamed(running: Running, model: str) -> AsyncGenerator[str, None]:
 
 
 @router.get("/responses/{response_id}", response_model=ResponseReply)
-async def retrieve(response_id: str, serves: Serves, owner: Owner) -> ResponseReply:
-    """A response that was stored."""
-    return response_of(await named(serves, owner, response_id), serves.options.name)
+async def retrieve(
+    response_id: str,
+    serves: Serves,
+    owner: Owner,
+    stream: bool = False,
+    starting_after: Annotated[int, Query(ge=-1)] = -1,
+) -> Response | ResponseReply:
+    """A response that was stored; with ``stream`` its events once more, those after number ``starting_after``."""
+    turn = await named(serves, owner, response_id)
+    if not stream:
+        return response_of(turn, serves.options.name)
+    told = ToldAgain(turn, serves.sessions.template)
+    events = streamed(turn, told.events(), serves.options.name, False, starting_after)
+    return EventStream(events, told, serves.options.slow_seconds)
+
+
+class ToldAgain:
+    """A stored turn, as if it were being answered."""
+
+    def __init__(self, turn: Turn, template: Template) -> None:
+        self._turn, self._text = turn, AnswerStream(template)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """The same pieces of text, then the turn."""
+        for index, token in enumerate(self._turn.said, start=1):
+            yield Token(self._text.push(token, index == len(self._turn.said)), token)
+        yield Finished(self._turn)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 @router.delete("/responses/{response_id}", response_model=Deleted)
@@ -119,11 +169,10 @@ async def delete(response_id: str, serves: Serves, owner: Owner) -> Deleted:
 
 
 @router.get("/responses/{response_id}/input_items", response_model=ItemList)
-async def input_items(response_id: str, serves: Serves, owner: Owner) -> ItemList:
+async def input_items(response_id: str, serves: Serves, owner: Owner, page: Paging) -> ItemList:
     """The query of a response."""
-    items = items_of(await named(serves, owner, response_id))[:1]
-    name = items[0].id if items else None
-    return ItemList(data=items, first_id=name, last_id=name, has_more=False)
+    turn = await named(serves, owner, response_id)
+    return page.of([item for item in items_of(turn) if item.role != "assistant"])
 
 
 @router.get("/responses/{response_id}/memory", response_class=Response, tags=["memory"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from rxt.engine.events import NotThere, Question
@@ -20,8 +20,11 @@ from rxt.engine.sessions import Sessions
 from rxt.server.errors import Refused
 from rxt.server.keys import Keys
 from rxt.server.metrics import Metrics
+from rxt.server.replies import ITEM, Settings, items_of
+from rxt.server.translate import WARNING, Lookup
 
 T = TypeVar("T")
+UNPRINTABLE = re.compile(r"[^ -~]")
 NAME = re.compile(r"(resp|conv)_[0-9a-f]{32}")
 
 
@@ -62,6 +65,19 @@ class Service:
             raise Refused(
                 404, f"there is no model {name!r}; this server has {self.options.name!r}", "model_not_found", "model"
             )
+
+    def lookup(self, owner: str) -> Lookup:
+        """What this owner's stored items say, by name."""
+
+        async def said(name: str) -> tuple[str, str] | None:
+            found = ITEM.fullmatch(name)
+            turn = (
+                None if found is None else await self.sessions.io(self.sessions.store.turn, f"resp_{found[1]}", owner)
+            )
+            items = [] if turn is None else items_of(turn)
+            return next(((item.role, item.content[0].text) for item in items if item.id == name), None)
+
+        return said
 
     async def begin(self, request: Request, question: Question) -> Running:
         """Have a question answered, unless the client goes before it is this question's turn."""
@@ -118,14 +134,35 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
+def note_options(reply: Response, unused: Sequence[str], question: Question) -> None:
+    """Say in the headers of a reply which options changed nothing, and what was not done as it was asked."""
+    warning = Settings.model_validate_json(question.settings).metadata.get(WARNING)
+    for name, text in (("X-Rxt-Unused", ", ".join(unused)), ("X-Rxt-Warning", warning)):
+        if text:
+            reply.headers[name] = UNPRINTABLE.sub("?", text)[:1000]
+
+
+class Closable(Protocol):
+    """What is behind a stream of events."""
+
+    def close(self) -> None:
+        """Nobody reads them any more."""
+
+
 class EventStream(StreamingResponse):
     """Server-sent events. A client that has gone, or takes nothing for too long, ends the turn behind them."""
 
-    def __init__(self, events: AsyncGenerator[str, None], running: Running, slow_seconds: float) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        running: Closable,
+        slow_seconds: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(
             _bytes(events),
             media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
         )
         self._events, self._running, self._slow_seconds = events, running, slow_seconds
 

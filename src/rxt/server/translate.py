@@ -2,124 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from rxt.engine.events import Question
+from rxt.data.pieces import opening
+from rxt.data.template import Template
+from rxt.engine.events import Past, Question
 from rxt.generation.sampling import Sampling
 from rxt.server.errors import Refused
 from rxt.server.replies import Settings
-from rxt.server.requests import ChatRequest, Common, Message, ResponseRequest
+from rxt.server.requests import UNREAD, ChatRequest, Common, ConversationName, Item, ResponseRequest
+from rxt.store.records import Role
+
+Lookup = Callable[[str], Awaitable[tuple[str, str] | None]]
+"""Who said a stored item, and what; None if there is no such item."""
+WARNING = "rxt_warning"
+"""In the metadata of a reply: what was not done as it was asked."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """Messages, sorted."""
+class Heard:
+    """One message of a request."""
+
+    role: str
+    text: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A message, and what was said before it."""
 
     instructions: str | None
-    history: tuple[tuple[str, str], ...]
-    query: str | None
-    """The last message, where it is the user's."""
+    history: tuple[Past, ...]
+    query: Heard
 
 
-def sort_messages(messages: Sequence[Message], param: str) -> Told:
-    """System messages first, then the user and the model in turn."""
-    system: list[str] = []
-    history: list[tuple[str, str]] = []
-    query: str | None = None
-    for index, message in enumerate(messages):
-        match message.role:
-            case "system" | "developer":
-                if history or query is not None:
-                    raise Refused(
-                        400,
-                        "system messages come first: they are memorized once, at the start",
-                        "invalid_value",
-                        f"{param}.{index}",
-                    )
-                system.append(message.text)
-            case "user":
-                if query is not None:
-                    raise Refused(
-                        400, "two user messages in a row; put them into one", "invalid_value", f"{param}.{index}"
-                    )
-                query = message.text
-            case "assistant":
-                if query is None:
-                    raise Refused(
-                        400,
-                        "an assistant message without a user message before it",
-                        "invalid_value",
-                        f"{param}.{index}",
-                    )
-                history.append((query, message.text))
-                query = None
-    return Told("\n\n".join(system) if system else None, tuple(history), query)
+async def heard(items: Sequence[Item], param: str, lookup: Lookup) -> list[Heard]:
+    """The messages among items, in their order; what is referred to is looked up.
+
+    Raises:
+        Refused: there is no item that a reference names.
+    """
+    found: list[Heard] = []
+    for index, item in enumerate(items):
+        where = f"{param}.{index}"
+        if item.kind in UNREAD:
+            continue
+        if item.kind == "item_reference":
+            said = await lookup(item.id or "")
+            if said is None:
+                raise Refused(404, f"there is no item {item.id}", "item_not_found", where)
+            found.append(Heard(*said, where))
+        elif item.kind == "message":
+            found.append(Heard(item.role or "", item.text, where))
+        else:
+            found.append(Heard("tool", item.text, where))
+    return found
 
 
-def question_of_response(request: ResponseRequest, owner: str, temperature: float) -> Question:
+def told(messages: Sequence[Heard]) -> tuple[Past, ...]:
+    """Who said what to whom: an answer belongs to the message before it.
+
+    A message that nobody has answered is memorized without an answer; so is an answer without a message. What tools say
+    is told like a user's messages.
+    """
+    found: list[Past] = []
+    for message in messages:
+        if message.role == "assistant":
+            before = found[-1] if found else None
+            if before is not None and before.role == "user" and not before.answer and before.query:
+                found[-1] = replace(before, answer=message.text)
+            elif message.text.strip():
+                found.append(Past("", message.text, where=message.where))
+        elif message.text.strip():
+            found.append(Past(message.text, role=_role(message), where=message.where))
+    return tuple(found)
+
+
+def asked(messages: Sequence[Heard], param: str) -> Asked:
+    """The last message asks. System messages at the start are instructions; one after the last message is told before
+    that is answered, and one that is alone is what is answered.
+
+    Raises:
+        Refused: the last one is the model's own.
+    """
+    last = len(messages) - 1
+    while last > 0 and _role(messages[last]) != "user":
+        last -= 1
+    if not messages or messages[last].role == "assistant":
+        where = messages[-1].where if messages else param
+        raise Refused(400, "the last message must be the user's: it is what is answered", "invalid_value", where)
+    if _role(messages[last]) != "user":
+        last = len(messages) - 1
+    past = told([*messages[:last], *messages[last + 1 :]])
+    system = list(takewhile(lambda each: each.role != "user", past))
+    return Asked("\n\n".join(each.query for each in system) or None, past[len(system) :], messages[last])
+
+
+def _role(message: Heard) -> Role:
+    match message.role:
+        case "system" | "developer":
+            return message.role
+    return "user"
+
+
+async def question_of_response(
+    request: ResponseRequest, owner: str, temperature: float, template: Template, lookup: Lookup
+) -> Question:
     """``temperature``: where the request has none."""
-    told = Told(None, (), request.input) if isinstance(request.input, str) else sort_messages(request.input, "input")
-    query = _last(told, "input")
+    if isinstance(request.input, str):
+        found = Asked(None, (), Heard("user", request.input, "input"))
+    else:
+        found = asked(await heard(request.input, "input", lookup), "input")
     if request.previous_response_id is not None and request.conversation is not None:
         raise Refused(400, "previous_response_id and conversation exclude each other", "invalid_value", "conversation")
     if request.conversation is not None and request.store is False:
         raise Refused(400, "a turn of a conversation is always stored; leave store out", "invalid_value", "store")
-    instructions = "\n\n".join(text for text in (request.instructions, told.instructions) if text is not None)
-    conversation = (
-        request.conversation
-        if request.conversation is None or isinstance(request.conversation, str)
-        else request.conversation.id
-    )
-    sampling, settings = _settings(request, temperature, request.max_output_tokens, None)
+    given = request.instructions if (request.instructions or "").strip() else None
+    instructions = "\n\n".join(text for text in (given, found.instructions) if text is not None) or None
+    conversation = request.conversation
+    sampling, settings = _settings(request, temperature, request.max_output_tokens, _cut(template, instructions))
     return Question(
         owner,
-        query,
-        told.history,
-        instructions or None,
+        found.query.text,
+        found.history,
+        instructions,
         request.previous_response_id,
-        conversation,
+        conversation.id if isinstance(conversation, ConversationName) else conversation,
         sampling,
         request.max_output_tokens,
         request.store is not False,
         settings,
+        found.query.where,
     )
 
 
-def question_of_chat(request: ChatRequest, owner: str, temperature: float) -> Question:
+async def question_of_chat(
+    request: ChatRequest, owner: str, temperature: float, template: Template, lookup: Lookup
+) -> Question:
     """``temperature``: where the request has none."""
-    told = sort_messages(request.messages, "messages")
+    found = asked(await heard(request.messages, "messages", lookup), "messages")
     most = request.max_completion_tokens or request.max_tokens
-    sampling, settings = _settings(request, temperature, most, request.seed)
-    keep = request.store is not False
+    sampling, settings = _settings(request, temperature, most, _cut(template, found.instructions))
     return Question(
         owner,
-        _last(told, "messages"),
-        told.history,
-        told.instructions or None,
+        found.query.text,
+        found.history,
+        found.instructions,
         None,
         None,
         sampling,
         most,
-        keep,
+        request.store is not False,
         settings,
+        found.query.where,
     )
 
 
-def _last(told: Told, param: str) -> str:
-    if told.query is None:
-        raise Refused(400, "the last message must be the user's: it is what is answered", "invalid_value", param)
-    return told.query
+def _cut(template: Template, instructions: str | None) -> str | None:
+    """A warning where instructions are longer than what is memorized of them."""
+    if instructions is None or not (encoded := opening(template, instructions)).cut:
+        return None
+    return (
+        f"the instructions are longer than an interaction: only their first {len(encoded.ids)} tokens were memorized, "
+        "markers counted"
+    )
 
 
-def _settings(request: Common, default: float, most: int | None, seed: int | None) -> tuple[Sampling, str]:
+def _settings(request: Common, default: float, most: int | None, warning: str | None) -> tuple[Sampling, str]:
     temperature = default if request.temperature is None else request.temperature
+    seed = None if request.seed is None else request.seed % 2**63
     sampling = Sampling(temperature, top_p=request.top_p, seed=seed)
     kept = Settings(
         temperature=temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         max_output_tokens=most,
-        metadata=request.metadata or {},
+        metadata=(request.metadata or {}) | ({} if warning is None else {WARNING: warning}),
         store=request.store is not False,
     )
     return sampling, kept.model_dump_json()

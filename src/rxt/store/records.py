@@ -17,6 +17,8 @@ Kind = Literal["turn", "history", "memory"]
 """``turn``: answered here; ``history``: an interaction that a client brought; ``memory``: only a memory, from a
 file."""
 
+Role = Literal["user", "system", "developer"]
+
 
 class Damaged(UserError):
     """What the store holds is not what was written."""
@@ -47,6 +49,13 @@ class Turn:
     """The system prompt of all the turns from the start to here."""
     opening: tuple[int, ...] = ()
     """Tokens of the system prompt, memorized before this turn; the first turn has them."""
+    lead: tuple[tuple[int, ...], ...] = ()
+    """Tokens of interactions that were memorized before this one and are no turns: a system prompt that came later, the
+    first parts of a long message."""
+    role: Role = "user"
+    """Whose query is."""
+    name: str = ""
+    """Of its messages where they are an earlier turn's: in a conversation that an item was deleted from."""
     query: str = ""
     answer: str = ""
     prompt: tuple[int, ...] = ()
@@ -65,6 +74,9 @@ class Turn:
     def digest(self) -> str:
         """Of everything that never changes."""
         values = {name: value for name, value in asdict(self).items() if name != "status"}
+        for name in _LATER:  # turns of before these fields keep their checksums
+            if values[name] == getattr(Turn, name):
+                del values[name]
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
@@ -123,6 +135,7 @@ class Retention:
 
 
 _TURN = TypeAdapter(Turn)
+_LATER = ("lead", "role", "name")
 
 
 def problem(error: ValueError) -> str:

@@ -1,0 +1,117 @@
+"""What is longer than an interaction, or of a kind that a template has no form for: how it is memorized all the same.
+
+A long message becomes several interactions, cut where a sentence, a line or a word ends; the last one of a question
+asks. Nothing of it is lost. Only a system prompt is cut, as it is one interaction, and whoever memorizes it is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rxt.data.records import Interaction
+from rxt.data.template import Encoded, Template
+
+BORDERS = (re.compile(r"(?<=[.!?;。！？])\s+|\n+"), re.compile(r"\s+"))
+"""Where a text is cut: between sentences or lines if they fit, else between words, else anywhere."""
+CHARACTERS = 16
+"""Of text that a token stands for at most, by a generous guess: what is longer is not tokenized to find that it is too
+long."""
+SHARE = 4
+"""An answer begins beside its message where this part of the interaction is left for it."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A message and, where it is known, its answer, as the interactions that they fit into."""
+
+    lead: tuple[tuple[int, ...], ...]
+    """Whole interactions, [EOS] included, to be memorized before the last one."""
+    text: str
+    """Of the message, as it stands in the last one."""
+    prompt: tuple[int, ...]
+    """Of the last one."""
+    said: tuple[int, ...] = ()
+    """The answer's tokens in the last one."""
+
+
+def opening(template: Template, text: str) -> Encoded:
+    """A system prompt, which is memorized before the first turn and cut at its end if need be (``cut`` says so).
+
+    The alpha template has no form for it: there it is a whole interaction, a message with an empty answer.
+
+    Raises:
+        UserError: the text is blank.
+    """
+    most = CHARACTERS * template.max_length
+    if template.name == "beta" or not text.strip():
+        encoded = Template.system(template, text[:most])
+    else:
+        encoded = template.interaction(Interaction(text[:most], ""))
+    return Encoded(encoded.ids, [False] * len(encoded.ids), encoded.cut or len(text) > most)
+
+
+def room_for_query(template: Template) -> int:
+    """Tokens of the longest query that is asked in one piece."""
+    return template.max_length - template.reserve - len(template.prompt("-")) + len(template.tokenizer.encode("-"))
+
+
+def in_pieces(template: Template, query: str, answer: str = "") -> Pieces:
+    """A message, and an answer to it that is given, as few interactions as they fit into."""
+    count, room = _counter(template), room_for_query(template)
+    queries = cut_to_fit(query, count, room, room)
+    lead = [tuple(template.complete(_prompt(template, part), [])) for part in queries[:-1]]
+    prompt, said = _prompt(template, queries[-1]), template.tokenizer.encode(answer)
+    beside = template.answer_room(prompt)
+    if len(said) > beside:
+        alone = _prompt(template, "")
+        first = beside if beside * SHARE >= template.max_length else 0
+        parts = cut_to_fit(answer, count, first, template.answer_room(alone))
+        for index, part in enumerate(parts):
+            prompt, said = alone if index else prompt, template.tokenizer.encode(part)
+            lead.append(tuple(template.complete(prompt, said)))
+        del lead[-1]
+    return Pieces(tuple(lead), queries[-1], tuple(prompt), tuple(said))
+
+
+def _prompt(template: Template, text: str) -> list[int]:
+    """As ``Template.prompt``, for nothing too."""
+    return template.interaction(Interaction(text, "")).ids[:-1]
+
+
+def _counter(template: Template) -> Callable[[str], int]:
+    return lambda text: len(template.tokenizer.encode(text))
+
+
+def cut_to_fit(text: str, count: Callable[[str], int], first: int, room: int) -> list[str]:
+    """A text in pieces of at most ``room`` tokens, the first of at most ``first`` (it is empty where nothing fits).
+
+    Only the space between two pieces is lost.
+    """
+    pieces = [""]
+    for unit in _units(text, count, room):
+        limit = first if len(pieces) == 1 else room
+        if count((pieces[-1] + unit).strip()) <= limit:
+            pieces[-1] += unit
+        else:
+            pieces.append(unit)
+    return [piece.strip() for piece in pieces]
+
+
+def _units(
+    text: str, count: Callable[[str], int], room: int, borders: tuple[re.Pattern[str], ...] = BORDERS
+) -> Iterator[str]:
+    """Parts of a text that fit each, as large as they can be, with the space after them."""
+    if count(text.strip()) <= room:
+        yield text
+    elif borders:
+        start = 0
+        for border in borders[0].finditer(text):
+            yield from _units(text[start : border.end()], count, room, borders[1:])
+            start = border.end()
+        yield from _units(text[start:], count, room, borders[1:])
+    else:
+        middle = len(text) // 2
+        yield from _units(text[:middle], count, room, ())
+        yield from _units(text[middle:], count, room, ())
