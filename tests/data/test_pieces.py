@@ -29,7 +29,7 @@ def test_nothing_is_lost_but_space_between_pieces(name: str, query: str, answer:
     pieces = in_pieces(made, query, answer)
     whole = [*pieces.lead, made.complete(pieces.prompt, pieces.said)]
     tokens = made.tokens
-    said: dict[int, str] = {tokens.query: "", tokens.answer: ""}
+    said: dict[int | None, str] = {tokens.query: "", tokens.answer: ""}
     for ids in whole:
         assert len(ids) <= made.max_length
         assert (ids[0], ids[1], ids[-1]) == (tokens.bos, tokens.query, tokens.eos)

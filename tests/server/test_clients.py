@@ -20,7 +20,7 @@ REX = "My dog is called Rex."
 DOG = "What is my dog called?"
 KIND = "You are a helpful assistant. My dog is called Rex."
 LONG = "The weather was fine and we went for a walk. " * 40
-CALL = {"type": "function", "function": {"name": "f", "description": "f", "parameters": {"type": "object"}}}
+CALL: Any = {"type": "function", "function": {"name": "f", "description": "f", "parameters": {"type": "object"}}}
 
 
 def user(text: object) -> dict[str, object]:
