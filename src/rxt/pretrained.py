@@ -111,8 +111,8 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         too.
 
         Args:
-            memory_layers: those that read memory, counted from 0; by default a fifth of all, evenly over the upper
-                three fifths.
+            memory_layers: those that read memory, counted from 0; by default every third of the upper three fifths, in
+                small models more and in large ones fewer.
             slots: S, of each of them.
             max_length: of an interaction, in tokens; by default 2048, or what the base takes.
             tokens: the special tokens of its interactions: of :func:`rxt.load_base_tokenizer`, its ``tokens``.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
 from rxt.errors import UserError
+
+if TYPE_CHECKING:
+    from rxt.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class TrainOptions:
 
     recipe: tyro.conf.Positional[str]
     """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
-    rxt-alpha, rxt-beta. With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
-    (preferences); and classify, a classifier of texts, which has options of its own (rxt train classify --help)."""
+    rxt-alpha, rxt-beta. With --base a pre-trained model: smollm2 or adapt (a memory for it). With --from a trained
+    model: phrasings (other words for the same facts), mrl (rewards) or dmpo (preferences); and classify, a classifier
+    of texts, which has options of its own (rxt train classify --help)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
@@ -43,6 +47,14 @@ class TrainOptions:
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
     """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
     begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
+    base: str | None = None
+    """For smollm2 and adapt: the pre-trained model that gets a memory, a folder, a GGUF file, or owner/name on the
+    Hub."""
+    memory_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LAYER")] = ()
+    """With --base: its layers that read memory, counted from 0; every third of the upper three fifths when not
+    given."""
+    slots: int | None = None
+    """With --base: memory slots of each of these layers; the recipe's when not given."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
     """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that
     reads the whole history again, one that knows the newest message alone, or one that carries memory tokens from turn
@@ -113,6 +125,10 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
         base = base.going_on(options.start, RxTConfig.from_dict(read_json(path), str(path)))
     elif base.needs_start:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
+    elif options.base is not None:
+        base = on_its_base(base, options.base, options.memory_layers, options.slots)
+    elif base.needs_base and not (options.show or options.show_json):
+        raise UserError(f"rxt train {options.recipe}: gives a pre-trained model a memory; name it with --base PATH")
     data = with_files(
         base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
     )
@@ -127,6 +143,15 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     for assignment in options.set:
         assign(values, assignment)
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
+
+
+def on_its_base(run: RunConfig, base: str, memory_layers: tuple[int, ...], slots: int | None) -> RunConfig:
+    """The run with the base that is to get a memory."""
+    from rxt.training.recipes_on_base import grown_on
+
+    if not run.adapts:
+        raise UserError(f"--base {base}: the recipe {run.name} builds on no pre-trained model; leave it out")
+    return grown_on(run, base, memory_layers or None, slots)
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:

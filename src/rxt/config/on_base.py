@@ -34,7 +34,7 @@ def memory_on(
     look at, so neither reads nor writes norm it. The fresh memory is learned.
 
     Args:
-        memory_layers: counted from 0; by default a fifth of the layers, evenly over the upper three fifths.
+        memory_layers: counted from 0; by default :func:`default_memory_layers`.
         slots: S, of each of these layers.
         max_length: of an interaction, in tokens.
         tokens: the special tokens of its interactions.
@@ -77,5 +77,6 @@ def memory_on(
 
 
 def default_memory_layers(layers: int) -> range:
-    """A tenth of the layers apart, from two fifths of the way up: 12, 15, …, 27 of 30."""
-    return range(round(0.4 * layers), layers, max(1, layers // 10))
+    """Every third layer, in small models more and in large ones fewer, from two fifths of the way up: 12, 15, …, 27 of
+    30."""
+    return range(round(0.4 * layers), layers, max(1, min(3, layers // 5), layers // 10))

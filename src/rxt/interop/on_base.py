@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +27,7 @@ def load_on_base(
     """
     config = RxTConfig.from_file(folder / CONFIG)
     assert config.base is not None
-    backbone = _load_base(folder, config.base, base, cache_dir)
-    if (found := backbone.identity().fingerprint) != config.base.fingerprint:
-        raise UserError(
-            f"{folder}: this memory was made for other weights than those of {backbone.name}: it needs "
-            f"{described(config.base)}, found fingerprint {found}"
-        )
+    backbone = load_base(config.base, str(folder), base, cache_dir)
     if without_memory(config.decoder, backbone.config) != backbone.config:
         raise UserError(f"{folder / CONFIG}: decoder is not that of the base {backbone.name}")
     with Weights(folder) as stored:
@@ -39,15 +36,37 @@ def load_on_base(
     return model
 
 
-def _load_base(folder: Path, needed: BaseModel, given: str | Path | None, cache_dir: str | Path | None) -> Backbone:
-    revision = needed.revision if given is None else None
-    try:
-        return Backbone.from_pretrained(given or needed.name, revision, cache_dir)
-    except UserError as error:
+def load_base(
+    needed: BaseModel, who: str, given: str | Path | None = None, cache_dir: str | Path | None = None
+) -> Backbone:
+    """The base that a memory needs.
+
+    Args:
+        who: needs it, for messages.
+        given: where it is, if it is elsewhere.
+
+    Raises:
+        UserError: it is not found, or is another one.
+    """
+    with sought(needed, who, given):
+        revision = needed.revision if given is None else None
+        backbone = Backbone.from_pretrained(given or needed.name, revision, cache_dir)
+    if (found := backbone.identity().fingerprint) != needed.fingerprint:
         raise UserError(
-            f"{folder}: it holds a memory alone and needs its base, {described(needed)}; looked for as "
-            f"{given or needed.name}: {error}"
-        ) from None
+            f"{who}: this memory was made for other weights than those of {backbone.name}: it needs "
+            f"{described(needed)}, found fingerprint {found}"
+        )
+    return backbone
+
+
+@contextmanager
+def sought(needed: BaseModel, who: str, given: str | Path | None = None) -> Iterator[None]:
+    """Say which base was looked for, and where, when it is not found."""
+    try:
+        yield
+    except UserError as error:
+        where = given or needed.name
+        raise UserError(f"{who}: needs its base, {described(needed)}; looked for as {where}: {error}") from None
 
 
 def described(base: BaseModel) -> str:

@@ -25,7 +25,9 @@ STORED, SHARED = "decoder.embedding.weight", "encoder.embedding.weight"
 TIED = "decoder.head.embedding.weight"
 """Its name once more, in models whose head is tied to it."""
 
-MEMORY = re.compile(r"(?!decoder\.)|decoder\.layers\.\d+\.(norm2|stm_norm|cross_attention|read_scale)\b")
+READS = ("norm2", "stm_norm", "cross_attention", "read_scale")
+"""What a layer has that reads memory, and a pre-trained decoder's has not."""
+MEMORY = re.compile(rf"(?!decoder\.)|decoder\.layers\.\d+\.({'|'.join(READS)})\b")
 """Names of what a pre-trained decoder has not."""
 
 

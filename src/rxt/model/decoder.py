@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -150,25 +151,39 @@ class Decoder(nn.Module):
         return logits if mask is None else logits * mask.unsqueeze(-1)
 
     def hidden(
-        self, ids: Tensor, slots: Tensor | None, mask: Tensor | None = None, memory_mask: Tensor | None = None
+        self,
+        ids: Tensor,
+        slots: Tensor | None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        below: Tensor | None = None,
     ) -> Hidden:
         """The states (B, T, D) that the head reads, for losses that need logits at some positions only.
 
         Without ``slots`` no layer reads memory.
         ``memory_mask`` (B, S) is False where the memory is padding, as it may be when encoded texts stand in for slots.
+        ``below`` (B, T, D) is what :meth:`below` makes of ``ids``, where that is known.
         """
         positions = torch.arange(ids.shape[1], device=ids.device)
         visible = None if memory_mask is None else memory_mask[:, None, None, :]
         memory = None if slots is None else self.project_memory(slots)
-        return self._run(ids, positions, memory, mask, visible, None)
+        return self._run(ids, positions, memory, mask, visible, None, below)
 
-    def normed_inputs(self, ids: Tensor) -> Tensor:
-        """What the self-attention of every layer that reads memory looks at (L, B, T, D), where none reads."""
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        rotation = rotation_of(self.config.self_attention, self.config.width, positions)
-        x, inputs = self.embedding(ids), list[Tensor]()
-        reading = self._memory_layers()
-        for layer in self._stack():
+    def below(self, ids: Tensor) -> Tensor:
+        """The states (B, T, D) before the first layer that reads memory. They depend on the tokens (B, T) alone."""
+        x, rotation = self.embedding(ids), self._own_rotation(ids)
+        for layer in self._stack()[: self._first_reading]:
+            x, _ = layer(x, None, rotation, None, None, None, None)
+        return x
+
+    def normed_inputs(self, ids: Tensor, below: Tensor | None = None) -> Tensor:
+        """What the self-attention of every layer that reads memory looks at (L, B, T, D), where none reads.
+
+        ``below``: as in :meth:`hidden`.
+        """
+        x, rotation = self.below(ids) if below is None else below, self._own_rotation(ids)
+        reading, inputs = self._memory_layers(), list[Tensor]()
+        for layer in self._stack()[self._first_reading :]:
             if layer in reading:
                 inputs.append(layer.norm1(x))
             if len(inputs) == len(reading):
@@ -217,6 +232,16 @@ class Decoder(nn.Module):
     def _memory_layers(self) -> list[DecoderLayer]:
         return [layer for index, layer in enumerate(self.layers) if index in self.config.reading]  # type: ignore[misc]
 
+    @property
+    def _first_reading(self) -> int:
+        """Layers of the whole stack below the first that reads memory."""
+        return len(self.stateless) + (self.config.reading[0] if self.config.reading else len(self.layers))
+
+    def _own_rotation(self, ids: Tensor) -> Rotation | None:
+        """The turns that self-attention makes at the positions of whole sequences."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        return rotation_of(self.config.self_attention, self.config.width, positions)
+
     def _run(
         self,
         ids: Tensor,
@@ -225,8 +250,9 @@ class Decoder(nn.Module):
         mask: Tensor | None,
         visible: Tensor | None,
         caches: list[LayerCache] | None,
+        below: Tensor | None = None,
     ) -> Hidden:
-        x = self.embedding(ids)  # (B, T, D)
+        x = self.embedding(ids) if below is None else below  # (B, T, D)
         rotation, cross_rotation = rotations_of(
             self.config.self_attention, self.config.cross_attention, self.config.width, positions
         )
@@ -235,7 +261,8 @@ class Decoder(nn.Module):
         for index, layer_memory in zip(self.config.reading, memory or (), strict=memory is not None):
             memories[len(self.stateless) + index] = layer_memory
         balances: list[Tensor] = []
-        for layer, layer_memory, layer_cache in zip(stack, memories, caches or [None] * len(stack), strict=True):
+        layers = zip(stack, memories, caches or [None] * len(stack), strict=True)
+        for layer, layer_memory, layer_cache in islice(layers, 0 if below is None else self._first_reading, None):
             x, balance = layer(x, layer_memory, rotation, cross_rotation, mask, visible, layer_cache)
             if balance is not None:
                 balances.append(balance)

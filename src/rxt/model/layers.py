@@ -23,6 +23,8 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and x.dtype != self.weight.dtype:  # rounded by autocast
+            x = x.to(self.weight.dtype)
         exact = x.dtype == self.weight.dtype and x.dtype in (torch.float32, torch.float64)
         plain = x.device.type == "cpu" and exact and torch.is_grad_enabled()
         if not plain or torch.compiler.is_compiling():
@@ -36,7 +38,8 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
+        with torch.autocast(x.device.type, enabled=False):  # which would round the sum
+            squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
         scale = (squares / x.shape[-1]).add_(eps).rsqrt_()
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight)

@@ -11,6 +11,7 @@ from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.training.config_base import StageConfig, require
 from rxt.training.data_config import DataConfig
+from rxt.training.stages.adaptation import AdaptationConfig
 from rxt.training.stages.registry import AnyStageConfig
 
 C = TypeVar("C", bound=StageConfig)
@@ -63,6 +64,9 @@ class RunConfig:
             require(kinds.count(kind) == 1, "stages", f"has {kind} more than once")
         for stage in self.stages:
             stage.check(self.model, self.baseline)
+        require(not self.adapts or len(kinds) == 1, "stages", "must be adaptation alone where a base is adapted")
+        grows = self.model.base is not None and self.start is None
+        require(not grows or self.adapts, "stages", "must be adaptation where the model is grown on a base")
         require(
             self.start is None or self.baseline is None,
             "start",
@@ -76,6 +80,16 @@ class RunConfig:
     def longest(self) -> int:
         """Turns of the longest conversations of all stages."""
         return max(stage.longest for stage in self.stages)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it trains the memory of a model on a pre-trained base, and that alone."""
+        return any(isinstance(stage, AdaptationConfig) for stage in self.stages)
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether its model has a base of which the weights are not known yet."""
+        return self.start is None and self.model.base is not None and not self.model.base.fingerprint
 
     @property
     def needs_start(self) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import torch
 from torch import Tensor, nn
 
 from rxt.baselines.model import Baseline
+from rxt.model.checkpoint import READS, memory_tensors
 from rxt.model.heads import MLMHead
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.patterns import learn_only
+from rxt.training.patterns import chosen_names, learn_only
+from rxt.training.reading import BaseReader
+
+MODEL = "model."
+"""Opens the names of a learner's parameters that are its model's."""
 
 
 class Learner(nn.Module):
@@ -58,6 +63,43 @@ class ReactiveLearner(Learner):
         self.mlm_head.requires_grad_(mlm_head)
 
 
+class GrownLearner(Learner):
+    """A Reactive Transformer on a pre-trained base, which stays as it is: the memory's own parameters alone learn, and
+    they alone are in a checkpoint."""
+
+    def __init__(self, model: ReactiveTransformer) -> None:
+        super().__init__(model.config.decoder.vocab_size)
+        self.model = model
+        self.reader = BaseReader(model)
+        """What the base makes of texts."""
+        self.own = frozenset(memory_tensors(model))
+        """Names, in the model, of what may learn."""
+        self._learn(self.own)
+
+    def unique_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The memory's parameters."""
+        return (each for each in super().unique_parameters() if each[0].removeprefix(MODEL) in self.own)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The memory's parameters and buffers."""
+        return {name: each for name, each in super().weights().items() if name.removeprefix(MODEL) in self.own}
+
+    def learn_only(self, patterns: Sequence[str]) -> None:
+        """Let only those of the memory's parameters learn that the patterns choose."""
+        self._learn(chosen_names([name for name, _ in self.model.named_parameters()], patterns) & self.own)
+
+    @torch.no_grad()
+    def round_base(self) -> None:
+        """Hold the base's matrices in bfloat16. Its embedding stays, since a state begins there."""
+        for name, module in self.model.decoder.named_modules():
+            if isinstance(module, nn.Linear) and set(READS).isdisjoint(name.split(".")):
+                module.to(torch.bfloat16)
+
+    def _learn(self, names: Set[str]) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in names)
+
+
 class BaselineLearner(Learner):
     """A baseline; all of it learns in every stage."""
 
@@ -66,7 +108,7 @@ class BaselineLearner(Learner):
         self.model = model
 
 
-def fresh_slots(learner: ReactiveLearner, batch_size: int, generator: torch.Generator) -> Tensor:
+def fresh_slots(learner: ReactiveLearner | GrownLearner, batch_size: int, generator: torch.Generator) -> Tensor:
     """The memories (L, B, S, D) that a batch of conversations starts from."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return learner.model.init_memory(batch_size, seed).slots

@@ -24,6 +24,8 @@ from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import TOKENIZER, model_folder
+from rxt.interop.base_tokenizer import load_base_tokenizer
+from rxt.interop.on_base import sought
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
@@ -42,6 +44,8 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
     device = device or torch.device("cpu")
     if run.needs_start:
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
+    if run.needs_base:
+        raise UserError(f"the recipe {run.name} gives a pre-trained model a memory; name that: --base PATH")
     try:
         with join_process_group(device) as process_group:
             if not process_group.is_main_process:
@@ -108,10 +112,14 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
 
 def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console) -> ChatTokenizer:
     """Stage 0: byte-level BPE on every training text; an earlier start's is read back."""
+    base = run.model.base
     if path.exists():
-        return ChatTokenizer.load(path)
+        return ChatTokenizer.load(path, None if base is None else run.model.tokens)
     if run.start is not None:
         return ChatTokenizer.load(model_folder(run.start), run.model.tokens)
+    if base is not None:
+        with sought(base, "the run"):
+            return load_base_tokenizer(base.name, base.revision)
     say(console, "0-tokenizer  reading every training text")
     return ChatTokenizer.train(
         corpus.all_text(run.tokenizer.conversations),

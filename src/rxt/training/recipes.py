@@ -12,6 +12,7 @@ from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.open import OpenConfig
+from rxt.training import recipes_on_base as on_base
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
@@ -351,5 +352,7 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "study": study,
     "smoke": smoke,
     "babi": babi,
+    "smollm2": on_base.smollm2,
+    "adapt": on_base.adapt,
     **{name: partial(published, name) for name in _PUBLISHED},
 }

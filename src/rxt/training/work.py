@@ -17,12 +17,14 @@ from rxt.errors import UserError
 from rxt.files import write_atomically
 from rxt.folders import model_folder
 from rxt.interop.layouts import load_pretrained
+from rxt.interop.on_base import load_base
 from rxt.model.checkpoint import save_model
+from rxt.model.grow import grow
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
 from rxt.training.config_base import StageConfig
-from rxt.training.learner import BaselineLearner, Learner, ReactiveLearner
+from rxt.training.learner import BaselineLearner, GrownLearner, Learner, ReactiveLearner
 from rxt.training.run_folder import first_difference
 from rxt.training.stages.base import CurriculumStage, Stage
 
@@ -53,12 +55,15 @@ class Work:
 
 def reactive_work(run: RunConfig, stages: list[CurriculumStage]) -> Work:
     """A Reactive Transformer by its whole curriculum."""
-    learner = ReactiveLearner(ReactiveTransformer(run.model) if run.start is None else started_model(run, run.start))
-    began = learner.model.fingerprint() if run.start else None
+    model = new_model(run.model) if run.start is None else started_model(run, run.start)
+    began = model.fingerprint() if run.start else None
+    learner = GrownLearner(model) if run.adapts else ReactiveLearner(model)
 
     def save(folder: Path, ends: Ends) -> None:
         save_model(learner.model, folder)
-        write_atomically(folder / "README.md", model_card(run, folder.parent, learner.model, ends, began).encode())
+        # the base may have been rounded in training; what is loaded has it as it is
+        saved = load_pretrained(folder) if run.adapts else learner.model
+        write_atomically(folder / "README.md", model_card(run, folder.parent, saved, ends, began).encode())
 
     return Work(
         learner,
@@ -83,10 +88,17 @@ def baseline_work(run: RunConfig, kind: BaselineKind, stages: list[CurriculumSta
 
 def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
     """The configuration of the run's model, which takes the tokenizer's vocabulary unless it has its weights
-    already."""
-    if run.start is not None:
+    already, or its base has."""
+    if run.start is not None or run.model.base is not None:
         return replace(run.model, trained_turns=max(run.longest, run.model.trained_turns or 0) or None)
     return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.longest or None)
+
+
+def new_model(config: RxTConfig) -> ReactiveTransformer:
+    """An untrained model, on its base where it has one."""
+    if config.base is None:
+        return ReactiveTransformer(config)
+    return grow(load_base(config.base, "the run").decoder, config, ReactiveTransformer)
 
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:

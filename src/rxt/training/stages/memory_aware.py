@@ -27,7 +27,7 @@ from rxt.training.config_base import (
     require,
     require_size,
 )
-from rxt.training.corpus import Split
+from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.stages.base import CorpusStage, StageLoss
@@ -143,20 +143,7 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
         phase = self.phase(step) if split == "train" else self.config.phases[-1]
-        if phase.random_pieces is not None:
-            rng, many = random.Random(f"{self.corpus.seed} {split} {step}"), range(phase.batch_size)
-            told = [recitation(self.template, phase.turns, phase.random_pieces, rng) for _ in many]
-            parts = split_evenly(told, self.optim.accumulate)
-            return [collate_conversations(part, self.template.tokens.pad) for part in parts]
-        if phase.echo:
-            interactions = self.corpus.interactions(split, step, phase.batch_size)
-            said = [self.template.interaction(interaction) for interaction in interactions]
-            return echoes(said, self.template, self.optim.accumulate)
-        turns = phase.turns
-        if phase.shortest is not None and split == "train":
-            turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
-        size, rate = phase.batch_size, phase.paraphrase_rate
-        return conversation_batches(self.corpus, self.template, split, step, size, turns, self.optim.accumulate, rate)
+        return phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
 
     def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
         learner.learn_only(self.phase(step).trains)
@@ -169,6 +156,25 @@ class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
         generator: torch.Generator,
     ) -> StageLoss:
         return memory_aware_loss(learner, batch, all_batches, self.config, generator)
+
+
+def phase_batches(
+    phase: Phase, corpus: Corpus, template: Template, split: Split, step: int, accumulate: int
+) -> list[Conversations]:
+    """The conversations of a step of a phase, in at most ``accumulate`` micro-batches."""
+    if phase.random_pieces is not None:
+        rng, many = random.Random(f"{corpus.seed} {split} {step}"), range(phase.batch_size)
+        told = [recitation(template, phase.turns, phase.random_pieces, rng) for _ in many]
+        return [collate_conversations(part, template.tokens.pad) for part in split_evenly(told, accumulate)]
+    if phase.echo:
+        interactions = corpus.interactions(split, step, phase.batch_size)
+        said = [template.interaction(interaction) for interaction in interactions]
+        return echoes(said, template, accumulate)
+    turns = phase.turns
+    if phase.shortest is not None and split == "train":
+        turns = random.Random(f"{corpus.seed} {step}").randint(phase.shortest, phase.turns)
+    size, rate = phase.batch_size, phase.paraphrase_rate
+    return conversation_batches(corpus, template, split, step, size, turns, accumulate, rate)
 
 
 def memory_aware_loss(
@@ -205,7 +211,7 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
     Where a string stands does not help to go on in it, so a slot has to be found by what it holds: by the piece before
     (the induction of Olsson et al. 2022, arXiv 2209.11895, through memory).
     """
-    room = min(longest, template.max_length - 5)
+    room = min(longest, template.max_length - template.markup.size - 1)
     told: list[list[int]] = []
     said: list[Encoded] = []
     for turn in range(turns):
@@ -215,10 +221,10 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
             cue, rest = string[start : start + 2], string[start + 2 :]
             if len(told) > 1 and rng.random() < 1 / 8:
                 cue, rest = _random_pieces(template, 2, 2, rng), []
-            said.append(_said(template, cue, rest, learned=True))
+            said.append(template.of_pieces(cue, rest, learned=True))
         else:
             told.append(_random_pieces(template, min(8, room), room, rng))
-            said.append(_said(template, told[-1], _random_pieces(template, 1, 1, rng), learned=False))
+            said.append(template.of_pieces(told[-1], _random_pieces(template, 1, 1, rng), learned=False))
     return said
 
 
@@ -230,11 +236,3 @@ def _random_pieces(template: Template, shortest: int, longest: int, rng: random.
         piece = rng.randrange(tokenizer.vocab_size)
         found += [piece] * (piece not in tokenizer.special_ids)
     return found
-
-
-def _said(template: Template, query: list[int], answer: list[int], learned: bool) -> Encoded:
-    """An interaction of pieces."""
-    tokens = template.tokens
-    ids = [tokens.bos, tokens.query, *query, tokens.answer, *answer, tokens.eos]
-    before = len(query) + 3
-    return Encoded(ids, [False] * before + [learned] * (len(ids) - before))

@@ -13,6 +13,7 @@ from rxt.errors import UserError
 from rxt.training.config_base import StageConfig
 from rxt.training.preference.stage import PreferenceConfig, PreferenceStage
 from rxt.training.reinforcement.stage import ReinforcementConfig, ReinforcementStage
+from rxt.training.stages.adaptation import AdaptationConfig, AdaptationStage
 from rxt.training.stages.base import CurriculumStage, StageContext
 from rxt.training.stages.interaction import InteractionConfig, InteractionStage
 from rxt.training.stages.joint import JointConfig, JointStage
@@ -35,6 +36,7 @@ STAGES: dict[str, StageEntry[Any]] = {
     "interaction": StageEntry(InteractionConfig, InteractionStage.build),
     "memory_pretrain": StageEntry(MemoryPretrainConfig, MemoryPretrainStage.build),
     "memory_aware": StageEntry(MemoryAwareConfig, MemoryAwareStage.build),
+    "adaptation": StageEntry(AdaptationConfig, AdaptationStage.build),
     "reinforcement": StageEntry(ReinforcementConfig, ReinforcementStage.build),
     "preference": StageEntry(PreferenceConfig, PreferenceStage.build),
 }

@@ -1,0 +1,142 @@
+"""What a pre-trained base makes of texts, whatever is remembered.
+
+The encoder is the decoder's own layers, so both begin alike: the states below the first layer that reads memory are
+computed once for both. Where the layers are frozen, what they make of a text never changes, and may be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rxt.data.collate import Conversations, Rows
+from rxt.generation.scoring import AnswerScores, answer_scores
+from rxt.model.checkpoint import READS
+from rxt.model.memory_attention import Projected
+from rxt.model.reactive import ReactiveTransformer
+from rxt.training.text_cache import TextCache
+from rxt.training.unroll import memories_before
+
+
+@dataclass(frozen=True)
+class BaseReader:
+    """The base of a model whose encoder is the decoder's own layers."""
+
+    model: ReactiveTransformer
+    cache: TextCache | None = None
+    """Keeps what frozen layers make of texts that come again."""
+
+    def below(self, rows: Rows) -> Tensor:
+        """States (R, T, D) before the first layer that reads memory."""
+        decoder = self.model.decoder
+        parts = [decoder.embedding, *decoder.stateless, *decoder.layers[: decoder.config.reading[0]]]
+        return self._read("below", rows, parts, lambda some: decoder.below(rows.ids[some]).unsqueeze(0))[0]
+
+    def encoded(self, rows: Rows, below: Tensor) -> Tensor:
+        """What the write reads (L, R, T, D), zeros at padding."""
+        decoder = self.model.decoder
+        parts = [decoder.embedding, *decoder.stateless, *decoder.layers[: decoder.config.reading[-1] + 1]]
+        found = self._read("encoded", rows, parts, lambda some: decoder.normed_inputs(rows.ids[some], below[some]))
+        return found * rows.mask[None, :, :, None]
+
+    def _read(self, kind: str, rows: Rows, parts: list[nn.Module], compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``compute`` makes (K, r, T, D) of some rows (r,), for all of them; frozen ``parts`` need no gradient."""
+        every = torch.arange(len(rows), device=rows.ids.device)
+        named = chain.from_iterable(part.named_parameters() for part in parts)
+        if any(weight.requires_grad for name, weight in named if set(READS).isdisjoint(name.split("."))):
+            return compute(every)
+        with torch.no_grad():
+            return compute(every) if self.cache is None else self.cache.complete(kind, rows, compute)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Some rows of a batch, of like length, and what the base makes of them."""
+
+    index: Tensor
+    """(r,) which rows they are."""
+    rows: Rows
+    below: Tensor
+    """(r, T, D)"""
+
+
+def scores_on_base(
+    reader: BaseReader, batch: Conversations, slots: Tensor, window: int | None = None
+) -> tuple[AnswerScores, list[Tensor]]:
+    """As :func:`rxt.training.unroll.conversation_scores`, every text read once; and what each turn's decoder saw.
+
+    The memory walks through all turns. Only what a later turn can remember is encoded, only what has targets decoded.
+    """
+    remembered, asked = remembered_rows(batch), asked_rows(batch)
+    used = torch.zeros(len(batch.rows), dtype=torch.bool, device=remembered.device)
+    used[remembered] = used[asked] = True
+    some = used.nonzero().squeeze(1)
+    part = batch.rows[some]
+    readings = [
+        Reading(some[group], rows, reader.below(rows))
+        for group in part.with_little_padding()
+        for rows in (part[group],)
+    ]
+    said = project(reader, readings, remembered, batch).split(batch.alive[1:]) if len(remembered) else []
+    memory_attention = reader.model.memory_attention
+    memories = memories_before(
+        lambda slots, turn: memory_attention.write(slots, said[turn][: slots.shape[1]]), batch, slots, window
+    )
+    return decode(reader.model, batch, readings, asked, memories), memories
+
+
+def remembered_rows(batch: Conversations) -> Tensor:
+    """(N,) the rows that a later turn of their conversation can remember, by turn and conversation."""
+    starts = [turn.start for turn in batch.turns()]
+    parts = [torch.arange(start, start + count) for start, count in zip(starts, batch.alive[1:], strict=False)]
+    return torch.cat(parts).to(batch.rows.ids.device) if parts else torch.empty(0, dtype=torch.long)
+
+
+def asked_rows(batch: Conversations) -> Tensor:
+    """(Q,) the rows that have targets; all where none has."""
+    asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)
+    return asked if len(asked) else torch.arange(len(batch.rows), device=asked.device)
+
+
+def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, batch: Conversations) -> Projected:
+    """What the ``remembered`` rows offer to the write, in their order; zeros at padding."""
+    longest, parts, order = batch.rows.ids.shape[1], list[Projected](), list[Tensor]()
+    for reading in readings:
+        kept = torch.isin(reading.index, remembered).nonzero().squeeze(1)
+        if len(kept):
+            rows = reading.rows[kept]
+            encoded = reader.encoded(rows, reading.below[kept, : rows.ids.shape[1]])
+            parts.append(reader.model.memory_attention.project(encoded, rows.mask))
+            order.append(reading.index[kept])
+    back = torch.cat(order).argsort()
+
+    def whole(parts: list[Tensor]) -> Tensor:
+        padded = [F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts]
+        return torch.cat(padded, dim=1).index_select(1, back)
+
+    keys, values = whole([part.keys for part in parts]), whole([part.values for part in parts])
+    return Projected(keys, values, batch.rows.mask[remembered])
+
+
+def decode(
+    model: ReactiveTransformer, batch: Conversations, readings: list[Reading], asked: Tensor, memories: list[Tensor]
+) -> AnswerScores:
+    """Score the ``asked`` rows, each out of its turn's memory (L, alive[t], S, D)."""
+    turn_of_row = batch.turn_of_row().to(asked.device)
+    chosen = [torch.isin(reading.index, asked).nonzero().squeeze(1) for reading in readings]
+    index = torch.cat([reading.index[rows] for reading, rows in zip(readings, chosen, strict=True)])
+    # one selection for all: the gradient of each is as large as all memories together
+    before = torch.cat(memories, dim=1).index_select(1, index).split([len(rows) for rows in chosen], dim=1)
+    scores = list[AnswerScores]()
+    for reading, rows, slots in zip(readings, chosen, before, strict=True):
+        if len(rows):
+            part = reading.rows[rows]
+            below = reading.below[rows, : part.ids.shape[1]]
+            hidden = model.decoder.hidden(part.ids, slots, part.mask, below=below)
+            scores.append(answer_scores(hidden, model.decoder.head, part, turn_of_row[reading.index[rows]]))
+    return AnswerScores.join(scores)

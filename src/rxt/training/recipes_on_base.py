@@ -1,0 +1,111 @@
+"""Runs that give a pre-trained model a memory: their recipes, and how one takes a base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig
+from rxt.config.on_base import memory_on
+from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.open import OpenConfig
+from rxt.training.config import RunConfig, TokenizerConfig
+from rxt.training.config_base import OptimConfig, RateFactor
+from rxt.training.data_config import DataConfig, TaskSource
+from rxt.training.stages.adaptation import AdaptationConfig
+from rxt.training.stages.memory_aware import Phase
+
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+SLOTS = 48
+MEMORY = ("decoder", "memory_attention", "fresh_memory")
+"""What learns: reads, writes, and where every conversation starts."""
+OPTIM = OptimConfig(
+    learning_rate=1e-3, warmup=40, min_lr_ratio=0.05, rates=(RateFactor("decoder.*", 0.5),), accumulate=2
+)
+"""Reads begin as copies of what the base has learned, so they learn at half the writes' rate."""
+
+
+def smollm2() -> RunConfig:
+    """The memory of SmolLM2-135M-Instruct: open conversations, on two cores (``--workers 2``)."""
+
+    def phase(
+        steps: int, turns: int, batch: int, echo: bool = False, pieces: int | None = None, shortest: int | None = None
+    ) -> Phase:
+        return Phase(steps, turns, batch, MEMORY, echo=echo, random_pieces=pieces, shortest=shortest)
+
+    return RunConfig(
+        name="smollm2",
+        model=smollm2_config(),
+        tokenizer=TokenizerConfig(vocab_size=49_152),
+        stages=(
+            AdaptationConfig(
+                phases=(
+                    phase(300, 2, 32, pieces=12),
+                    phase(200, 2, 32, echo=True),
+                    phase(600, 2, 32),
+                    phase(900, 4, 16),
+                    phase(1_200, 8, 8, shortest=4),
+                    phase(1_200, 16, 6, shortest=6),
+                ),
+                optim=OPTIM,
+                precision="bfloat16",
+            ),
+        ),
+        data=DataConfig(
+            (
+                TaskSource("open", OpenConfig(never_told_rate=0.2), weight=8),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1),
+            )
+        ),
+        validate_every=200,
+        checkpoint_every=100,
+    )
+
+
+def adapt() -> RunConfig:
+    """Any base of the Llama family and anybody's conversations (``--base PATH --data FILE``)."""
+    base = smollm2()
+    model = replace(base.model, base=BaseModel("", ""))
+    return replace(base, name="adapt", model=model)
+
+
+def smollm2_config() -> RxTConfig:
+    """SmolLM2-135M-Instruct with a memory, before it is known where its weights are."""
+    attention = AttentionConfig(9, 9, 3, output_bias=False, rope_base=100_000.0)
+    decoder = DecoderConfig(
+        vocab_size=49_152,
+        width=576,
+        layers=30,
+        self_attention=attention,
+        cross_attention=attention,
+        feed_forward=FeedForwardConfig(1_536, bias=False),
+        max_length=8_192,
+        head_norm="rms",
+        norm_eps=1e-5,
+        head_bias=False,
+        tied_head=True,
+        memory_layers=(),
+    )
+    return memory_on(decoder, BaseModel(SMOLLM2, ""), slots=SLOTS)
+
+
+def grown_on(
+    run: RunConfig, source: str, memory_layers: Sequence[int] | None = None, slots: int | None = None
+) -> RunConfig:
+    """The run with a model that has the base at ``source``: a folder, a GGUF file, or ``owner/name`` on the Hub.
+
+    Args:
+        memory_layers: those that read memory; :func:`rxt.config.on_base.default_memory_layers` when not given.
+        slots: of each of them; the recipe's when not given.
+
+    Raises:
+        UserError: there is no such base, or none that can be used.
+    """
+    from rxt.interop.backbone import Backbone
+    from rxt.interop.base_tokenizer import load_base_tokenizer
+
+    backbone, tokenizer = Backbone.from_pretrained(source), load_base_tokenizer(source)
+    slots = slots or run.model.memory_attention.slots
+    tokens, markers = tokenizer.tokens, tokenizer.markers
+    model = memory_on(backbone.config, backbone.identity(), memory_layers, slots, tokens=tokens, markers=markers)
+    return replace(run, model=model)

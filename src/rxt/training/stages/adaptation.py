@@ -1,0 +1,121 @@
+"""Adaptation: a pre-trained base gets a memory, and stays as it is.
+
+What the base makes of a text does not depend on what is remembered, so every text goes once through the layers below
+the first that reads memory, and no gradient goes there. Only the memory's reads and writes learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import ConfigDict
+
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, RxTConfig
+from rxt.data.collate import Conversations
+from rxt.training.config_base import OptimConfig, StageConfig, StageSummary, require
+from rxt.training.corpus import Split
+from rxt.training.learner import GrownLearner, fresh_slots
+from rxt.training.phases import Phased
+from rxt.training.reading import BaseReader, scores_on_base
+from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
+from rxt.training.stages.conversations import conversation_loss
+from rxt.training.stages.memory_aware import Phase, phase_batches
+from rxt.training.text_cache import TextCache
+
+CACHE = "texts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationConfig(Phased[Phase], StageConfig):
+    """The memory of a model on a pre-trained base learns to remember, turn after turn. ``trains`` of a phase chooses
+    among the memory's parameters; the base never learns."""
+
+    kind: Literal["adaptation"] = "adaptation"
+    phases: tuple[Phase, ...]
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    window: int | None = None
+    """As in stage 4."""
+    mean_over: Literal["turns", "answers"] = "answers"
+    """As in stage 4."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16``: the base's matrices are rounded to it and products are computed in it; states, gates, losses and
+    all that learns stay in float32. Several times as fast where the hardware has such products (CPUs with AMX)."""
+    cache_gigabytes: float = 0.0
+    """Disk for what the base makes of texts that come again, kept in the run's folder; 0: none is kept."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        self.require_phases("adaptation")
+        require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
+        require(self.cache_gigabytes >= 0, "cache_gigabytes", f"cannot be negative, found {self.cache_gigabytes}")
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        require(baseline is None, "baseline", "has no base to be adapted; leave it out")
+        on_base = model.base is not None and not model.base.included and model.encoder.shared
+        require(on_base, "adaptation", "needs a model on a pre-trained base: name it, --base PATH")
+        self.check_phases(model, "adaptation")
+
+    def summary(self) -> StageSummary:
+        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        phases = tuple(phase.summary()._replace(trains="memory") for phase in self.phases)
+        return StageSummary(f"answer cross-entropy, mean over {mean}", phases)
+
+    def further(self) -> Self:
+        """The last phase, of the longest conversations."""
+        return replace(self, phases=self.phases[-1:])
+
+
+@dataclass(frozen=True)
+class AdaptationStage(CorpusStage[AdaptationConfig]):
+    """Data: conversations, longer in every phase. Trains: the memory's parameters that the phase names."""
+
+    folder: Path = Path()
+    """For what is kept of texts."""
+    name: str = "adaptation"
+
+    @classmethod
+    def build(cls, config: AdaptationConfig, context: StageContext) -> Self:
+        """What is kept lies in the stage's folder."""
+        return cls(context.corpus, context.template, config, folder=context.folder / cls.name / CACHE)
+
+    def learner_for(self, learner: GrownLearner) -> GrownLearner:
+        """The run's learner; its base rounded, and with room for what it makes of texts, where that is asked for."""
+        config, model = self.config, learner.model
+        if config.cache_gigabytes:
+            base = model.config.base
+            assert base is not None
+            depends_on = f"{base.fingerprint}-{'-'.join(map(str, model.config.decoder.reading))}-{config.precision}"
+            limit = int(config.cache_gigabytes * 1e9)
+            cache = TextCache(self.folder, depends_on, model.config.decoder.width, limit)
+            learner.reader = BaseReader(model, cache)
+        if config.precision == "bfloat16":
+            learner.round_base()
+        return learner
+
+    def curve(self) -> str:
+        return "answer"
+
+    def batches(self, split: Split, step: int) -> list[Conversations]:
+        phase = self.config.at(step)[0] if split == "train" else self.config.phases[-1]
+        return phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
+
+    def unfreeze(self, learner: GrownLearner, step: int) -> None:
+        learner.learn_only(self.config.at(step)[0].trains)
+
+    def loss(
+        self,
+        learner: GrownLearner,
+        batch: Conversations,
+        all_batches: list[Conversations],
+        generator: torch.Generator,
+    ) -> StageLoss:
+        config = self.config
+        with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            slots = fresh_slots(learner, batch.size, generator)
+            scores, _ = scores_on_base(learner.reader, batch, slots, config.window)
+            return conversation_loss(scores, batch, all_batches, config.mean_over)

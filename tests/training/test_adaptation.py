@@ -1,0 +1,153 @@
+"""A base gets a memory: what learns, what is kept of it, and what the result is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from grown import READING, grown, store_base
+from micro import quiet, template, tokenizer
+from safetensors.torch import load_file
+
+from rxt.cli.train import run as train_command
+from rxt.errors import UserError
+from rxt.pretrained import ReactiveTransformer
+from rxt.training.config import RunConfig
+from rxt.training.corpus import Corpus
+from rxt.training.data_config import DataConfig
+from rxt.training.learner import GrownLearner
+from rxt.training.loop import update
+from rxt.training.optim import make_optimizer
+from rxt.training.pipeline import train
+from rxt.training.recipes import recipe
+from rxt.training.recipes_on_base import MEMORY, OPTIM, grown_on
+from rxt.training.stages.adaptation import AdaptationConfig, AdaptationStage
+from rxt.training.stages.memory_aware import Phase
+
+PHASES = (
+    Phase(2, 2, 4, MEMORY, echo=True),
+    Phase(2, 3, 4, MEMORY, random_pieces=6),
+    Phase(2, 4, 4, MEMORY, shortest=2),
+)
+CONFIG = AdaptationConfig(phases=PHASES, optim=replace(OPTIM, warmup=2))
+
+
+def learner() -> GrownLearner:
+    return GrownLearner(grown(tokenizer().vocab_size))
+
+
+def stage(config: AdaptationConfig = CONFIG, folder: Path = Path()) -> AdaptationStage:
+    return AdaptationStage(Corpus.load(DataConfig(), 0), template(), config, folder=folder)
+
+
+def tiny_run(base: Path, config: AdaptationConfig = CONFIG) -> RunConfig:
+    made = replace(
+        recipe("adapt"),
+        stages=(config,),
+        data=DataConfig(),
+        log_every=1,
+        validate_every=3,
+        validation_batches=1,
+        checkpoint_every=2,
+    )
+    return grown_on(made, str(base), READING, slots=5)
+
+
+def test_the_memory_learns_and_the_base_stays() -> None:
+    subject, trained = learner(), stage()
+    optimizer = make_optimizer(subject, CONFIG.optim)
+    before = {name: weight.clone() for name, weight in subject.model.named_parameters()}
+    for step in range(CONFIG.steps):
+        update(trained, subject, optimizer, 0, step)
+    moved = {name for name, weight in subject.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == subject.own
+    assert "decoder.layers.1.cross_attention.q_proj.weight" in moved
+    assert not any("embedding" in name or ".attention.q_proj" in name for name in moved if name.startswith("decoder"))
+    assert set(subject.weights()) == {f"model.{name}" for name in subject.own}
+
+
+def test_a_phase_chooses_among_the_memorys_parameters() -> None:
+    subject = learner()
+    subject.learn_only(("decoder",))
+    learning = {name for name, weight in subject.model.named_parameters() if weight.requires_grad}
+    assert learning == {name for name in subject.own if name.startswith("decoder.")}
+    with pytest.raises(UserError, match="names no parameter"):
+        subject.learn_only(("encoder",))
+
+
+def test_reads_learn_at_half_the_rate_of_writes() -> None:
+    subject = learner()
+    groups = make_optimizer(subject, OPTIM).param_groups
+    shares = {id(weight): group["share"] for group in groups for weight in group["params"]}
+    assert {shares[id(weight)] for name, weight in subject.unique_parameters() if "decoder" in name} == {0.5}
+    assert {shares[id(weight)] for name, weight in subject.unique_parameters() if "decoder" not in name} == {1.0}
+
+
+def losses(config: AdaptationConfig, folder: Path = Path()) -> list[float]:
+    trained = stage(config, folder)
+    subject = trained.learner_for(learner())
+    optimizer = make_optimizer(subject, config.optim)
+    return [sum(float(part.loss) for part in update(trained, subject, optimizer, 0, step)) for step in range(6)]
+
+
+def test_bfloat16_and_a_cache_follow_the_same_curve(tmp_path: Path) -> None:
+    exact = losses(CONFIG)
+    assert losses(replace(CONFIG, cache_gigabytes=1e-3), tmp_path) == pytest.approx(exact, rel=2e-3)
+    rounded = losses(replace(CONFIG, precision="bfloat16"))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=2e-2)
+
+
+def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
+    base = store_base(tmp_path / "base")
+    run = tiny_run(base, replace(CONFIG, precision="bfloat16", cache_gigabytes=1e-3))
+    folder = train(run, tmp_path / "run", quiet())
+    stored = load_file(folder / "model.safetensors")
+    assert "fresh_memory" in stored
+    assert not any("embedding" in name for name in stored)
+    assert json.loads((folder / "config.json").read_text())["base"]["name"] == str(base.resolve())
+    model = ReactiveTransformer.from_pretrained(folder)
+    assert model.fingerprint() in (folder / "README.md").read_text()
+    assert model.config.trained_turns == 4
+    checkpoint = load_file(tmp_path / "run" / "adaptation" / "step-000006" / "weights.safetensors")
+    for name, tensor in checkpoint.items():
+        assert torch.equal(tensor, stored[name.removeprefix("model.")]), name
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    run = replace(tiny_run(store_base(tmp_path / "base")), keep_checkpoints=9)
+    whole = load_file(train(run, tmp_path / "whole", quiet()) / "model.safetensors")
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    for name in ("model", "adaptation/step-000006"):
+        shutil.rmtree(tmp_path / "stopped" / name)
+    resumed = load_file(train(run, tmp_path / "stopped", quiet()) / "model.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_base_that_is_gone_or_another_one(tmp_path: Path) -> None:
+    base = store_base(tmp_path / "base")
+    run = tiny_run(base)
+    base.rename(tmp_path / "moved")
+    with pytest.raises(
+        UserError, match=r"run: needs its base, .*base \(fingerprint .*\); looked for as .*no such folder"
+    ):
+        train(run, tmp_path / "run", quiet())
+    with pytest.raises(UserError, match="the recipe adapt gives a pre-trained model a memory; name that: --base PATH"):
+        train(recipe("adapt"), tmp_path / "none", quiet())
+
+
+def test_the_command(tmp_path: Path) -> None:
+    base = store_base(tmp_path / "base")
+    phases = 'adaptation.phases=[{"steps": 1, "turns": 2, "batch_size": 2, "trains": ["memory_attention"]}]'
+    argv = ["adapt", "--base", str(base), "--slots", "4", "--memory-layers", "2", "3", "--set", phases]
+    assert train_command([*argv, "--out", str(tmp_path / "run")]) == 0
+    model = ReactiveTransformer.from_pretrained(tmp_path / "run" / "model")
+    assert model.config.memory_shape == (2, 4, 32)
+    with pytest.raises(UserError, match="adapt: gives a pre-trained model a memory; name it with --base PATH"):
+        train_command(["adapt"])
+    with pytest.raises(UserError, match="the recipe smoke builds on no pre-trained model"):
+        train_command(["smoke", "--base", str(base)])
