@@ -101,7 +101,7 @@ class PreferenceCorpus:
         """``size`` conversations of at most ``turns`` turns for a step, each with a pair at least."""
         return [
             Pairs(told.preferences, told.questions or {})
-            for source, count in self.made.divide(size)
+            for source, count in self.made.divide(size, step)
             for told in source.preferences(split, step, count, turns, self.rejected, self.neutral_rate)
             if told.preferences is not None
         ]
