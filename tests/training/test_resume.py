@@ -19,6 +19,7 @@ from micro import INTERACTION, JOINT, PRETRAIN, RUN, learner, quiet, stages
 from safetensors.torch import load_file
 from torch import Tensor
 
+import rxt
 import rxt.training.loop as loop
 from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
@@ -126,6 +127,7 @@ def test_the_whole_run_has_all_its_files(whole: Path) -> None:
         ".lock",
         "run.json",
         "tokenizer.json",
+        "encoder",
         "model",
         *STAGES,
     }
@@ -138,6 +140,19 @@ def test_the_whole_run_has_all_its_files(whole: Path) -> None:
     ]
     assert json.loads((whole / STAGES[3] / "stage.json").read_text())["config"]["phases"][2]["turns"] == 4
     assert json.loads((whole / "run.json").read_text())["seed"] == RUN.seed
+
+
+def test_the_encoder_alone_is_that_of_the_last_stage_that_guesses_words(whole: Path) -> None:
+    kept = load_file(whole / STAGES[1] / "step-000006" / "weights.safetensors")
+    fill_mask = rxt.FillMask.from_pretrained(whole / "encoder")
+    found = {
+        **{f"model.encoder.{name}": tensor for name, tensor in fill_mask.encoder.state_dict().items()},
+        **{f"mlm_head.{name}": tensor for name, tensor in fill_mask.mlm_head.state_dict().items()},
+    }
+    found["model.decoder.embedding.weight"] = found.pop("model.encoder.embedding.weight")
+    assert {name for name in kept if name.startswith(("model.encoder.", "mlm_head."))} <= found.keys()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in found.items())
+    assert len(fill_mask("Hello [MASK]!", 3)[0]) == 3
     card = (whole / "model" / "README.md").read_text()
     assert "| 4-memory-aware | 8 |" in card
     assert_whole_checkpoints(whole)

@@ -7,6 +7,7 @@
       tokenizer.json      stage 0
       1-joint/            checkpoints, metrics.jsonl, stage.json (its parent and configuration)
       2-interaction/      …
+      encoder/            the encoder alone, with its MLM head, as the last stage leaves them that trains both
       curves.png          every stage's curves, where matplotlib is installed
       model/              the result: config.json, model.safetensors, tokenizer.json, README.md
 """
@@ -33,7 +34,7 @@ from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.process_group import ProcessGroup, join_process_group
-from rxt.training.run_folder import CURVES, MODEL, check_claim, claim, locked, write_json
+from rxt.training.run_folder import CURVES, ENCODER, MODEL, check_claim, claim, locked, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
 from rxt.training.work import baseline_work, reactive_work, run_model
@@ -95,6 +96,9 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
             if process_group.is_main_process:
                 write_json(out / stage.name / "stage.json", {"parent": parent, "config": plain_values(part.config)})
             ends[stage.name] = run_stage(stage, part.learner_for(learner), shared)
+            if part.save_encoder is not None and process_group.is_main_process:
+                part.save_encoder(out / ENCODER)
+                tokenizer.save(out / ENCODER / TOKENIZER)
             parent = f"{stage.name}/step-{ends[stage.name]:06d}"
     if not process_group.is_main_process:
         return out / MODEL

@@ -18,7 +18,7 @@ from rxt.files import make_folder, write_atomically
 from rxt.folders import TOKENIZER
 from rxt.training.config import RunConfig
 
-RUN, MODEL, CURVES = "run.json", "model", "curves.png"
+RUN, MODEL, ENCODER, CURVES = "run.json", "model", "encoder", "curves.png"
 
 
 @contextmanager

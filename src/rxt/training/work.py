@@ -24,6 +24,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
 from rxt.training.config_base import StageConfig
+from rxt.training.encoder_alone import encoder_saver
 from rxt.training.learner import BaselineLearner, GrownLearner, Learner, ReactiveLearner
 from rxt.training.run_folder import first_difference
 from rxt.training.stages.base import CurriculumStage, Stage
@@ -42,6 +43,8 @@ class StageWork:
     """What the stage trains, of the run's learner."""
     curve: str
     """The metric that is plotted when the run is over."""
+    save_encoder: Callable[[Path], None] | None = None
+    """Writes the encoder and its MLM head, after a stage that trains both."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ def reactive_work(run: RunConfig, stages: list[CurriculumStage]) -> Work:
         saved = load_pretrained(folder) if run.adapts else learner.model
         write_atomically(folder / "README.md", model_card(run, folder.parent, saved, ends, began).encode())
 
+    save_encoder = encoder_saver(learner) if isinstance(learner, ReactiveLearner) else None
     return Work(
         learner,
         [
-            StageWork(config, stage, stage.learner_for, stage.curve())
+            StageWork(
+                config, stage, stage.learner_for, stage.curve(), save_encoder if stage.trains_mlm_head() else None
+            )
             for config, stage in zip(run.stages, stages, strict=True)
         ],
         save,

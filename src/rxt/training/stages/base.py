@@ -127,6 +127,10 @@ class CurriculumStage(Stage[Any, Any], Protocol):
         """The metric that is plotted when the run is over."""
         ...
 
+    def trains_mlm_head(self) -> bool:
+        """Whether the encoder learns to guess hidden words, so that the two are a pair when the stage ends."""
+        ...
+
     def baseline(self) -> Stage[Any, Any] | None:
         """The stage that gives a baseline the same data; without one a baseline's run leaves the stage out."""
         ...
@@ -179,6 +183,10 @@ class BaseStage(Generic[ConfigT]):
     def curve(self) -> str:
         """Its loss."""
         return "loss"
+
+    def trains_mlm_head(self) -> bool:
+        """No."""
+        return False
 
     def baseline(self) -> Stage[Any, Any] | None:
         """None: a baseline's run leaves the stage out."""

@@ -92,6 +92,9 @@ class LanguageStage(CorpusStage[Language]):
     def curve(self) -> str:
         return "next_token"
 
+    def trains_mlm_head(self) -> bool:
+        return True
+
     def baseline(self) -> BaselineTextStage:
         return BaselineTextStage(self)
 
