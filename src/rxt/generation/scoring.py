@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.data.collate import Rows
+from rxt.generation.frozen_head import is_frozen, target_scores
 from rxt.model.decoder import Decoder, Hidden
 
 
@@ -64,10 +65,14 @@ def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) ->
     """
     scored = rows.targets[:, 1:]  # (R, T − 1)
     targets = rows.ids[:, 1:][scored]  # (N,)
-    logits = at_least_float32(head(hidden.states[:, :-1][scored]))  # (N, V)
-    nll = F.cross_entropy(logits, targets, reduction="none")
+    states = hidden.states[:, :-1][scored]  # (N, D)
+    if states.requires_grad and is_frozen(head):
+        nll, correct = target_scores(head, states, targets)
+    else:
+        logits = at_least_float32(head(states))  # (N, V)
+        nll, correct = F.cross_entropy(logits, targets, reduction="none"), logits.detach().argmax(-1) == targets
     turn = (turns[:, 1:] if turns.dim() == 2 else turns.unsqueeze(1)).to(scored.device).expand_as(scored)[scored]
-    return AnswerScores(nll, logits.detach().argmax(-1) == targets, turn, hidden.balance, rows.mask.sum())
+    return AnswerScores(nll, correct, turn, hidden.balance, rows.mask.sum())
 
 
 def at_least_float32(x: Tensor) -> Tensor:
