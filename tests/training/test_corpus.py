@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from micro import mixed_data, read_of, template
 
+from rxt.data.encoding import encode_conversation
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
-from rxt.training.corpus import Corpus, Mixture, Split, encode_conversation, texts_of
+from rxt.training.corpus import Corpus, Mixture, Split, texts_of
 from rxt.training.file_sources import pack, pick, split_turns
 
 

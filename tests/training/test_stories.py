@@ -11,10 +11,11 @@ import torch
 from micro import AWARE, INTERACTION, JOINT, MODEL, learner, template
 
 from rxt.config import AttentionConfig
+from rxt.data.encoding import encode_conversation
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.babi import OKAY, BabiConfig, TaskShare, read_split
-from rxt.training.corpus import Corpus, encode_conversation
+from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.file_sources import split_turns
 from rxt.training.stages.base import Stage

@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 VERBS = {
     "chat": Verb("talk to a model; it remembers", "rxt.cli.chat:run"),
     "train": Verb("train a model by a recipe", "rxt.cli.train:run"),
+    "data": Verb("make files ready for training, of any size, and look into them", "rxt.cli.data:run"),
     "fill-mask": Verb("guess the words that [MASK] hides in a text", "rxt.cli.fill_mask:run"),
     "classify": Verb("say of which class texts are", "rxt.cli.classify:run"),
     "info": Verb("the sizes by name, or one model's parts", "rxt.cli.info:run"),

@@ -116,7 +116,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     from rxt.config import RxTConfig, parse, read_json
     from rxt.folders import model_folder
     from rxt.training.config import RunConfig
-    from rxt.training.data_config import FileSource, with_files
+    from rxt.training.data_config import of_files, with_files
     from rxt.training.recipes import recipe
 
     base = recipe(options.recipe)
@@ -134,8 +134,8 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     )
     data = replace(
         data,
-        text=(FileSource(options.text),) if options.text else data.text,
-        interactions=(FileSource(options.interactions),) if options.interactions else data.interactions,
+        text=of_files(options.text) or data.text,
+        interactions=of_files(options.interactions) or data.interactions,
         on_bad="skip" if options.skip_bad_records else "stop",
     )
     adapter = TypeAdapter(RunConfig)

@@ -109,3 +109,34 @@ class Markup:
             loss += [part.learn_marker] * len(marker) + [part.learn_text] * len(text)
         cut = any(kept[part.name] < len(part.ids) for part in parts)
         return Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut)
+
+    def parts_of(self, encoded: Encoded) -> list[Part]:
+        """The parts that ``whole`` has put together, when nothing was cut.
+
+        They are found by their markers, or by where learning begins: a marker without a special token might stand in a
+        text too.
+        """
+        ids, end = encoded.ids, len(encoded.ids) - len(self.end)
+        if self.told and any(encoded.loss):
+            query = len(self.begin) + len(self.parts["query"].ids)
+            answer = encoded.loss.index(True)
+            asked = ids[query : answer - len(self.parts["answer"].ids)]
+            return [Part("query", asked), Part("answer", ids[answer:end], False, True)]
+        found: list[tuple[str, int, int]] = []  # part, where its marker and its text begin
+        position = len(self.begin)
+        while position < end:
+            name = next((name for name, marker in self.parts.items() if _stands_at(marker.ids, ids, position)), None)
+            if name is None:
+                position += 1
+                continue
+            found.append((name, position, position + len(self.parts[name].ids)))
+            position = found[-1][2]
+        stops = [*(before for _, before, _ in found[1:]), end]
+        return [
+            Part(name, ids[start:stop], encoded.loss[start - 1], stop > start and encoded.loss[start])
+            for (name, _, start), stop in zip(found, stops, strict=True)
+        ]
+
+
+def _stands_at(marker: tuple[int, ...], ids: Sequence[int], position: int) -> bool:
+    return bool(marker) and tuple(ids[position : position + len(marker)]) == marker

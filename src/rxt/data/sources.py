@@ -20,6 +20,7 @@ from glob import glob
 from pathlib import Path
 from typing import IO, Any, cast
 
+from rxt.data.prepared.index import is_prepared
 from rxt.errors import UserError
 
 DATA_EXTRA = 'pip install "reactive-transformers[data]"'
@@ -57,6 +58,14 @@ class BadRow:
     problem: str
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A file to read, and what it is called in messages."""
+
+    name: str
+    path: Path
+
+
 def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
     """Every row of ``source``: a file, a folder or a glob of files, or a hub data set.
 
@@ -65,33 +74,42 @@ def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
     Raises:
         UserError: nothing is there, it cannot be read or unpacked, or the hub cannot be asked.
     """
+    for file in source_files(source):
+        yield from file_rows(file)
+
+
+def source_files(source: str | Path) -> list[DataFile]:
+    """The files of a source, in the order in which they are read; those of the hub are here then.
+
+    Raises:
+        UserError: as ``read_rows``.
+    """
     path = Path(source)
+    if is_prepared(path):
+        raise UserError(f"{source}: is data that is prepared already; rxt train takes it, rxt data inspect shows it")
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name.endswith(FILE_SUFFIXES)]
         if not files:
             raise UserError(f"{source}: is a folder that holds no JSON Lines, JSON, Parquet or text file")
-        for file in files:
-            yield from _file_rows(file, str(file))
-        return
+        return [DataFile(str(file), file) for file in files]
     if path.exists():
-        yield from _file_rows(path, str(source))
-        return
+        return [DataFile(str(source), path)]
     if any(sign in str(source) for sign in "*?["):
         names = [name for name in sorted(glob(str(source), recursive=True)) if Path(name).is_file()]
         if not names:
             raise UserError(f"{source}: no file has such a name")
-        for name in names:
-            yield from _file_rows(Path(name), name)
-        return
+        return [DataFile(name, Path(name)) for name in names]
     hub_id = HUB_ID.fullmatch(str(source))
     if hub_id is None or str(source).endswith((*FILE_SUFFIXES, *CSV_SUFFIXES, ".gz")):
         raise UserError(f"{source}: no such file")
     repo = hub_id["repo"]
-    for name, local in _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train"):
-        yield from _file_rows(local, f"{repo}/{name}")
+    found = _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train")
+    return [DataFile(f"{repo}/{name}", local) for name, local in found]
 
 
-def _file_rows(path: Path, name: str) -> Iterator[Row | BadRow]:
+def file_rows(file: DataFile) -> Iterator[Row | BadRow]:
+    """Every row of one file; errors as in ``read_rows``."""
+    path, name = file.path, file.name
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)

@@ -257,7 +257,7 @@ class Template:
                 current = parts.setdefault(starts[(token,)], [])
             else:
                 current.append(token)
-        texts = {name: self._text_of(name, part) for name, part in parts.items()}
+        texts = {name: self.text_of(name, part) for name, part in parts.items()}
         return Reply(texts["answer"], texts.get("think"), texts.get("tool_call"), finished)
 
     def answer_text(self, ids: Sequence[int], mode: Mode = "fast") -> str:
@@ -270,7 +270,7 @@ class Template:
         text = text.strip() if self.markup.trimmed else text
         return self.tokenizer.encode(f" {text}" if space and text else text)
 
-    def _text_of(self, name: str, ids: list[int]) -> str:
+    def text_of(self, name: str, ids: list[int]) -> str:
         """The text of a part, without the space that belongs to its marker."""
         text = self.tokenizer.decode(ids)
         return text.removeprefix(" ") if self.markup.parts[name].space else text

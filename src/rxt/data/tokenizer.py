@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +235,13 @@ class ChatTokenizer:
         make_folder(path.parent)
         write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
         return path
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for tokenizers that give every text the same ids."""
+        values = json.loads(self._tokenizer.to_str())
+        decisive = [values["model"], values["normalizer"], values["pre_tokenizer"], self._prefix, vars(self.tokens)]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, none of them special. A lone surrogate, which is not Unicode text, is a ``UserError``."""

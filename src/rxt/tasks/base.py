@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from rxt.data.asked import Asked
+from rxt.data.encoding import count_cut, encode_conversation
+from rxt.data.markup import Encoded
 from rxt.data.records import Conversation, Interaction, PreferenceConversation
 from rxt.data.template import Template
 from rxt.errors import UserError
@@ -99,6 +101,18 @@ class Source(ABC):
         pieces = self.conversations(split, step, -(-size // PIECE_TURNS), PIECE_TURNS)
         return [interaction for piece in pieces for interaction in piece.conversation.interactions]
 
+    def encoded(
+        self, template: Template, split: TrainingSplit, step: int, size: int, turns: int
+    ) -> list[list[Encoded]]:
+        """The conversations of :meth:`conversations` as tokens, turn by turn."""
+        return [
+            encode_conversation(each.conversation, template) for each in self.conversations(split, step, size, turns)
+        ]
+
+    def encoded_interactions(self, template: Template, split: TrainingSplit, step: int, size: int) -> list[Encoded]:
+        """The interactions of :meth:`interactions` as tokens."""
+        return [template.interaction(each) for each in self.interactions(split, step, size)]
+
     def rephrased(self, rate: float) -> Source:
         """The same conversations with so many of the messages in other words, where the source has other words."""
         return self
@@ -106,6 +120,14 @@ class Source(ABC):
     def everything(self) -> Iterator[Conversation]:
         """What was read, for training and for validation, to be checked before training; nothing of what is made."""
         return iter(())
+
+    def count_cut(self, template: Template) -> int:
+        """How many interactions of :meth:`everything` are longer than the template takes.
+
+        Raises:
+            UserError: a conversation has a part that the template has not.
+        """
+        return sum(count_cut(each, template) for each in self.everything())
 
     def check(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""

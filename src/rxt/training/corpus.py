@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from rxt.data.markup import Encoded
+from rxt.data.prepared.folder import PreparedFolder
 from rxt.data.records import Conversation, Interaction
-from rxt.data.template import Encoded, Template
-from rxt.errors import UserError
+from rxt.data.template import Template
 from rxt.tasks.base import PIECE_TURNS, TEXT_TURNS, Source, Told
 from rxt.tasks.base import TrainingSplit as Split
-from rxt.training.data_config import DataConfig, FileSource, SourceConfig, TaskSource
+from rxt.training.data_config import DataConfig, FileSource, PreparedSource, SourceConfig, TaskSource
 from rxt.training.file_sources import FileConversations, FileInteractions, FileTexts
+from rxt.training.prepared_sources import PreparedConversations, PreparedTexts
 
 S = TypeVar("S")
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -23,8 +25,9 @@ class Interactions(Protocol):
     """Whatever has single interactions."""
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]: ...
+    def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
     def check(self) -> list[str]: ...
-    def everything(self) -> Iterator[Conversation]: ...
+    def count_cut(self, template: Template) -> int: ...
     def all_conversations(self, generated: int) -> Iterator[Conversation]: ...
 
 
@@ -47,15 +50,21 @@ class Mixture(Generic[S]):
         cls,
         configs: Sequence[SourceConfig],
         from_files: Callable[[FileSource], S],
+        from_prepared: Callable[[PreparedSource], S],
         from_task: Callable[[TaskSource], S],
     ) -> Mixture[S]:
         """Open every source."""
-        return cls(
-            tuple(
-                (config.weight, from_task(config) if isinstance(config, TaskSource) else from_files(config))
-                for config in configs
-            )
-        )
+
+        def opened(config: SourceConfig) -> S:
+            match config:
+                case TaskSource():
+                    return from_task(config)
+                case PreparedSource():
+                    return from_prepared(config)
+                case FileSource():
+                    return from_files(config)
+
+        return cls(tuple((config.weight, opened(config)) for config in configs))
 
     def __iter__(self) -> Iterator[S]:
         return (source for _, source in self.parts)
@@ -98,10 +107,25 @@ class Corpus:
 
         bad = config.on_bad
         return cls(
-            Mixture.of(config.conversations, lambda each: FileConversations.load(each, bad, seed), of_task),
+            Mixture.of(
+                config.conversations,
+                lambda each: FileConversations.load(each, bad, seed),
+                lambda each: PreparedConversations.load(each, seed),
+                of_task,
+            ),
             seed,
-            Mixture.of(config.interactions, lambda each: FileInteractions.load(each, bad, seed), of_task),
-            Mixture.of(config.text, lambda each: FileTexts.load(each, bad, seed), text_of_task),
+            Mixture.of(
+                config.interactions,
+                lambda each: FileInteractions.load(each, bad, seed),
+                lambda each: PreparedConversations.load(each, seed, "interactions"),
+                of_task,
+            ),
+            Mixture.of(
+                config.text,
+                lambda each: FileTexts.load(each, bad, seed),
+                lambda each: PreparedTexts.load(each, seed),
+                text_of_task,
+            ),
         )
 
     def conversations(
@@ -109,11 +133,27 @@ class Corpus:
     ) -> list[Conversation]:
         """``size`` conversations of at most ``turns`` turns for a step; ``paraphrase_rate`` stands in for the
         sources' own."""
-        found: list[Conversation] = []
-        for source, count in self.told.divide(size, step):
-            said = source if paraphrase_rate is None else source.rephrased(paraphrase_rate)
-            found += [each.conversation for each in said.conversations(split, step, count, turns)]
-        return found
+        return [
+            each.conversation
+            for source, count in self.told.divide(size, step)
+            for each in _rephrased(source, paraphrase_rate).conversations(split, step, count, turns)
+        ]
+
+    def encoded(
+        self,
+        template: Template,
+        split: Split,
+        step: int,
+        size: int,
+        turns: int,
+        paraphrase_rate: float | None = None,
+    ) -> list[list[Encoded]]:
+        """The same conversations as tokens, turn by turn."""
+        return [
+            each
+            for source, count in self.told.divide(size, step)
+            for each in _rephrased(source, paraphrase_rate).encoded(template, split, step, count, turns)
+        ]
 
     def questioned(self, split: Split, step: int, size: int, turns: int, long_range: bool) -> list[Told]:
         """``size`` conversations of two turns at least, with what is known of their questions.
@@ -133,15 +173,28 @@ class Corpus:
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]:
         """``size`` single interactions, or a few more, for a step."""
-        mixture: Mixture[Any] = self.single if len(self.single) else self.told
-        if len(mixture) == 1 or len(self.single):
-            return [
-                each for source, count in mixture.divide(size, step) for each in source.interactions(split, step, count)
-            ]
-        pieces = mixture.divide(
-            -(-size // PIECE_TURNS), step
-        )  # whole pieces, so that every source gives what it is to give
-        return [each for source, count in pieces for each in source.interactions(split, step, count * PIECE_TURNS)]
+        return [
+            each
+            for source, count in self._divide_interactions(size, step)
+            for each in source.interactions(split, step, count)
+        ]
+
+    def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
+        """The same interactions as tokens."""
+        return [
+            each
+            for source, count in self._divide_interactions(size, step)
+            for each in source.encoded_interactions(template, split, step, count)
+        ]
+
+    def _divide_interactions(self, size: int, step: int) -> Sequence[tuple[Interactions, int]]:
+        if len(self.single):
+            return self.single.divide(size, step)
+        if len(self.told) == 1:
+            return self.told.divide(size, step)
+        pieces = self.told.divide(-(-size // PIECE_TURNS), step)
+        # whole pieces, so that every source gives what it is to give
+        return [(source, count * PIECE_TURNS) for source, count in pieces]
 
     def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
         """``size`` texts for a step: packed rows of plain text, or whole conversations, the long ones in pieces."""
@@ -159,16 +212,18 @@ class Corpus:
         Raises:
             UserError: a conversation has a part that the template has not, such as a system prompt.
         """
-        cut = 0
-        for source in (*self.told, *self.single):
-            for conversation in source.everything():
-                try:
-                    cut += sum(encoded.cut for encoded in encode_conversation(conversation, template))
-                except UserError as error:
-                    raise UserError(
-                        f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}"
-                    ) from None
-        return cut
+        return sum(source.count_cut(template) for source in (*self.told, *self.single))
+
+    @property
+    def prepared(self) -> list[PreparedFolder]:
+        """The folders that are tokens already."""
+        sources = [*self.told, *self.single, *self.written]
+        return [
+            folder
+            for source in sources
+            if isinstance(source, PreparedConversations | PreparedTexts)
+            for folder in source.folders
+        ]
 
     def warnings(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""
@@ -222,16 +277,5 @@ def texts_of(conversation: Conversation) -> Iterator[str]:
         yield from (part for part in vars(interaction).values() if part)
 
 
-def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
-    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to
-    learn from."""
-    system = [template.system(conversation.system)] if conversation.system else []
-    turns = [template.interaction(interaction) for interaction in conversation.interactions]
-    return system + [
-        without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)
-    ]
-
-
-def without_targets(encoded: Encoded) -> Encoded:
-    """The same tokens, none of them to be learned."""
-    return replace(encoded, loss=[False] * len(encoded.ids))
+def _rephrased(source: Source, rate: float | None) -> Source:
+    return source if rate is None else source.rephrased(rate)

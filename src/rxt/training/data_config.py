@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Discriminator
 
 from rxt.config import STRICT
+from rxt.data.prepared.index import is_prepared
 from rxt.errors import UserError
 from rxt.tasks.base import Task
 from rxt.tasks.registry import task
@@ -72,7 +73,30 @@ class FileSource:
         return [Path(name).name for name in self.files]
 
 
-SourceConfig = Annotated[TaskSource | FileSource, Discriminator("kind")]
+@dataclass(frozen=True)
+class PreparedSource:
+    """Folders of token shards, which ``rxt data prepare`` wrote."""
+
+    folders: tuple[str, ...]
+    """Each record of all of them counts alike."""
+    validation_folders: tuple[str, ...] = ()
+    """Without these, one record in 50 is held out of ``folders``."""
+    weight: float = 1.0
+    """As that of a task."""
+    kind: Literal["prepared"] = "prepared"
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require_weight(self.weight)
+        require(bool(self.folders), "data: folders", "must name one at least")
+
+    def describe(self, share: float) -> list[str]:
+        """For the model's card: the names of the folders."""
+        return [Path(name).name for name in self.folders]
+
+
+SourceConfig = Annotated[TaskSource | FileSource | PreparedSource, Discriminator("kind")]
 EVERYDAY = TaskSource("everyday")
 
 
@@ -99,7 +123,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         require(bool(self.conversations), "data.conversations", "must name one source at least")
         for name in ("conversations", "interactions", "text", "preferences"):
-            sources: tuple[TaskSource | FileSource, ...] = getattr(self, name)
+            sources: tuple[TaskSource | FileSource | PreparedSource, ...] = getattr(self, name)
             require(
                 not sources or any(source.weight for source in sources),
                 f"data.{name}",
@@ -151,7 +175,31 @@ def with_files(
         raise UserError(f"--validation-data {validation_files[0]}: name the files to train on too, --data FILE")
     if not files:
         return data
-    read = FileSource(tuple(files), tuple(validation_files), 1 - share)
     scale = share / sum(each.weight for each in tasks)
     beside = [replace(each, weight=scale * each.weight) for each in tasks if share]
-    return replace(data, conversations=(*beside, read))
+    return replace(data, conversations=(*beside, *of_files(files, validation_files, 1 - share)))
+
+
+def of_files(
+    names: Sequence[str], validation_names: Sequence[str] = (), weight: float = 1.0
+) -> tuple[FileSource | PreparedSource, ...]:
+    """Files and prepared folders, as they were named, as sources: one for each of the two kinds, which share the
+    weight.
+
+    Raises:
+        UserError: what is named for validation is of the other kind than what is trained on.
+    """
+    prepared, files = (tuple(name for name in names if is_prepared(name) is is_folder) for is_folder in (True, False))
+    held_prepared, held = (
+        tuple(name for name in validation_names if is_prepared(name) is is_folder) for is_folder in (True, False)
+    )
+    for found, beside in ((held_prepared, prepared), (held, files)):
+        if found and not beside:
+            raise UserError(
+                f"--validation-data {found[0]}: a prepared folder is validated on prepared folders, files on files"
+            )
+    each = weight / (bool(prepared) + bool(files)) if names else weight
+    return (
+        *((PreparedSource(prepared, held_prepared, each),) if prepared else ()),
+        *((FileSource(files, held, each),) if files else ()),
+    )

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from rxt.data.encoding import count_cut
+from rxt.data.markup import Encoded
 from rxt.data.readers import read_as_conversations, read_as_interactions, read_as_texts
 from rxt.data.records import Conversation, Interaction, OnBad, Records, TextRecord, conversation_interactions
-from rxt.data.template import Encoded, Template
+from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.tasks.base import PIECE_TURNS, Source, Told, TrainingSplit
 from rxt.training.data_config import FileSource
@@ -172,10 +174,14 @@ class FileInteractions:
         """``size`` of them for a step."""
         return pick(self.read.records[split], step, size, f"{self.seed} {split} interactions")
 
-    def everything(self) -> Iterator[Conversation]:
-        """All of them, those of validation too, as conversations of one turn."""
-        for split in self.read.records.values():
-            yield from (Conversation((interaction,)) for interaction in split)
+    def encoded_interactions(self, template: Template, split: TrainingSplit, step: int, size: int) -> list[Encoded]:
+        """The same as tokens."""
+        return [template.interaction(each) for each in self.interactions(split, step, size)]
+
+    def count_cut(self, template: Template) -> int:
+        """How many are longer than the template takes; errors as in ``count_cut`` of a conversation."""
+        split = (each for records in self.read.records.values() for each in records)
+        return sum(count_cut(Conversation((interaction,)), template) for interaction in split)
 
     def all_conversations(self, generated: int) -> Iterator[Conversation]:
         """Those that are trained on."""

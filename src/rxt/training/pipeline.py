@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from rxt.data.prepared.index import read_tokenizer
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -33,6 +34,7 @@ from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.prepared_sources import check_tokenizer
 from rxt.training.process_group import ProcessGroup, join_process_group
 from rxt.training.run_folder import CURVES, ENCODER, MODEL, check_claim, claim, locked, write_json
 from rxt.training.stages.base import StageContext
@@ -69,6 +71,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
         process_group.barrier()
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
     template = Template.of_model(run.model, tokenizer)
+    check_tokenizer(corpus.prepared, template, run.start or str(out / TOKENIZER))
     cut = corpus.count_cut(template)
     if cut:
         warnings.append(f"{cut} interactions are longer than {template.max_length} tokens and are cut")
@@ -124,6 +127,8 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
     if base is not None:
         with sought(base, "the run"):
             return load_base_tokenizer(base.name, base.revision)
+    if corpus.prepared:
+        return read_tokenizer(corpus.prepared[0].path, corpus.prepared[0].index.plan)
     say(console, "0-tokenizer  reading every training text")
     return ChatTokenizer.train(
         corpus.all_text(run.tokenizer.conversations),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rxt.data.asked import Asked
 from rxt.data.collate import Ways
@@ -16,7 +16,7 @@ from rxt.errors import UserError
 from rxt.tasks.base import Prefers, Told
 from rxt.tasks.rejected import RejectedMix
 from rxt.training.corpus import Mixture, Split
-from rxt.training.data_config import DataConfig, SourceConfig, TaskSource
+from rxt.training.data_config import DataConfig, PreparedSource, SourceConfig, TaskSource
 from rxt.training.file_sources import Read, pick
 
 
@@ -93,6 +93,7 @@ class PreferenceCorpus:
         opened = Mixture[Prefers].of(
             configs,
             lambda source: PreferenceFiles(Read.of(source, config.on_bad, read_preferences, "conversation"), seed),
+            _refused,
             lambda source: source.task.wrong_answers(seed),
         )
         return cls(opened, rejected, neutral_rate)
@@ -121,6 +122,8 @@ def holding_preferences(source: SourceConfig) -> SourceConfig | None:
     """
     if isinstance(source, TaskSource):
         return source
+    if isinstance(source, PreparedSource):
+        return _refused(source)
     found = tuple(name for name in source.files if holds_preferences(name))
     if found:
         held = tuple(name for name in source.validation_files if holds_preferences(name))
@@ -131,6 +134,10 @@ def holding_preferences(source: SourceConfig) -> SourceConfig | None:
         f"{source.files[0]}: holds conversations without rejected answers; preference training needs a file of "
         "preferences beside them (docs/reinforcement.md has the format), or --everyday-share 1"
     )
+
+
+def _refused(source: PreparedSource) -> NoReturn:
+    raise UserError(f"{source.folders[0]}: is prepared, and holds no rejected answers; name the files of preferences")
 
 
 def pairs_of(conversation: PreferenceConversation) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rxt.data.encoding import encode_conversation
 from rxt.data.records import Conversation, Interaction
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.base import Question
-from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.training.corpus import Corpus, Split
 from rxt.training.reinforcement.config import EpisodePhase, ReinforcementConfig
 from rxt.training.reinforcement.rewards import Reward
 

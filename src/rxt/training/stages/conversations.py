@@ -10,7 +10,7 @@ import torch
 from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.generation.scoring import AnswerScores
-from rxt.training.corpus import Corpus, Split, encode_conversation
+from rxt.training.corpus import Corpus, Split
 from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.stages.base import StageLoss
 
@@ -42,10 +42,7 @@ def conversation_batches(
     paraphrase_rate: float | None = None,
 ) -> list[Conversations]:
     """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
-    encoded = [
-        encode_conversation(conversation, template)
-        for conversation in corpus.conversations(split, step, size, turns, paraphrase_rate)
-    ]
+    encoded = corpus.encoded(template, split, step, size, turns, paraphrase_rate)
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
 
 

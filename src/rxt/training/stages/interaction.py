@@ -26,5 +26,4 @@ class InteractionStage(LanguageStage[InteractionConfig]):
     name: str = "2-interaction"
 
     def sequences(self, split: Split, step: int) -> Sequence[Encoded]:
-        interactions = self.corpus.interactions(split, step, self.config.batch_size)
-        return [self.template.interaction(each) for each in interactions]
+        return self.corpus.encoded_interactions(self.template, split, step, self.config.batch_size)

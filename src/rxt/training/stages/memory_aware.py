@@ -167,9 +167,7 @@ def phase_batches(
         told = [recitation(template, phase.turns, phase.random_pieces, rng) for _ in many]
         return [collate_conversations(part, template.tokens.pad) for part in split_evenly(told, accumulate)]
     if phase.echo:
-        interactions = corpus.interactions(split, step, phase.batch_size)
-        said = [template.interaction(interaction) for interaction in interactions]
-        return echoes(said, template, accumulate)
+        return echoes(corpus.encoded_interactions(template, split, step, phase.batch_size), template, accumulate)
     turns = phase.turns
     if phase.shortest is not None and split == "train":
         turns = random.Random(f"{corpus.seed} {step}").randint(phase.shortest, phase.turns)

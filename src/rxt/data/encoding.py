@@ -1,0 +1,37 @@
+"""Whole conversations as tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rxt.data.markup import Encoded
+from rxt.data.records import Conversation
+from rxt.data.template import Template
+from rxt.errors import UserError
+
+
+def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
+    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to
+    learn from."""
+    system = [template.system(conversation.system)] if conversation.system else []
+    turns = [template.interaction(interaction) for interaction in conversation.interactions]
+    return system + [
+        without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)
+    ]
+
+
+def without_targets(encoded: Encoded) -> Encoded:
+    """The same tokens, none of them to be learned."""
+    return replace(encoded, loss=[False] * len(encoded.ids))
+
+
+def count_cut(conversation: Conversation, template: Template) -> int:
+    """How many interactions of a conversation are longer than the template takes, its system prompt among them.
+
+    Raises:
+        UserError: it has a part that the template has not.
+    """
+    try:
+        return sum(encoded.cut for encoded in encode_conversation(conversation, template))
+    except UserError as error:
+        raise UserError(f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}") from None
