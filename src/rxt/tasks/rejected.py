@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from random import Random
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
+from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
 from rxt.errors import UserError
 
 Rejected = Literal["wrong_value", "told_value", "stale_value", "copy", "evasive", "invented_value"]
@@ -52,3 +55,31 @@ class RejectedMix:
             "invented_value": self.invented_value,
         }
         return weights[kind]
+
+
+def with_wrong_answers(
+    said: Sequence[Interaction],
+    wrong: Callable[[int], Mapping[Rejected, str]],
+    mix: RejectedMix,
+    neutral_rate: float,
+    draw: Random,
+) -> tuple[PreferenceConversation, dict[int, Rejected]]:
+    """A conversation with wrong answers beside its own, and by turn what is wrong with each.
+
+    Args:
+        wrong: the wrong answers that a turn allows; none where it asks for nothing.
+        neutral_rate: the share of the turns without a wrong answer that have their own as a neutral one, to stay as
+            likely as it is.
+    """
+    ways: list[PreferenceTurn] = []
+    kinds: dict[int, Rejected] = {}
+    for turn, interaction in enumerate(said):
+        answers = wrong(turn)
+        weights = [mix.weight(kind) for kind in answers]
+        if not any(weights):
+            held = neutral_rate > 0 and draw.random() < neutral_rate
+            ways.append(PreferenceTurn(interaction, neutral=interaction if held else None))
+            continue
+        kinds[turn] = draw.choices(list(answers), weights)[0]
+        ways.append(PreferenceTurn(interaction, Interaction(interaction.query, answers[kinds[turn]])))
+    return PreferenceConversation(tuple(ways)), kinds

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
+from rxt.data.records import PreferenceConversation
 from rxt.tasks.everyday.generate import (
     FAMILY,
     EverydayConfig,
@@ -22,7 +22,7 @@ from rxt.tasks.everyday.generate import (
 from rxt.tasks.everyday.phrases import kind_of
 from rxt.tasks.everyday.splits import ValuePicker
 from rxt.tasks.everyday.wording import Wording, with_value
-from rxt.tasks.rejected import Rejected, RejectedMix
+from rxt.tasks.rejected import Rejected, RejectedMix, with_wrong_answers
 from rxt.tasks.seeds import seeded
 
 USUAL, USUAL_MIX = EverydayConfig(), RejectedMix()
@@ -57,20 +57,13 @@ def generate_preferences(
     case = generate(split, turns, seed, index, config)
     draw = seeded("preferences", FAMILY[split], seed, index, turns)
     writer = _Wrong(case, split, draw, config)
-    said = case.conversation.interactions
     asked = {question.turn: question for question in case.questions}
-    ways: list[PreferenceTurn] = []
-    kinds: dict[int, Rejected] = {}
-    for turn, interaction in enumerate(said):
-        answers = writer.answers(asked[turn]) if turn in asked else {}
-        weights = [mix.weight(kind) for kind in answers]
-        if not any(weights):
-            held = neutral_rate > 0 and draw.random() < neutral_rate
-            ways.append(PreferenceTurn(interaction, neutral=interaction if held else None))
-            continue
-        kinds[turn] = draw.choices(list(answers), weights)[0]
-        ways.append(PreferenceTurn(interaction, Interaction(interaction.query, answers[kinds[turn]])))
-    return EverydayPreferences(PreferenceConversation(tuple(ways)), case, kinds)
+
+    def wrong(turn: int) -> dict[Rejected, str]:
+        return writer.answers(asked[turn]) if turn in asked else {}
+
+    found, kinds = with_wrong_answers(case.conversation.interactions, wrong, mix, neutral_rate, draw)
+    return EverydayPreferences(found, case, kinds)
 
 
 class _Wrong:

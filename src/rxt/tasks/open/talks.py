@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
 
@@ -71,6 +71,8 @@ class Question:
     """What it must not name: the value before a change, and the values that other facts of this relation have."""
     denied: bool = False
     """It was told that there is no such thing."""
+    fact: Fact | None = field(default=None, compare=False, repr=False)
+    """What is asked for, with no value where it was never told; None where it is asked whose the value is."""
 
     def correct(self, answer: str) -> bool:
         """Whether an answer names the value asked for and none that would be wrong; where there is none, says so."""
@@ -151,7 +153,9 @@ class Writer:
         others = [other.value for other in self.told if other.relation is relation and other.value]
         wrong = tuple(other for other in others if other != fact.value and not names(fact.value, other))
         value = fact.value or None
-        self.questions.append(Question(self.turn, relation.name, value, fact.turn, changed, wrong, not fact.value))
+        self.questions.append(
+            Question(self.turn, relation.name, value, fact.turn, changed, wrong, not fact.value, fact)
+        )
         again = fact.subject == self.spoken_of and self.rng.random() < self.config.pronoun_rate
         self._say(self.words.ask(fact, again), fact.subject)
 
@@ -161,10 +165,11 @@ class Writer:
             slot = self._slot()
             if slot is None:
                 continue
-            said = self.words.ask_never_told(Fact(*slot, "", self.turn))
+            asked = Fact(*slot, "", self.turn)
+            said = self.words.ask_never_told(asked)
             # a value that the right answer holds too ("French" of a French bulldog) is no mistake
             wrong = tuple(fact.value for fact in self.told if fact.value and not names(said.answer, fact.value))
-            self.questions.append(Question(self.turn, slot[0].name, None, None, wrong=wrong))
+            self.questions.append(Question(self.turn, slot[0].name, None, None, wrong=wrong, fact=asked))
             self._say(said, slot[1])
             return True
         return False

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from rxt.tasks.base import GeneratingTask, Split, Told
+from dataclasses import dataclass, replace
+
+from rxt.tasks.base import GeneratingTask, Prefers, Split, Told, TrainingSplit
 from rxt.tasks.open.config import OpenConfig
+from rxt.tasks.open.preferences import generate_preferences
 from rxt.tasks.open.probes import changed, crowded, long_range, never_told, told
 from rxt.tasks.open.talks import USUAL, OpenConversation, generate
+from rxt.tasks.rejected import RejectedMix
 
 PROBES = {"told": told, "changed": changed, "never_told": never_told}
 
@@ -29,6 +33,9 @@ class Open(GeneratingTask[OpenConfig]):
     def crowded_probe(self, split: Split, facts: int, distance: int, seed: int, index: int) -> Told:
         return _told(crowded(split, facts, distance, seed, index, self.settings))
 
+    def wrong_answers(self, seed: int) -> OpenWrongAnswers:
+        return OpenWrongAnswers(self, seed)
+
     def as_evaluated(self) -> Open:
         """The relations that are trained on; everything else is as usual."""
         return Open(OpenConfig(relations=self.settings.relations))
@@ -39,6 +46,24 @@ class Open(GeneratingTask[OpenConfig]):
     def _mix(self, split: Split) -> OpenConfig:
         """How conversations are mixed may differ in training alone."""
         return self.settings if split == "train" else USUAL
+
+
+@dataclass(frozen=True)
+class OpenWrongAnswers(Prefers):
+    """Conversations with wrong answers at their questions."""
+
+    task: Open
+    seed: int
+
+    def preferences(
+        self, split: TrainingSplit, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
+    ) -> list[Told]:
+        mix = self.task.settings if split == "train" else self.task.as_evaluated().settings
+        made = [
+            generate_preferences(split, turns, self.seed, step * size + index, mix, rejected, neutral_rate)
+            for index in range(size)
+        ]
+        return [replace(_told(each.case), preferences=each.preferences) for each in made]
 
 
 def _told(case: OpenConversation) -> Told:

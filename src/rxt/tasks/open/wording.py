@@ -106,8 +106,16 @@ class Wording:
 
     def ask(self, fact: Fact, again: bool = False) -> Interaction:
         """A question for the value of a fact that was told, with its answer; ``again``: of whom was just spoken."""
-        answer = self._about(ANSWER, fact) if fact.value else self._denied(fact, ("{said}", "no, {said}"))
+        answer = self.answer(fact) if fact.value else self._denied(fact, ("{said}", "no, {said}"))
         return Interaction(self._question(fact, again), answer)
+
+    def answer(self, fact: Fact) -> str:
+        """What the model answers to a question for the value of a fact."""
+        return self._about(ANSWER, fact)
+
+    def unknown(self, fact: Fact) -> str:
+        """What the model answers to a question for what was never told."""
+        return self._about(UNKNOWN, fact)
 
     def find(self, fact: Fact) -> Interaction:
         """A question by the value, for whose it is."""
@@ -117,7 +125,7 @@ class Wording:
 
     def ask_never_told(self, fact: Fact) -> Interaction:
         """A question for what was not told; the fact has no value."""
-        return Interaction(self._question(fact), self._about(UNKNOWN, fact))
+        return Interaction(self._question(fact), self.unknown(fact))
 
     def _question(self, fact: Fact, again: bool = False) -> str:
         if fact.relation.ask and self.rng.random() >= self.by_thing:
