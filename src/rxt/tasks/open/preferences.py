@@ -83,7 +83,10 @@ class _Wrong:
         }
         right = self.case.conversation.interactions[question.turn].answer
         found: dict[Rejected, str] = {"evasive": self.words.unknown(fact)}
-        return found | {kind: self._with_value(right, fact, value) for kind, value in values.items() if value}
+        for kind, value in values.items():
+            if value:
+                found[kind] = self._with_value(right, fact, value)
+        return found
 
     def _with_value(self, right: str, fact: Fact, value: str) -> str:
         """The right answer with another value, or another answer where it does not name the value word by word."""
