@@ -24,8 +24,8 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 def model_folder(
     source: str | Path | None, weights: bool = True, revision: str | None = None, cache_dir: str | Path | None = None
 ) -> Path:
-    """The folder of a model: ``None`` is the bundled one, ``owner/name`` is fetched from the Hub if it is no folder
-    here.
+    """The folder of a model: ``None`` is the bundled one, and a name that of another one in this package;
+    ``owner/name`` is fetched from the Hub if it is no folder here.
 
     Args:
         weights: without them only the small files are fetched.
@@ -37,6 +37,8 @@ def model_folder(
             reached; the weights are pickles only.
     """
     folder = BUNDLED if source is None else Path(source).expanduser()
+    if not folder.is_dir() and str(source) in bundled_names():
+        folder = BUNDLED / str(source)
     if folder.is_dir():
         if revision is not None:
             raise UserError(f"{source or 'the bundled model'}: a folder has no revision {revision!r}; leave it out")
@@ -51,6 +53,11 @@ def model_folder(
             "or a model of the Hugging Face Hub as owner/name"
         )
     return _fetch(str(source), weights, revision, cache_dir)
+
+
+def bundled_names() -> list[str]:
+    """Of the models in this package, beside the one that has no name."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{FILES[0]}"))
 
 
 def _fetch(hub_id: str, weights: bool, revision: str | None, cache_dir: str | Path | None) -> Path:

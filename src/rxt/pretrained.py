@@ -22,6 +22,7 @@ from rxt.interop.assemble import Embedding, assemble
 from rxt.interop.backbone import Backbone
 from rxt.interop.hub import Saves, push
 from rxt.interop.layouts import Layout, load_pretrained, save_pretrained
+from rxt.interop.on_base import load_tokenizer
 from rxt.model import reactive
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
@@ -156,20 +157,25 @@ def load_chat(
     max_new_tokens: int | None = None,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
+    base: str | Path | None = None,
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
     one.
 
-    ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub.
+    ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained
+    model is that this one is built on, if not where its configuration says.
     """
-    model, tokenizer = load_model(source, revision, cache_dir)
+    model, tokenizer = load_model(source, revision, cache_dir, base)
     return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
 
 
 def load_model(
-    source: str | Path | None = None, revision: str | None = None, cache_dir: str | Path | None = None
+    source: str | Path | None = None,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    base: str | Path | None = None,
 ) -> tuple[ReactiveTransformer, ChatTokenizer]:
     """A model and its tokenizer, from where :func:`load_chat` takes them."""
     folder = model_folder(source, revision=revision, cache_dir=cache_dir)
-    model = ReactiveTransformer.from_pretrained(folder)
-    return model, ChatTokenizer.load(folder, model.config.tokens)
+    model = ReactiveTransformer.from_pretrained(folder, cache_dir=cache_dir, base=base)
+    return model, load_tokenizer(folder, model.config, base, cache_dir)

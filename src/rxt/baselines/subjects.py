@@ -133,10 +133,13 @@ def is_baseline(values: dict[str, Any]) -> bool:
     return "baseline" in values
 
 
-def load_any(source: str | Path | None = None, history_tokens: int | None = None) -> Subject[Any]:
+def load_any(
+    source: str | Path | None = None, history_tokens: int | None = None, base: str | Path | None = None
+) -> Subject[Any]:
     """A model folder of either sort, ready to be measured; the bundled model when not given.
 
-    ``history_tokens`` is for models that re-read their history: they then read the last so many tokens only.
+    ``history_tokens`` is for models that re-read their history: they then read the last so many tokens only. ``base``:
+    where the model is that this one is the memory of.
     """
     folder = model_folder(source)
     values = read_json(folder / CONFIG)
@@ -145,7 +148,7 @@ def load_any(source: str | Path | None = None, history_tokens: int | None = None
             raise UserError(
                 f"{source or 'the bundled model'}: has a memory and reads no history, so leave out the limit of it"
             )
-        return load_subject(source)
+        return load_subject(source, base)
     config = BaselineConfig.from_dict(values, str(folder / CONFIG))
     model = Baseline.from_folder(folder, config).eval()
     template = Template(ChatTokenizer.load(folder, config.decoder.tokens), config.template, config.interaction_length)

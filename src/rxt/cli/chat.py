@@ -30,7 +30,10 @@ class Options:
     """
 
     model: Annotated[str | None, Positional, arg(metavar="[MODEL]", help_behavior_hint="")] = None
-    """A model folder, or owner/name on the Hugging Face Hub; without it the bundled model."""
+    """A model folder, the name of a bundled one, or owner/name on the Hugging Face Hub; without it the bundled
+    model."""
+    base: Annotated[str | None, arg(metavar="BASE", help_behavior_hint="")] = None
+    """Where the pre-trained model is that MODEL is the memory of: a folder, a GGUF file, or owner/name on the Hub."""
     memory: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Continue from this memory if the file exists, and save to it after every turn."""
     system: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
@@ -79,7 +82,7 @@ def open_conversation(options: Options) -> Conversation:
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = Memory.load(options.memory) if options.memory is not None and options.memory.exists() else None
     system = options.system if memory is None else None
-    chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens)
+    chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base)
     if memory is not None:
         chat.restore(memory)
     threads = 1 + parameter_counts(chat.model.config).decoder_active // PARAMETERS_A_THREAD

@@ -13,9 +13,11 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
+from rxt.cli.info_base import base_details, is_base
 from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, GateConfig, MemoryAttentionConfig, RxTConfig
 from rxt.errors import UserError
-from rxt.folders import BUNDLED, model_folder
+from rxt.folders import BUNDLED, bundled_names, model_folder
+from rxt.interop.base_files import PACKAGES
 from rxt.presets import preset, preset_names
 
 FLOAT32 = 4
@@ -27,7 +29,8 @@ class Options:
     """Show the sizes that have a name, or one model's parts."""
 
     model: Annotated[str | None, Positional, arg(metavar="[MODEL|PRESET]", help_behavior_hint="")] = None
-    """A preset's name, a model folder, or owner/name on the Hugging Face Hub; without it the table of all presets."""
+    """A preset's name, a model folder, owner/name on the Hugging Face Hub, or a pre-trained model's folder, GGUF file
+    or package; without it the table of all presets."""
 
 
 def run(argv: list[str]) -> int:
@@ -40,8 +43,10 @@ def run(argv: list[str]) -> int:
             "active: what one token uses of the decoder · memory: what a conversation keeps, in float32", style="dim"
         )
     else:
-        title, config = find(options.model)
-        console.print(details(title, config))
+        known = options.model in preset_names() or _no_such(options.model)
+        console.print(
+            details(*find(options.model)) if known or not is_base(options.model) else base_details(options.model)
+        )
     return 0
 
 
@@ -49,9 +54,14 @@ def find(name: str) -> tuple[str, RxTConfig]:
     """What ``name`` is, and its configuration: a preset, or else a folder or a model of the Hub."""
     if name in preset_names():
         return f"preset {name}", preset(name)
-    if not Path(name).expanduser().exists() and "/" not in name:
+    if _no_such(name):
         preset(name)  # says which names are near
     return name, read_config(name)
+
+
+def _no_such(name: str) -> bool:
+    """Whether a name can only be a preset's."""
+    return not Path(name).expanduser().exists() and "/" not in name and name not in (*bundled_names(), *PACKAGES)
 
 
 def read_config(source: str) -> RxTConfig:
@@ -113,7 +123,8 @@ def details(title: str, config: RxTConfig) -> Table:
         stored = "stored here too" if config.base.included else "stored elsewhere"
         table.add_row("built on", f"{config.base.name}{at} ({stored}), fingerprint {config.base.fingerprint}")
     table.add_row("vocabulary", f"{decoder.vocab_size:,}")
-    table.add_row("a turn", f"at most {config.max_length:,} tokens, {config.template} template")
+    template = f"{config.template} template" if config.markers is None else "the base's chat template"
+    table.add_row("a turn", f"at most {config.max_length:,} tokens, {template}")
     layers, slots, width = config.memory_shape
     start = config.memory_init + (
         "" if config.memory_seed is None else f", always the draw of seed {config.memory_seed}"

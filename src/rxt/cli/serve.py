@@ -29,6 +29,8 @@ class Options:
 
     model: Annotated[str | None, Positional, arg(metavar="[MODEL]", help_behavior_hint="")] = None
     """A model folder, or owner/name on the Hugging Face Hub; without it the bundled model."""
+    base: Annotated[str | None, arg(metavar="BASE", help_behavior_hint="")] = None
+    """Where the pre-trained model is that MODEL is the memory of: a folder, a GGUF file, or owner/name on the Hub."""
     host: str = "127.0.0.1"
     """0.0.0.0 for everybody who can reach this machine."""
     port: int = 8000
@@ -192,7 +194,7 @@ def open_sessions(options: Options) -> Sessions:
 
     store = open_store(options.db)
     try:
-        model, tokenizer = load_model(options.model)
+        model, tokenizer = load_model(options.model, base=options.base)
         try:
             model = model.to(options.device)
         except (RuntimeError, AssertionError) as error:

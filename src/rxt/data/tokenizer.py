@@ -290,6 +290,10 @@ class ChatTokenizer:
         """The text of ids, special tokens left out. Half of a character becomes U+FFFD."""
         return self.reading().push(self.spell(ids))
 
+    def show(self, ids: Iterable[int]) -> str:
+        """What ids stand for, special tokens in sight: for people, not for models."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+
     def spell(self, ids: Iterable[int]) -> str:
         """What ids stand for as they are, special tokens left out: with the prefix, and capitals still marks."""
         return self._tokenizer.decode(

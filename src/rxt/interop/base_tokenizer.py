@@ -16,6 +16,7 @@ from rxt.data.chat_template import PLAIN, ChatTemplate, find_markers
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, model_folder
+from rxt.interop.base_files import base_file
 from rxt.interop.gguf_file import GgufFile, is_gguf
 from rxt.interop.gguf_tokenizer import tokenizer_values
 
@@ -44,18 +45,18 @@ def load_base_tokenizer(
     ``Assistant: …``. Where a template writes a system prompt although none is given, that one is left out.
 
     Args:
-        source: a folder with a ``tokenizer.json``, a GGUF file, or ``owner/name`` on the Hugging Face Hub.
+        source: a folder with a ``tokenizer.json``, a GGUF file, the name of a package that holds one, or
+            ``owner/name`` on the Hugging Face Hub.
         revision: of the Hub's repository: a branch, tag or commit.
         cache_dir: where fetched files are kept.
 
     Raises:
         UserError: there is no tokenizer, or none of a known kind; the chat template cannot be run or taken apart.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        if not is_gguf(path):
-            raise UserError(f"{path}: not a GGUF file; name one, or a folder with a {TOKENIZER}")
-        stored = from_gguf(path)
+    if (file := base_file(source)) is not None:
+        if not is_gguf(file):
+            raise UserError(f"{file}: not a GGUF file; name one, or a folder with a {TOKENIZER}")
+        stored = from_gguf(file)
     else:
         stored = from_folder(model_folder(source, weights=False, revision=revision, cache_dir=cache_dir))
     return make_tokenizer(stored)

@@ -8,6 +8,8 @@ from typing import Literal
 from rxt.config import read_json
 from rxt.errors import UserError
 from rxt.folders import model_folder
+from rxt.interop.base_files import base_file
+from rxt.interop.llama import is_checkpoint
 from rxt.interop.on_base import load_on_base
 from rxt.interop.published import is_published, load_published
 from rxt.interop.published_export import save_published
@@ -15,6 +17,9 @@ from rxt.model.checkpoint import CONFIG, Model, load_model, save_model
 from rxt.model.reactive import ReactiveTransformer
 
 Layout = Literal["rxt", "published"]
+WITHOUT_MEMORY = (
+    "{}: a pre-trained language model without memory; rxt.ReactiveTransformer.on_base gives it one, to be trained"
+)
 
 
 def load_pretrained(
@@ -29,8 +34,12 @@ def load_pretrained(
     ``source`` is a folder, a repository of the Hub (``owner/name``), or None for the bundled model. ``base``: where the
     model is that it is built on, if not where its configuration says.
     """
+    if source is not None and base_file(source) is not None:
+        raise UserError(WITHOUT_MEMORY.format(source))
     folder = model_folder(source, revision=revision, cache_dir=cache_dir)
     values = read_json(folder / CONFIG)
+    if is_checkpoint(values) and not is_published(values):
+        raise UserError(WITHOUT_MEMORY.format(folder))
     if (values.get("base") or {"included": True}).get("included") is not True:
         return load_on_base(folder, kind, base, cache_dir)
     if base is not None:

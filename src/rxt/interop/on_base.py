@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rxt.config import BaseModel, DecoderConfig, RxTConfig
+from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
+from rxt.folders import TOKENIZER
 from rxt.interop.backbone import Backbone
+from rxt.interop.base_tokenizer import load_base_tokenizer
 from rxt.model.checkpoint import CONFIG, Model, memory_tensors
 from rxt.model.grow import grow
 from rxt.model.weights import Weights
@@ -65,8 +68,24 @@ def sought(needed: BaseModel, who: str, given: str | Path | None = None) -> Iter
     try:
         yield
     except UserError as error:
-        where = given or needed.name
-        raise UserError(f"{who}: needs its base, {described(needed)}; looked for as {where}: {error}") from None
+        where, hint = given or needed.name, "" if given else "; if it is elsewhere, name its folder or file (--base)"
+        raise UserError(
+            f"{who}: needs its base, {described(needed)}; looked for as {where}: {error}{hint}"
+        ) from None
+
+
+def load_tokenizer(
+    folder: Path, config: RxTConfig, base: str | Path | None = None, cache_dir: str | Path | None = None
+) -> ChatTokenizer:
+    """The tokenizer of a model in a folder: the one that lies there, or else its base's.
+
+    Raises:
+        UserError: there is none, or it has not the model's special tokens.
+    """
+    if config.base is None or (folder / TOKENIZER).is_file():
+        return ChatTokenizer.load(folder, config.tokens)
+    revision = config.base.revision if base is None else None
+    return load_base_tokenizer(base or config.base.name, revision, cache_dir)
 
 
 def described(base: BaseModel) -> str:

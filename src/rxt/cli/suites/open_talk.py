@@ -36,6 +36,8 @@ class OpenOptions:
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
+    base: str = ""
+    """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
     talks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Your own talks in place of those in the package, whose file (rxt/evaluation/data/open_talks.txt) explains its
     layout at the top."""
@@ -68,7 +70,7 @@ def open_talk(options: OpenOptions) -> int:
         check_writable(options.json)
     plan = _plan(options)
     talks = load_talks(options.talks) if options.talks else bundled_talks()
-    subject = load_any(options.model or None)
+    subject = load_any(options.model or None, base=options.base or None)
     with progress_bar() as progress:
         total = len(talks) + len(typed_facts()) + (plan.total if plan else 0)
         bar = progress.add_task("asking", total=total)

@@ -31,6 +31,8 @@ class PerplexityOptions:
     """Conversations (JSON Lines, .gz, Parquet or a hub dataset id)."""
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
+    base: str = ""
+    """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -51,7 +53,7 @@ def perplexity(options: PerplexityOptions) -> int:
     if options.json:
         check_writable(options.json)
     conversations = read_conversations(options.data)
-    model, tokenizer = load_model(options.model or None)
+    model, tokenizer = load_model(options.model or None, base=options.base or None)
     template = Template.of_model(model.config, tokenizer)
     with progress_bar() as progress:
         task = progress.add_task("reading", total=len(conversations))

@@ -29,6 +29,8 @@ class RetentionOptions:
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
+    base: str = ""
+    """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
     """Of the task. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
     task: str = "everyday"
@@ -73,7 +75,7 @@ def retention(options: RetentionOptions) -> int:
     if options.json:
         check_writable(options.json)
     plan.check(options.split)
-    subject = load_any(options.model or None, options.history_tokens)
+    subject = load_any(options.model or None, options.history_tokens, base=options.base or None)
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=plan.total)
         result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(bar, done))
