@@ -69,9 +69,7 @@ def sought(needed: BaseModel, who: str, given: str | Path | None = None) -> Iter
         yield
     except UserError as error:
         where, hint = given or needed.name, "" if given else "; if it is elsewhere, name its folder or file (--base)"
-        raise UserError(
-            f"{who}: needs its base, {described(needed)}; looked for as {where}: {error}{hint}"
-        ) from None
+        raise UserError(f"{who}: needs its base, {described(needed)}; looked for as {where}: {error}{hint}") from None
 
 
 def load_tokenizer(
