@@ -132,7 +132,8 @@ def test_compiled_steps_say_the_same(grown: Grown) -> None:
     for compiled in (False, True):
         decoder = inference_decoder(model, compiled)
         looked_up, cache = decoder.project_memory(memory.slots), decoder.new_cache(1, 16)
-        cache.keys.normal_(), cache.values.normal_()
+        cache.keys.normal_()
+        cache.values.normal_()
         arguments = (torch.tensor([[7]]), torch.tensor([[3]]), looked_up, cache)
         step = compile_step(decoder, "eager")
         torch.testing.assert_close(step(decoder, *arguments), decoder.step(*arguments))

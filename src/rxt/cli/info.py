@@ -14,7 +14,8 @@ from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.info_base import base_details, is_base
-from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, GateConfig, MemoryAttentionConfig, RxTConfig
+from rxt.cli.info_words import attention, feed_forward
+from rxt.config import GateConfig, MemoryAttentionConfig, RxTConfig
 from rxt.errors import UserError
 from rxt.folders import BUNDLED, bundled_names, model_folder
 from rxt.interop.base_files import PACKAGES
@@ -168,23 +169,6 @@ def details(title: str, config: RxTConfig) -> Table:
     table.add_row("gates", gates(memory, consolidates))
     table.add_row("norm", memory.norm.kind + (", mixed with its input" if memory.norm.mixed else ""))
     return table
-
-
-def attention(config: AttentionConfig) -> str:
-    """One attention block in words."""
-    extras = [f"gated by {config.gate_activation}"] * config.gated + ["norms on queries and keys"] * config.qk_norm
-    split = f"width split for {config.heads}" if config.head_dim is None else f"each {config.head_dim} wide"
-    heads = f"{config.query_heads} query and {config.kv_heads} key/value heads, {split}"
-    return ", ".join([heads, *extras])
-
-
-def feed_forward(config: FeedForward) -> str:
-    """One feed-forward block in words."""
-    kind = f"{config.activation}{', gated' if config.gated else ''}"
-    if isinstance(config, FeedForwardConfig):
-        return f"{config.dim:,} wide, {kind}"
-    shared = f", {config.shared_experts} shared" if config.shared_experts else ""
-    return f"{config.experts} experts, {config.top_k} a token{shared}, each {config.dim:,} wide, {kind}"
 
 
 def gates(config: MemoryAttentionConfig, consolidates: bool) -> str:

@@ -35,7 +35,7 @@ def base_details(source: str) -> Table:
     """A pre-trained model, part by part; its weights are not read."""
     import torch
 
-    from rxt.cli.info import attention, feed_forward
+    from rxt.cli.info_words import attention, feed_forward
     from rxt.interop.backbone import read_config
     from rxt.interop.base_tokenizer import load_base_tokenizer
     from rxt.model.decoder import Decoder
