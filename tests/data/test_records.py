@@ -332,7 +332,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_a_folder_without_data(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("none here")
-    with pytest.raises(UserError, match="is a folder that holds no JSON Lines, JSON, Parquet or text file"):
+    with pytest.raises(UserError, match="is a folder that holds no JSON Lines, JSON, Parquet, CSV or text file"):
         read_texts(tmp_path)
     with pytest.raises(UserError, match="no file has such a name"):
         read_texts(f"{tmp_path}/*.jsonl")

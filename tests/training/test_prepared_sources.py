@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -136,5 +137,8 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 def test_a_run_takes_the_tokenizer_of_its_folder(tmp_path: Path) -> None:
     talks = prepared(write(tmp_path / "a.jsonl", 60, turns=3), tmp_path / "talks")
     run = replace(RUN, data=config(talks), stages=(JOINT, INTERACTION, AWARE))
-    model = train(run, tmp_path / "run", quiet(), torch.device("cpu"))
+    console = quiet()
+    model = train(run, tmp_path / "run", console, torch.device("cpu"))
+    assert isinstance(console.file, io.StringIO)
+    assert "talks: 60 conversations" in " ".join(console.file.getvalue().split())
     assert (model / "tokenizer.json").read_text() == (tmp_path / "talks" / "tokenizer.json").read_text()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 USAGE = """usage: rxt data ACTION ...
 
   prepare  write what files hold as tokens, for data of any size: rxt train takes the folder like a file
+  convert  write files of other layouts, and chats exported by WhatsApp or Telegram, in our own layout
   inspect  what a prepared folder holds, and what a model will see of it
 
 rxt data ACTION --help tells more."""
@@ -52,6 +53,27 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True)
+class ConvertOptions:
+    """Write records of any layout that rxt reads in its own, one JSON object a line; see docs/data.md."""
+
+    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE", help_behavior_hint="")]
+    """Files, folders, globs or data sets of the Hub; or a chat exported by WhatsApp (.txt or .zip) or Telegram
+    (result.json)."""
+    out: Annotated[Path, arg(metavar="FILE")]
+    """A new file; gzipped where its name ends in .gz."""
+    answers: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Of a chat: the person whose messages the model is to learn; all others ask."""
+    gap: Annotated[float, arg(metavar="HOURS")] = 12.0
+    """Of a chat: a longer silence ends a conversation."""
+    query: Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint="")] = None
+    """Of a table or of records with keys of their own: where the query is."""
+    answer: Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint="")] = None
+    """… and where the answer is."""
+    skip_bad_records: bool = False
+    """Count and skip bad records instead of stopping at the first."""
+
+
+@dataclass(frozen=True)
 class InspectOptions:
     """What a prepared folder holds: counts, lengths, samples as a model will see them, and what is cut."""
 
@@ -73,9 +95,11 @@ def run(argv: list[str]) -> int:
             return 0
         case ["prepare", *rest]:
             return _prepare(parse_arguments(PrepareOptions, "rxt data prepare", rest))
+        case ["convert", *rest]:
+            return _convert(parse_arguments(ConvertOptions, "rxt data convert", rest))
         case ["inspect", *rest]:
             return _inspect(parse_arguments(InspectOptions, "rxt data inspect", rest))
-    raise UserError(f"{argv[0]}: no such action; there are prepare, inspect (rxt data --help)")
+    raise UserError(f"{argv[0]}: no such action; there are prepare, convert, inspect (rxt data --help)")
 
 
 def _prepare(options: PrepareOptions) -> int:
@@ -116,6 +140,32 @@ def _prepare(options: PrepareOptions) -> int:
         f"{options.out}: {index.documents:,} {index.plan.kind}, {index.tokens:,} tokens; train on it with  "
         f"rxt train RECIPE {option} {options.out}"
     )
+    return 0
+
+
+def _convert(options: ConvertOptions) -> int:
+    from datetime import timedelta
+
+    from rxt.data.convert import Columns, convert, left_out_of
+    from rxt.data.readers import Tally
+
+    if not options.sources:
+        raise UserError("name what is to be converted: rxt data convert SOURCE … --out FILE")
+    if (options.query is None) != (options.answer is None):
+        raise UserError("--query and --answer: name both columns")
+    columns = None
+    if options.query is not None and options.answer is not None:
+        columns = Columns(options.query, options.answer)
+    check_least(options, ("gap", 0))
+    tally = Tally("skip" if options.skip_bad_records else "stop")
+    made = convert(options.sources, options.out, tally, options.answers, timedelta(hours=options.gap), columns)
+    if tally.skipped:
+        print(f"warning: {tally.skipped} bad records skipped, the first: {tally.reasons[0]}")
+    for key, count in tally.ignored.items():
+        print(f"warning: the key {key} is not read; left out of {count} records")
+    if made.messages_left_out:
+        print(f"left out: {left_out_of(made)}")
+    print(f"{options.out}: {made.records:,} records")
     return 0
 
 

@@ -6,7 +6,7 @@
 | interactions | own | ``{"query", "answer", "think"?, "tool_call"?, "tool_use"?, "internal"?}`` |
 | interactions | Alpaca | ``{"instruction", "input"?, "output"}`` |
 | interactions | completion | ``{"prompt", "completion"}`` |
-| conversations | own | ``{"interactions": [...], "system"?}`` |
+| conversations | own | ``{"interactions": [{"query", "answer", "weight"?, ...}], "system"?}`` |
 | conversations | first turn apart | ``{"query", "answer", "interactions": [...], "system"?}`` |
 | conversations | OpenAI | ``{"messages": [{"role", "content", "weight"?}, ...]}`` |
 | conversations | ShareGPT | ``{"conversations": [{"from", "value", "weight"?}, ...], "system"?}`` |
@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rxt.data.fields import BadRecord, as_object, kind_of, only, optional, required
-from rxt.data.messages import WEIGHT, paired
+from rxt.data.messages import WEIGHT, is_learned, paired
 from rxt.data.records import Conversation, Format, Interaction, PreferenceConversation, PreferenceTurn, TextRecord
 
 Values = dict[str, Any]
@@ -124,10 +124,13 @@ class OwnConversation(Layout[Conversation]):
         turns = []
         if values.get("query") is not None or values.get("answer") is not None:
             turns.append(interaction(values))
+        unlearned = set[int]()
         for where, turn in entries(values, may_be_empty=bool(turns)):
-            only(turn, TURN_KEYS, where)
+            only(turn, (*TURN_KEYS, WEIGHT), where)
+            if not is_learned(turn, where):
+                unlearned.add(len(turns))
             turns.append(interaction(turn, where))
-        return Conversation(tuple(turns), optional(values, "system"))
+        return Conversation(tuple(turns), optional(values, "system"), frozenset(unlearned))
 
 
 class Messages(Layout[Conversation]):

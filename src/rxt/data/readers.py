@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from rxt.data.exports import messenger_of
 from rxt.data.fields import BadRecord, as_object
 from rxt.data.layouts import CONVERSATIONS, INTERACTIONS, PREFERENCES, TEXTS, Layout, kind_of_record
 from rxt.data.records import (
@@ -158,7 +159,7 @@ def detect_format(source: str | Path) -> Format:
         raise UserError(f"{source}: holds no record")
     raise UserError(
         f"{place}: of no known format, nor is any record after it; expected the keys text, query and answer, or "
-        "interactions, or what docs/data.md lists"
+        "interactions, or what docs/data.md lists; with --query and --answer, rxt data convert takes any two of its own"
     )
 
 
@@ -224,6 +225,9 @@ def read_layouts(source: str | Path, on_bad: OnBad, layouts: Sequence[Layout[T]]
 
 def _other_kind(values: dict[str, Any], wanted: Format) -> str:
     """What a record is instead, where it is of another kind than the one that is wanted."""
+    messenger = messenger_of(values)
+    if messenger is not None:
+        return f" (this is an export of {messenger}; rxt data convert FILE --out chats.jsonl makes conversations of it)"
     found = kind_of_record(values)
     if found is None or found == wanted:
         return ""

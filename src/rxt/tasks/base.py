@@ -129,6 +129,10 @@ class Source(ABC):
         """
         return sum(count_cut(each, template) for each in self.everything())
 
+    def told(self) -> list[str]:
+        """How much was read, a line for each file; nothing of what is made."""
+        return []
+
     def check(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""
         return []

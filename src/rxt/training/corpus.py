@@ -26,6 +26,7 @@ class Interactions(Protocol):
 
     def interactions(self, split: Split, step: int, size: int) -> list[Interaction]: ...
     def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
+    def told(self) -> list[str]: ...
     def check(self) -> list[str]: ...
     def count_cut(self, template: Template) -> int: ...
     def all_conversations(self, generated: int) -> Iterator[Conversation]: ...
@@ -35,6 +36,7 @@ class Texts(Protocol):
     """Whatever has rows of text."""
 
     def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
+    def told(self) -> list[str]: ...
     def check(self) -> list[str]: ...
     def all_texts(self, generated: int) -> Iterator[str]: ...
 
@@ -225,6 +227,10 @@ class Corpus:
             for folder in source.folders
         ]
 
+    def read(self) -> list[str]:
+        """How much was read, a line for each file or folder."""
+        return [line for source in (*self.told, *self.single, *self.written) for line in source.told()]
+
     def warnings(self) -> list[str]:
         """What a person should know of the data before training on it, a line each."""
         return [line for source in (*self.told, *self.single, *self.written) for line in source.check()]
@@ -257,6 +263,10 @@ class ConversationText:
         """Every training text once."""
         for conversation in self.source.all_conversations(generated):
             yield from texts_of(conversation)
+
+    def told(self) -> list[str]:
+        """As the source's."""
+        return self.source.told()
 
     def check(self) -> list[str]:
         """As the source's."""

@@ -51,6 +51,10 @@ class Read:
             train, held = held_out(train, noun) if one is None or len(train) > 1 else one(train[0])
         return cls({"train": tuple(train), "validation": tuple(held)}, tuple(read.values()))
 
+    def told(self, noun: str) -> list[str]:
+        """How many of each file, a line each."""
+        return [f"{records.source}: {len(records):,} {noun}" for records in self.sources]
+
     def check(self) -> list[str]:
         """What was skipped and what was ignored, a line each."""
         return [line for records in self.sources for line in left_out(records)]
@@ -133,6 +137,9 @@ class FileConversations(Source):
         """Those of validation too."""
         yield from (*self.read.records["train"], *self.read.records["validation"])
 
+    def told(self) -> list[str]:
+        return self.read.told("conversations")
+
     def check(self) -> list[str]:
         short = sum(len(conversation.interactions) < 2 for conversation in self.read.records["train"])
         told = (
@@ -187,8 +194,12 @@ class FileInteractions:
         """Those that are trained on."""
         yield from (Conversation((interaction,)) for interaction in self.read.records["train"])
 
+    def told(self) -> list[str]:
+        """How many were read."""
+        return self.read.told("interactions")
+
     def check(self) -> list[str]:
-        """What was skipped and ignored."""
+        """What was skipped, and what ignored."""
         return self.read.check()
 
 
@@ -216,8 +227,12 @@ class FileTexts:
         """Those that are trained on."""
         yield from (record.text for record in self.read.records["train"])
 
+    def told(self) -> list[str]:
+        """How many were read."""
+        return self.read.told("texts")
+
     def check(self) -> list[str]:
-        """What was skipped and ignored."""
+        """What was skipped, and what ignored."""
         return self.read.check()
 
 

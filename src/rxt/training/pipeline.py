@@ -77,6 +77,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
         warnings.append(f"{cut} interactions are longer than {template.max_length} tokens and are cut")
     context = StageContext(corpus, template, run.data, run.seed, out, warnings.append)
     stages = [build_stage(config, context) for config in run.stages]
+    for line in corpus.read():
+        say(console, line)
     for warning in warnings:
         say(console, f"warning: {warning}", "yellow")
     if process_group.is_main_process:

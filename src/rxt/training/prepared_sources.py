@@ -89,6 +89,11 @@ class Opened:
     def folders(self) -> tuple[PreparedFolder, ...]:
         return (*self.train, *self.validation)
 
+    def told(self) -> list[str]:
+        """How much each folder holds, a line each."""
+        counts = [(folder, folder.index) for folder in self.folders]
+        return [f"{folder.path}: {i.documents:,} {i.plan.kind}, {i.tokens:,} tokens" for folder, i in counts]
+
     def check(self) -> list[str]:
         """What was skipped and what was ignored when they were prepared, a line each."""
         lines: list[str] = []
@@ -168,6 +173,9 @@ class PreparedConversations(Source):
     def count_cut(self, template: Template) -> int:
         return sum(count_longer(folder, template.max_length) for folder in self.folders)
 
+    def told(self) -> list[str]:
+        return self.opened.told()
+
     def check(self) -> list[str]:
         return self.opened.check()
 
@@ -229,6 +237,10 @@ class PreparedTexts:
             for shard, note in enumerate(folder.notes):
                 for text in folder.documents_between(shard, 0, note.documents, part):
                     yield folder.template.tokenizer.decode(folder.shard(shard).text(text))
+
+    def told(self) -> list[str]:
+        """How much there is."""
+        return self.opened.told()
 
     def check(self) -> list[str]:
         """What was skipped when they were prepared."""

@@ -27,7 +27,7 @@ from pydantic import ConfigDict
 
 from rxt.config import STRICT
 from rxt.data.records import Conversation, Interaction
-from rxt.data.sources import GZIP_MAGIC
+from rxt.data.unpacking import GZIP_MAGIC
 from rxt.errors import UserError
 
 Split = Literal["train", "validation", "test"]
