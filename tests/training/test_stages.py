@@ -89,6 +89,24 @@ def test_random_strings_are_told_and_recited() -> None:
     assert not torch.equal(stage.batches("train", 1)[0].rows.ids, batch.rows.ids)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_share_of_a_batch_may_be_recited(parts: int) -> None:
+    phase = Phase(40, 4, 10, random_pieces=9, random_share=0.25)
+    stage = memory_aware(phase, optim=replace(AWARE.optim, accumulate=parts))
+    answer = template().tokens.answer
+    recited = 0
+    for step in range(40):
+        sizes = 0
+        for batch in stage.batches("train", step):
+            first = batch.rows[next(iter(batch.turns()))]
+            told = [row for row, targets in zip(first.ids.tolist(), first.targets, strict=True) if not targets.any()]
+            assert all(row.index(answer) >= 10 for row in told)
+            assert len(told) <= 3 / parts + 1
+            recited, sizes = recited + len(told), sizes + batch.size
+        assert sizes == 10
+    assert abs(recited - 100) < 15
+
+
 def test_random_strings_are_long_enough_for_a_cue_and_an_answer() -> None:
     with pytest.raises(UserError, match="must be at least 4, found 3"):
         Phase(2, 2, 4, random_pieces=3)

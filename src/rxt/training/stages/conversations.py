@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -50,3 +51,9 @@ def split_evenly(items: list[T], parts: int) -> list[list[T]]:
     """At most ``parts`` lists of nearly equal size, in order."""
     bounds = [round(index * len(items) / parts) for index in range(parts + 1)]
     return [items[start:stop] for start, stop in pairwise(bounds) if stop > start]
+
+
+def spread(few: Sequence[T], many: Sequence[T]) -> list[T]:
+    """All of both, each at even distances, so that every micro-batch has its share of them."""
+    placed = [((index + 0.5) / len(items), item) for items in (few, many) for index, item in enumerate(items)]
+    return [item for _, item in sorted(placed, key=lambda each: each[0])]

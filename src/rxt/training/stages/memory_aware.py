@@ -30,13 +30,11 @@ from rxt.training.config_base import (
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
+from rxt.training.recitation import SHORTEST_STRING, recitation
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
-from rxt.training.stages.conversations import conversation_batches, conversation_loss, split_evenly
+from rxt.training.stages.conversations import conversation_loss, split_evenly, spread
 from rxt.training.unroll import conversation_scores
-
-SHORTEST_STRING = 4
-"""Pieces of a string to be recited: two are the cue."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,11 @@ class Phase:
     """Instead of holding a conversation, say each single interaction again, word by word, from the memory of it."""
     random_pieces: int | None = None
     """Instead of conversations, strings of up to so many random pieces of the vocabulary, told and recited: see
-    :func:`recitation`. Nothing but memory can go on in them, so they teach sooner what it is for than words do."""
+    :mod:`rxt.training.recitation`. Nothing but memory can go on in them, so they teach sooner what it is for than words
+    do."""
+    random_share: float = 1.0
+    """Of a batch's conversations, those of random pieces, where there are such. A share of them beside words keeps what
+    they have taught; without them, learning the words unlearns it."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
     paraphrase_rate: float | None = None
@@ -71,6 +73,9 @@ class Phase:
         least = SHORTEST_STRING
         require(pieces is None or pieces >= least, "phase.random_pieces", f"must be at least {least}, found {pieces}")
         require(pieces is None or not self.echo, "phase.echo", "goes without random_pieces, so leave one of them out")
+        share = self.random_share
+        require(0 < share <= 1, "phase.random_share", f"must be above 0 and at most 1, found {share}")
+        require(pieces is not None or share == 1, "phase.random_share", "is for phases with random_pieces")
         if self.shortest is not None:
             require(
                 1 <= self.shortest <= self.turns,
@@ -82,7 +87,7 @@ class Phase:
         """The phase for people."""
         data = "interactions, echoed" if self.echo else "conversations"
         if self.random_pieces is not None:
-            data = "random strings, recited"
+            data = "random strings, recited" + ("" if self.random_share == 1 else f", beside {data}")
         turns = None if self.echo else self.turns
         return PhaseSummary(self.steps, self.batch_size, data, parts_of_model(self.trains), turns)
 
@@ -162,17 +167,20 @@ def phase_batches(
     phase: Phase, corpus: Corpus, template: Template, split: Split, step: int, accumulate: int
 ) -> list[Conversations]:
     """The conversations of a step of a phase, in at most ``accumulate`` micro-batches."""
-    if phase.random_pieces is not None:
-        rng, many = random.Random(f"{corpus.seed} {split} {step}"), range(phase.batch_size)
-        told = [recitation(template, phase.turns, phase.random_pieces, rng) for _ in many]
-        return [collate_conversations(part, template.tokens.pad) for part in split_evenly(told, accumulate)]
     if phase.echo:
         return echoes(corpus.encoded_interactions(template, split, step, phase.batch_size), template, accumulate)
     turns = phase.turns
     if phase.shortest is not None and split == "train":
         turns = random.Random(f"{corpus.seed} {step}").randint(phase.shortest, phase.turns)
-    size, rate = phase.batch_size, phase.paraphrase_rate
-    return conversation_batches(corpus, template, split, step, size, turns, accumulate, rate)
+    recited: list[list[Encoded]] = []
+    if phase.random_pieces is not None:
+        rng = random.Random(f"{corpus.seed} {split} {step}")
+        many = range(int(phase.batch_size * phase.random_share + rng.random()))
+        recited = [recitation(template, turns, phase.random_pieces, rng) for _ in many]
+    size, rate = phase.batch_size - len(recited), phase.paraphrase_rate
+    held = corpus.encoded(template, split, step, size, turns, rate) if size else []
+    parts = split_evenly(spread(recited, held), accumulate)
+    return [collate_conversations(part, template.tokens.pad) for part in parts]
 
 
 def memory_aware_loss(
@@ -196,41 +204,3 @@ def echoes(said: Sequence[Encoded], template: Template, accumulate: int) -> list
     """
     pairs = [[once, replace(once, loss=[False] + [True] * (len(once.ids) - 1))] for once in said]
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(pairs, accumulate)]
-
-
-def recitation(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
-    """A conversation in random pieces of the vocabulary, which tells strings and asks to go on in one of them.
-
-    Telling: the query is a string of 4 to ``longest`` pieces, at least 8 where that may be; the answer is a random
-    piece, which is not learned. Asking: the query is two successive pieces from anywhere in a string told before, the
-    answer what followed them, to the end; where several strings were told, one cue in eight was not, and its answer is
-    empty. The first turn tells, the last one asks.
-
-    Where a string stands does not help to go on in it, so a slot has to be found by what it holds: by the piece before
-    (the induction of Olsson et al. 2022, arXiv 2209.11895, through memory).
-    """
-    room = min(longest, template.max_length - template.markup.size - 1)
-    told: list[list[int]] = []
-    said: list[Encoded] = []
-    for turn in range(turns):
-        if turn and (turn == turns - 1 or rng.random() < 0.5):
-            string = rng.choice(told)
-            start = rng.randint(0, len(string) - SHORTEST_STRING)
-            cue, rest = string[start : start + 2], string[start + 2 :]
-            if len(told) > 1 and rng.random() < 1 / 8:
-                cue, rest = _random_pieces(template, 2, 2, rng), []
-            said.append(template.of_pieces(cue, rest, learned=True))
-        else:
-            told.append(_random_pieces(template, min(8, room), room, rng))
-            said.append(template.of_pieces(told[-1], _random_pieces(template, 1, 1, rng), learned=False))
-    return said
-
-
-def _random_pieces(template: Template, shortest: int, longest: int, rng: random.Random) -> list[int]:
-    """``shortest`` to ``longest`` pieces that stand for text."""
-    tokenizer = template.tokenizer
-    length, found = rng.randint(shortest, longest), list[int]()
-    while len(found) < length:
-        piece = rng.randrange(tokenizer.vocab_size)
-        found += [piece] * (piece not in tokenizer.special_ids)
-    return found
