@@ -29,8 +29,8 @@ class Options:
     """Share of each label's texts that is held out."""
     frozen: bool = False
     """Train the head alone, on an encoder that stays as it is."""
-    epochs: int = 10
-    """How often every text is read."""
+    epochs: int | None = None
+    """How often every text is learned from; 10 when not given, 50 with --frozen."""
     batch_size: int = 32
     """Texts in an update."""
     learning_rate: float | None = None

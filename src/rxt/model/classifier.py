@@ -54,8 +54,11 @@ class SequenceClassifier(nn.Module):
 
         ``slots`` (L, B, S, D) is the memory before each text, for encoders that read it; others do not look at it.
         """
-        encoded = self.encoder(ids, mask, slots if self.encoder.reads_memory else None)
-        return self.head(mean_pooled(encoded, mask))
+        return self.head(self.pooled(ids, mask, slots))
+
+    def pooled(self, ids: Tensor, mask: Tensor | None = None, slots: Tensor | None = None) -> Tensor:
+        """What the head reads (B, D): the mean over a text's tokens."""
+        return mean_pooled(self.encoder(ids, mask, slots if self.encoder.reads_memory else None), mask)
 
     def save_pretrained(self, folder: str | Path, tokens: SpecialTokens | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.

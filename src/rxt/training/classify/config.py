@@ -12,7 +12,8 @@ from rxt.data.records import OnBad
 from rxt.training.config_base import OptimConfig, require
 
 FROZEN_RATE, FINE_RATE = 1e-2, 3e-4
-"""Learning rates: of a head alone, which starts with zeros, and of the encoder with it."""
+FROZEN_EPOCHS, FINE_EPOCHS = 50, 10
+"""Of a head alone, which starts with zeros and costs next to nothing, and of the encoder with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class ClassifyConfig:
     """A ``tokenizer.json``, or a folder with one, if not the one beside the weights of ``start``."""
     frozen: bool = False
     """Train the head alone."""
-    epochs: int = 10
-    """How often every text is read."""
+    epochs: int | None = None
+    """How often every text is learned from; by default FROZEN_EPOCHS or FINE_EPOCHS."""
     batch_size: int = 32
     """Texts in an update."""
     learning_rate: float | None = None
@@ -47,10 +48,17 @@ class ClassifyConfig:
 
     def __post_init__(self) -> None:
         require(0 < self.held_out < 1, "held_out", f"must lie between 0 and 1, found {self.held_out}")
-        for name in ("epochs", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints"):
+        require(self.passes >= 1, "epochs", f"must be at least 1, found {self.epochs}")
+        for name in ("batch_size", "log_every", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")
         require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
         self.optim(1)  # refuses a learning rate that cannot be
+
+    @property
+    def passes(self) -> int:
+        """How often every text is learned from."""
+        default = FROZEN_EPOCHS if self.frozen else FINE_EPOCHS
+        return default if self.epochs is None else self.epochs
 
     def optim(self, steps: int) -> OptimConfig:
         """The optimiser of a run of so many updates."""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from rxt.data.labelled import LabelledText, read_labelled
 from rxt.data.records import Records
 from rxt.errors import UserError
@@ -20,6 +22,8 @@ class Example:
 
     ids: list[int]
     label: int
+    pooled: Tensor | None = None
+    """(D,) the mean over its tokens, where the encoder that makes it does not change."""
 
 
 @dataclass(frozen=True)

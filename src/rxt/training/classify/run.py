@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,14 @@ from rxt.model.fingerprint import digest
 from rxt.training.classify.config import ClassifyConfig
 from rxt.training.classify.examples import Examples
 from rxt.training.classify.scores import Scores
-from rxt.training.classify.stage import ClassifierLearner, ClassifyStage, HeldOut, evaluation_batches
+from rxt.training.classify.stage import (
+    ClassifierLearner,
+    ClassifyStage,
+    HeldOut,
+    evaluation_batches,
+    pooled,
+    with_pooled,
+)
 from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
@@ -39,6 +47,8 @@ from rxt.understanding.text_classifier import TextClassifier
 from rxt.understanding.text_encoder import load_text_encoder
 
 SCORES = "scores.json"
+SAMPLE = 1_024
+"""Texts that tell how the encoder's means over tokens are spread."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +115,15 @@ def _train(config: ClassifyConfig, out: Path, console: Console, device: torch.de
     write_json(out / RUN, claimed)
 
     torch.manual_seed(config.seed)
-    learner = ClassifierLearner(SequenceClassifier(reader.encoder, examples.classes), config.frozen).to(device)
+    classifier = SequenceClassifier(reader.encoder, examples.classes).to(device)
     train, held = (examples.encoded(part, reader) for part in (examples.train, examples.held))
+    if config.frozen:
+        train, held = (with_pooled(classifier, part, reader) for part in (train, held))
+    sample = random.Random(config.seed).sample(train, min(SAMPLE, len(train)))
+    learner = ClassifierLearner(classifier, config.frozen, pooled(classifier, sample, reader)).to(device)
     pad = reader.tokenizer.tokens.pad
     epoch = -(-len(train) // config.batch_size)
-    steps = epoch * config.epochs
+    steps = epoch * config.passes
     evaluator = HeldOut(evaluation_batches(held, pad), epoch)
     stage = ClassifyStage(train, evaluator, config.optim(steps), steps, config.batch_size, pad, config.seed)
     with interruptible() as interrupt, progress_display(console) as progress:
@@ -118,7 +132,7 @@ def _train(config: ClassifyConfig, out: Path, console: Console, device: torch.de
     scores = evaluator.scores(learner)
     write_json(out / SCORES, numbers(scores, examples))
     plot_curves(out, {stage.name: "loss"}, out / CURVES)
-    TextClassifier(learner.classifier.eval(), reader.tokenizer).save_pretrained(out / MODEL)
+    TextClassifier(learner.result(), reader.tokenizer).save_pretrained(out / MODEL)
     write_atomically(out / MODEL / "README.md", card(config, scores, examples).encode())
     say(
         console,
@@ -159,7 +173,7 @@ pipeline_tag: text-classification
 
 - classes: {", ".join(examples.classes)}
 - made of: the encoder of {config.start}; trained: {how}
-- data: {", ".join(config.data)}, {len(examples.train)} texts, {config.epochs} times
+- data: {", ".join(config.data)}, {len(examples.train)} texts, {config.passes} times
 - on {len(examples.held)} held-out texts: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}
 - always naming the most frequent label: accuracy {scores.most_frequent:.3f}
 """

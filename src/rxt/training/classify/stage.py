@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -25,17 +26,9 @@ from rxt.training.loop import autocast, step_generator
 from rxt.training.metrics import Metrics
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import StageLoss
+from rxt.understanding.text_encoder import TextEncoder
 
 EVALUATION_BATCH = 64
-
-
-class ClassifierLearner(Learner):
-    """A classifier, all of which learns, or the head alone."""
-
-    def __init__(self, classifier: SequenceClassifier, frozen: bool) -> None:
-        super().__init__(classifier.encoder.config.vocab_size)
-        self.classifier = classifier
-        classifier.encoder.requires_grad_(not frozen)
 
 
 @dataclass(frozen=True)
@@ -45,15 +38,54 @@ class LabelledRows:
     rows: Rows
     labels: Tensor
     """(N,) indices of classes."""
+    pooled: Tensor | None
+    """(N, D) means over the tokens, where they are known."""
 
     @classmethod
     def of(cls, examples: Sequence[Example], pad: int) -> LabelledRows:
         rows = collate_rows([Encoded(example.ids, [False] * len(example.ids)) for example in examples], pad)
-        return cls(rows, torch.tensor([example.label for example in examples]))
+        known = [example.pooled for example in examples if example.pooled is not None]
+        labels = torch.tensor([example.label for example in examples])
+        return cls(rows, labels, torch.stack(known) if known else None)
 
     def to(self, device: torch.device) -> LabelledRows:
         """The same on a device."""
-        return LabelledRows(self.rows.to(device), self.labels.to(device))
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return LabelledRows(self.rows.to(device), self.labels.to(device), pooled)
+
+
+class ClassifierLearner(Learner):
+    """A classifier, all of which learns, or the head alone.
+
+    Encoders have no final norm: the means over tokens of different texts are long, nearly parallel vectors. The head
+    learns on what makes them differ, (pooled − center) / scale; :meth:`result` puts the two into its weights.
+    """
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, classifier: SequenceClassifier, frozen: bool, pooled: Tensor) -> None:
+        """``pooled`` (N, D): what the encoder makes, as it is now, of texts to train on."""
+        super().__init__(classifier.encoder.config.vocab_size)
+        self.classifier = classifier
+        classifier.encoder.requires_grad_(not frozen)
+        spread = pooled.std(0, correction=0)
+        self.register_buffer("center", pooled.mean(0))
+        self.register_buffer("scale", spread + 1e-3 * spread.mean() + 1e-12)
+
+    def logits(self, batch: LabelledRows) -> Tensor:
+        """(N, C)"""
+        rows = batch.rows
+        pooled = self.classifier.pooled(rows.ids, rows.mask) if batch.pooled is None else batch.pooled
+        return self.classifier.head((pooled - self.center) / self.scale)
+
+    @torch.no_grad()
+    def result(self) -> SequenceClassifier:
+        """The classifier that computes the same by itself, ready for inference."""
+        made = deepcopy(self.classifier).eval()
+        made.head.weight.div_(self.scale)
+        made.head.bias.sub_(made.head.weight @ self.center)
+        return made
 
 
 @dataclass(frozen=True)
@@ -73,9 +105,8 @@ class HeldOut:
         learner.eval()
         predicted: list[Tensor] = []
         for batch in self.batches:
-            rows = batch.rows.to(learner.device)
             with autocast(learner.device):
-                predicted.append(learner.classifier(rows.ids, rows.mask).argmax(-1).cpu())
+                predicted.append(learner.logits(batch.to(learner.device)).argmax(-1).cpu())
         labels = torch.cat([batch.labels for batch in self.batches])
         return Scores.of(torch.cat(predicted), labels, len(learner.classifier.classes))
 
@@ -129,7 +160,7 @@ class ClassifyStage:
         generator: torch.Generator,
     ) -> StageLoss:
         """The mean cross-entropy over all texts of the update."""
-        logits = at_least_float32(learner.classifier(batch.rows.ids, batch.rows.mask))
+        logits = at_least_float32(learner.logits(batch))
         loss = F.cross_entropy(logits, batch.labels, reduction="sum") / sum(len(each.labels) for each in all_batches)
         return StageLoss(loss, {}, batch.rows.tokens)
 
@@ -139,6 +170,22 @@ def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
     """The order of the texts in an epoch."""
     generator = step_generator(seed, "classify", "order", epoch, 0)
     return tuple(torch.randperm(count, generator=generator).tolist())
+
+
+@torch.no_grad()
+def pooled(classifier: SequenceClassifier, examples: Sequence[Example], reader: TextEncoder) -> Tensor:
+    """(N, D) what the encoder makes of texts, on the CPU."""
+    classifier.eval()
+    found = torch.empty(len(examples), classifier.encoder.config.width)
+    for places, rows in reader.batches([example.ids for example in examples]):
+        found[places] = classifier.pooled(rows.ids, rows.mask).float().cpu()
+    return found
+
+
+def with_pooled(classifier: SequenceClassifier, examples: Sequence[Example], reader: TextEncoder) -> list[Example]:
+    """Examples of which the encoder has read each once and for all."""
+    found = pooled(classifier, examples, reader)
+    return [replace(example, pooled=mean) for example, mean in zip(examples, found, strict=True)]
 
 
 def evaluation_batches(examples: Sequence[Example], pad: int) -> list[LabelledRows]:
