@@ -19,6 +19,7 @@ from rxt.pretrained import ReactiveTransformer
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig
+from rxt.training.keeping import KeepConfig, OwnWords
 from rxt.training.learner import GrownLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
@@ -104,7 +105,8 @@ def test_bfloat16_and_a_cache_follow_the_same_curve(tmp_path: Path) -> None:
 
 def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
     base = store_base(tmp_path / "base")
-    run = tiny_run(base, replace(CONFIG, precision="bfloat16", cache_gigabytes=1e-3))
+    keep = KeepConfig(interactions=4, batch_size=2)
+    run = tiny_run(base, replace(CONFIG, precision="bfloat16", cache_gigabytes=1e-3, keep=keep))
     folder = train(run, tmp_path / "run", quiet())
     stored = load_file(folder / "model.safetensors")
     assert "fresh_memory" in stored
@@ -116,6 +118,22 @@ def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
     checkpoint = load_file(tmp_path / "run" / "adaptation" / "step-000006" / "weights.safetensors")
     for name, tensor in checkpoint.items():
         assert torch.equal(tensor, stored[name.removeprefix("model.")]), name
+
+
+def test_a_base_learns_to_go_on_answering_as_it_does(tmp_path: Path) -> None:
+    keep = KeepConfig(interactions=3, batch_size=2, weight=1e6)  # nothing else counts
+    config = replace(CONFIG, keep=keep, phases=(Phase(40, 2, 2, MEMORY),))
+    trained = replace(stage(config), own=OwnWords(tmp_path / "own.json", keep, 0))
+    subject = trained.learner_for(learner())
+    optimizer = make_optimizer(subject, config.optim)
+    changes = [float(update(trained, subject, optimizer, 0, step)[0].metrics["change"]) for step in range(40)]
+    assert changes[0] > 0.1
+    assert sum(changes[-5:]) < sum(changes[:5]) / 2
+    stored = (tmp_path / "own.json").read_bytes()
+    again = OwnWords(tmp_path / "own.json", keep, 0)
+    again.make(learner().model, template())
+    assert again.of_step("train", 7) == trained.own.of_step("train", 7)  # type: ignore[union-attr]
+    assert (tmp_path / "own.json").read_bytes() == stored
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:

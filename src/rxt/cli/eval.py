@@ -23,6 +23,7 @@ SUITES = {
     "perplexity": Suite(
         "how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"
     ),
+    "kept": Suite("how likely a pre-trained base's own answers still are, now that it has a memory", "kept"),
     "latency": Suite("what a turn costs, early and late, beside a model that reads its history again", "latency"),
     "reward": Suite("how well the reward for answers ranks exact, paraphrased, copied and unrelated ones", "reward"),
     "report": Suite("one page that shows what is remembered, for how long, and at what cost", "report"),

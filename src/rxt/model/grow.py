@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -12,7 +14,7 @@ from rxt.model.attention import Attention
 from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder, DecoderLayer
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.reactive import fresh_slots
+from rxt.model.reactive import ReactiveTransformer, fresh_slots
 
 
 def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
@@ -46,3 +48,19 @@ def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:
     layer.cross_attention.to(weight.device, weight.dtype)
     if scale is not None:
         layer.read_scale = nn.Parameter(weight.new_full((config.decoder.width,), scale))
+
+
+@contextmanager
+def silenced(model: ReactiveTransformer) -> Iterator[None]:
+    """Inside, a model says what its base says: nothing that its layers read of the memory is heard."""
+    scales = [scale for name, scale in model.decoder.named_parameters() if name.endswith("read_scale")]
+    kept = [scale.detach().clone() for scale in scales]
+    with torch.no_grad():
+        for scale in scales:
+            scale.zero_()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for scale, before in zip(scales, kept, strict=True):
+                scale.copy_(before)

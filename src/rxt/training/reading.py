@@ -46,12 +46,16 @@ class BaseReader:
 
     def _read(self, kind: str, rows: Rows, parts: list[nn.Module], compute: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``compute`` makes (K, r, T, D) of some rows (r,), for all of them; frozen ``parts`` need no gradient."""
-        every = torch.arange(len(rows), device=rows.ids.device)
         named = chain.from_iterable(part.named_parameters() for part in parts)
         if any(weight.requires_grad for name, weight in named if set(READS).isdisjoint(name.split("."))):
-            return compute(every)
+            return compute(every_row(rows))
         with torch.no_grad():
-            return compute(every) if self.cache is None else self.cache.complete(kind, rows, compute)
+            return compute(every_row(rows)) if self.cache is None else self.cache.complete(kind, rows, compute)
+
+
+def every_row(rows: Rows) -> Tensor:
+    """(R,) the numbers of all rows."""
+    return torch.arange(len(rows), device=rows.ids.device)
 
 
 @dataclass(frozen=True)

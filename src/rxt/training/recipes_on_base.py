@@ -12,6 +12,7 @@ from rxt.tasks.open import OpenConfig
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import OptimConfig, RateFactor
 from rxt.training.data_config import DataConfig, TaskSource
+from rxt.training.keeping import KeepConfig
 from rxt.training.stages.adaptation import AdaptationConfig
 from rxt.training.stages.memory_aware import Phase
 
@@ -49,6 +50,8 @@ def smollm2() -> RunConfig:
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
+                keep=KeepConfig(),
+                cache_gigabytes=4.0,
             ),
         ),
         data=DataConfig(

@@ -7,6 +7,7 @@ the first that reads memory, and no gradient goes there. Only the memory's reads
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -15,18 +16,20 @@ from pydantic import ConfigDict
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
-from rxt.data.collate import Conversations
+from rxt.data.collate import Conversations, Rows, collate_rows
 from rxt.training.config_base import OptimConfig, StageConfig, StageSummary, require
 from rxt.training.corpus import Split
+from rxt.training.keeping import KeepConfig, OwnWords, change, some_memories
 from rxt.training.learner import GrownLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.reading import BaseReader, scores_on_base
 from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
-from rxt.training.stages.conversations import conversation_loss
+from rxt.training.stages.conversations import conversation_loss, split_evenly
 from rxt.training.stages.memory_aware import Phase, phase_batches
 from rxt.training.text_cache import TextCache
 
-CACHE = "texts"
+CACHE, OWN = "texts", "own.json"
+"""In the stage's folder: what the base makes of texts, and what it says by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16``: the base's matrices are rounded to it and products are computed in it; states, gates, losses and
     all that learns stay in float32. Several times as fast where the hardware has such products (CPUs with AMX)."""
+    keep: KeepConfig | None = None
+    """How the base keeps what it can do; None: nothing is done for that."""
     cache_gigabytes: float = 0.0
     """Disk for what the base makes of texts that come again, kept in the run's folder; 0: none is kept."""
 
@@ -63,11 +68,29 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     def summary(self) -> StageSummary:
         mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
         phases = tuple(phase.summary()._replace(trains="memory") for phase in self.phases)
-        return StageSummary(f"answer cross-entropy, mean over {mean}", phases)
+        kept = "" if self.keep is None else "; divergence from the base's own answers"
+        return StageSummary(f"answer cross-entropy, mean over {mean}{kept}", phases)
 
     def further(self) -> Self:
         """The last phase, of the longest conversations."""
         return replace(self, phases=self.phases[-1:])
+
+
+@dataclass(frozen=True)
+class Talks:
+    """Conversations to remember in, and interactions of the base's own to go on answering as it does."""
+
+    conversations: Conversations
+    own: Rows | None = None
+
+    def to(self, device: torch.device) -> Talks:
+        """The same on a device."""
+        return Talks(self.conversations.to(device), None if self.own is None else self.own.to(device))
+
+    @property
+    def targets(self) -> int:
+        """Of the base's own interactions."""
+        return 0 if self.own is None else int(self.own.targets[:, 1:].sum())
 
 
 @dataclass(frozen=True)
@@ -76,22 +99,28 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
 
     folder: Path = Path()
     """For what is kept of texts."""
+    own: OwnWords | None = None
     name: str = "adaptation"
 
     @classmethod
     def build(cls, config: AdaptationConfig, context: StageContext) -> Self:
         """What is kept lies in the stage's folder."""
-        return cls(context.corpus, context.template, config, folder=context.folder / cls.name / CACHE)
+        folder = context.folder / cls.name
+        own = None if config.keep is None else OwnWords(folder / OWN, config.keep, context.seed)
+        return cls(context.corpus, context.template, config, folder=folder, own=own)
 
     def learner_for(self, learner: GrownLearner) -> GrownLearner:
-        """The run's learner; its base rounded, and with room for what it makes of texts, where that is asked for."""
+        """The run's learner; its base has made up its own interactions, is rounded, and has room for what it makes of
+        texts, where that is asked for."""
         config, model = self.config, learner.model
+        if self.own is not None:
+            self.own.make(model.eval(), self.template)
         if config.cache_gigabytes:
             base = model.config.base
             assert base is not None
             depends_on = f"{base.fingerprint}-{'-'.join(map(str, model.config.decoder.reading))}-{config.precision}"
             limit = int(config.cache_gigabytes * 1e9)
-            cache = TextCache(self.folder, depends_on, model.config.decoder.width, limit)
+            cache = TextCache(self.folder / CACHE, depends_on, model.config.decoder.width, limit)
             learner.reader = BaseReader(model, cache)
         if config.precision == "bfloat16":
             learner.round_base()
@@ -100,22 +129,31 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
     def curve(self) -> str:
         return "answer"
 
-    def batches(self, split: Split, step: int) -> list[Conversations]:
+    def batches(self, split: Split, step: int) -> list[Talks]:
         phase = self.config.at(step)[0] if split == "train" else self.config.phases[-1]
-        return phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
+        parts = phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
+        if self.own is None:
+            return [Talks(part) for part in parts]
+        own = split_evenly(self.own.of_step(split, step), len(parts))
+        rows = [collate_rows(part, self.template.tokens.pad) for part in own]
+        return [Talks(*part) for part in zip_longest(parts, rows)]
 
     def unfreeze(self, learner: GrownLearner, step: int) -> None:
         learner.learn_only(self.config.at(step)[0].trains)
 
     def loss(
-        self,
-        learner: GrownLearner,
-        batch: Conversations,
-        all_batches: list[Conversations],
-        generator: torch.Generator,
+        self, learner: GrownLearner, batch: Talks, all_batches: list[Talks], generator: torch.Generator
     ) -> StageLoss:
-        config = self.config
+        config, said = self.config, [each.conversations for each in all_batches]
         with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            slots = fresh_slots(learner, batch.size, generator)
-            scores, _ = scores_on_base(learner.reader, batch, slots, config.window)
-            return conversation_loss(scores, batch, all_batches, config.mean_over)
+            slots = fresh_slots(learner, batch.conversations.size, generator)
+            scores, memories = scores_on_base(learner.reader, batch.conversations, slots, config.window)
+            found = conversation_loss(scores, batch.conversations, said, config.mean_over)
+            if config.keep is None:
+                return found
+            changed = scores.nll.new_zeros(())
+            if batch.own is not None:
+                memory = some_memories(memories, len(batch.own), generator)
+                changed = change(learner.reader, batch.own, memory).sum() / sum(each.targets for each in all_batches)
+            metrics = {**found.metrics, "change": changed.detach()}
+            return StageLoss(found.loss + config.keep.weight * changed, metrics, found.tokens)
