@@ -107,6 +107,7 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         max_length: int | None = None,
         tokens: SpecialTokens | None = None,
         markers: Markers | None = None,
+        adapter_rank: int = 0,
     ) -> Self:
         """Give a pre-trained model a memory, still untrained. Its layers are shared, not copied, and are the encoder
         too.
@@ -118,11 +119,14 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
             max_length: of an interaction, in tokens; by default 2048, or what the base takes.
             tokens: the special tokens of its interactions: of :func:`rxt.load_base_tokenizer`, its ``tokens``.
             markers: what stands around their parts; of the same, its ``markers``.
+            adapter_rank: of low-rank adapters (LoRA) beside the matrices of all layers from the first that reads memory
+                on; by default there are none.
 
         Raises:
             UserError: layers that the model has not, or a length that it does not take.
         """
-        config = memory_on(backbone.config, backbone.identity(), memory_layers, slots, max_length, tokens, markers)
+        base = backbone.identity()
+        config = memory_on(backbone.config, base, memory_layers, slots, max_length, tokens, markers, adapter_rank)
         return grow(backbone.decoder, config, cls)
 
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import naive_twins
 import pytest
 import torch
@@ -177,3 +179,16 @@ def test_one_query_looked_up_in_sums_is_the_same_lookup(
     monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", lambda *_, **__: pytest.fail("not in sums"))
     torch.testing.assert_close(summed(x, summed.keys_values(source), mask=mask), expected, rtol=1e-11, atol=1e-11)
     assert list(summed.state_dict()) == names
+
+
+@pytest.mark.parametrize("kind", ["MHA", "GQA"])
+def test_without_a_matrix_after_the_heads_they_are_the_output(kind: str) -> None:
+    whole = make(replace(KINDS[kind], output_bias=False), "gated, q/k norm, no output bias")
+    bare = Attention(WIDTH, replace(whole.config, output_projection=False))
+    bare.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name != "out_proj.weight"})
+    x = torch.randn(2, 5, WIDTH)
+    with torch.no_grad():
+        whole.out_proj.weight.copy_(torch.eye(WIDTH))
+        expected = whole(x, whole.keys_values(x))
+        torch.testing.assert_close(bare(x, bare.keys_values(x)), expected)
+        torch.testing.assert_close(SummedAttention(bare)(x, bare.keys_values(x)), expected)

@@ -37,6 +37,14 @@ PLAIN = REACTIVE["plain"]
         (lambda: AttentionConfig(4, 0, 1), "attention.query_heads must be at least 1, found 0"),
         (lambda: AttentionConfig(4, 8, 4), "attention.query_heads must be at most heads=4, found 8"),
         (lambda: AttentionConfig(4, 4, 8), "attention.kv_heads must be at most heads=4, found 8"),
+        (
+            lambda: AttentionConfig(4, 4, 4, output_projection=False),
+            "attention.output_bias does not go without",
+        ),
+        (
+            lambda: replace(AttentionConfig.sqa(4), output_bias=False, output_projection=False).check_fits(8, "here"),
+            "here.output_projection is off, but the heads are not 8 wide",
+        ),
         (lambda: AttentionConfig(4, 3, 2), "attention.kv_heads 2 and query_heads 3 must divide"),
         (lambda: AttentionConfig(4, 2, 2, rope_base=1.0), "attention.rope_base must be above 1, found 1.0"),
         (lambda: AttentionConfig(4, 2, 2, rope_factors=(1.0, 0.0)), "attention.rope_factors must be above 0"),

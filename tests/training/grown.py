@@ -52,13 +52,14 @@ def random_base(vocab_size: int) -> Decoder:
     return decoder
 
 
-def grown(vocab_size: int = 13, double: bool = False) -> ReactiveTransformer:
+def grown(vocab_size: int = 13, double: bool = False, rank: int = 0) -> ReactiveTransformer:
     """A model on a random base, whose memory is heard."""
     decoder = random_base(vocab_size)
     if double:
         decoder = decoder.double()
     torch.manual_seed(6)
-    model = grow(decoder, memory_on(decoder.config, BaseModel("tiny", "0"), READING, SLOTS), ReactiveTransformer)
+    config = memory_on(decoder.config, BaseModel("tiny", "0"), READING, SLOTS, adapter_rank=rank)
+    model = grow(decoder, config, ReactiveTransformer)
     with torch.no_grad():
         for index in READING:
             model.decoder.layers[index].get_parameter("read_scale").fill_(1.0)

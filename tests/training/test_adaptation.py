@@ -161,10 +161,11 @@ def test_a_base_that_is_gone_or_another_one(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     base = store_base(tmp_path / "base")
     phases = 'adaptation.phases=[{"steps": 1, "turns": 2, "batch_size": 2, "trains": ["memory_attention"]}]'
-    argv = ["adapt", "--base", str(base), "--slots", "4", "--memory-layers", "2", "3", "--set", phases]
-    assert train_command([*argv, "--out", str(tmp_path / "run")]) == 0
+    argv = ["adapt", "--base", str(base), "--slots", "4", "--memory-layers", "2", "3", "--lora-rank", "2"]
+    assert train_command([*argv, "--set", phases, "--out", str(tmp_path / "run")]) == 0
     model = ReactiveTransformer.from_pretrained(tmp_path / "run" / "model")
     assert model.config.memory_shape == (2, 4, 32)
+    assert any("lora_up" in name for name in load_file(tmp_path / "run" / "model" / "model.safetensors"))
     with pytest.raises(UserError, match="adapt: gives a pre-trained model a memory; name it with --base PATH"):
         train_command(["adapt"])
     with pytest.raises(UserError, match="the recipe smoke builds on no pre-trained model"):

@@ -70,6 +70,18 @@ def test_what_is_kept_is_what_is_computed(tmp_path: Path) -> None:
     assert calls
 
 
+def test_adapters_learn_through_what_is_read_once(tmp_path: Path) -> None:
+    model, batch = GrownLearner(grown(double=True, rank=2)).model, random_batch(TURNS)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("lora_up"):
+                parameter.normal_(std=0.2)
+    scores = turn_by_turn(model, batch, model.init_memory(batch.size).slots)
+    expected = gradients(scores.loss_over_turns(batch.targets_by_turn(len(batch.alive))), model)
+    assert expected["decoder.layers.2.attention.q_proj.lora_down"].any()
+    assert_same_gradients(gradients(loss_of(BaseReader(model), batch), model), expected)
+
+
 def some_rows(ids: list[list[int]]) -> Rows:
     whole = torch.tensor(ids)
     return Rows(whole, whole > 0, whole > 0)

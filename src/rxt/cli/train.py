@@ -55,6 +55,9 @@ class TrainOptions:
     given."""
     slots: int | None = None
     """With --base: memory slots of each of these layers; the recipe's when not given."""
+    lora_rank: int = 0
+    """With --base: rank of low-rank adapters that learn with the memory, in the layers from the first of these on; 0
+    for none."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
     """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that
     reads the whole history again, one that knows the newest message alone, or one that carries memory tokens from turn
@@ -126,7 +129,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     elif base.needs_start:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     elif options.base is not None:
-        base = on_its_base(base, options.base, options.memory_layers, options.slots)
+        base = on_its_base(base, options)
     elif base.needs_base and not (options.show or options.show_json):
         raise UserError(f"rxt train {options.recipe}: gives a pre-trained model a memory; name it with --base PATH")
     data = with_files(
@@ -145,13 +148,14 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
 
 
-def on_its_base(run: RunConfig, base: str, memory_layers: tuple[int, ...], slots: int | None) -> RunConfig:
+def on_its_base(run: RunConfig, options: TrainOptions) -> RunConfig:
     """The run with the base that is to get a memory."""
     from rxt.training.recipes_on_base import grown_on
 
+    assert options.base is not None
     if not run.adapts:
-        raise UserError(f"--base {base}: the recipe {run.name} builds on no pre-trained model; leave it out")
-    return grown_on(run, base, memory_layers or None, slots)
+        raise UserError(f"--base {options.base}: the recipe {run.name} builds on no pre-trained model; leave it out")
+    return grown_on(run, options.base, options.memory_layers or None, options.slots, options.lora_rank)
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:

@@ -38,6 +38,9 @@ class AttentionConfig:
     rotated: bool = True
     """Turn queries by their positions, and keys where they have an order. Off: what is looked up is found by its
     content alone."""
+    output_projection: bool = True
+    """Multiply the heads, side by side, by a matrix. Off: they are the output as they are, so together they must be as
+    wide as the model. With a single head, a matrix after its values would say no more than one alone."""
     rope_factors: tuple[float, ...] | None = None
     """(Hd / 2): each pair turns so many times slower than ``rope_base`` says, for texts longer than those that a
     pre-trained model was trained on first."""
@@ -56,6 +59,8 @@ class AttentionConfig:
         require(self.rope_base > 1, "attention.rope_base", f"must be above 1, found {self.rope_base}")
         if self.head_dim is not None:
             at_least_one("attention", head_dim=self.head_dim)
+        both = self.output_bias and not self.output_projection
+        require(not both, "attention.output_bias", "does not go without output_projection; turn it off")
         check_eps("attention", self.norm_eps)
         if self.rope_factors is not None:
             require(min(self.rope_factors, default=0) > 0, "attention.rope_factors", "must be above 0, one a pair")
@@ -95,6 +100,8 @@ class AttentionConfig:
             field, found = "heads", f"{self.heads} leave"
         else:
             field, found = "head_dim", f"{self.head_dim} is"
+        whole = self.output_projection or self.output_heads * self.head_size(width) == width
+        require(whole, f"{where}.output_projection", f"is off, but the heads are not {width} wide")
         even = self.head_size(width) % 2 == 0
         require(even or not turns, f"{where}.{field}", f"{found} an odd head size; RoPE turns pairs")
         pairs, factors = self.head_size(width) // 2, self.rope_factors

@@ -27,6 +27,7 @@ def memory_on(
     max_length: int | None = None,
     tokens: SpecialTokens | None = None,
     markers: Markers | None = None,
+    adapter_rank: int = 0,
 ) -> RxTConfig:
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
@@ -39,12 +40,15 @@ def memory_on(
         max_length: of an interaction, in tokens.
         tokens: the special tokens of its interactions.
         markers: what stands around the parts of its interactions, in the base's chat template.
+        adapter_rank: of low-rank adapters beside the matrices of all layers from the first that reads memory on; 0
+            for none.
 
     Raises:
         UserError: layers that the decoder has not, or a length that it does not take.
     """
     chosen = tuple(default_memory_layers(decoder.layers) if memory_layers is None else memory_layers)
     require(len(chosen) > 0, "decoder.memory_layers", "must name a layer at least")
+    require(adapter_rank >= 0, "base.adapter_rank", f"cannot be negative, found {adapter_rank}")
     length = min(LENGTH, decoder.max_length) if max_length is None else max_length
     require(length <= decoder.max_length, "decoder.max_length", f"is {decoder.max_length} in the base, asked: {length}")
     reads = replace(decoder.self_attention, rotated=False)
@@ -60,7 +64,7 @@ def memory_on(
         decoder.width,
         len(chosen),
         slots,
-        replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False),
+        replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False, output_projection=False),
         variant="simple",
         gate=GateConfig("linear", status="linear", longest=LONGEST, own_status=2.0),
         input_norm=False,
@@ -71,7 +75,7 @@ def memory_on(
         memory,
         tokens=SpecialTokens() if tokens is None else tokens,
         memory_init="learned",
-        base=base,
+        base=replace(base, adapter_rank=adapter_rank),
         markers=markers,
     )
 

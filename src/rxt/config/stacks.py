@@ -92,6 +92,8 @@ class EncoderConfig:
         attentions = {"self_attention": self.self_attention}
         if self.cross_attention is not None:
             attentions["cross_attention"] = self.cross_attention
+            where = "encoder.cross_attention.output_projection"
+            require(self.cross_attention.output_projection, where, "is needed: by it the encoder starts silent")
         check_stack("encoder", self.vocab_size, self.width, self.layers, self.max_length, attentions)
 
     @classmethod

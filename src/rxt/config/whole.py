@@ -51,6 +51,8 @@ class BaseModel:
     """Of its weights, in float32."""
     revision: str | None = None
     """Of the Hub's repository."""
+    adapter_rank: int = 0
+    """Of the low-rank adapters beside its matrices, from the first layer that reads memory on; 0: it has none."""
     included: bool = False
     """Its weights are stored with the memory's; otherwise they are taken from where they are."""
 

@@ -267,7 +267,8 @@ def unknown_words(config: DecoderConfig | EncoderConfig | MemoryAttentionConfig)
     parts = {name: getattr(config, name, None) for name in ("self_attention", "cross_attention", "attention")}
     for part, attention in parts.items():
         if isinstance(attention, AttentionConfig):
-            plain = replace(attention, head_dim=None, input_bias=False, norm_eps=None, rotated=True)
+            usually = replace(attention, rotated=True, output_projection=True)
+            plain = replace(usually, head_dim=None, input_bias=False, norm_eps=None)
             found += [part] * (attention != plain)
     dense = feed_forwards_of(config) if isinstance(config, DecoderConfig | EncoderConfig) else []
     return found + ["feed_forward.bias"] * any(isinstance(each, FeedForwardConfig) and not each.bias for each in dense)

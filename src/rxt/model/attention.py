@@ -32,7 +32,8 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, config.query_heads * self.head_dim, bias=config.input_bias)
         self.k_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=config.input_bias)
         self.v_proj = nn.Linear(width, config.kv_heads * self.head_dim, bias=config.input_bias)
-        self.out_proj = nn.Linear(config.output_heads * self.head_dim, width, bias=config.output_bias)
+        merged = config.output_heads * self.head_dim
+        self.out_proj = nn.Linear(merged, width, bias=config.output_bias) if config.output_projection else nn.Identity()
         self.gate_proj = nn.Linear(width, config.output_heads * self.head_dim, bias=False) if config.gated else None
         self.q_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None

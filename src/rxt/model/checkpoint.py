@@ -14,7 +14,9 @@ from torch import Tensor
 from rxt.config import RxTConfig, read_json
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
+from rxt.model.low_rank import LowRankLinear
 from rxt.model.reactive import ReactiveTransformer
+from rxt.model.replace import replace_modules, share_copy
 from rxt.model.weights import Weights, reading, write_weights
 
 Model = TypeVar("Model", bound=ReactiveTransformer)
@@ -27,7 +29,10 @@ TIED = "decoder.head.embedding.weight"
 
 READS = ("norm2", "stm_norm", "cross_attention", "read_scale")
 """What a layer has that reads memory, and a pre-trained decoder's has not."""
-MEMORY = re.compile(rf"(?!decoder\.)|decoder\.layers\.\d+\.({'|'.join(READS)})\b")
+ADAPTERS = ("lora_down", "lora_up")
+MEMORY = re.compile(
+    rf"(?!decoder\.)|decoder\.layers\.\d+\.({'|'.join(READS)})\b|decoder\.layers\..*\.({'|'.join(ADAPTERS)})$"
+)
 """Names of what a pre-trained decoder has not."""
 
 
@@ -36,14 +41,24 @@ def save_model(model: ReactiveTransformer, folder: Path, merged: bool = False) -
 
     Of a model that is built on another, the memory's weights alone are written, or with ``merged`` all.
     """
-    config, base = model.config, model.config.base
-    if base is not None and merged:
-        config = replace(config, base=replace(base, included=True))
+    if model.config.base is not None and merged:
+        model = with_base_included(model)
+    config = model.config
     make_folder(folder)
     stored = stored_tensors(model) if config.base is None or config.base.included else memory_tensors(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     write_weights(folder, tensors, {"format": "rxt"})
     write_atomically(folder / CONFIG, config.to_json().encode())
+
+
+def with_base_included(model: Model) -> Model:
+    """The same model, all of it its own: low-rank adapters are added to the matrices that they stand beside."""
+    base = model.config.base
+    assert base is not None
+    copy = share_copy(model)
+    replace_modules(copy, {LowRankLinear: LowRankLinear.merged})
+    copy.config = replace(model.config, base=replace(base, included=True, adapter_rank=0))
+    return copy
 
 
 def load_model(folder: Path, kind: type[Model] = ReactiveTransformer) -> Model:
@@ -70,7 +85,7 @@ def stored_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
 
 
 def memory_tensors(model: ReactiveTransformer) -> dict[str, Tensor]:
-    """The tensors that a model built on another has of its own: reads, writes, and the fresh memory."""
+    """The tensors that a model built on another has of its own: reads, writes, fresh memory, and low-rank adapters."""
     return {name: tensor for name, tensor in stored_tensors(model).items() if MEMORY.match(name)}
 
 

@@ -159,12 +159,13 @@ def start_as_copy(attention: Attention) -> None:
     """
     if attention.v_proj.weight.is_meta:  # shapes alone, as they are counted
         return
-    config, (width, merged) = attention.config, attention.out_proj.weight.shape
+    config, out = attention.config, attention.out_proj
     nn.init.eye_(attention.v_proj.weight)  # (Hkv·Hd, D)
-    copies = config.output_heads // config.kv_heads
-    back = attention.v_proj.weight.unflatten(0, (config.kv_heads, -1)).repeat_interleave(copies, 0) / copies
-    attention.out_proj.weight.copy_(back.reshape(merged, width).T)
-    if config.output_bias:
-        nn.init.zeros_(attention.out_proj.bias)
+    if isinstance(out, nn.Linear):
+        copies = config.output_heads // config.kv_heads
+        back = attention.v_proj.weight.unflatten(0, (config.kv_heads, -1)).repeat_interleave(copies, 0) / copies
+        out.weight.copy_(back.reshape(out.in_features, out.out_features).T)
+        if config.output_bias:
+            nn.init.zeros_(out.bias)
     if attention.q_norm is not None:
         nn.init.constant_(attention.q_norm.weight, 4.0)

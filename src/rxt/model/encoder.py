@@ -55,9 +55,8 @@ class EncoderLayer(nn.Module):
 def start_silent(attention: Attention) -> None:
     """Let an untrained encoder hear nothing of its memory, which means nothing yet: what it says is what it reads in
     the text."""
-    nn.init.zeros_(attention.out_proj.weight)
-    if attention.config.output_bias:
-        nn.init.zeros_(attention.out_proj.bias)
+    for parameter in attention.out_proj.parameters():
+        nn.init.zeros_(parameter)
 
 
 class Encoder(nn.Module):

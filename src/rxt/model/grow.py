@@ -13,6 +13,7 @@ from rxt.config import RxTConfig
 from rxt.model.attention import Attention
 from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder, DecoderLayer
+from rxt.model.low_rank import adapted, without_adapters
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer, fresh_slots
 
@@ -21,17 +22,21 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
     """A model of a class, ready for inference, that shares the layers of ``base``, a decoder that reads no memory.
 
     Reads start as copies of the layers' self-attention, so that a slot that holds what self-attention looks at is read
-    as that would read it. ``config`` is one of :func:`rxt.config.on_base.memory_on`.
+    as that would read it. Low-rank adapters start by adding nothing. ``config`` is one of
+    :func:`rxt.config.on_base.memory_on`.
     """
     with torch.device("meta"):  # no random weights, which would be thrown away at once
         model = kind(config)
     weight, grown = base.embedding.weight, model.decoder
     grown.embedding, grown.head_norm, grown.head = base.embedding, base.head_norm, base.head
+    rank = 0 if config.base is None else config.base.adapter_rank
     for index, (layer, original) in enumerate(zip(grown.layers, base.layers, strict=True)):
         assert isinstance(layer, DecoderLayer)
         assert isinstance(original, DecoderLayer)
         layer.norm1, layer.attention = original.norm1, original.attention
         layer.norm3, layer.feed_forward = original.norm3, original.feed_forward
+        if rank and index >= config.decoder.reading[0]:
+            layer.attention, layer.feed_forward = adapted(layer.attention, rank), adapted(layer.feed_forward, rank)
         if index in config.decoder.reading:
             _start_read(layer, config)
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
@@ -44,7 +49,8 @@ def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:
     weight, scale = layer.attention.q_proj.weight, config.decoder.read_scale
     layer.norm2 = deepcopy(layer.norm1)
     layer.cross_attention = Attention(config.decoder.width, config.decoder.cross_attention)
-    layer.cross_attention.load_state_dict(layer.attention.state_dict())
+    own = layer.attention.state_dict()
+    layer.cross_attention.load_state_dict({name: own[name] for name in layer.cross_attention.state_dict()})
     layer.cross_attention.to(weight.device, weight.dtype)
     if scale is not None:
         layer.read_scale = nn.Parameter(weight.new_full((config.decoder.width,), scale))
@@ -52,14 +58,16 @@ def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:
 
 @contextmanager
 def silenced(model: ReactiveTransformer) -> Iterator[None]:
-    """Inside, a model says what its base says: nothing that its layers read of the memory is heard."""
+    """Inside, a model says what its base says: nothing that its layers read of the memory is heard, and low-rank
+    adapters add nothing."""
     scales = [scale for name, scale in model.decoder.named_parameters() if name.endswith("read_scale")]
     kept = [scale.detach().clone() for scale in scales]
     with torch.no_grad():
         for scale in scales:
             scale.zero_()
     try:
-        yield
+        with without_adapters(model.decoder):
+            yield
     finally:
         with torch.no_grad():
             for scale, before in zip(scales, kept, strict=True):

@@ -10,6 +10,7 @@ from rxt.model.decoder import TiedHead
 from rxt.model.experts import Int8Experts
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear
+from rxt.model.low_rank import LowRankLinear
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.replace import Table, replace_modules, share_copy
 
@@ -17,6 +18,7 @@ Model = TypeVar("Model", bound=ReactiveTransformer)
 
 IN_8_BITS: Table = {
     nn.Linear: Int8Linear,
+    LowRankLinear: lambda linear: Int8Linear(linear.merged()),
     MixtureOfExperts: Int8Experts,
     TiedHead: lambda head: Int8Linear(head.as_linear()),
 }

@@ -25,7 +25,7 @@ class SummedAttention(Attention):
 
     def __init__(self, original: Attention) -> None:
         with torch.device("meta"):
-            super().__init__(original.out_proj.weight.shape[0], original.config)
+            super().__init__(original.q_proj.weight.shape[1], original.config)
         take_over(self, original)
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:

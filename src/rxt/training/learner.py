@@ -93,7 +93,8 @@ class GrownLearner(Learner):
         """Hold the base's matrices in bfloat16. Its embedding stays, since a state begins there."""
         for name, module in self.model.decoder.named_modules():
             if isinstance(module, nn.Linear) and set(READS).isdisjoint(name.split(".")):
-                module.to(torch.bfloat16)
+                for matrix in (module.weight, *([] if module.bias is None else [module.bias])):
+                    matrix.data = matrix.data.to(torch.bfloat16)
 
     def _learn(self, names: Set[str]) -> None:
         for name, parameter in self.model.named_parameters():

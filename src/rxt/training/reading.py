@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rxt.data.collate import Conversations, Rows
 from rxt.generation.scoring import AnswerScores, answer_scores
 from rxt.model.checkpoint import READS
+from rxt.model.low_rank import without_adapters
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.text_cache import TextCache
@@ -43,6 +44,16 @@ class BaseReader:
         parts = [decoder.embedding, *decoder.stateless, *decoder.layers[: decoder.config.reading[-1] + 1]]
         found = self._read("encoded", rows, parts, lambda some: decoder.normed_inputs(rows.ids[some], below[some]))
         return found * rows.mask[None, :, :, None]
+
+    def said(self, rows: Rows, below: Tensor) -> Tensor:
+        """The states (R, T, D) that the head reads where no layer reads memory: what the base itself would say."""
+        decoder = self.model.decoder
+
+        def compute(some: Tensor) -> Tensor:
+            return decoder.hidden(rows.ids[some], None, below=below[some]).states.unsqueeze(0)
+
+        with torch.no_grad(), without_adapters(decoder):
+            return (compute(every_row(rows)) if self.cache is None else self.cache.complete("said", rows, compute))[0]
 
     def _read(self, kind: str, rows: Rows, parts: list[nn.Module], compute: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``compute`` makes (K, r, T, D) of some rows (r,), for all of them; frozen ``parts`` need no gradient."""

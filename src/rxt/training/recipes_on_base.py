@@ -93,13 +93,18 @@ def smollm2_config() -> RxTConfig:
 
 
 def grown_on(
-    run: RunConfig, source: str, memory_layers: Sequence[int] | None = None, slots: int | None = None
+    run: RunConfig,
+    source: str,
+    memory_layers: Sequence[int] | None = None,
+    slots: int | None = None,
+    adapter_rank: int = 0,
 ) -> RunConfig:
     """The run with a model that has the base at ``source``: a folder, a GGUF file, or ``owner/name`` on the Hub.
 
     Args:
         memory_layers: those that read memory; :func:`rxt.config.on_base.default_memory_layers` when not given.
         slots: of each of them; the recipe's when not given.
+        adapter_rank: of low-rank adapters that learn with the memory; 0 for none.
 
     Raises:
         UserError: there is no such base, or none that can be used.
@@ -110,5 +115,13 @@ def grown_on(
     backbone, tokenizer = Backbone.from_pretrained(source), load_base_tokenizer(source)
     slots = slots or run.model.memory_attention.slots
     tokens, markers = tokenizer.tokens, tokenizer.markers
-    model = memory_on(backbone.config, backbone.identity(), memory_layers, slots, tokens=tokens, markers=markers)
+    model = memory_on(
+        backbone.config,
+        backbone.identity(),
+        memory_layers,
+        slots,
+        tokens=tokens,
+        markers=markers,
+        adapter_rank=adapter_rank,
+    )
     return replace(run, model=model)
