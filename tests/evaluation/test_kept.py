@@ -29,7 +29,7 @@ def grown(scale: float = 1.0) -> ReactiveTransformer:
     decoder = Decoder(config, torch.nn.Embedding(config.vocab_size, 16)).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
-            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.4)
+            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2)
     model = grow(decoder, memory_on(config, BaseModel("tiny", "0"), (1, 2), 4), ReactiveTransformer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

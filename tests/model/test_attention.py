@@ -184,9 +184,9 @@ def test_one_query_looked_up_in_sums_is_the_same_lookup(
 @pytest.mark.parametrize("kind", ["MHA", "GQA"])
 def test_without_a_matrix_after_the_heads_they_are_the_output(kind: str) -> None:
     whole = make(replace(KINDS[kind], output_bias=False), "gated, q/k norm, no output bias")
-    bare = Attention(WIDTH, replace(whole.config, output_projection=False))
+    bare = Attention(WIDTH, replace(whole.config, output_projection=False)).double()
     bare.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name != "out_proj.weight"})
-    x = torch.randn(2, 5, WIDTH)
+    x = torch.randn(2, 5, WIDTH, dtype=torch.double)
     with torch.no_grad():
         whole.out_proj.weight.copy_(torch.eye(WIDTH))
         expected = whole(x, whole.keys_values(x))

@@ -162,7 +162,7 @@ def test_the_command(tmp_path: Path) -> None:
     base = store_base(tmp_path / "base")
     phases = 'adaptation.phases=[{"steps": 1, "turns": 2, "batch_size": 2, "trains": ["memory_attention"]}]'
     argv = ["adapt", "--base", str(base), "--slots", "4", "--memory-layers", "2", "3", "--lora-rank", "2"]
-    assert train_command([*argv, "--set", phases, "--out", str(tmp_path / "run")]) == 0
+    assert train_command([*argv, "--set", phases, "--set", "adaptation.keep=null", "--out", str(tmp_path / "run")]) == 0
     model = ReactiveTransformer.from_pretrained(tmp_path / "run" / "model")
     assert model.config.memory_shape == (2, 4, 32)
     assert any("lora_up" in name for name in load_file(tmp_path / "run" / "model" / "model.safetensors"))

@@ -37,7 +37,7 @@ def own_interactions(
     """
     found: dict[tuple[int, ...], Encoded] = {}
     with silenced(model):
-        for attempt in range(-(-count * TRIES // BATCH)):
+        for attempt in range(-(-count // BATCH) * TRIES):
             asked = _questions(model, template, longest, seed + 1_000_003 * attempt)
             new = [question for question in dict.fromkeys(asked) if question and question not in found]
             if new:
@@ -50,9 +50,10 @@ def own_interactions(
 def _questions(model: ReactiveTransformer, template: Template, longest: int, seed: int) -> list[tuple[int, ...]]:
     """BATCH of them, as token ids; empty where the model had nothing to ask."""
     opening = template.markup.begun([Part("query")])
-    said = _continued(model, template, [opening] * BATCH, longest, replace(ASKING, seed=seed))
+    room = min(longest, (template.max_length - template.markup.size) // 2)
+    said = _continued(model, template, [opening] * BATCH, room, replace(ASKING, seed=seed))
     end = template.markup.parts["answer"].ids
-    return [tuple(before(ids, end)) for ids in said]
+    return [tuple(before(before(ids, end), (template.tokens.eos,))) for ids in said]
 
 
 def _answered(
@@ -78,8 +79,8 @@ def _continued(
     rows = rows.to(model.decoder.embedding.weight.device)
     layers, slots, width = model.config.memory_shape
     memory = Memory(model.decoder.embedding.weight.new_zeros(layers, len(prompts), slots, width))
-    room = min(longest, template.max_length - template.markup.size - rows.ids.shape[1])
-    said = generate(model, rows.ids, memory, max(1, room), sampling, mask=rows.mask).tolist()
+    room = min(longest, template.max_length - rows.ids.shape[1] - len(template.markup.end))
+    said = generate(model, rows.ids, memory, room, sampling, mask=rows.mask).tolist()
     eos = template.tokens.eos
     after = [ids[len(prompt) : len(prompt) + room] for ids, prompt in zip(said, prompts, strict=True)]
     return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in after]

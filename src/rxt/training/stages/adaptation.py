@@ -154,6 +154,7 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
             changed = scores.nll.new_zeros(())
             if batch.own is not None:
                 memory = some_memories(memories, len(batch.own), generator)
-                changed = change(learner.reader, batch.own, memory).sum() / sum(each.targets for each in all_batches)
+                total = max(1, sum(each.targets for each in all_batches))
+                changed = change(learner.reader, batch.own, memory).sum() / total
             metrics = {**found.metrics, "change": changed.detach()}
             return StageLoss(found.loss + config.keep.weight * changed, metrics, found.tokens)
