@@ -122,7 +122,8 @@ def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
 
 def test_a_base_learns_to_go_on_answering_as_it_does(tmp_path: Path) -> None:
     keep = KeepConfig(interactions=3, batch_size=2, weight=1e6)  # nothing else counts
-    config = replace(CONFIG, keep=keep, phases=(Phase(40, 2, 2, MEMORY),))
+    optim = replace(OPTIM, learning_rate=5e-3, warmup=2)
+    config = replace(CONFIG, keep=keep, phases=(Phase(40, 2, 2, MEMORY),), optim=optim)
     trained = replace(stage(config), own=OwnWords(tmp_path / "own.json", keep, 0))
     subject = trained.learner_for(learner())
     optimizer = make_optimizer(subject, config.optim)
