@@ -49,6 +49,7 @@ def test_the_bases_words_do_not_depend_on_the_memory_and_are_its_likeliest() -> 
     assert made != own_interactions(grown(), template(), 6, seed=4, longest=8)
     model, tokens = grown(), template().tokens
     for each in made:
+        assert tokens.answer is not None
         answer = each.ids.index(tokens.answer) + 1
         assert each.ids[:2] == [tokens.bos, tokens.query]
         assert each.loss[:answer] == [False] * answer

@@ -188,7 +188,7 @@ def test_without_a_matrix_after_the_heads_they_are_the_output(kind: str) -> None
     bare.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name != "out_proj.weight"})
     x = torch.randn(2, 5, WIDTH, dtype=torch.double)
     with torch.no_grad():
-        whole.out_proj.weight.copy_(torch.eye(WIDTH))
+        whole.out_proj.get_parameter("weight").copy_(torch.eye(WIDTH))
         expected = whole(x, whole.keys_values(x))
         torch.testing.assert_close(bare(x, bare.keys_values(x)), expected)
         torch.testing.assert_close(SummedAttention(bare)(x, bare.keys_values(x)), expected)

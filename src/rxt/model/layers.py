@@ -118,8 +118,13 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     pairs = x.unflatten(-1, (-1, 2))
     # One product, written twice, since neither way is fast everywhere. Run as it stands, complex numbers are one
     # kernel, ten times as fast as the parts over a sequence. Compiled, the parts fuse with what is around them, while
-    # complex numbers do not: the compiler warns of them, and decoding is an eighth slower. bfloat16 has only parts.
-    if x.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling():
+    # complex numbers do not: the compiler warns of them, and decoding is an eighth slower. bfloat16 has only parts,
+    # whose every other number a CPU reads slowly: there it goes through float32.
+    if torch.compiler.is_compiling():
+        pass
+    elif x.dtype in (torch.float32, torch.float64):
         return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).flatten(-2)
+    elif x.device.type == "cpu":
+        return rotate(x.float(), rotation).to(x.dtype)
     even, odd = pairs.unbind(-1)
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)

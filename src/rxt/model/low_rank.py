@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rxt.model.replace import replace_modules, share_copy
+from rxt.model.replace import Module, replace_modules, share_copy
 
 
 class LowRankLinear(nn.Linear):
@@ -24,10 +24,10 @@ class LowRankLinear(nn.Linear):
         self.lora_up = nn.Parameter(self.weight.new_zeros(linear.out_features, rank))
         self.active = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        base = super().forward(x)
-        return base + F.linear(F.linear(x, self.lora_down), self.lora_up) if self.active else base
+        base = super().forward(input)
+        return base + F.linear(F.linear(input, self.lora_down), self.lora_up) if self.active else base
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -39,7 +39,7 @@ class LowRankLinear(nn.Linear):
         return linear
 
 
-def adapted(module: nn.Module, rank: int) -> nn.Module:
+def adapted(module: Module, rank: int) -> Module:
     """The same modules around the same weights, each linear layer with an adapter; ``module`` stays as it is."""
     copy = share_copy(module)
     replace_modules(copy, {nn.Linear: lambda linear: LowRankLinear(linear, rank)})
