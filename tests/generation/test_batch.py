@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -59,6 +59,17 @@ def guests(model: ReactiveTransformer) -> list[Guest]:
     ]
 
 
+def penalized(model: ReactiveTransformer) -> list[Guest]:
+    """The same, some of them with penalties of what their answers have already."""
+    options = {
+        0: Sampling(frequency_penalty=0.7),
+        2: Sampling(repetition_penalty=1.2, presence_penalty=-0.4),
+        3: Sampling(presence_penalty=1.5, frequency_penalty=0.1),
+        4: Sampling(0.8, seed=9, frequency_penalty=2.0),
+    }
+    return [replace(guest, sampling=options.get(index, guest.sampling)) for index, guest in enumerate(guests(model))]
+
+
 def run(batch: BatchDecoder, visits: list[Guest]) -> tuple[list[list[int]], list[str | None]]:
     """What everyone says, and how each ended."""
     handles: dict[int, int] = {}
@@ -93,6 +104,46 @@ def test_everyone_says_what_they_say_alone(experts: MoEConfig | None, places: in
     assert set(ends) == {"stop", "length"}
     for words, end in zip(said, ends, strict=True):
         assert (words[-1] == model.config.tokens.eos) == (end == "stop")
+
+
+@pytest.mark.parametrize("places", [3, 16])
+def test_penalties_are_of_ones_own_answer(places: int) -> None:
+    model = chat_model()
+    visits = penalized(model)
+    alone = [guest.alone(model) for guest in visits]
+    assert alone != [guest.alone(model) for guest in guests(model)], "they change something"
+    if places < len(visits):
+        visits = [replace(guest, comes=30 * index) for index, guest in enumerate(visits)]
+    assert run(BatchDecoder(model, places), visits)[0] == alone
+
+
+def test_likelihoods_are_those_of_the_model_itself() -> None:
+    model = chat_model()
+    visits = [replace(guest, comes=0, most=3) for guest in penalized(model)]
+    batch = BatchDecoder(model, len(visits))
+    wanted: list[int | None] = [0, 3, None, 20, 1, 0, None]
+    handles = [
+        batch.admit(guest.prompt, guest.memory, guest.sampling, guest.most, alternatives=count)
+        for guest, count in zip(visits, wanted, strict=True)
+    ]
+    texts = [guest.prompt for guest in visits]
+    while len(batch):
+        for handle, said in batch.step().items():
+            index = handles.index(handle)
+            with torch.no_grad():
+                scores = model.decode(texts[index][None], visits[index].memory)[0, -1].log_softmax(-1)
+            texts[index] = torch.cat([texts[index], torch.tensor([said.token])])
+            count = wanted[index]
+            if count is None:
+                assert said.likelihood is None
+                continue
+            assert said.likelihood is not None
+            assert said.likelihood.log_probability == pytest.approx(float(scores[said.token]), abs=1e-4)
+            best = scores.topk(count) if count else None
+            assert [token for token, _ in said.likelihood.alternatives] == ([] if best is None else best[1].tolist())
+            assert [value for _, value in said.likelihood.alternatives] == pytest.approx(
+                [] if best is None else best[0].tolist(), abs=1e-4
+            )
 
 
 def test_compiled_steps_say_the_same_without_a_graph_break(monkeypatch: pytest.MonkeyPatch) -> None:

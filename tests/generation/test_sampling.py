@@ -106,6 +106,22 @@ def test_penalty_is_exact_and_turns_a_greedy_choice() -> None:
     assert logits[0, 0] == 3  # the caller's logits are untouched
 
 
+def test_frequency_counts_and_presence_does_not() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0]])
+    said = torch.tensor([[3, 1, 0]])
+    for sampling, expected in (
+        (Sampling(frequency_penalty=0.4), 0),  # 3 - 1.2 = 1.8 > 2 - 0.4 = 1.6
+        (Sampling(frequency_penalty=0.6), 1),  # 3 - 1.8 = 1.2 < 2 - 0.6 = 1.4
+        (Sampling(frequency_penalty=1.5), 2),  # -1.5, 0.5 < 1
+        (Sampling(presence_penalty=1.9), 0),  # 1.1, 0.1, 1
+        (Sampling(presence_penalty=2.1), 2),  # 0.9, -0.1, 1
+        (Sampling(presence_penalty=1.0, frequency_penalty=0.2), 0),  # 1.4, 0.8, 1
+        (Sampling(frequency_penalty=-1.0), 0),
+    ):
+        assert sample(logits, sampling, said=said).tolist() == [expected], sampling
+    assert logits.tolist() == [[3.0, 2.0, 1.0]]
+
+
 def test_rows_are_drawn_independently() -> None:
     logits = torch.zeros(2000, 2)
     tokens = sample(logits, Sampling(1.0), [torch.Generator().manual_seed(0)])

@@ -43,7 +43,12 @@ class Live:
             sessions = Sessions(Engine(model, limits), tokenizer, open_store(str(db)), rules)
             self.service = Service(sessions, options or Options(), Keys(keys))
             config = uvicorn.Config(
-                create_app(self.service), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
+                create_app(self.service),
+                port=0,
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=5,
             )
             self._server = uvicorn.Server(config)
             serving = asyncio.ensure_future(self._server.serve())

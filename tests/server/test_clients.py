@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import openai
@@ -15,6 +18,7 @@ from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
+from rxt.store.records import chain_prefix
 
 REX = "My dog is called Rex."
 DOG = "What is my dog called?"
@@ -284,3 +288,117 @@ def test_the_memorys_update_is_told_to_who_asks(live: Live) -> None:
     )
     assert "rxt.memory.updated" not in plain
     assert asked.count("event: rxt.memory.updated") == 1
+
+
+def test_an_answer_ends_before_a_stop_text(live: Live) -> None:
+    client = live.client()
+    first = client.responses.create(input=REX)
+    messages: Any = [user(REX), {"role": "assistant", "content": first.output_text}, user(DOG)]
+    plain = client.chat.completions.create(model="rxt", messages=messages).choices[0].message.content or ""
+    cut = client.chat.completions.create(model="rxt", messages=messages, stop=["nothing", "Rex"])
+    assert cut.choices[0].message.content == plain.partition("Rex")[0]
+    assert cut.choices[0].finish_reason == "stop"
+    chunks = list(client.chat.completions.create(model="rxt", messages=messages, stop="Re", stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == plain.partition("Re")[0]
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    never = client.chat.completions.create(model="rxt", messages=messages, stop=["Rex!?"])
+    assert never.choices[0].message.content == plain
+    deadline = time.monotonic() + 30
+    while live.sessions.engine.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert live.sessions.engine.running == 0, "nobody goes on with an answer that has ended"
+    kept = client.responses.create(input=DOG, previous_response_id=first.id, extra_body={"stop": "Rex"})
+    assert client.responses.retrieve(kept.id).output_text == kept.output_text == plain.partition("Rex")[0]
+    told: Any = [*messages, {"role": "assistant", "content": kept.output_text}, user("Hello!")]
+    turns = live.sessions.store.stats().turns
+    client.chat.completions.create(model="rxt", messages=told)
+    assert live.sessions.store.stats().turns == turns + 1, "what was shown is what is remembered"
+
+
+def test_seeds_and_penalties(live: Live) -> None:
+    client = live.client()
+
+    def said(**options: Any) -> str:
+        messages: Any = [user("Tell me about dogs.")]
+        reply = client.chat.completions.create(model="rxt", messages=messages, **options)
+        return str(reply.choices[0].message.content)
+
+    assert said(temperature=1.5, seed=-5) == said(temperature=1.5, seed=-5)
+    assert len({said(temperature=1.5, seed=seed) for seed in range(6)}) > 1
+    first = client.responses.create(input="Tell me about dogs.", temperature=1.5, extra_body={"seed": 3})
+    assert first.output_text == said(temperature=1.5, seed=3)
+    assert said(frequency_penalty=-2, presence_penalty=-2) != said()
+    assert said(frequency_penalty=0, presence_penalty=0) == said()
+
+
+def test_log_probabilities(live: Live, bundled: tuple[ReactiveTransformer, ChatTokenizer]) -> None:
+    client, (model, tokenizer) = live.client(), bundled
+    messages: Any = [user(REX)]
+    reply = client.chat.completions.create(model="rxt", messages=messages, logprobs=True, top_logprobs=2)
+    logprobs = reply.choices[0].logprobs
+    assert logprobs is not None
+    told = logprobs.content or []
+    answer = str(reply.choices[0].message.content)
+    assert b"".join(bytes(token.bytes or []) for token in told).decode() == answer
+    turn = live.sessions.store.by_prefix("", chain_prefix(chain_prefix("0", "", ""), REX, answer), model.fingerprint())
+    assert turn is not None
+    with torch.no_grad():
+        ids = torch.tensor([[*turn.prompt, *turn.said]])
+        scores = model.decode(ids, model.init_memory(1, seed=0))[0].log_softmax(-1)
+    for index, token in enumerate(told):
+        at = len(turn.prompt) + index
+        assert token.logprob == pytest.approx(float(scores[at - 1, ids[0, at]]), abs=1e-3)
+        assert [each.logprob for each in token.top_logprobs] == pytest.approx(
+            scores[at - 1].topk(2)[0].tolist(), abs=1e-3
+        )
+        assert token.top_logprobs[0].token == token.token == tokenizer.spell([int(ids[0, at])]), "greedy"
+    chunks = client.chat.completions.create(model="rxt", messages=messages, logprobs=True, top_logprobs=2, stream=True)
+    streamed = [
+        token for chunk in chunks if (found := chunk.choices[0].logprobs) is not None for token in found.content or []
+    ]
+    assert streamed == told
+    first = client.responses.create(input=REX, include=["message.output_text.logprobs"], top_logprobs=2)
+    values = first.output[0].content[0].logprobs  # type: ignore[union-attr]
+    assert [(each.token, each.logprob) for each in values or []] == [(each.token, each.logprob) for each in told]
+    events = client.responses.create(input=REX, include=["message.output_text.logprobs"], stream=True)
+    deltas = [each for event in events if event.type == "response.output_text.delta" for each in event.logprobs or []]
+    assert [each.token for each in deltas] == [each.token for each in told]
+    assert client.responses.create(input=REX).output[0].content[0].logprobs == []  # type: ignore[union-attr]
+    with pytest.raises(openai.BadRequestError, match="top_logprobs needs logprobs"):
+        client.chat.completions.create(model="rxt", messages=messages, top_logprobs=2)
+
+
+@pytest.mark.skipif(find_spec("llguidance") is None, reason="llguidance is missing: pip install '.[json]'")
+def test_answers_in_json(live: Live) -> None:
+    from pydantic import BaseModel
+
+    class Dog(BaseModel):
+        name: str
+        age: int
+
+    client = live.client()
+    messages: Any = [user(REX)]
+    chat = client.chat.completions.create(model="rxt", messages=messages, response_format={"type": "json_object"})
+    assert isinstance(json.loads(str(chat.choices[0].message.content)), dict)
+    assert isinstance(
+        client.chat.completions.parse(model="rxt", messages=messages, response_format=Dog).choices[0].message.parsed,
+        Dog,
+    )
+    first = client.responses.parse(input=REX, text_format=Dog)
+    assert isinstance(first.output_parsed, Dog)
+    assert first.status == "completed"
+    with client.responses.stream(input=REX, text_format=Dog, model="rxt") as stream:
+        assert stream.get_final_response().output_parsed == first.output_parsed
+    plain = client.responses.create(input=REX, text={"format": {"type": "json_object"}}, max_output_tokens=12)
+    assert isinstance(json.loads(plain.output_text), dict)
+    with pytest.raises(openai.BadRequestError, match="the JSON schema cannot be used"):
+        client.responses.create(
+            input=REX, text={"format": {"type": "json_schema", "name": "a", "schema": {"type": "x"}}}
+        )
+
+
+def test_json_without_the_library_is_refused(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxt.server.translate.can_be_json", lambda: False)
+    with pytest.raises(openai.BadRequestError, match="llguidance") as caught:
+        live.client().responses.create(input=REX, text={"format": {"type": "json_object"}})
+    assert caught.value.param == "text.format"

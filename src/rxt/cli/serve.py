@@ -75,6 +75,8 @@ class Options:
     """Threads of the processor; 0: as many as a model of this size can use."""
     seed: int = 0
     """Of fresh memories, for models that do not fix one."""
+    keep_alive: int = 75
+    """Seconds for which a connection stays open on which nothing is asked."""
     grace: float = 30.0
     """Seconds for what is being answered when the server is stopped."""
     slow: float = 30.0
@@ -123,6 +125,7 @@ def run(argv: list[str]) -> int:
                 server_header=False,
                 limit_concurrency=options.connections,
                 backlog=CONNECTIONS_WAITING,
+                timeout_keep_alive=options.keep_alive,
                 timeout_graceful_shutdown=max(1, int(options.grace)),
             )
             listener.listen(CONNECTIONS_WAITING)
@@ -159,8 +162,8 @@ def _check(options: Options) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(options, name)}")
     if not 0 <= options.temperature <= 2:
         raise UserError(f"--temperature must lie between 0 and 2, found {options.temperature}")
-    if options.slow <= 0 or options.grace < 0:
-        raise UserError("--slow must be above 0, and --grace not below it")
+    if options.slow <= 0 or options.grace < 0 or options.keep_alive < 0:
+        raise UserError("--slow must be above 0, and --grace and --keep-alive not below it")
 
 
 def _listen(options: Options) -> socket.socket:

@@ -80,6 +80,12 @@ class Question:
     """Kept with the turn."""
     where: str = ""
     """The query in the request, for errors."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer, which goes up to the first of them."""
+    alternatives: int | None = None
+    """Have each token told with its likelihood, and with so many of the likeliest ones."""
+    schema: str | None = None
+    """Of an answer in JSON, as JSON."""
 
 
 @dataclass(frozen=True)

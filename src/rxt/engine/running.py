@@ -13,6 +13,7 @@ from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.memories import Memories
 from rxt.engine.scheduler import Engine
 from rxt.generation.batch import Said
+from rxt.generation.json_answers import Constraint
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Turn, chain_prefix
@@ -57,6 +58,7 @@ class Running:
         answer: OpenTurn,
         prepared: Prepared,
         release: list[Callable[[], None]],
+        constraint: Constraint | None = None,
     ) -> None:
         """``draft``: what is written down of ``answer`` in the end; ``release``: what is to be done once it is over,
         the last first."""
@@ -73,7 +75,9 @@ class Running:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._news.put_nowait, news)
 
-        self._ticket = host.engine.answer(answer.prompt, prepared, question.sampling, answer.limit, listen)
+        self._ticket = host.engine.answer(
+            answer.prompt, prepared, question.sampling, answer.limit, listen, question.alternatives, constraint
+        )
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Pieces, the finished turn, then the update of its memory, unless nothing is to be kept.
@@ -89,7 +93,10 @@ class Running:
                     raise news
                 if not answer.said:
                     self._host.observer.first_token(time.perf_counter() - self._began)
-                yield answer.hear(news.token)
+                token = answer.hear(news.token, news.likelihood)
+                if answer.finish_reason is not None and news.finish_reason is None:
+                    self._host.engine.cancel(self._ticket)  # it came to a text that ends it
+                yield token
             self._ended = True
             text, reason = answer.answered().text, answer.finish_reason
             prefix = chain_prefix(self.draft.prefix, self.question.query, text)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
+from rxt.generation.json_answers import Constraint
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import Prepared, memorize
 from rxt.model.memory import Memory
@@ -62,6 +63,8 @@ class Ticket:
     sampling: Sampling
     most: int
     listener: Listener
+    alternatives: int | None
+    constraint: Constraint | None
     handle: int | None = None
     """In the batch, from its admission on."""
 
@@ -118,10 +121,18 @@ class Engine:
     # From outside.
 
     def answer(
-        self, prompt: Sequence[int], prepared: Prepared, sampling: Sampling, most: int, listener: Listener
+        self,
+        prompt: Sequence[int],
+        prepared: Prepared,
+        sampling: Sampling,
+        most: int,
+        listener: Listener,
+        alternatives: int | None = None,
+        constraint: Constraint | None = None,
     ) -> Ticket:
-        """Ask for the tokens after a prompt, at most ``most``. ``Overloaded`` if too much is waiting."""
-        ticket = Ticket(prompt, prepared, sampling, most, listener)
+        """Ask for the tokens after a prompt, at most ``most``, with ``alternatives`` their likelihoods too.
+        ``Overloaded`` if too much is waiting."""
+        ticket = Ticket(prompt, prepared, sampling, most, listener, alternatives, constraint)
         with self._wake:
             self._refuse_when_closed()
             if len(self._queue) + len(self._jobs) >= self.limits.queue:
@@ -259,7 +270,13 @@ class Engine:
         try:
             prepared = ticket.prepared
             handle = self._batch.admit(
-                ticket.prompt, prepared.memory, ticket.sampling, ticket.most, memory_kv=prepared.memory_kv
+                ticket.prompt,
+                prepared.memory,
+                ticket.sampling,
+                ticket.most,
+                memory_kv=prepared.memory_kv,
+                alternatives=ticket.alternatives,
+                constraint=ticket.constraint,
             )
         except Exception as error:
             _tell(ticket.listener, error)

@@ -24,6 +24,7 @@ from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
 from rxt.engine.starts import Starts
 from rxt.errors import UserError
+from rxt.generation.json_answers import Constraint, JsonGrammar
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
@@ -73,6 +74,8 @@ class Sessions:
         self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
         """Finished answers that are being written down."""
         self._active: Counter[str] = Counter()
+        self._grammar: JsonGrammar | None = None
+        """Made when the first answer in JSON is asked for."""
 
     # Turns.
 
@@ -96,7 +99,8 @@ class Sessions:
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
         try:
             pieces = await self.starts.pieces(question.query, where=question.where)
-            answer = OpenTurn(self.template, pieces.text, question.most)
+            answer = OpenTurn(self.template, pieces.text, question.most, question.stop)
+            constraint = await self._constraint(question.schema, answer.limit)
             start = await self.starts.start(question, await self._place(question, release), pieces.lead)
             draft = Turn(
                 new_id("resp"),
@@ -115,11 +119,20 @@ class Sessions:
                 prefix=start.prefix,
                 settings=question.settings,
             )
-            return Running(self, question, draft, answer, start.prepared, release)
+            return Running(self, question, draft, answer, start.prepared, release, constraint)
         except BaseException:
             for action in reversed(release):
                 action()
             raise
+
+    async def _constraint(self, schema: str | None, room: int) -> Constraint | None:
+        """What an answer of a schema may be; ``UserError`` if the schema is wrong."""
+        if schema is None:
+            return None
+        if self._grammar is None:
+            vocab_size = self.engine.model.config.decoder.vocab_size
+            self._grammar = await asyncio.to_thread(JsonGrammar, self.tokenizer, vocab_size)
+        return await asyncio.to_thread(self._grammar.begin, schema, room)
 
     async def _place(self, question: Question, release: list[Callable[[], None]]) -> Turn | None:
         """The turn after which the question is asked; its conversation is this question's until it is released."""

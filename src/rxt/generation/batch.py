@@ -6,6 +6,7 @@ batch, so a step computes for them alone and copies nothing; who leaves has its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,9 +17,11 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, cache_lengths, pays
 from rxt.generation.decode import Steps, check_prompt
+from rxt.generation.json_answers import Constraint
+from rxt.generation.likelihood import Likelihood, likelihoods
+from rxt.generation.rooms import Rooms
 from rxt.generation.sampling import GREEDY, Sampling, SamplingBatch, sample
 from rxt.model.attention import KeyValue
-from rxt.model.cache import KVCache
 from rxt.model.memory import Memory
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ class Said:
     token: int
     finish_reason: Literal["stop", "length"] | None = None
     """Not None with the last token: the model ended its answer with [EOS], or it was cut."""
+    likelihood: Likelihood | None = None
+    """Where it was asked for."""
 
 
 @dataclass
@@ -51,6 +56,9 @@ class _Talker:
     longest: int
     """Tokens of its text when it is cut."""
     stop_at_eos: bool
+    alternatives: int | None
+    """Likeliest tokens to name with each token and its log-probability; None: neither."""
+    constraint: Constraint | None = None
     last: int = -1
     """The newest token, which the decoder has not read yet."""
 
@@ -76,7 +84,7 @@ class BatchDecoder:
         self._waiting: list[_Talker] = []
         """Admitted since the last step."""
         self._next_handle = 0
-        self._rooms: _Rooms | None = None
+        self._rooms: Rooms | None = None
         self._options: SamplingBatch | None = None
         """Of those that are running, until others are."""
         self._plain_steps, self._compiled_steps = self._take_weights()
@@ -99,6 +107,8 @@ class BatchDecoder:
         max_new_tokens: int | None = None,
         stop_at_eos: bool = True,
         memory_kv: list[KeyValue] | None = None,
+        alternatives: int | None = None,
+        constraint: Constraint | None = None,
     ) -> int:
         """Take a prompt (T,) and the memory of its conversation in; the next step begins its answer. The result is its
         handle.
@@ -107,6 +117,8 @@ class BatchDecoder:
             sampling: its own; a ``seed`` makes its tokens those that ``generate`` draws with it.
             max_new_tokens: the longest answer; by default what fits into the model's length.
             memory_kv: ``model.decoder.project_memory(memory.slots)`` where the caller has it already.
+            alternatives: have each token told with its likelihood, and with so many of the likeliest ones.
+            constraint: of this one answer.
 
         Raises:
             UserError: no place is free, the prompt leaves no room for an answer, or the memory is another model's.
@@ -125,7 +137,20 @@ class BatchDecoder:
         looked_up = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
         generator = sampling.generator(device)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
-        self._waiting.append(_Talker(handle, prompt, looked_up, sampling, generator, len(prompt), longest, stop_at_eos))
+        self._waiting.append(
+            _Talker(
+                handle,
+                prompt,
+                looked_up,
+                sampling,
+                generator,
+                len(prompt),
+                longest,
+                stop_at_eos,
+                alternatives,
+                constraint,
+            )
+        )
         return handle
 
     @torch.no_grad()
@@ -139,14 +164,17 @@ class BatchDecoder:
         if not logits:
             return {}
         said: dict[int, Said] = {}
-        for talker, token in zip(self._running, self._choose(torch.cat(logits)), strict=True):
+        after = torch.cat(logits)
+        tokens = self._choose(after)
+        likely = likelihoods(after, tokens, [talker.alternatives for talker in self._running])
+        for talker, token, likelihood in zip(self._running, tokens, likely, strict=True):
             talker.last, talker.length = token, talker.length + 1
             reason: Literal["stop", "length"] | None = None
             if talker.stop_at_eos and token == self.model.config.tokens.eos:
                 reason = "stop"
             elif talker.length == talker.longest:
                 reason = "length"
-            said[talker.handle] = Said(token, reason)
+            said[talker.handle] = Said(token, reason, likelihood)
         for place in reversed(range(len(self._running))):
             if said[self._running[place].handle].finish_reason is not None:
                 self._leave(place)
@@ -232,9 +260,34 @@ class BatchDecoder:
         if self._options is None:
             self._options = SamplingBatch.of([talker.sampling for talker in self._running], logits.device)
         seen = self._rooms.seen[: len(logits)] if self._options.penalizes else None
-        chosen = sample(logits, self._options, [talker.generator for talker in self._running], seen)
-        self._rooms.seen[torch.arange(len(chosen), device=chosen.device), chosen] = True
-        return chosen.tolist()
+        said = self._rooms.said[: len(logits)] if self._options.counts else None
+        logits = self._constrained(logits)
+        chosen = sample(logits, self._options, [talker.generator for talker in self._running], seen, said)
+        tokens = chosen.tolist()
+        for place, talker in enumerate(self._running):
+            if talker.constraint is not None:
+                tokens[place] = talker.constraint.take(tokens[place], talker.longest - talker.length - 1)
+                chosen[place] = tokens[place]
+        places = torch.arange(len(chosen), device=chosen.device)
+        self._rooms.seen[places, chosen] = True
+        if said is not None:
+            said[places, chosen] += 1
+        return tokens
+
+    def _constrained(self, logits: Tensor) -> Tensor:
+        """Without the tokens that constraints forbid."""
+        forbidden = {
+            place: ~talker.constraint.allowed()
+            for place, talker in enumerate(self._running)
+            if talker.constraint is not None
+        }
+        if not forbidden:
+            return logits
+        masks = torch.stack(list(forbidden.values())).to(logits.device)
+        places = list(forbidden)
+        logits = logits.clone()
+        logits[places] = logits[places].masked_fill(masks, -math.inf)
+        return logits
 
     def _leave(self, place: int) -> None:
         """Free a place; the last one moves in."""
@@ -258,7 +311,7 @@ class BatchDecoder:
                 return
             rows, length = max(rows, old.cache.keys.shape[1]), max(length, old.cache.keys.shape[3])
         rows = min(self.places, 1 << (rows - 1).bit_length())
-        made = _Rooms(
+        made = Rooms(
             self._decoder.new_cache(rows, cache_length(length, limit)),
             self._decoder.new_memory_room(rows, slots),
             self.model.config.decoder.vocab_size,
@@ -266,45 +319,3 @@ class BatchDecoder:
         if old is not None:
             made.take_over(old)
         self._rooms = made
-
-
-class _Rooms:
-    """The cache, the projected memories and the tokens seen of all places."""
-
-    def __init__(self, cache: KVCache, memory: KVCache, vocab_size: int) -> None:
-        self.cache = cache
-        self.memory = memory
-        self.seen = torch.zeros(cache.keys.shape[1], vocab_size, dtype=torch.bool, device=cache.keys.device)
-        """Which tokens each place's text has, for repetition penalties."""
-
-    def view(self, start: int, stop: int, length: int) -> tuple[KVCache, list[KeyValue]]:
-        """Some places, with the first ``length`` entries of their cache, in the same storage."""
-        memory = self.memory.rows(start, stop)
-        return self.cache.rows(start, stop).first(length), [
-            KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)
-        ]
-
-    def settle(self, place: int, memory: list[KeyValue], prompt: Tensor) -> None:
-        """Copy what a memory offers, B = 1, into a place, where a prompt (T,) begins the text."""
-        self.seen[place] = False
-        self.seen[place, prompt] = True
-        for layer, (keys, values) in enumerate(memory):
-            self.memory.keys[layer, place] = keys[0]
-            self.memory.values[layer, place] = values[0]
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy one place into another; its cache holds at most ``length`` entries."""
-        for tensor in (self.cache.keys, self.cache.values):
-            tensor[:, target, :, :length] = tensor[:, source, :, :length]
-        for tensor in (self.memory.keys, self.memory.values):
-            tensor[:, target] = tensor[:, source]
-        self.seen[target] = self.seen[source]
-
-    def take_over(self, old: _Rooms) -> None:
-        """Copy everything from smaller rooms."""
-        _, rows, _, length, _ = old.cache.keys.shape
-        for mine, theirs in ((self.cache.keys, old.cache.keys), (self.cache.values, old.cache.values)):
-            mine[:, :rows, :, :length] = theirs
-        for mine, theirs in ((self.memory.keys, old.memory.keys), (self.memory.values, old.memory.values)):
-            mine[:, :rows] = theirs
-        self.seen[:rows] = old.seen

@@ -89,12 +89,16 @@ def _steps(
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
     check_prompt(model, ids, memory, max_new_tokens, mask)
     options, generators = SamplingBatch.of([sampling], ids.device), [sampling.generator(ids.device)]
-    seen = _seen(ids, mask, model.config.decoder.vocab_size) if options.penalizes else None
+    vocab_size = model.config.decoder.vocab_size
+    seen = _seen(ids, mask, vocab_size) if options.penalizes else None
+    said = torch.zeros(len(ids), vocab_size, device=ids.device) if options.counts else None
 
     def choose(logits: Tensor, _: Tensor) -> Tensor:
-        tokens = sample(logits, options, generators, seen)
+        tokens = sample(logits, options, generators, seen, said)
         if seen is not None:
             seen.scatter_(1, tokens[:, None], True)
+        if said is not None:
+            said[torch.arange(len(tokens), device=tokens.device), tokens] += 1
         return tokens
 
     for chosen in decode_loop(

@@ -17,7 +17,7 @@ NO_TOP_K = 2**62
 
 @dataclass(frozen=True)
 class Sampling:
-    """Options of drawing a token, applied in the order of the fields."""
+    """Options of drawing a token, applied in the order of the fields where they say nothing else."""
 
     temperature: float = 0.0
     """0 takes the likeliest token; 1 draws from the model's own distribution."""
@@ -32,6 +32,11 @@ class Sampling:
     1909.05858). It comes before the temperature and holds for greedy choices too."""
     seed: int | None = None
     """Makes draws repeatable."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit for every time that the answer has it already; with the next one it comes after the
+    repetition penalty, before the temperature, and holds for greedy choices too."""
+    presence_penalty: float = 0.0
+    """Taken from the logits of all tokens that the answer has."""
 
     def __post_init__(self) -> None:
         finite = math.isfinite
@@ -45,6 +50,8 @@ class Sampling:
             "above 0",
             self.repetition_penalty,
         )
+        _require(finite(self.frequency_penalty), "frequency_penalty", "a finite number", self.frequency_penalty)
+        _require(finite(self.presence_penalty), "presence_penalty", "a finite number", self.presence_penalty)
         _require(self.seed is None or 0 <= self.seed < 2**63, "seed", "between 0 and 2^63 - 1", self.seed)
 
     def generator(self, device: torch.device) -> torch.Generator | None:
@@ -75,10 +82,14 @@ class SamplingBatch:
     top_p: Tensor
     log_min_p: Tensor
     repetition_penalty: Tensor
+    frequency_penalty: Tensor
+    presence_penalty: Tensor
     drawing: tuple[int, ...]
     """The rows that draw."""
     penalizes: bool
     """Whether any row has a repetition penalty."""
+    counts: bool
+    """Whether any row has a frequency or presence penalty."""
     filters: bool
     """Whether any row that draws is filtered."""
 
@@ -99,8 +110,11 @@ class SamplingBatch:
             column([math.inf if row.top_p is None else row.top_p for row in rows]),
             column([math.log(row.min_p) if row.min_p else -math.inf for row in rows]),
             column([row.repetition_penalty for row in rows]),
+            column([row.frequency_penalty for row in rows]),
+            column([row.presence_penalty for row in rows]),
             tuple(index for index, row in enumerate(rows) if row.temperature > 0),
             any(row.repetition_penalty != 1 for row in rows),
+            any(row.frequency_penalty != 0 or row.presence_penalty != 0 for row in rows),
             any(filtered[index] and not greedy[index] for index in range(len(rows))),
         )
 
@@ -110,17 +124,21 @@ def sample(
     sampling: Sampling | SamplingBatch,
     generators: Sequence[torch.Generator | None] = (None,),
     seen: Tensor | None = None,
+    said: Tensor | None = None,
 ) -> Tensor:
     """Choose one token a row: ``logits`` (B, V) -> (B,).
 
     With one generator all rows draw from the same random numbers; with B of them each row draws what it would draw
-    alone. ``seen`` (B, V) is True for the tokens that ``repetition_penalty`` is about.
+    alone. ``seen`` (B, V) is True for the tokens that ``repetition_penalty`` is about, ``said`` (B, V) how often the
+    answer has each token, which the frequency and presence penalties are about.
     """
     options = SamplingBatch.of([sampling], logits.device) if isinstance(sampling, Sampling) else sampling
     scores = logits.float()
     if seen is not None and options.penalizes:
         penalty = options.repetition_penalty
         scores = torch.where(seen, torch.where(scores > 0, scores / penalty, scores * penalty), scores)
+    if said is not None and options.counts:
+        scores = scores - options.frequency_penalty * said - options.presence_penalty * (said > 0)
     best = scores.argmax(-1)
     if not options.drawing:
         return best

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 
@@ -80,3 +82,38 @@ class AnswerStream:
         elif (token,) == self._answer:
             self._shown = True
         return self._text.push(token) if self._shown else ""
+
+
+class TextUntil:
+    """A text that comes in pieces, up to the first of some texts that end it: that which is complete first, however the
+    pieces are cut. What may become one is held back."""
+
+    def __init__(self, ends: Sequence[str]) -> None:
+        self._ends = ends
+        self._held = ""
+        self.shown = ""
+        """All that was given back."""
+        self.reached = False
+        """It has come to its end; nothing more is shown."""
+
+    def push(self, piece: str, last: bool = False) -> str:
+        """What is certain with this piece; with the ``last`` one all that is before an end."""
+        if self.reached:
+            return ""
+        self._held += piece
+        found = [(place + len(end), place) for end in self._ends if (place := self._held.find(end)) >= 0]
+        self.reached = bool(found)
+        certain = min(found)[1] if found else len(self._held) - (0 if last else self._may_become_an_end())
+        text, self._held = self._held[:certain], self._held[certain:]
+        self.shown += text
+        return text
+
+    def _may_become_an_end(self) -> int:
+        """Characters at the end of what is held that begin one of the texts."""
+        lengths = [
+            length
+            for end in self._ends
+            for length in range(1, min(len(end), len(self._held) + 1))
+            if self._held.endswith(end[:length])
+        ]
+        return max(lengths, default=0)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from rxt.data.template import Template
 from rxt.errors import UserError
+from rxt.generation.likelihood import Likelihood
 from rxt.generation.remember import memorize_together
-from rxt.generation.text_stream import AnswerStream
+from rxt.generation.text_stream import AnswerStream, TextUntil
 from rxt.model.attention import KeyValue
 from rxt.model.memory import Memory
 
@@ -34,6 +35,8 @@ class Token:
 
     text: str
     id: int
+    likelihood: Likelihood | None = None
+    """Where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,9 @@ class Prepared:
 class OpenTurn:
     """A turn that is being answered. Until it has a ``finish_reason`` there is nothing of it to keep or memorize."""
 
-    def __init__(self, template: Template, query: str, most: int | None = None) -> None:
-        """``most``: tokens of the longest answer; by default whatever fits into the model's length.
+    def __init__(self, template: Template, query: str, most: int | None = None, stop: Sequence[str] = ()) -> None:
+        """``most``: tokens of the longest answer, by default whatever fits into the model's length; ``stop``: texts
+        before the first of which the answer ends.
 
         Raises:
             UserError: the query is empty or too long.
@@ -108,18 +112,25 @@ class OpenTurn:
         self.prompt = template.prompt(query)
         self.limit = template.answer_room(self.prompt, most)
         self.said: list[int] = []
-        """The answer's tokens so far, [EOS] included where the model came to it."""
+        """The answer's tokens so far, [EOS] included where the model came to it. Of an answer that came to a ``stop``
+        text, those that its text is made of."""
         self.finish_reason: FinishReason | None = None
         self._template, self._text = template, AnswerStream(template)
+        self._until = TextUntil(stop)
 
-    def hear(self, token: int) -> Token:
+    def hear(self, token: int, likelihood: Likelihood | None = None) -> Token:
         """One more token of the answer. Text is that of the answer part only."""
         self.said.append(token)
         if token == self._template.tokens.eos:
             self.finish_reason = "stop"
         elif len(self.said) == self.limit:
             self.finish_reason = "length"
-        return Token(self._text.push(token, last=self.finish_reason is not None), token)
+        last = self.finish_reason is not None
+        text = self._until.push(self._text.push(token, last), last)
+        if self._until.reached:
+            self.finish_reason = "stop"
+            self.said = self._template.tokenizer.encode(self._until.shown)
+        return Token(text, token, likelihood)
 
     def answered(self) -> Answered:
         """The answer, which is complete."""

@@ -8,11 +8,12 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.events import Finished
 from rxt.engine.running import Running
 from rxt.generation.turn import FinishReason, Token
 from rxt.server.errors import body_of, refusal
-from rxt.server.replies import Settings, tokens_read
+from rxt.server.replies import Settings, ToldToken, tokens_read, told_tokens
 from rxt.server.requests import ChatRequest, unused_options
 from rxt.server.responses import finished
 from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone
@@ -38,13 +39,20 @@ class ChatMessage(BaseModel):
     refusal: None = None
 
 
+class ChatLogprobs(BaseModel):
+    """How likely the tokens were."""
+
+    content: list[ToldToken]
+    refusal: None = None
+
+
 class ChatChoice(BaseModel):
     """There is one."""
 
     index: int = 0
     message: ChatMessage
     finish_reason: FinishReason
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatReply(BaseModel):
@@ -73,7 +81,7 @@ class ChunkChoice(BaseModel):
     index: int = 0
     delta: ChatDelta
     finish_reason: FinishReason | None = None
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatChunk(BaseModel):
@@ -103,23 +111,29 @@ async def create(
     note_options(reply, unused_options(body), question)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
-        chunks = streamed(running, serves.options.name, usage)
+        chunks = streamed(running, serves.options.name, serves.sessions.tokenizer, usage)
         return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
-    turn = await unless_gone(request, finished(running))
+    turn, likely = await unless_gone(request, finished(running, serves.sessions.tokenizer))
     return ChatReply(
         id=chat_id(turn),
         created=int(turn.created),
         model=serves.options.name,
-        choices=[ChatChoice(message=ChatMessage(content=turn.answer), finish_reason=turn.finish_reason)],
+        choices=[
+            ChatChoice(
+                message=ChatMessage(content=turn.answer),
+                finish_reason=turn.finish_reason,
+                logprobs=ChatLogprobs(content=likely) if body.logprobs else None,
+            )
+        ],
         usage=usage_of(turn),
         system_fingerprint=turn.fingerprint,
         metadata=Settings.model_validate_json(turn.settings).metadata,
     )
 
 
-async def streamed(running: Running, model: str, usage: bool) -> AsyncGenerator[str, None]:
+async def streamed(running: Running, model: str, tokenizer: ChatTokenizer, usage: bool) -> AsyncGenerator[str, None]:
     """The chunks of an answer."""
-    draft = running.draft
+    draft, likely = running.draft, list[ToldToken]()
 
     def chunk(choices: list[ChunkChoice], used: ChatUsage | None = None) -> str:
         made = ChatChunk(
@@ -136,10 +150,14 @@ async def streamed(running: Running, model: str, usage: bool) -> AsyncGenerator[
     try:
         async for news in running.events():
             match news:
-                case Token(text) if text:
-                    yield chunk([ChunkChoice(delta=ChatDelta(content=text))])
+                case Token(text):
+                    likely += told_tokens(tokenizer, news)
+                    if text:
+                        logprobs, likely = ChatLogprobs(content=likely) if likely else None, []
+                        yield chunk([ChunkChoice(delta=ChatDelta(content=text), logprobs=logprobs)])
                 case Finished(turn):
-                    yield chunk([ChunkChoice(delta=ChatDelta(), finish_reason=turn.finish_reason)])
+                    logprobs = ChatLogprobs(content=likely) if likely else None
+                    yield chunk([ChunkChoice(delta=ChatDelta(), finish_reason=turn.finish_reason, logprobs=logprobs)])
                     if usage:
                         yield chunk([], usage_of(turn))
                     break

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.generation.text_stream import REPLACEMENT
+from rxt.generation.turn import Token
 from rxt.store.records import Dialogue, Role, Turn
 
 ITEM = re.compile(r"msg_([0-9a-f]{32})(_q)?")
@@ -38,13 +42,28 @@ class ErrorReply(BaseModel):
     error: ErrorBody
 
 
+class LikelyToken(BaseModel):
+    """A token that might have come."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+    """Of its text; none where it is a part of a character."""
+
+
+class ToldToken(LikelyToken):
+    """A token that came."""
+
+    top_logprobs: list[LikelyToken] = Field(default_factory=list)
+
+
 class OutputText(BaseModel):
     """A text of the model."""
 
     type: Literal["output_text"] = "output_text"
     text: str
     annotations: list[str] = Field(default_factory=list)
-    logprobs: list[str] = Field(default_factory=list)
+    logprobs: list[ToldToken] = Field(default_factory=list)
 
 
 class InputText(BaseModel):
@@ -248,9 +267,13 @@ def items_of(turn: Turn) -> list[MessageItem]:
     return [item for item, text in zip(items, (turn.query, turn.answer), strict=True) if text]
 
 
-def answer_item(turn: Turn, status: Literal["in_progress", "completed", "incomplete"]) -> MessageItem:
+def answer_item(
+    turn: Turn, status: Literal["in_progress", "completed", "incomplete"], logprobs: Sequence[ToldToken] = ()
+) -> MessageItem:
     """The answer; while it is in progress there is no text of it."""
-    content: list[OutputText | InputText] = [] if status == "in_progress" else [OutputText(text=turn.answer)]
+    content: list[OutputText | InputText] = []
+    if status != "in_progress":
+        content.append(OutputText(text=turn.answer, logprobs=list(logprobs)))
     return MessageItem(id=message_id(turn), role="assistant", status=status, content=content, response_id=turn.id)
 
 
@@ -259,8 +282,28 @@ def message_id(turn: Turn) -> str:
     return f"msg_{turn.name or turn.id.removeprefix('resp_')}"
 
 
+def told_tokens(tokenizer: ChatTokenizer, token: Token) -> list[ToldToken]:
+    """A token with its likelihood; nothing where nobody asked for it, and of the one that ends an answer."""
+    if token.likelihood is None or token.id == tokenizer.tokens.eos:
+        return []
+
+    def spelled(index: int, log_probability: float) -> LikelyToken:
+        text = tokenizer.spell([index]) or (tokenizer.piece(index) or "")
+        return LikelyToken(
+            token=text, logprob=log_probability, bytes=None if REPLACEMENT in text else list(text.encode())
+        )
+
+    own = spelled(token.id, token.likelihood.log_probability)
+    top = [spelled(*each) for each in token.likelihood.alternatives]
+    return [ToldToken(token=own.token, logprob=own.logprob, bytes=own.bytes, top_logprobs=top)]
+
+
 def response_of(
-    turn: Turn, model: str, status: Literal["in_progress", "failed"] | None = None, failure: Failure | None = None
+    turn: Turn,
+    model: str,
+    status: Literal["in_progress", "failed"] | None = None,
+    failure: Failure | None = None,
+    logprobs: Sequence[ToldToken] = (),
 ) -> ResponseReply:
     """A turn as a response; ``status`` where it is not finished."""
     kept = Settings.model_validate_json(turn.settings)
@@ -276,7 +319,7 @@ def response_of(
         instructions=turn.instructions,
         max_output_tokens=kept.max_output_tokens,
         model=model,
-        output=[answer_item(turn, "incomplete" if cut else "completed")]
+        output=[answer_item(turn, "incomplete" if cut else "completed", logprobs)]
         if status is None and turn.kind != "memory"
         else [],
         previous_response_id=turn.parent,

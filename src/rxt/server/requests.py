@@ -6,6 +6,7 @@ Options that change nothing about an answer of this model are taken, and named i
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
@@ -150,10 +151,28 @@ class Item(Loose):
 Items = Annotated[list[Item], Field(max_length=4000)]
 
 
-class Format(Strict):
-    """The form of an answer."""
+class Schema(Strict):
+    """The form of an answer in JSON."""
 
-    type: Literal["text"] = "text"
+    name: Name | None = None
+    description: Text | None = None
+    form: Annotated[JsonValue, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class Format(Schema):
+    """The form of an answer. ``/v1/responses`` has a schema here, ``/v1/chat/completions`` in ``json_schema``."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: Schema | None = None
+
+    @property
+    def wanted(self) -> str | None:
+        """The JSON schema of the answer; None: it is text."""
+        if self.type == "text":
+            return None
+        form = self.form if self.json_schema is None else self.json_schema.form
+        return json.dumps(form if self.type == "json_schema" and isinstance(form, dict) else {"type": "object"})
 
 
 class TextOptions(Strict):
@@ -196,6 +215,9 @@ class Common(Strict):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     metadata: Metadata | None = None
     store: bool | None = None
@@ -225,6 +247,16 @@ class ResponseRequest(Common):
     truncation: Annotated[Literal["disabled", "auto"] | None, UNUSED] = None
 
     @property
+    def alternatives(self) -> int | None:
+        """How many likely tokens are told with each token; None: not even its own log-probability."""
+        return self.top_logprobs or (0 if LOGPROBS in (self.include or ()) else None)
+
+    @property
+    def form(self) -> tuple[Format | None, str]:
+        """Of the answer, and where it stands."""
+        return (None if self.text is None else self.text.format), "text.format"
+
+    @property
     def tells_memory(self) -> bool:
         """Whether a stream tells when the memory is updated."""
         return MEMORY_EVENT in (self.include or ())
@@ -246,6 +278,22 @@ class ChatRequest(Common):
     reasoning_effort: Annotated[Name | None, UNUSED] = None
     verbosity: Annotated[Name | None, UNUSED] = None
     prediction: Annotated[JsonValue, UNUSED] = None
+
+    @model_validator(mode="after")
+    def _alternatives_need_log_probabilities(self) -> ChatRequest:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
+
+    @property
+    def alternatives(self) -> int | None:
+        """How many likely tokens are told with each token; None: not even its own log-probability."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def form(self) -> tuple[Format | None, str]:
+        """Of the answer, and where it stands."""
+        return self.response_format, "response_format"
 
 
 class ConversationRequest(Strict):

@@ -9,10 +9,11 @@ from itertools import takewhile
 from rxt.data.pieces import opening
 from rxt.data.template import Template
 from rxt.engine.events import Past, Question
+from rxt.generation.json_answers import can_be_json
 from rxt.generation.sampling import Sampling
 from rxt.server.errors import Refused
 from rxt.server.replies import Settings
-from rxt.server.requests import UNREAD, ChatRequest, Common, ConversationName, Item, ResponseRequest
+from rxt.server.requests import UNREAD, ChatRequest, Common, ConversationName, Format, Item, ResponseRequest
 from rxt.store.records import Role
 
 Lookup = Callable[[str], Awaitable[tuple[str, str] | None]]
@@ -136,6 +137,9 @@ async def question_of_response(
         request.store is not False,
         settings,
         found.query.where,
+        stop=_stop(request),
+        alternatives=request.alternatives,
+        schema=_schema(*request.form),
     )
 
 
@@ -158,6 +162,9 @@ async def question_of_chat(
         request.store is not False,
         settings,
         found.query.where,
+        stop=_stop(request),
+        alternatives=request.alternatives,
+        schema=_schema(*request.form),
     )
 
 
@@ -171,10 +178,32 @@ def _cut(template: Template, instructions: str | None) -> str | None:
     )
 
 
+def _schema(form: Format | None, param: str) -> str | None:
+    schema = None if form is None else form.wanted
+    if schema is not None and not can_be_json():
+        raise Refused(
+            400,
+            "answers in JSON need llguidance where the server runs: pip install 'reactive-transformers[json]'",
+            "unsupported_value",
+            param,
+        )
+    return schema
+
+
+def _stop(request: Common) -> tuple[str, ...]:
+    return (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
+
+
 def _settings(request: Common, default: float, most: int | None, warning: str | None) -> tuple[Sampling, str]:
     temperature = default if request.temperature is None else request.temperature
     seed = None if request.seed is None else request.seed % 2**63
-    sampling = Sampling(temperature, top_p=request.top_p, seed=seed)
+    sampling = Sampling(
+        temperature,
+        top_p=request.top_p,
+        seed=seed,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        presence_penalty=request.presence_penalty or 0.0,
+    )
     kept = Settings(
         temperature=temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
