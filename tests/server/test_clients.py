@@ -16,6 +16,7 @@ from live import Live
 from rxt.data.pieces import opening
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
+from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
 from rxt.store.records import chain_prefix
@@ -315,7 +316,7 @@ def test_an_answer_ends_before_a_stop_text(live: Live) -> None:
     assert live.sessions.store.stats().turns == turns + 1, "what was shown is what is remembered"
 
 
-def test_seeds_and_penalties(live: Live) -> None:
+def test_seeds_and_penalties(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     client = live.client()
 
     def said(**options: Any) -> str:
@@ -327,7 +328,17 @@ def test_seeds_and_penalties(live: Live) -> None:
     assert len({said(temperature=1.5, seed=seed) for seed in range(6)}) > 1
     first = client.responses.create(input="Tell me about dogs.", temperature=1.5, extra_body={"seed": 3})
     assert first.output_text == said(temperature=1.5, seed=3)
-    assert said(frequency_penalty=-2, presence_penalty=-2) != said()
+    engine, asked = live.sessions.engine, list[Sampling]()
+    answer = engine.answer
+
+    def noted(prompt: Any, prepared: Any, sampling: Sampling, *rest: Any) -> Any:
+        asked.append(sampling)
+        return answer(prompt, prepared, sampling, *rest)
+
+    monkeypatch.setattr(engine, "answer", noted)
+    said(frequency_penalty=-2, presence_penalty=1.5, top_p=0.5, seed=4, temperature=0.1)
+    penalties = Sampling(0.1, top_p=0.5, seed=4, frequency_penalty=-2, presence_penalty=1.5)
+    assert asked == [penalties], "the engine's own tests say what they do"
     assert said(frequency_penalty=0, presence_penalty=0) == said()
 
 
