@@ -25,6 +25,7 @@ FORMS = ["json"] if find_spec("llguidance") is not None else []
 
 def works(command: list[str], url: str, folder: Path) -> None:
     home = {"HOME": str(folder), "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": f"{url}/v1"}
+    home["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the internet for prices
     done = subprocess.run(
         [*command, url, *FORMS],
         capture_output=True,

@@ -1,4 +1,5 @@
 """OpenAI's Agents SDK: both of its models, instructions, streaming, tools that are offered, conversations, sessions."""
+# pyright: reportMissingImports=false
 
 import asyncio
 import sys

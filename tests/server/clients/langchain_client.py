@@ -1,4 +1,5 @@
 """LangChain: invoke, stream, a system message, tools that are offered, structured answers, the Responses API."""
+# pyright: reportMissingImports=false
 
 import sys
 

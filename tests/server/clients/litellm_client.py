@@ -1,4 +1,5 @@
 """LiteLLM: completion, streaming, a system message, tools that are offered, the Responses API."""
+# pyright: reportMissingImports=false
 
 import sys
 

@@ -1,4 +1,5 @@
 """pydantic-ai: both of its OpenAI models, instructions, a history, a tool that is offered, streaming, JSON."""
+# pyright: reportMissingImports=false
 
 import asyncio
 import sys
