@@ -99,7 +99,7 @@ def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_
     with pytest.raises(
         UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"
     ):
-        corpus.count_cut(template())
+        corpus.lengths(template())
 
 
 def test_encoded_turns_are_in_order() -> None:

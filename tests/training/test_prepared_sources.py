@@ -13,6 +13,7 @@ import torch
 from micro import AWARE, INTERACTION, JOINT, RUN, quiet, template, tokenizer
 from test_corpus import write
 
+from rxt.data.fitting import Long
 from rxt.data.prepared.prepare import prepare
 from rxt.data.template import Encoded
 from rxt.errors import UserError
@@ -57,6 +58,23 @@ def test_a_folder_trains_and_validates_on_the_records_of_its_file(tmp_path: Path
         said = [template().interaction(turn) for each in texts[0] for turn in each.interactions]
         assert tokens([[each] for each in single]) <= tokens([[each] for each in said])
     assert set(from_folder.all_text(0)) == set(from_file.all_text(0))
+
+
+@pytest.mark.parametrize("long", ["split", "cut", "drop"])
+def test_long_interactions_fare_alike_in_files_and_folders(tmp_path: Path, long: Long) -> None:
+    def said(name: int, turn: int) -> dict[str, str]:
+        return {"query": f"{name} asks {turn} " * (1 + 9 * (name % 5 == 0)), "answer": "so " * (1 + 30 * (turn == 1))}
+
+    rows = [{"interactions": [said(name, turn) for turn in range(3)]} for name in range(120)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = str(tmp_path / "a.jsonl"), prepared(str(tmp_path / "a.jsonl"), tmp_path / "out")
+    corpora = [Corpus.load(replace(config(name), long=long), seed=0) for name in names]
+    of_file, of_folder = (tokens(corpus.encoded(template(), "train", 0, 117, 3)) for corpus in corpora)
+    assert of_file == of_folder
+    assert max(map(len, of_folder)) <= 3
+    assert max(len(ids) for turns in of_folder for ids in turns) <= template().max_length
+    assert corpora[0].lengths(template()) == corpora[1].lengths(template())
+    assert {"split": len(of_folder) > 117, "cut": len(of_folder) == 117, "drop": len(of_folder) <= 117}[long]
 
 
 def test_a_batch_follows_from_the_step_alone(tmp_path: Path) -> None:

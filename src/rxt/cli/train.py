@@ -44,6 +44,9 @@ class TrainOptions:
     """Share of generated everyday conversations in every batch: 1 without --data, 0.5 with it."""
     skip_bad_records: bool = False
     """Count and skip bad records instead of stopping at the first."""
+    long: Literal["split", "cut", "drop"] = "split"
+    """What becomes of an interaction of files that is longer than the model takes: several turns, cut (its question
+    first), or left out."""
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
     """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
     begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
@@ -140,6 +143,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
         text=of_files(options.text) or data.text,
         interactions=of_files(options.interactions) or data.interactions,
         on_bad="skip" if options.skip_bad_records else "stop",
+        long=options.long,
     )
     adapter = TypeAdapter(RunConfig)
     values = adapter.dump_python(replace(base, data=data, seed=options.seed, baseline=options.baseline), mode="json")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from rxt.data.markup import Encoded
 from rxt.data.records import Conversation
 from rxt.data.template import Template
-from rxt.errors import UserError
 
 
 def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
@@ -23,15 +22,3 @@ def encode_conversation(conversation: Conversation, template: Template) -> list[
 def without_targets(encoded: Encoded) -> Encoded:
     """The same tokens, none of them to be learned."""
     return replace(encoded, loss=[False] * len(encoded.ids))
-
-
-def count_cut(conversation: Conversation, template: Template) -> int:
-    """How many interactions of a conversation are longer than the template takes, its system prompt among them.
-
-    Raises:
-        UserError: it has a part that the template has not.
-    """
-    try:
-        return sum(encoded.cut for encoded in encode_conversation(conversation, template))
-    except UserError as error:
-        raise UserError(f"the conversation that begins {conversation.interactions[0].query[:40]!r}: {error}") from None

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from rxt.data.collate import Conversations, collate_conversations
+from rxt.data.fitting import UNLIMITED, fitted_conversation
+from rxt.data.markup import Encoded
 from rxt.data.records import Conversation
 from rxt.data.template import Template
 from rxt.errors import UserError
@@ -92,14 +94,10 @@ def measure_perplexity(
         raise UserError("perplexity needs at least two conversations: each one's control is the memory of another")
     found: list[_Scored] = []
     for batch in even_batches(len(conversations), BATCH):
-        part = sorted(conversations[batch.start : batch.stop], key=_rows, reverse=True)  # as they stand in the batch
-        encoded = [
-            ([template.system(each.system)] if each.system else [])
-            + [template.interaction(turn) for turn in each.interactions]
-            for each in part
-        ]
-        cells = _score_batch(model, collate_conversations(encoded, template.tokens.pad), seed)
-        found += [_Scored(bool(each.system), cells[:, row, : _rows(each)]) for row, each in enumerate(part)]
+        part = [(bool(each.system), _encoded(each, template)) for each in conversations[batch.start : batch.stop]]
+        part.sort(key=lambda each: len(each[1]), reverse=True)  # as they stand in the batch
+        cells = _score_batch(model, collate_conversations([each for _, each in part], template.tokens.pad), seed)
+        found += [_Scored(system, cells[:, row, : len(each)]) for row, (system, each) in enumerate(part)]
         report(len(part))
     whole = torch.stack([each.cells.sum(1) for each in found])  # (conversations, memory kind, _Cell)
     later = torch.stack([each.cells[:, 1:].sum(1) for each in found])
@@ -118,8 +116,10 @@ class _Scored(NamedTuple):
     """(memory kind, row of the conversation, numbers of a _Cell); a system prompt is the first row."""
 
 
-def _rows(conversation: Conversation) -> int:
-    return len(conversation.interactions) + bool(conversation.system)
+def _encoded(conversation: Conversation, template: Template) -> list[Encoded]:
+    """The whole conversation, long interactions as several turns; every answer is scored."""
+    learned = Conversation(conversation.interactions, conversation.system)
+    return fitted_conversation(learned, template, "split", UNLIMITED)[0]
 
 
 def _score_batch(model: ReactiveTransformer, batch: Conversations, seed: int) -> Tensor:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from rxt.data.asked import Asked
-from rxt.data.encoding import count_cut, encode_conversation
+from rxt.data.encoding import encode_conversation
+from rxt.data.fitting import Lengths, lengths_of
 from rxt.data.markup import Encoded
 from rxt.data.records import Conversation, Interaction, PreferenceConversation
 from rxt.data.template import Template
@@ -121,13 +122,13 @@ class Source(ABC):
         """What was read, for training and for validation, to be checked before training; nothing of what is made."""
         return iter(())
 
-    def count_cut(self, template: Template) -> int:
+    def lengths(self, template: Template) -> Lengths:
         """How many interactions of :meth:`everything` are longer than the template takes.
 
         Raises:
             UserError: a conversation has a part that the template has not.
         """
-        return sum(count_cut(each, template) for each in self.everything())
+        return lengths_of(self.everything(), template)
 
     def told(self) -> list[str]:
         """How much was read, a line for each file; nothing of what is made."""

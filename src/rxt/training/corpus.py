@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Generic, Protocol, TypeVar
 
+from rxt.data.fitting import Lengths
 from rxt.data.markup import Encoded
 from rxt.data.prepared.folder import PreparedFolder
 from rxt.data.records import Conversation, Interaction
 from rxt.data.template import Template
+from rxt.errors import UserError
 from rxt.tasks.base import PIECE_TURNS, TEXT_TURNS, Source, Told
 from rxt.tasks.base import TrainingSplit as Split
 from rxt.training.data_config import DataConfig, FileSource, PreparedSource, SourceConfig, TaskSource
@@ -18,6 +20,7 @@ from rxt.training.file_sources import FileConversations, FileInteractions, FileT
 from rxt.training.prepared_sources import PreparedConversations, PreparedTexts
 
 S = TypeVar("S")
+T = TypeVar("T")
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
@@ -28,7 +31,7 @@ class Interactions(Protocol):
     def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
     def told(self) -> list[str]: ...
     def check(self) -> list[str]: ...
-    def count_cut(self, template: Template) -> int: ...
+    def lengths(self, template: Template) -> Lengths: ...
     def all_conversations(self, generated: int) -> Iterator[Conversation]: ...
 
 
@@ -107,19 +110,19 @@ class Corpus:
         def text_of_task(source: TaskSource) -> Texts:
             return ConversationText(of_task(source))
 
-        bad = config.on_bad
+        bad, long = config.on_bad, config.long
         return cls(
             Mixture.of(
                 config.conversations,
-                lambda each: FileConversations.load(each, bad, seed),
-                lambda each: PreparedConversations.load(each, seed),
+                lambda each: FileConversations.load(each, bad, seed, long),
+                lambda each: PreparedConversations.load(each, seed, long=long),
                 of_task,
             ),
             seed,
             Mixture.of(
                 config.interactions,
-                lambda each: FileInteractions.load(each, bad, seed),
-                lambda each: PreparedConversations.load(each, seed, "interactions"),
+                lambda each: FileInteractions.load(each, bad, seed, long),
+                lambda each: PreparedConversations.load(each, seed, "interactions", long),
                 of_task,
             ),
             Mixture.of(
@@ -150,12 +153,15 @@ class Corpus:
         turns: int,
         paraphrase_rate: float | None = None,
     ) -> list[list[Encoded]]:
-        """The same conversations as tokens, turn by turn."""
-        return [
-            each
-            for source, count in self.told.divide(size, step)
-            for each in _rephrased(source, paraphrase_rate).encoded(template, split, step, count, turns)
-        ]
+        """The same conversations as tokens, turn by turn; long interactions of files may make them a few more."""
+        return _some(
+            [
+                each
+                for source, count in self.told.divide(size, step)
+                for each in _rephrased(source, paraphrase_rate).encoded(template, split, step, count, turns)
+            ],
+            template,
+        )
 
     def questioned(self, split: Split, step: int, size: int, turns: int, long_range: bool) -> list[Told]:
         """``size`` conversations of two turns at least, with what is known of their questions.
@@ -182,12 +188,15 @@ class Corpus:
         ]
 
     def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]:
-        """The same interactions as tokens."""
-        return [
-            each
-            for source, count in self._divide_interactions(size, step)
-            for each in source.encoded_interactions(template, split, step, count)
-        ]
+        """The same interactions as tokens; long ones of files may make them a few more."""
+        return _some(
+            [
+                each
+                for source, count in self._divide_interactions(size, step)
+                for each in source.encoded_interactions(template, split, step, count)
+            ],
+            template,
+        )
 
     def _divide_interactions(self, size: int, step: int) -> Sequence[tuple[Interactions, int]]:
         if len(self.single):
@@ -208,13 +217,13 @@ class Corpus:
             ]
         return encode_texts(template, self.conversations(split, step, size, TEXT_TURNS))
 
-    def count_cut(self, template: Template) -> int:
-        """How many interactions of the files are longer than the template takes, and will be cut.
+    def lengths(self, template: Template) -> Lengths:
+        """How many interactions of the files are longer than the template takes.
 
         Raises:
             UserError: a conversation has a part that the template has not, such as a system prompt.
         """
-        return sum(source.count_cut(template) for source in (*self.told, *self.single))
+        return sum((source.lengths(template) for source in (*self.told, *self.single)), Lengths())
 
     @property
     def prepared(self) -> list[PreparedFolder]:
@@ -285,6 +294,16 @@ def texts_of(conversation: Conversation) -> Iterator[str]:
         yield conversation.system
     for interaction in conversation.interactions:
         yield from (part for part in vars(interaction).values() if part)
+
+
+def _some(found: list[T], template: Template) -> list[T]:
+    """A batch that is not empty."""
+    if not found:
+        raise UserError(
+            f"every interaction of a batch is longer than {template.max_length} tokens and left out; with --long split "
+            "it becomes several turns"
+        )
+    return found
 
 
 def _rephrased(source: Source, rate: float | None) -> Source:

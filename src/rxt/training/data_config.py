@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Discriminator
 
 from rxt.config import STRICT
+from rxt.data.fitting import Long
 from rxt.data.prepared.index import is_prepared
 from rxt.errors import UserError
 from rxt.tasks.base import Task
@@ -117,6 +118,8 @@ class DataConfig:
     """For stage 5′; when empty, those of ``conversations`` that have rejected answers."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a bad record stops the run or is counted and skipped."""
+    long: Long = "split"
+    """What becomes of an interaction of files that is longer than the model takes: several turns, cut, or left out."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

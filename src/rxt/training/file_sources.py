@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from rxt.data.encoding import count_cut
+from rxt.data.fitting import Lengths, Long, fitted_conversation, fitted_turns, lengths_of, unlimited
 from rxt.data.markup import Encoded
 from rxt.data.readers import read_as_conversations, read_as_interactions, read_as_texts
 from rxt.data.records import Conversation, Interaction, OnBad, Records, TextRecord, conversation_interactions
@@ -91,6 +91,8 @@ class FileConversations(Source):
 
     read: Read
     seed: int
+    long: Long = "split"
+    """What becomes of interactions that are longer than a template takes."""
     _pieces_by_turns: dict[tuple[TrainingSplit, int], list[Conversation]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -98,9 +100,9 @@ class FileConversations(Source):
     endless = False
 
     @classmethod
-    def load(cls, source: FileSource, on_bad: OnBad, seed: int) -> FileConversations:
+    def load(cls, source: FileSource, on_bad: OnBad, seed: int, long: Long = "split") -> FileConversations:
         """Read the files; as ``Read.of``."""
-        return cls(Read.of(source, on_bad, read_as_conversations, "conversation"), seed)
+        return cls(Read.of(source, on_bad, read_as_conversations, "conversation"), seed, long)
 
     def conversations(self, split: TrainingSplit, step: int, size: int, turns: int, shortest: int = 1) -> list[Told]:
         """``size`` conversations for a step, of ``shortest`` to ``turns`` turns.
@@ -129,6 +131,19 @@ class FileConversations(Source):
             raise UserError(f"no {split} conversation of the files has an answer to learn: all have the weight 0")
         chosen = pick(pieces, step, -(-size // PIECE_TURNS), f"{self.seed} {split} {PIECE_TURNS}")
         return [interaction for piece in chosen for interaction in piece.interactions]
+
+    def encoded(
+        self, template: Template, split: TrainingSplit, step: int, size: int, turns: int
+    ) -> list[list[Encoded]]:
+        """As tokens; a conversation with long interactions may give several pieces, or none."""
+        return [
+            piece
+            for each in self.conversations(split, step, size, turns)
+            for piece in fitted_conversation(each.conversation, template, self.long, turns)
+        ]
+
+    def encoded_interactions(self, template: Template, split: TrainingSplit, step: int, size: int) -> list[Encoded]:
+        return encoded_alone(self.interactions(split, step, size), template, self.long)
 
     def all_conversations(self, generated: int) -> Iterator[Conversation]:
         yield from self.read.records["train"]
@@ -171,24 +186,26 @@ class FileInteractions:
 
     read: Read
     seed: int
+    long: Long = "split"
+    """As that of conversations."""
 
     @classmethod
-    def load(cls, source: FileSource, on_bad: OnBad, seed: int) -> FileInteractions:
+    def load(cls, source: FileSource, on_bad: OnBad, seed: int, long: Long = "split") -> FileInteractions:
         """Read the files; as ``Read.of``."""
-        return cls(Read.of(source, on_bad, read_as_interactions, "interaction"), seed)
+        return cls(Read.of(source, on_bad, read_as_interactions, "interaction"), seed, long)
 
     def interactions(self, split: TrainingSplit, step: int, size: int) -> list[Interaction]:
         """``size`` of them for a step."""
         return pick(self.read.records[split], step, size, f"{self.seed} {split} interactions")
 
     def encoded_interactions(self, template: Template, split: TrainingSplit, step: int, size: int) -> list[Encoded]:
-        """The same as tokens."""
-        return [template.interaction(each) for each in self.interactions(split, step, size)]
+        """The same as tokens; a long one may give several, or none."""
+        return encoded_alone(self.interactions(split, step, size), template, self.long)
 
-    def count_cut(self, template: Template) -> int:
-        """How many are longer than the template takes; errors as in ``count_cut`` of a conversation."""
-        split = (each for records in self.read.records.values() for each in records)
-        return sum(count_cut(Conversation((interaction,)), template) for interaction in split)
+    def lengths(self, template: Template) -> Lengths:
+        """How many are longer than the template takes, those of validation too; errors as in ``lengths_of``."""
+        every = (each for records in self.read.records.values() for each in records)
+        return lengths_of((Conversation((interaction,)) for interaction in every), template)
 
     def all_conversations(self, generated: int) -> Iterator[Conversation]:
         """Those that are trained on."""
@@ -234,6 +251,12 @@ class FileTexts:
     def check(self) -> list[str]:
         """What was skipped, and what ignored."""
         return self.read.check()
+
+
+def encoded_alone(interactions: Sequence[Interaction], template: Template, long: Long) -> list[Encoded]:
+    """Single interactions as tokens, the long ones as ``fitted_turns`` makes them."""
+    whole = unlimited(template)
+    return [turn for each in interactions for turn in fitted_turns(whole.interaction(each), template, long)]
 
 
 def end_held_out(record: TextRecord) -> tuple[list[TextRecord], list[TextRecord]]:

@@ -72,9 +72,8 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
     template = Template.of_model(run.model, tokenizer)
     check_tokenizer(corpus.prepared, template, run.start or str(out / TOKENIZER))
-    cut = corpus.count_cut(template)
-    if cut:
-        warnings.append(f"{cut} interactions are longer than {template.max_length} tokens and are cut")
+    too_long = corpus.lengths(template).warning(template.max_length, run.data.long)
+    warnings += [] if too_long is None else [too_long]
     context = StageContext(corpus, template, run.data, run.seed, out, warnings.append)
     stages = [build_stage(config, context) for config in run.stages]
     for line in corpus.read():

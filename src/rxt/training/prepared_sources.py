@@ -8,7 +8,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from rxt.data.fitting import fitted
+from rxt.data.fitting import Lengths, Long, fitted_pieces, fitted_turns
 from rxt.data.markup import Encoded
 from rxt.data.prepared.conversations import Piece, Pieces, Single, all_conversations
 from rxt.data.prepared.folder import HELD_OUT_EVERY, PreparedFolder
@@ -123,14 +123,18 @@ class PreparedConversations(Source):
 
     opened: Opened
     seed: int
+    long: Long = "split"
+    """What becomes of interactions that are longer than a template takes."""
     _pieces: dict[tuple[TrainingSplit, int, int], Joined[Piece]] = field(default_factory=dict, init=False, repr=False)
     _single: dict[TrainingSplit, Joined[Encoded]] = field(default_factory=dict, init=False, repr=False)
     endless = False
 
     @classmethod
-    def load(cls, source: PreparedSource, seed: int, use: Use = "conversations") -> PreparedConversations:
+    def load(
+        cls, source: PreparedSource, seed: int, use: Use = "conversations", long: Long = "split"
+    ) -> PreparedConversations:
         """Open the folders; as ``Opened.of``."""
-        return cls(Opened.of(source, use), seed)
+        return cls(Opened.of(source, use), seed, long)
 
     @property
     def folders(self) -> tuple[PreparedFolder, ...]:
@@ -148,13 +152,13 @@ class PreparedConversations(Source):
     def encoded(
         self, template: Template, split: TrainingSplit, step: int, size: int, turns: int
     ) -> list[list[Encoded]]:
-        pieces = self._drawn(split, step, size, turns)
+        """As tokens; a conversation with long interactions may give several pieces, or none."""
         return [
-            [
-                fitted(each, template, role == Role.SYSTEM)
-                for each, role in zip(piece.sequences, piece.roles, strict=True)
-            ]
-            for piece in pieces
+            fitted_piece
+            for piece in self._drawn(split, step, size, turns)
+            for fitted_piece in fitted_pieces(
+                piece.sequences, piece.roles[0] == Role.SYSTEM, template, self.long, turns
+            )
         ]
 
     def interactions(self, split: TrainingSplit, step: int, size: int) -> list[Interaction]:
@@ -163,15 +167,16 @@ class PreparedConversations(Source):
         return [folder.interaction(each) for each in self._drawn_single(split, step, size)]
 
     def encoded_interactions(self, template: Template, split: TrainingSplit, step: int, size: int) -> list[Encoded]:
-        return [fitted(each, template) for each in self._drawn_single(split, step, size)]
+        whole = self._drawn_single(split, step, size)
+        return [turn for each in whole for turn in fitted_turns(each, template, self.long)]
 
     def all_conversations(self, generated: int) -> Iterator[Conversation]:
         for folder, part in self.opened.split("train"):
             pieces = all_conversations(folder, part)
             yield from (pieces[number].conversation for number in range(len(pieces)))
 
-    def count_cut(self, template: Template) -> int:
-        return sum(count_longer(folder, template.max_length) for folder in self.folders)
+    def lengths(self, template: Template) -> Lengths:
+        return sum((lengths_in(folder, template.max_length) for folder in self.folders), Lengths())
 
     def told(self) -> list[str]:
         return self.opened.told()
@@ -271,10 +276,11 @@ def rows_of(folder: PreparedFolder, part: Part, max_length: int) -> Numbered[Enc
     return Range(rows, 0, end) if part == "train" else Range(rows, end, len(rows))
 
 
-def count_longer(folder: PreparedFolder, max_length: int) -> int:
-    """Sequences of more than so many tokens."""
+def lengths_in(folder: PreparedFolder, max_length: int) -> Lengths:
+    """How many sequences of a folder have more than so many tokens."""
     longer = (number for number, note in enumerate(folder.notes) if note.longest > max_length)
-    return sum(int((np.diff(folder.shard(number).sequences) > max_length).sum()) for number in longer)
+    count = sum(int((np.diff(folder.shard(number).sequences) > max_length).sum()) for number in longer)
+    return Lengths(folder.index.sequences, count, max(note.longest for note in folder.notes))
 
 
 def check_tokenizer(folders: Sequence[PreparedFolder], template: Template, source: str) -> None:

@@ -45,6 +45,7 @@ def run(argv: list[str]) -> int:
 
 def perplexity(options: PerplexityOptions) -> int:
     """What the memory is worth on real conversations."""
+    from rxt.data.fitting import lengths_of
     from rxt.data.readers import read_conversations
     from rxt.data.template import Template
     from rxt.evaluation.perplexity import measure_perplexity
@@ -57,6 +58,10 @@ def perplexity(options: PerplexityOptions) -> int:
     template = Template.of_model(model.config, tokenizer)
     with progress_bar() as progress:
         task = progress.add_task("reading", total=len(conversations))
+        lengths = lengths_of(conversations, template)
+        if lengths.longer:
+            longer = f"{lengths.longer:,} of {lengths.sequences:,} interactions"
+            progress.console.print(f"{longer} are longer than {template.max_length} tokens and read as several turns")
         results = measure_perplexity(
             model, template, list(conversations), options.seed, lambda done: progress.advance(task, done)
         )

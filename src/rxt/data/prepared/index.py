@@ -27,6 +27,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from rxt.config import STRICT, Markers, SpecialTokens, TemplateName, parse, read_json
+from rxt.data.fitting import UNLIMITED
 from rxt.data.records import OnBad
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
@@ -36,8 +37,6 @@ from rxt.folders import TOKENIZER
 Kind = Literal["text", "interactions", "conversations"]
 PLAN, INDEX = "plan.json", "index.json"
 VERSION = 1
-UNLIMITED = 2**31 - 1
-"""The length of a template that cuts nothing."""
 
 
 @dataclass(frozen=True)
