@@ -10,7 +10,7 @@ import torch
 from naive_twins import EXACT, ROTATED, assert_twins, randomize
 
 from rxt.config import AttentionConfig
-from rxt.model.attention import Attention
+from rxt.model.attention import Attention, look_up_in_parts
 from rxt.model.layers import Rotation, rotate, rotation_at
 from rxt.model.summed import SummedAttention
 
@@ -192,3 +192,36 @@ def test_without_a_matrix_after_the_heads_they_are_the_output(kind: str) -> None
         expected = whole(x, whole.keys_values(x))
         torch.testing.assert_close(bare(x, bare.keys_values(x)), expected)
         torch.testing.assert_close(SummedAttention(bare)(x, bare.keys_values(x)), expected)
+
+
+@pytest.mark.parametrize("kind", ["MHA", "GQA", "reversed SQA"])
+@pytest.mark.parametrize("seen", ["all", "causal", "padding"])
+def test_attention_in_parts_is_the_fused_one(kind: str, seen: str) -> None:
+    module, x = make(KINDS[kind]).float(), torch.randn(2, 5, WIDTH, requires_grad=True)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :] if seen == "padding" else None
+    inputs, weights = [x, *module.parameters()], torch.randn(2, 5, WIDTH)
+
+    def run() -> list[torch.Tensor]:
+        found = module(x, module.keys_values(x), mask=mask, causal=seen == "causal")
+        return [found.detach(), *torch.autograd.grad((found.float() * weights).sum(), inputs)]
+
+    expected = run()
+    with torch.autocast("cpu", torch.bfloat16):
+        for found, wanted in zip(run(), expected, strict=True):
+            torch.testing.assert_close(found.float(), wanted, atol=0.06 * float(wanted.abs().max()), rtol=0)
+        with torch.no_grad():  # the fused kernel
+            fused = module(x, module.keys_values(x), mask=mask, causal=seen == "causal")
+    torch.testing.assert_close(fused.float(), expected[0], atol=0.06 * float(expected[0].abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_parts_are_exact_in_float32(causal: bool) -> None:
+    queries, keys, values = (torch.randn(2, heads, 5, 8, requires_grad=True) for heads in (4, 2, 2))
+    found = look_up_in_parts(queries, keys, values, None, causal)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        queries, keys, values, is_causal=causal, enable_gqa=True
+    )
+    torch.testing.assert_close(found, expected)
+    slopes = (torch.autograd.grad(y.square().sum(), (queries, keys, values)) for y in (found, expected))
+    for each, wanted in zip(*slopes, strict=True):
+        torch.testing.assert_close(each, wanted, atol=1e-5, rtol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -73,6 +74,8 @@ class Attention(nn.Module):
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
+        if learns_rounded(queries, keys, values):
+            return look_up_in_parts(queries, keys, values, mask, causal)
         grouped = keys.shape[1] < queries.shape[1]
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped
@@ -80,3 +83,29 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, Hd)
+
+
+def learns_rounded(*tensors: Tensor) -> bool:
+    """Whether autocast rounds what a CPU computes, and a gradient is wanted of it."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return wanted and tensors[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def look_up_in_parts(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """softmax(q·kᵀ/√Hd)·v (B, Hq, T, Hd) of queries (B, Hq, T, Hd), keys and values (B, Hkv, S, Hd).
+
+    PyTorch's fused attention goes backward in bfloat16 four times as slowly on a CPU, which in training cost more than
+    all products with weights. Weights of the mean are computed in float32 here too.
+    """
+    heads, tokens = keys.shape[1], queries.shape[2]
+    with torch.autocast("cpu", enabled=False):
+        grouped = queries.float().mul(queries.shape[-1] ** -0.5).unflatten(1, (heads, -1)).flatten(2, 3)
+        scores = (grouped @ keys.float().transpose(-1, -2)).unflatten(2, (-1, tokens)).flatten(1, 2)  # (B, Hq, T, S)
+        unseen = None if mask is None else ~mask
+        if causal:
+            unseen = torch.ones(tokens, keys.shape[2], dtype=torch.bool).triu(1)
+        if unseen is not None:
+            scores = scores.masked_fill(unseen, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(-1).to(values.dtype)
+        looked_up = weights.unflatten(1, (heads, -1)).flatten(2, 3) @ values
+    return looked_up.unflatten(2, (-1, tokens)).flatten(1, 2)

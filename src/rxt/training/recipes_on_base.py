@@ -30,10 +30,8 @@ OPTIM = OptimConfig(
 def smollm2() -> RunConfig:
     """The memory of SmolLM2-135M-Instruct: open conversations, on two cores (``--workers 2``)."""
 
-    def phase(
-        steps: int, turns: int, batch: int, echo: bool = False, pieces: int | None = None, shortest: int | None = None
-    ) -> Phase:
-        return Phase(steps, turns, batch, MEMORY, echo=echo, random_pieces=pieces, shortest=shortest)
+    def phase(steps: int, turns: int, batch: int, shortest: int | None = None, random: float = 0.2) -> Phase:
+        return Phase(steps, turns, batch, MEMORY, random_pieces=12, random_share=random, shortest=shortest)
 
     return RunConfig(
         name="smollm2",
@@ -42,16 +40,16 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(300, 2, 32, pieces=12),
-                    phase(200, 2, 32, echo=True),
-                    phase(600, 2, 32),
-                    phase(900, 4, 16),
-                    phase(1_200, 8, 8, shortest=4),
-                    phase(1_200, 16, 6, shortest=6),
+                    phase(400, 2, 24, random=1.0),
+                    Phase(150, 2, 16, MEMORY, echo=True),
+                    phase(900, 2, 24),
+                    phase(900, 4, 12),
+                    phase(800, 8, 6, shortest=4),
+                    phase(800, 16, 4, shortest=6),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(),
+                keep=KeepConfig(interactions=512, batch_size=4),
                 cache_gigabytes=4.0,
             ),
         ),

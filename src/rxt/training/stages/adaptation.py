@@ -6,8 +6,6 @@ the first that reads memory, and no gradient goes there. Only the memory's reads
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import ConfigDict
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
@@ -35,9 +32,6 @@ CACHE, OWN = "texts", "own.json"
 """In the stage's folder: what the base makes of texts, and what it says by itself."""
 
 
-Precision = Literal["float32", "bfloat16"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdaptationConfig(Phased[Phase], StageConfig):
     """The memory of a model on a pre-trained base learns to remember, turn after turn. ``trains`` of a phase chooses
@@ -50,7 +44,7 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     """As in stage 4."""
     mean_over: Literal["turns", "answers"] = "answers"
     """As in stage 4."""
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16``: the base's matrices are rounded to it and products are computed in it; states, gates, losses and
     all that learns stay in float32. Several times as fast where the hardware has such products (CPUs with AMX)."""
     keep: KeepConfig | None = None
@@ -151,7 +145,7 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
         self, learner: GrownLearner, batch: Talks, all_batches: list[Talks], generator: torch.Generator
     ) -> StageLoss:
         config, said = self.config, [each.conversations for each in all_batches]
-        with in_precision(config.precision, learner.device):
+        with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             slots = fresh_slots(learner, batch.conversations.size, generator)
             scores, memories = scores_on_base(learner.reader, batch.conversations, slots, config.window)
             found = conversation_loss(scores, batch.conversations, said, config.mean_over)
@@ -164,18 +158,3 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
                 changed = change(learner.reader, batch.own, memory).sum() / total
             metrics = {**found.metrics, "change": changed.detach()}
             return StageLoss(found.loss + config.keep.weight * changed, metrics, found.tokens)
-
-
-@contextmanager
-def in_precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Inside, products are computed in a type.
-
-    In bfloat16 the fused attention of PyTorch's CPU kernels goes backward so slowly that it took more than all products
-    of matrices together; there, attention is computed in its parts.
-    """
-    if precision == "float32":
-        yield
-        return
-    in_parts = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16), in_parts:
-        yield
