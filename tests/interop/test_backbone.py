@@ -161,3 +161,21 @@ def test_the_rotation_of_llama_3_2_is_that_of_transformers() -> None:
     torch.testing.assert_close(ours.cos.flatten(), (position * expected).cos(), rtol=0, atol=1e-4)
     assert rope.factors is not None
     assert len(set(rope.factors)) > 4
+
+
+def no_room(*_: object) -> None:
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def other_trouble(*_: object) -> None:
+    raise RuntimeError("something else")
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_base(tmp_path, "llama")
+    monkeypatch.setattr("rxt.interop.backbone.read_folder", no_room)
+    with pytest.raises(UserError, match=r"has not enough memory for it \(4 bytes a parameter\); take a smaller base"):
+        Backbone.from_pretrained(tmp_path)
+    monkeypatch.setattr("rxt.interop.backbone.read_folder", other_trouble)
+    with pytest.raises(RuntimeError, match="something else"):
+        Backbone.from_pretrained(tmp_path)

@@ -11,6 +11,8 @@ import pytest
 import torch
 from hub_stand_in import Hub, commit_of, serving
 from huggingface_hub import constants
+from tiny_bases import store_base
+from tiny_tokenizers import store_tokenizer
 from torch import nn
 
 import rxt
@@ -18,6 +20,7 @@ from factories import linear_head, tiny_config, tiny_model, tiny_tokenizer
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import model_folder
+from rxt.interop.backbone import Backbone
 from rxt.pretrained import ReactiveTransformer
 
 NAME = "someone/tiny"
@@ -249,3 +252,20 @@ def test_pickles_are_refused(hub: Hub, tmp_path: Path, pickle: str) -> None:
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a folder has no revision 'v1'"):
         model_folder(tmp_path, revision="v1")
+
+
+def test_a_base_comes_from_the_hub_or_its_cache(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = store_tokenizer(tmp_path / "base", "chatml")
+    store_base(tmp_path / "base", "llama", vocab_size=len(theirs))
+    hub.repositories["someone/base"] = {"main": contents(tmp_path / "base")}
+    backbone, base_tokenizer = Backbone.from_pretrained("someone/base"), rxt.load_base_tokenizer("someone/base")
+    model = ReactiveTransformer.on_base(backbone, (1,), 5, tokens=base_tokenizer.tokens, markers=base_tokenizer.markers)
+    assert model.config.base is not None
+    assert model.config.base.revision == commit_of(hub.repositories["someone/base"]["main"])
+    model.save_pretrained(tmp_path / "memory")
+    hub.repositories["someone/base"]["main"] = {"config.json": b"{}"}  # a later commit
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    huggingface_hub.close_session()
+    chat = rxt.load_chat(tmp_path / "memory")
+    assert same_weights(chat.model, model)
+    assert chat.tokenizer.markers == base_tokenizer.markers

@@ -150,3 +150,8 @@ def test_layers_that_the_base_has_not(tmp_path: Path) -> None:
         ReactiveTransformer.on_base(backbone, (2, 9))
     with pytest.raises(UserError, match=r"decoder\.max_length is 64 in the base, asked: 65"):
         ReactiveTransformer.on_base(backbone, (2,), max_length=65)
+
+
+def test_the_published_layout_has_no_place_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="published"):
+        grown(tmp_path / "base").save_pretrained(tmp_path / "out", layout="published")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,12 +63,27 @@ class Backbone(nn.Module):
             UserError: nothing is there, another architecture, or tensors that are missing, not expected or misshapen.
         """
         if (file := base_file(source)) is not None:
-            return cls(read_file(file), package_of(file) or str(file.resolve()))
+            with enough_memory(source):
+                return cls(read_file(file), package_of(file) or str(file.resolve()))
         path = Path(source).expanduser()
         folder = model_folder(source, revision=revision, cache_dir=cache_dir)
         local = path.is_dir()
         commit = None if local or folder.parent.name != SNAPSHOTS else folder.name
-        return cls(read_folder(folder), str(path.resolve()) if local else str(source), commit)
+        with enough_memory(source):
+            return cls(read_folder(folder), str(path.resolve()) if local else str(source), commit)
+
+
+@contextmanager
+def enough_memory(source: str | Path) -> Iterator[None]:
+    """Say in one line that a base does not fit into this machine's memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"{source}: this machine has not enough memory for it (4 bytes a parameter); take a smaller base"
+        ) from None
 
 
 def read_file(path: Path) -> Decoder:
