@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxt.config import Marker, Markers, TemplateName
+from rxt.data.pieces import in_pieces, opening
 from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Mode, Reply, Template
 from rxt.data.tokenizer import ChatTokenizer
@@ -373,3 +374,16 @@ def test_markers_of_several_tokens_stand_for_single_ones() -> None:
     stream = AnswerStream(made)
     assert [stream.push(y), stream.push(y), stream.push(tokens.eos, last=True)] == ["", "y", ""]
     assert AnswerStream(made).push(y, last=True) == "y"
+
+
+def test_what_is_too_long_is_memorized_in_whole_interactions_with_such_markers_too() -> None:
+    tokenizer = TOKENIZERS["alpha"]
+    x, y = (tokenizer.encode(letter)[0] for letter in "xy")
+    markers = Markers((), Marker((x, y)), Marker((y, x), space=True), (y, tokenizer.tokens.eos))
+    made = Template(tokenizer, "alpha", 40, markers=markers)
+    pieces = in_pieces(made, "hi " * 30, "no " * 30)
+    assert len(pieces.lead) > 2
+    assert all(ids[:2] == (x, y) and ids[-2:] == markers.end and len(ids) <= 40 for ids in pieces.lead)
+    text = tokenizer.decode([token for ids in (*pieces.lead, pieces.prompt, pieces.said) for token in ids])
+    assert (text.count("hi"), text.count("no")) == (30, 30)
+    assert opening(made, "be kind").ids == made.interaction(Interaction("be kind", "")).ids

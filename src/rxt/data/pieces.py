@@ -39,14 +39,14 @@ class Pieces:
 def opening(template: Template, text: str) -> Encoded:
     """A system prompt, which is memorized before the first turn and cut at its end if need be (``cut`` says so).
 
-    The alpha template has no form for it: there it is a whole interaction, a message with an empty answer.
+    A template that has no form for it makes it a whole interaction, a message with an empty answer.
 
     Raises:
         UserError: the text is blank.
     """
     most = CHARACTERS * template.max_length
-    if template.name == "beta" or not text.strip():
-        encoded = Template.system(template, text[:most])
+    if template.markup.system is not None or not text.strip():
+        encoded = template.system(text[:most])
     else:
         encoded = template.interaction(Interaction(text[:most], ""))
     return Encoded(encoded.ids, [False] * len(encoded.ids), encoded.cut or len(text) > most)
@@ -61,23 +61,18 @@ def in_pieces(template: Template, query: str, answer: str = "") -> Pieces:
     """A message, and an answer to it that is given, as few interactions as they fit into."""
     count, room = _counter(template), room_for_query(template)
     queries = cut_to_fit(query, count, room, room)
-    lead = [tuple(template.complete(_prompt(template, part), [])) for part in queries[:-1]]
-    prompt, said = _prompt(template, queries[-1]), template.tokenizer.encode(answer)
+    lead = [tuple(template.complete(template.opened(part), [])) for part in queries[:-1]]
+    prompt, said = template.opened(queries[-1]), template.ids_of("answer", answer)
     beside = template.answer_room(prompt)
     if len(said) > beside:
-        alone = _prompt(template, "")
+        alone = template.opened("")
         first = beside if beside * SHARE >= template.max_length else 0
         parts = cut_to_fit(answer, count, first, template.answer_room(alone))
         for index, part in enumerate(parts):
-            prompt, said = alone if index else prompt, template.tokenizer.encode(part)
+            prompt, said = alone if index else prompt, template.ids_of("answer", part)
             lead.append(tuple(template.complete(prompt, said)))
         del lead[-1]
     return Pieces(tuple(lead), queries[-1], tuple(prompt), tuple(said))
-
-
-def _prompt(template: Template, text: str) -> list[int]:
-    """As ``Template.prompt``, for nothing too."""
-    return template.interaction(Interaction(text, "")).ids[:-1]
 
 
 def _counter(template: Template) -> Callable[[str], int]:

@@ -153,11 +153,11 @@ class Template:
         Raises:
             UserError: the template has no system prompt; the text is blank.
         """
+        if not text.strip():
+            raise UserError("the system prompt is empty")
         system = self.markup.system
         if system is None:
             raise UserError(_no_part(self.name, "system prompt"))
-        if not text.strip():
-            raise UserError("the system prompt is empty")
         opened = f"{self.system_title}\n\n{text}" if system.titled else text
         ids, room = self._ids(opened, system.before.space), self.max_length - len(system.before.ids) - len(system.end)
         kept = ids[: max(0, room)]
@@ -202,6 +202,10 @@ class Template:
         """Like ``prompt``, with a tool's result in the query's place; an empty result is a result."""
         return self._prompt(self._opening("", result, internal), "tool result", mode)
 
+    def opened(self, query: str) -> list[int]:
+        """As ``prompt`` in mode ``fast``, for a query that may be blank, and of any length."""
+        return self.markup.begun([self._part("query", query), Part("answer")])
+
     def prompt_of(self, interaction: Interaction) -> list[int]:
         """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than
         ``reserve`` tokens.
@@ -225,18 +229,19 @@ class Template:
         return tuple(parts[name].ids[0] for name in ("answer", "think") if name in parts)
 
     def answer_room(self, prompt: Sequence[int], most: int | None = None) -> int:
-        """Tokens that an answer to ``prompt`` may have, ``most`` at most, so that [EOS] still fits after it."""
-        room = self.max_length - len(prompt) - 1
+        """Tokens that an answer to ``prompt`` may have, ``most`` at most, so that its end still fits after it."""
+        room = self.max_length - len(prompt) - len(self.markup.end)
         return min(room, most or room)
 
     def complete(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[int]:
         """The finished interaction, to be memorized: it ends with exactly one [EOS] and fits into ``max_length``.
 
-        What follows an [EOS] in the continuation is left out; where the model was cut off, [EOS] is added.
+        What follows an [EOS] in the continuation is left out; where the model was cut off, [EOS] is added, with what
+        stands before it in the template.
         """
-        said, _ = self._until_eos(continuation)
-        interaction = [*prompt, *said]
-        return [*interaction[: self.max_length - 1], self.tokens.eos]
+        said, finished = self._until_eos(continuation)
+        interaction, end = [*prompt, *said], [self.tokens.eos] if finished else self.markup.end
+        return [*interaction[: self.max_length - len(end)], *end]
 
     # What the model said.
 
@@ -266,6 +271,10 @@ class Template:
 
     # Inside.
 
+    def ids_of(self, name: str, text: str) -> list[int]:
+        """The text of a part as token ids, with the space that belongs to its marker."""
+        return self._ids(text, self.markup.parts[name].space)
+
     def _ids(self, text: str, space: bool = False) -> list[int]:
         text = text.strip() if self.markup.trimmed else text
         return self.tokenizer.encode(f" {text}" if space and text else text)
@@ -276,7 +285,7 @@ class Template:
         return text.removeprefix(" ") if self.markup.parts[name].space else text
 
     def _part(self, name: str, text: str, learn_marker: bool = False, learn_text: bool = False) -> Part:
-        return Part(name, self._ids(text, self.markup.parts[name].space), learn_marker, learn_text)
+        return Part(name, self.ids_of(name, text), learn_marker, learn_text)
 
     def _refuse(self, **parts: str | None) -> None:
         for name, text in parts.items():
