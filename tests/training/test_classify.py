@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import rxt
 from factories import tiny_config, tiny_model, tiny_tokenizer
 from rxt.cli.main import main
-from rxt.config import SpecialTokens
+from rxt.config import EncoderConfig, SpecialTokens
 from rxt.data.labelled import LabelledText, read_labelled
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -225,6 +226,17 @@ def test_other_mistakes_are_one_line(
     assert refused(main(["train", "classify", "--from", str(model)])).startswith("rxt train classify: name texts")
     assert "--from" in refused(main(["train", "classify", "--data", str(data)]))
     assert refused(main(["classify", str(model), "hello"])).startswith(f"{model}/config.json: this is no classifier")
+
+
+def test_an_encoder_that_is_its_decoder(data: Path, tmp_path: Path, refused: Callable[[int], str]) -> None:
+    """It embeds texts, but has no weights of its own to train."""
+    config = tiny_config(max_length=24)
+    folder = tmp_path / "shared"
+    tiny_model(replace(config, encoder=EncoderConfig.of_decoder(config.decoder))).save_pretrained(folder)
+    tiny_tokenizer().save(folder)
+    assert refused(train(folder, data, tmp_path / "run")).startswith(f"{folder}: its encoder is its decoder's own")
+    together, alone = rxt.embed(folder, ["hello", "hello there, Ann"])[0], rxt.embed(folder, ["hello"])[0]
+    torch.testing.assert_close(together, alone)
 
 
 def test_a_folder_belongs_to_one_run(
