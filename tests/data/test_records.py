@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from factories import tiny_tokenizer
 from rxt.data import sources
+from rxt.data.prepared.prepare import prepare
 from rxt.data.readers import (
     detect_format,
     read_as_conversations,
@@ -633,6 +635,37 @@ def test_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         UserError, match=r"org/name:dev: no data file of split 'dev'; the data set holds data/test-0\.jsonl"
     ):
         read_texts("org/name:dev")
+
+
+def test_hub_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def load_dataset(repo: str, subset: str | None, split: str, revision: str, streaming: bool) -> Any:
+        asked.append((repo, subset, split, revision, streaming))
+        yield {"text": "one"}
+        yield {"text": 2}
+        if split == "broken":
+            raise ConnectionError("gone")
+
+    class Api:
+        def dataset_info(self, repo: str, timeout: float) -> SimpleNamespace:
+            return SimpleNamespace(sha="abc")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    found = read_texts("stream:org/name:pl:test", on_bad="skip")
+    assert found.items == (TextRecord("one"),)
+    assert found.reasons == ("stream:org/name:pl:test[1]: text: must be a string, found a number",)
+    assert asked[-1] == ("org/name", "pl", "test", "abc", True)
+    with pytest.raises(UserError, match=r"stream:org/name:broken: cannot be read \(ConnectionError: gone\)"):
+        read_texts("stream:org/name:broken", on_bad="skip")
+    index = prepare(["stream:org/name"], tiny_tokenizer(), tmp_path / "out", on_bad="skip")
+    assert (index.documents, index.plan.files[0].ends_sha256) == (1, "abc")
+    with pytest.raises(UserError, match="write stream:org/name:subset:split"):
+        read_texts("stream:name")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"needs the datasets package: pip install .*\[datasets\]"):
+        read_texts("stream:org/name")
 
 
 def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rxt.data.exports import (
     telegram_messages,
     whatsapp_messages,
 )
-from rxt.data.file_rows import Row
+from rxt.data.file_rows import DataFile, Row
 from rxt.data.layouts import OwnInteraction
 from rxt.data.messages import WEIGHT
 from rxt.data.readers import Tally, detect_format, good_records, taking
@@ -141,7 +141,12 @@ def _chats(source: str, messenger: Messenger) -> Iterator[list[Message]]:
             if isinstance(row, Row):
                 yield from telegram_messages(row.value)
         return
-    for file in (inside for found in source_files(source) for inside in unpacked(found.path, found.name)):
+    for file in (
+        inside
+        for found in source_files(source)
+        if isinstance(found, DataFile)
+        for inside in unpacked(found.path, found.name)
+    ):
         with file.reading(), file.open() as stream:
             content = stream.read()
         yield whatsapp_messages(content.decode("utf-8-sig", errors="replace").splitlines())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from rxt.data.hub_stream import HubStream
 from rxt.data.unpacking import Unpacked, unpacked
 from rxt.errors import UserError
 
@@ -53,12 +54,15 @@ class DataFile:
     path: Path
 
 
-def file_rows(file: DataFile) -> Iterator[Row | BadRow]:
-    """Every row of one file, of an archive those of every file in it.
+def file_rows(file: DataFile | HubStream) -> Iterator[Row | BadRow]:
+    """Every row of one file, of an archive those of every file in it, or of a stream.
 
     Raises:
         UserError: it cannot be read or unpacked.
     """
+    if isinstance(file, HubStream):
+        yield from (Row(f"{file.name}[{index}]", value) for index, value in enumerate(file.values()))
+        return
     for inside in unpacked(file.path, file.name):
         with inside.reading():
             with inside.open() as stream:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
 from rxt.data.file_rows import CSV_SUFFIX, TEXT_SUFFIX, BadRow, DataFile, Row, file_rows
+from rxt.data.hub_stream import PREFIX, HubStream
 from rxt.data.prepared.index import is_prepared
 from rxt.data.unpacking import PACKED_SUFFIXES, ZIP_SUFFIX
 from rxt.errors import UserError
@@ -26,7 +27,8 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test", "eval")
 def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
     """Every row of ``source``: a file, a folder or a glob of files, or a hub data set.
 
-    Data sets are written ``org/name``, ``org/name:split`` or ``org/name:subset:split``.
+    Data sets are written ``org/name``, ``org/name:split`` or ``org/name:subset:split``; with ``stream:`` before that no
+    file is fetched, but row after row.
 
     Raises:
         UserError: nothing is there, it cannot be read or unpacked, or the hub cannot be asked.
@@ -35,12 +37,14 @@ def read_rows(source: str | Path) -> Iterator[Row | BadRow]:
         yield from file_rows(file)
 
 
-def source_files(source: str | Path) -> list[DataFile]:
+def source_files(source: str | Path) -> Sequence[DataFile | HubStream]:
     """The files of a source, in the order in which they are read; those of the hub are here then.
 
     Raises:
         UserError: as ``read_rows``.
     """
+    if str(source).startswith(PREFIX):
+        return [_stream(str(source))]
     path = Path(source)
     if is_prepared(path):
         raise UserError(f"{source}: is data that is prepared already; rxt train takes it, rxt data inspect shows it")
@@ -67,6 +71,13 @@ def source_files(source: str | Path) -> list[DataFile]:
     repo = hub_id["repo"]
     found = _download(str(source), repo, hub_id["subset"], hub_id["split"] or "train")
     return [DataFile(f"{repo}/{name}", local) for name, local in found]
+
+
+def _stream(source: str) -> HubStream:
+    named = HUB_ID.fullmatch(source.removeprefix(PREFIX))
+    if named is None:
+        raise UserError(f"{source}: write {PREFIX}org/name:subset:split")
+    return HubStream.of(source, named["repo"], named["subset"], named["split"] or "train", HUB_TIMEOUT)
 
 
 def _download(source: str, repo: str, subset: str | None, split: str) -> Iterator[tuple[str, Path]]:

@@ -46,7 +46,7 @@ class SourceFile:
     name: str
     size: int
     ends_sha256: str
-    """Of its first and last 64 KiB."""
+    """Of its first and last 64 KiB; of a stream, its commit on the hub."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from rxt.config import Markers, TemplateName, parse, read_json
 from rxt.data.encoding import encode_conversation
+from rxt.data.hub_stream import HubStream
 from rxt.data.markup import Encoded
 from rxt.data.prepared.index import (
     INDEX,
@@ -49,6 +50,10 @@ SHARD_CHARACTERS = 32_000_000
 """Of the records of a shard: some eight million tokens."""
 ENDS = 2**16
 """Bytes at either end of a file by which it is known again."""
+
+
+Opened = tuple[Format, Sequence[DataFile | HubStream]]
+"""What a source holds, and its files."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def prepare(
         UserError: a source cannot be read, or has nothing of the kind; a bad record when ``on_bad`` is ``"stop"``; the
             folder holds something else.
     """
-    opened: list[tuple[Format, list[DataFile]]] = [(detect_format(source), source_files(source)) for source in sources]
+    opened: list[Opened] = [(detect_format(source), source_files(source)) for source in sources]
     kind = kind or kind_by_default(opened[0][0])
     for (found, _), source in zip(opened, sources, strict=True):
         _taking(source, found, kind)
@@ -129,7 +134,9 @@ def _taking(source: str, found: Format, kind: Kind) -> Taking[Any]:
     return how
 
 
-def _source_file(file: DataFile) -> SourceFile:
+def _source_file(file: DataFile | HubStream) -> SourceFile:
+    if isinstance(file, HubStream):
+        return SourceFile(file.name, 0, file.revision)
     try:
         size = file.path.stat().st_size
         with file.path.open("rb") as stream:
@@ -160,7 +167,7 @@ def _begin(folder: Path, plan: Plan, tokenizer: ChatTokenizer) -> None:
     write_atomically(folder / PLAN, PLANS.dump_json(plan, indent=2))
 
 
-def _blocks(folder: Path, opened: Sequence[tuple[Format, list[DataFile]]], characters: int) -> Iterator[Block]:
+def _blocks(folder: Path, opened: Sequence[Opened], characters: int) -> Iterator[Block]:
     """The records of each shard in turn; those of two sources never share one."""
     number = 0
     for found, files in opened:
