@@ -224,6 +224,7 @@ def test_other_mistakes_are_one_line(
     assert "no such folder" in refused(train(tmp_path / "none", data, out))
     assert "holds a MLMHead" in refused(train(reference / "mlm_head", data, out))
     assert refused(main(["train", "classify", "--from", str(model)])).startswith("rxt train classify: name texts")
+    assert "it stands first" in refused(main(["train", "--from", str(model), "classify"]))
     assert "--from" in refused(main(["train", "classify", "--data", str(data)]))
     assert refused(main(["classify", str(model), "hello"])).startswith(f"{model}/config.json: this is no classifier")
 

@@ -88,6 +88,8 @@ def run(argv: list[str]) -> int:
 
         return train_classify(argv[1:])
     options = parse_arguments(TrainOptions, "rxt train", argv)
+    if options.recipe == "classify":
+        raise UserError("classify has options of its own, so it stands first: rxt train classify --from MODEL …")
     configuration = resolve(options)
     if options.show_json:
         print(json.dumps(configuration, indent=2))
