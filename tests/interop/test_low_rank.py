@@ -11,6 +11,7 @@ from tiny_bases import store_base
 from torch import Tensor
 
 import rxt
+from rxt.generation.inference_copy import inference_decoder
 from rxt.interop.backbone import Backbone
 from rxt.model.grow import silenced
 from rxt.model.low_rank import LowRankLinear
@@ -70,6 +71,16 @@ def test_merged_is_unmerged(tmp_path: Path) -> None:
     assert loaded.config.base is not None
     assert (loaded.config.base.included, loaded.config.base.adapter_rank) == (True, 0)
     assert any(isinstance(module, LowRankLinear) for module in model.modules())  # it stays as it is
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@torch.no_grad()
+def test_inference_adds_the_adapters_to_the_matrices(tmp_path: Path, compiled: bool) -> None:
+    model, ids = grown(tmp_path), some_ids()
+    memory = model.memorize(model.init_memory(2), ids)
+    decoder = inference_decoder(model, compiled)
+    assert not any(isinstance(module, LowRankLinear) for module in decoder.modules())
+    torch.testing.assert_close(decoder(ids, memory.slots), model.decode(ids, memory), atol=1e-4, rtol=0)
 
 
 @torch.no_grad()

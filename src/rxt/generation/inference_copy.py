@@ -15,6 +15,7 @@ from rxt.model.decoder import Decoder, TiedHead
 from rxt.model.experts import GatheredExperts, Int8Experts, SummedExperts, SummedInt8Experts
 from rxt.model.feed_forward import MixtureOfExperts
 from rxt.model.int8 import Int8Linear
+from rxt.model.low_rank import LowRankLinear
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.replace import Table, replace_modules, share_copy
 from rxt.model.summed import SummedAttention, SummedInt8Linear, SummedLinear
@@ -33,11 +34,13 @@ class ColumnwiseLinear(nn.Linear):
 
 COLUMNWISE: Table = {
     nn.Linear: ColumnwiseLinear,
+    LowRankLinear: lambda linear: ColumnwiseLinear(linear.merged()),
     MixtureOfExperts: GatheredExperts,
     TiedHead: lambda head: ColumnwiseLinear(head.as_linear()),
 }
 SUMMED: Table = {
     nn.Linear: SummedLinear,
+    LowRankLinear: lambda linear: SummedLinear(linear.merged()),
     TiedHead: lambda head: SummedLinear(head.as_linear()),
     MixtureOfExperts: SummedExperts,
     Attention: SummedAttention,
@@ -54,9 +57,9 @@ def inference_decoder(model: ReactiveTransformer, compiled: bool = False) -> Dec
     """The decoder for inference: in evaluation a copy for it, made anew after a weight has changed.
 
     It computes the same without gradients, and shares norms and embedding. On a processor it has linear weights of its
-    own and shares experts; ``compiled`` asks for the one whose steps are to be compiled, which shares linear weights
-    and has experts of its own, unless they are 8-bit integers. On other devices it is the model's own, or a copy that
-    shares all weights if its steps are to be compiled.
+    own, with low-rank adapters added to them, and shares experts; ``compiled`` asks for the one whose steps are to be
+    compiled, which shares linear weights and has experts of its own, unless they are 8-bit integers. On other devices
+    it is the model's own, or a copy that shares all weights if its steps are to be compiled.
     """
     on_cpu = model.decoder.embedding.weight.device.type == "cpu"
     if model.training or not (on_cpu or compiled):

@@ -68,11 +68,12 @@ class TextEncoder:
         if not text.strip():
             raise UserError("the text is empty")
         tokens, room = self.tokenizer.tokens, self.max_length - 2
+        begin = [] if tokens.bos is None else [tokens.bos]  # a base's texts may begin with nothing
         if len(ids) > room and not cut:
             raise UserError(
                 f"the text is too long: {len(ids)} tokens, at most {room} fit; shorten it ({text[:24]!r} …)"
             )
-        return [tokens.bos, *ids[:room], tokens.eos]
+        return [*begin, *ids[:room], tokens.eos]
 
     def rows(self, sequences: Sequence[Sequence[int]]) -> Rows:
         """Token sequences as one batch, on the encoder's device."""
