@@ -113,7 +113,9 @@ def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
     assert not any("embedding" in name for name in stored)
     assert json.loads((folder / "config.json").read_text())["base"]["name"] == str(base.resolve())
     model = ReactiveTransformer.from_pretrained(folder)
-    assert model.fingerprint() in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert model.fingerprint() in card
+    assert f"- base: {base.resolve()} (fingerprint " in card
     assert model.config.trained_turns == 4
     checkpoint = load_file(tmp_path / "run" / "adaptation" / "step-000006" / "weights.safetensors")
     for name, tensor in checkpoint.items():

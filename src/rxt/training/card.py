@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rxt.interop.on_base import described
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import RunConfig
 
@@ -21,10 +22,10 @@ def model_card(
     """
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sources = run.data.describe()
+    sources, base = run.data.describe(), run.model.base
     lines = [
         "---",
-        "license: apache-2.0",
+        *([] if base is not None else ["license: apache-2.0"]),  # reads begin as copies of the base's weights
         "library_name: reactive-transformers",
         "pipeline_tag: text-generation",
         "---",
@@ -37,6 +38,7 @@ def model_card(
         f"- parameters: {parameters:,}; memory: {layers} layers × {slots} slots × {width}",
         f"- longest interaction: {run.model.max_length} tokens; vocabulary: {run.model.decoder.vocab_size:,}",
         f"- data: {'; '.join(sources)}",
+        *([] if base is None else [f"- base: {described(base)}"]),
         f"- recipe: {run.name}, seed {run.seed}",
         *([f"- went on from: the weights of fingerprint {began}"] if began else []),
         f"- time: {training_minutes(folder, ends):.1f} minutes of training",
