@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rxt.cli.arguments import parse_arguments
 from rxt.cli.main import main
+from rxt.cli.serve import Options, open_sessions
 from serve_process import Process
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
@@ -107,6 +110,20 @@ def test_mistakes_are_one_line(
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(("told", "pieces"), [("pieces", 64), ("refuse", 1)])
+def test_long_messages_come_in_pieces_unless_they_are_refused(tmp_path: Path, told: str, pieces: int) -> None:
+    options = parse_arguments(Options, "rxt serve", ["--db", str(tmp_path / "db"), "--long-messages", told])
+
+    async def scene() -> int:
+        sessions = open_sessions(options)
+        try:
+            return sessions.rules.pieces
+        finally:
+            await sessions.close()
+
+    assert asyncio.run(scene()) == pieces
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

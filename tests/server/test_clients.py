@@ -169,6 +169,22 @@ def test_the_servers_own_answers_can_be_sent_back(live: Live) -> None:
     assert "messages.2.tool_calls" in raw.headers["x-rxt-unused"]
 
 
+def test_calls_and_thoughts_in_a_history_are_left_out_and_named(live: Live) -> None:
+    past: Any = [
+        user(REX),
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}], "content": None},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "dogs"}},
+        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "It is sunny."},
+        user(DOG),
+    ]
+    raw = live.client().responses.with_raw_response.create(input=past)
+    assert "Rex" in raw.parse().output_text
+    assert set(raw.headers["x-rxt-unused"].split(", ")) == {"input.1", "input.2", "input.3"}
+    texts = [turn.query for turn in live.sessions.store.chain(raw.parse().id, "")]
+    assert texts == [REX, "It is sunny.", DOG]
+
+
 def test_items_can_be_referred_to(live: Live) -> None:
     client = live.client()
     first = client.responses.create(input=REX)
@@ -398,6 +414,10 @@ def test_answers_in_json(live: Live) -> None:
     first = client.responses.parse(input=REX, text_format=Dog)
     assert isinstance(first.output_parsed, Dog)
     assert first.status == "completed"
+    form = client.responses.retrieve(first.id).text
+    assert form is not None
+    assert form.format is not None
+    assert (form.format.type, form.format.name) == ("json_schema", "Dog")  # type: ignore[union-attr]
     with client.responses.stream(input=REX, text_format=Dog, model="rxt") as stream:
         assert stream.get_final_response().output_parsed == first.output_parsed
     plain = client.responses.create(input=REX, text={"format": {"type": "json_object"}}, max_output_tokens=12)

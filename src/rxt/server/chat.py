@@ -13,7 +13,8 @@ from rxt.engine.events import Finished
 from rxt.engine.running import Running
 from rxt.generation.turn import FinishReason, Token
 from rxt.server.errors import body_of, refusal
-from rxt.server.replies import Settings, ToldToken, tokens_read, told_tokens
+from rxt.server.likely import ToldToken, told_tokens
+from rxt.server.replies import Settings, tokens_read
 from rxt.server.requests import ChatRequest, unused_options
 from rxt.server.responses import finished
 from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone

@@ -15,7 +15,8 @@ from rxt.engine.events import Event, Finished, Memorized
 from rxt.generation.text_stream import AnswerStream
 from rxt.generation.turn import Token
 from rxt.server.errors import refusal
-from rxt.server.replies import Failure, OutputText, ToldToken, answer_item, message_id, response_of, told_tokens
+from rxt.server.likely import ToldToken, told_tokens
+from rxt.server.replies import Failure, OutputText, answer_item, message_id, response_of
 from rxt.store.records import Turn
 
 Value = BaseModel | Sequence[BaseModel] | str | int | float | Sequence[float]

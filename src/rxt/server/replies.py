@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
-from rxt.data.tokenizer import ChatTokenizer
-from rxt.generation.text_stream import REPLACEMENT
-from rxt.generation.turn import Token
+from rxt.server.likely import ToldToken
 from rxt.store.records import Dialogue, Role, Turn
 
+Form = dict[str, JsonValue]
+TEXT: Form = {"type": "text"}
 ITEM = re.compile(r"msg_([0-9a-f]{32})(_q)?")
 """Names of messages: a turn's answer, and with ``_q`` what was said to the model."""
 
@@ -25,6 +25,8 @@ class Settings(BaseModel):
     max_output_tokens: int | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     store: bool = True
+    form: Form = Field(default_factory=TEXT.copy)
+    """Of the answer."""
 
 
 class ErrorBody(BaseModel):
@@ -40,21 +42,6 @@ class ErrorReply(BaseModel):
     """Every error."""
 
     error: ErrorBody
-
-
-class LikelyToken(BaseModel):
-    """A token that might have come."""
-
-    token: str
-    logprob: float
-    bytes: list[int] | None
-    """Of its text; none where it is a part of a character."""
-
-
-class ToldToken(LikelyToken):
-    """A token that came."""
-
-    top_logprobs: list[LikelyToken] = Field(default_factory=list)
 
 
 class OutputText(BaseModel):
@@ -121,16 +108,11 @@ class Usage(BaseModel):
     total_tokens: int
 
 
-class TextFormat(BaseModel):
-    """The one format of answers."""
-
-    type: Literal["text"] = "text"
-
-
 class TextSettings(BaseModel):
     """How the answer is written."""
 
-    format: TextFormat = Field(default_factory=TextFormat)
+    format: Form = Field(default_factory=TEXT.copy)
+    """As it was asked for."""
 
 
 class ConversationRef(BaseModel):
@@ -282,22 +264,6 @@ def message_id(turn: Turn) -> str:
     return f"msg_{turn.name or turn.id.removeprefix('resp_')}"
 
 
-def told_tokens(tokenizer: ChatTokenizer, token: Token) -> list[ToldToken]:
-    """A token with its likelihood; nothing where nobody asked for it, and of the one that ends an answer."""
-    if token.likelihood is None or token.id == tokenizer.tokens.eos:
-        return []
-
-    def spelled(index: int, log_probability: float) -> LikelyToken:
-        text = tokenizer.spell([index]) or (tokenizer.piece(index) or "")
-        return LikelyToken(
-            token=text, logprob=log_probability, bytes=None if REPLACEMENT in text else list(text.encode())
-        )
-
-    own = spelled(token.id, token.likelihood.log_probability)
-    top = [spelled(*each) for each in token.likelihood.alternatives]
-    return [ToldToken(token=own.token, logprob=own.logprob, bytes=own.bytes, top_logprobs=top)]
-
-
 def response_of(
     turn: Turn,
     model: str,
@@ -326,6 +292,7 @@ def response_of(
         conversation=None if turn.conversation is None else ConversationRef(id=turn.conversation),
         store=kept.store,
         temperature=kept.temperature,
+        text=TextSettings(format=kept.form),
         top_p=kept.top_p,
         usage=usage if status is None else None,
         metadata=kept.metadata,

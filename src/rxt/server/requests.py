@@ -7,7 +7,7 @@ Options that change nothing about an answer of this model are taken, and named i
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
@@ -26,8 +26,21 @@ MEMORY_EVENT = "rxt.memory.updated"
 LOGPROBS = "message.output_text.logprobs"
 
 
-UNREAD = ("reasoning", "function_call", "custom_tool_call")
-"""Items of a history that say nothing to anybody."""
+Unread = Literal[
+    "reasoning",
+    "compaction",
+    "function_call",
+    "custom_tool_call",
+    "web_search_call",
+    "file_search_call",
+    "computer_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "local_shell_call",
+    "mcp_call",
+    "mcp_list_tools",
+]
+"""Items of a history that nobody says."""
 
 
 class Unused:
@@ -67,7 +80,7 @@ def unused_options(request: BaseModel) -> list[str]:
             found += [f"{name}.{inner}" for inner in unused_options(value)]
         elif isinstance(value, list):
             for index, item in enumerate(value):
-                if isinstance(item, Item) and item.kind in UNREAD:
+                if isinstance(item, Item) and item.is_unread:
                     found.append(f"{name}.{index}")
                 elif isinstance(item, BaseModel):
                     found += [f"{name}.{index}.{inner}" for inner in unused_options(item)]
@@ -101,18 +114,7 @@ Content = Text | Annotated[list[Part], Field(max_length=1000)]
 class Item(Loose):
     """What somebody said, or one of the other things that a history of OpenAI's holds."""
 
-    type: (
-        Literal[
-            "message",
-            "item_reference",
-            "reasoning",
-            "function_call",
-            "function_call_output",
-            "custom_tool_call",
-            "custom_tool_call_output",
-        ]
-        | None
-    ) = None
+    type: Unread | Literal["message", "item_reference", "function_call_output", "custom_tool_call_output"] | None = None
     role: Literal["user", "assistant", "system", "developer", "tool", "function"] | None = None
     content: Content | None = None
     output: Content | None = None
@@ -140,6 +142,11 @@ class Item(Loose):
         return self.type or ("item_reference" if self.role is None and self.id is not None else "message")
 
     @property
+    def is_unread(self) -> bool:
+        """Whether it is one that nobody says."""
+        return self.kind in get_args(Unread)
+
+    @property
     def text(self) -> str:
         """All of its text."""
         content = self.content if self.output is None else self.output
@@ -165,6 +172,11 @@ class Format(Schema):
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: Schema | None = None
+
+    @property
+    def told(self) -> dict[str, JsonValue]:
+        """As it was asked for."""
+        return {"type": self.type} | self.model_dump(by_alias=True, exclude_unset=True)
 
     @property
     def wanted(self) -> str | None:

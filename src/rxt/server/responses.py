@@ -11,6 +11,7 @@ from rxt.engine.events import Finished
 from rxt.engine.running import Running
 from rxt.generation.turn import Token
 from rxt.server.events import Teller, ToldAgain, streamed
+from rxt.server.likely import ToldToken, told_tokens
 from rxt.server.paging import Paging
 from rxt.server.replies import (
     ChangeReply,
@@ -18,10 +19,8 @@ from rxt.server.replies import (
     ItemList,
     MemoryReply,
     ResponseReply,
-    ToldToken,
     items_of,
     response_of,
-    told_tokens,
 )
 from rxt.server.requests import ResponseRequest, unused_options
 from rxt.server.service import EventStream, Owner, Serves, Service, checked, note_options, unless_gone

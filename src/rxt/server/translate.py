@@ -12,8 +12,8 @@ from rxt.engine.events import Past, Question
 from rxt.generation.json_answers import can_be_json
 from rxt.generation.sampling import Sampling
 from rxt.server.errors import Refused
-from rxt.server.replies import Settings
-from rxt.server.requests import UNREAD, ChatRequest, Common, ConversationName, Format, Item, ResponseRequest
+from rxt.server.replies import TEXT, Settings
+from rxt.server.requests import ChatRequest, Common, ConversationName, Format, Item, ResponseRequest
 from rxt.store.records import Role
 
 Lookup = Callable[[str], Awaitable[tuple[str, str] | None]]
@@ -49,7 +49,7 @@ async def heard(items: Sequence[Item], param: str, lookup: Lookup) -> list[Heard
     found: list[Heard] = []
     for index, item in enumerate(items):
         where = f"{param}.{index}"
-        if item.kind in UNREAD:
+        if item.is_unread:
             continue
         if item.kind == "item_reference":
             said = await lookup(item.id or "")
@@ -210,5 +210,6 @@ def _settings(request: Common, default: float, most: int | None, warning: str | 
         max_output_tokens=most,
         metadata=(request.metadata or {}) | ({} if warning is None else {WARNING: warning}),
         store=request.store is not False,
+        form=TEXT if (form := request.form[0]) is None else form.told,
     )
     return sampling, kept.model_dump_json()
