@@ -124,7 +124,9 @@ async def question_of_response(
     given = request.instructions if (request.instructions or "").strip() else None
     instructions = "\n\n".join(text for text in (given, found.instructions) if text is not None) or None
     conversation = request.conversation
-    sampling, settings = _settings(request, temperature, request.max_output_tokens, _cut(template, instructions))
+    sampling, settings = _settings(
+        request, request.form[0], temperature, request.max_output_tokens, _cut(template, instructions)
+    )
     return Question(
         owner,
         found.query.text,
@@ -149,7 +151,7 @@ async def question_of_chat(
     """``temperature``: where the request has none."""
     found = asked(await heard(request.messages, "messages", lookup), "messages")
     most = request.max_completion_tokens or request.max_tokens
-    sampling, settings = _settings(request, temperature, most, _cut(template, found.instructions))
+    sampling, settings = _settings(request, request.form[0], temperature, most, _cut(template, found.instructions))
     return Question(
         owner,
         found.query.text,
@@ -194,7 +196,9 @@ def _stop(request: Common) -> tuple[str, ...]:
     return (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
 
 
-def _settings(request: Common, default: float, most: int | None, warning: str | None) -> tuple[Sampling, str]:
+def _settings(
+    request: Common, form: Format | None, default: float, most: int | None, warning: str | None
+) -> tuple[Sampling, str]:
     temperature = default if request.temperature is None else request.temperature
     seed = None if request.seed is None else request.seed % 2**63
     sampling = Sampling(
@@ -210,6 +214,6 @@ def _settings(request: Common, default: float, most: int | None, warning: str | 
         max_output_tokens=most,
         metadata=(request.metadata or {}) | ({} if warning is None else {WARNING: warning}),
         store=request.store is not False,
-        form=TEXT if (form := request.form[0]) is None else form.told,
+        form=TEXT if form is None else form.told,
     )
     return sampling, kept.model_dump_json()
