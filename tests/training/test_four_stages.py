@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from micro import RUN, quiet, tokenizer
 
 from rxt.data.prepared.prepare import prepare
+from rxt.errors import UserError
 from rxt.model.checkpoint import load_model
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.data_config import DataConfig, of_files
 from rxt.training.loop import update
 from rxt.training.pipeline import train
+from rxt.training.prefetch import batches_ahead
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -53,6 +55,29 @@ def in_folders(samples: tuple[str, str, str], out: Path) -> tuple[str, str, str]
 def test_all_stages_run_from_files(samples: tuple[str, str, str], tmp_path: Path) -> None:
     model = train(replace(RUN, data=data(*samples)), tmp_path / "run", quiet())
     assert load_model(model, ReactiveTransformer).config.max_length == RUN.model.max_length
+
+
+def test_batches_made_ahead_are_the_same(samples: tuple[str, str, str], tmp_path: Path) -> None:
+    found: list[bytes] = []
+    for processes in (0, 2):
+        run = replace(RUN, data=data(*in_folders(samples, tmp_path / str(processes))), loader_processes=processes)
+        found.append((train(run, tmp_path / f"run-{processes}", quiet()) / "model.safetensors").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_what_is_wrong_with_batches_made_ahead_is_one_line() -> None:
+    class Refusing:
+        made_ahead, steps = True, 3
+
+        def batches(self, split: str, step: int) -> list[Any]:
+            if step == 2:
+                raise UserError("no such batch")
+            return [step]
+
+    with batches_ahead(cast(Any, Refusing()), 1, 1) as drawn:
+        assert drawn(1) == [1]
+        with pytest.raises(UserError, match=r"^no such batch$"):
+            drawn(2)
 
 
 def test_a_run_from_folders_goes_on_as_if_it_had_not_stopped(

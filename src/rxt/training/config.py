@@ -48,6 +48,8 @@ class RunConfig:
     """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
+    loader_processes: int = 0
+    """Processes that make batches ahead, besides those that train: worth it where a GPU would wait for them."""
     log_every: int = 10
     validate_every: int = 200
     validation_batches: int = 4
@@ -73,6 +75,7 @@ class RunConfig:
             "is a Reactive Transformer, so it is no start for a baseline",
         )
         require(0 <= self.seed < 2**63, "seed", f"must lie in 0 … 2⁶³ − 1, found {self.seed}")
+        require(self.loader_processes >= 0, "loader_processes", f"cannot be negative, found {self.loader_processes}")
         for name in ("log_every", "validate_every", "validation_batches", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, f"must be at least 1, found {getattr(self, name)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
+from rxt.training.prefetch import batches_ahead
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, EarlyStopping, LearnerT, Stage, StageLoss
 
@@ -47,6 +49,8 @@ class LoopContext:
     progress: Progress
     interrupt: Interrupt
     process_group: ProcessGroup = SINGLE_PROCESS
+    loader_processes: int = 0
+    """Processes that make batches ahead."""
 
 
 def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopContext) -> int:
@@ -92,51 +96,54 @@ def _go_on(
         if evaluator is not None and fresh and process_group.is_main_process:
             state = _evaluated(stage, learner, state, log, context)
             checkpoints.save(learner, optimizer, state)
-        while state.step < stage.steps and state.stopped is None:
-            step = state.step
-            try:
-                losses = update(stage, learner, optimizer, run.seed, step, process_group)
-            except EarlyStopping as error:
-                if evaluator is None:
-                    raise
-                state = replace(state, stopped=str(error))
-            else:
-                state = replace(state, step=step + 1)
-                bar.advance(sum(loss.tokens for loss in losses))
-                if state.step % run.log_every == 0 or state.step == stage.steps:
-                    metrics = {
-                        "loss": _total(losses),
-                        **_metrics(losses),
-                        "learning_rate": optimizer.param_groups[0]["lr"],
-                    }
-                    bar.show_loss(metrics["loss"])
-                    log.write(
-                        state.step,
-                        "train",
-                        {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()},
+        with batches_ahead(stage, state.step, context.loader_processes) as batches:
+            while state.step < stage.steps and state.stopped is None:
+                step = state.step
+                try:
+                    losses = update(stage, learner, optimizer, run.seed, step, process_group, batches)
+                except EarlyStopping as error:
+                    if evaluator is None:
+                        raise
+                    state = replace(state, stopped=str(error))
+                else:
+                    state = replace(state, step=step + 1)
+                    bar.advance(sum(loss.tokens for loss in losses))
+                    if state.step % run.log_every == 0 or state.step == stage.steps:
+                        metrics = {
+                            "loss": _total(losses),
+                            **_metrics(losses),
+                            "learning_rate": optimizer.param_groups[0]["lr"],
+                        }
+                        bar.show_loss(metrics["loss"])
+                        log.write(
+                            state.step,
+                            "train",
+                            {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()},
+                        )
+                    if process_group.is_main_process and (
+                        state.step % validate_every == 0 or state.step == stage.steps
+                    ):
+                        state = _evaluated(stage, learner, state, log, context)
+                interrupted, stopped = process_group.sum(
+                    torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])
+                ).bool()
+                if stopped and state.stopped is None:
+                    state = replace(state, stopped="by the main process")
+                due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
+                if process_group.is_main_process and (due or interrupted or stopped):
+                    checkpoints.save(learner, optimizer, state)
+                if stopped:
+                    say(
+                        context.console,
+                        f"{state.stopped}: {stage.name} ends with its best weights, those of step {state.best_step}",
+                        "yellow",
                     )
-                if process_group.is_main_process and (state.step % validate_every == 0 or state.step == stage.steps):
-                    state = _evaluated(stage, learner, state, log, context)
-            interrupted, stopped = process_group.sum(
-                torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])
-            ).bool()
-            if stopped and state.stopped is None:
-                state = replace(state, stopped="by the main process")
-            due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
-            if process_group.is_main_process and (due or interrupted or stopped):
-                checkpoints.save(learner, optimizer, state)
-            if stopped:
-                say(
-                    context.console,
-                    f"{state.stopped}: {stage.name} ends with its best weights, those of step {state.best_step}",
-                    "yellow",
-                )
-            elif interrupted:
-                say(
-                    context.console,
-                    f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",
-                )
-                raise KeyboardInterrupt
+                elif interrupted:
+                    say(
+                        context.console,
+                        f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",
+                    )
+                    raise KeyboardInterrupt
         if stage.steps == 0 and process_group.is_main_process:
             checkpoints.save(learner, optimizer, state)
     finally:
@@ -180,10 +187,12 @@ def update(
     seed: int,
     step: int,
     process_group: ProcessGroup = SINGLE_PROCESS,
+    made: Callable[[int], list[Batch]] | None = None,
 ) -> list[StageLoss]:
     """One optimiser step over all micro-batches of ``step``, of which each process of the group takes some.
 
-    A loss that is not finite stops before any weight moves: ``NotFinite``.
+    A loss that is not finite stops before any weight moves: ``NotFinite``. ``made``: gives the micro-batches in the
+    stage's place.
     """
     learner.train()
     stage.unfreeze(learner, step)
@@ -191,7 +200,8 @@ def update(
     optimizer.zero_grad()
     with autocast(learner.device):
         stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
-    batches = [batch.to(learner.device) for batch in stage.batches("train", step)]
+    drawn = stage.batches("train", step) if made is None else made(step)
+    batches = [batch.to(learner.device) for batch in drawn]
     losses: list[StageLoss] = []
     for index, batch in process_group.shard(batches):
         generator = step_generator(seed, stage.name, "train", step, index)

@@ -89,7 +89,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     learner = work.learner.to(device)
     parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
-        shared = LoopContext(run, out, console, progress, interrupt, process_group)
+        shared = LoopContext(run, out, console, progress, interrupt, process_group, run.loader_processes)
         for part in work.stages:
             stage = part.stage
             if stage.steps and stage.optim.accumulate < process_group.world_size:

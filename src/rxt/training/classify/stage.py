@@ -143,6 +143,11 @@ class ClassifyStage:
     def unfreeze(self, learner: ClassifierLearner, step: int) -> None:
         """Nothing: the same parameters learn in every step."""
 
+    @property
+    def made_ahead(self) -> bool:
+        """The examples are in memory."""
+        return False
+
     def batches(self, split: Split, step: int) -> list[LabelledRows]:
         """The texts of an update; for validation all that are held out."""
         if split == "validation":

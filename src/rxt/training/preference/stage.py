@@ -60,6 +60,11 @@ class PreferenceStage(BaseStage[PreferenceConfig]):
     def curve(self) -> str:
         return "recall"
 
+    @property
+    def made_ahead(self) -> bool:
+        """What is trained on may be made with the model as it is."""
+        return False
+
     def batches(self, split: Split, step: int) -> list[Preferences]:
         conversations = self.corpus.conversations(split, step, self.config.batch_size, self.config.turns)
         encoded = [encode_ways(conversation, self.template) for conversation in conversations]

@@ -181,6 +181,11 @@ class ReinforcementStage(BaseStage[ReinforcementConfig]):
             )
         raise EarlyStopping(found)
 
+    @property
+    def made_ahead(self) -> bool:
+        """What is trained on may be made with the model as it is."""
+        return False
+
     def batches(self, split: Split, step: int) -> list[Share | Conversations]:
         """For training the parts of the experiences that lie in the learner; for validation conversations, whose
         answers are scored."""

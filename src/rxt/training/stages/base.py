@@ -95,6 +95,11 @@ class Stage(Protocol, Generic[LearnerT, Batch]):
         """What it is evaluated by during training; its validation loss alone when there is none."""
         ...
 
+    @property
+    def made_ahead(self) -> bool:
+        """Whether its batches depend on nothing that training changes, so that they can be made before their turn."""
+        ...
+
     def collect(
         self, learner: LearnerT, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
     ) -> None:
@@ -175,6 +180,11 @@ class BaseStage(Generic[ConfigT]):
     @property
     def optim(self) -> OptimConfig:
         return self.config.optim
+
+    @property
+    def made_ahead(self) -> bool:
+        """They are a function of data, seed and step."""
+        return True
 
     def learner_for(self, learner: Any) -> Learner:
         """The run's learner itself."""

@@ -44,6 +44,10 @@ class BaselineStage(Generic[Batch]):
     def optim(self) -> OptimConfig:
         return self.like.optim
 
+    @property
+    def made_ahead(self) -> bool:
+        return self.like.made_ahead
+
     def batches(self, split: Split, step: int) -> list[Batch]:
         return self.like.batches(split, step)
 
