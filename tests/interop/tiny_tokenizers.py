@@ -38,6 +38,14 @@ LLAMA3 = (
     " + '<|eot_id|>' }}\n{%- endfor %}\n"
     "{%- if add_generation_prompt %}\n    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}\n{%- endif %}\n"
 )
+LLAMA31 = (
+    "{{- bos_token }}\n{%- if not tools is defined %}{%- set tools = none %}{%- endif %}\n"
+    "{%- if messages[0]['role'] == 'system' %}\n    {%- set told = messages[0]['content'] | trim %}\n"
+    "    {%- set messages = messages[1:] %}\n{%- else %}\n    {%- set told = '' %}\n{%- endif %}\n"
+    "{{- '<|start_header_id|>system<|end_header_id|>\n\n' }}\n"
+    "{{- 'Today Date: ' + strftime_now('%d %b %Y') + '\n\n' }}\n{{- told + '<|eot_id|>' }}\n"
+    "{%- if tools is not none %}{{- raise_exception('no tools') }}{%- endif %}\n"
+) + LLAMA3.removeprefix("{{- bos_token }}\n")
 MISTRAL = (
     "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
@@ -49,6 +57,7 @@ TEMPLATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "chatml": (CHATML, ("<|im_start|>", "<|im_end|>", "<|endoftext|>")),
     "llama2": (LLAMA2, ("<s>", "</s>", "<unk>")),
     "llama3": (LLAMA3, ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")),
+    "llama3.1": (LLAMA31, ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")),
     "mistral": (MISTRAL, ("<s>", "</s>", "<pad>")),
 }
 """The template, and the special tokens: the first is [BOS], the second [EOS]."""
