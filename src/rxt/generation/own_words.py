@@ -19,9 +19,10 @@ from rxt.model.grow import silenced
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
-ASKING = Sampling(temperature=1.0, top_p=0.9)
-BATCH = 32
-LONGEST = 96
+ASKING = Sampling(temperature=0.8)
+"""Without ``top_p``, which would sort the whole vocabulary at every step."""
+BATCH = 64
+LONGEST = 64
 """Tokens of a question, and of an answer."""
 TRIES = 4
 """Times as many questions as are wanted, at most: empty ones and repetitions are left out."""
@@ -40,11 +41,11 @@ def own_interactions(
         for attempt in range(-(-count // BATCH) * TRIES):
             asked = _questions(model, template, longest, seed + 1_000_003 * attempt)
             new = [question for question in dict.fromkeys(asked) if question and question not in found]
-            if new:
+            if new := new[: count - len(found)]:
                 found |= zip(new, _answered(model, template, new, longest), strict=True)
-            if len(found) >= count:
+            if len(found) == count:
                 break
-    return list(found.values())[:count]
+    return list(found.values())
 
 
 def _questions(model: ReactiveTransformer, template: Template, longest: int, seed: int) -> list[tuple[int, ...]]:

@@ -31,7 +31,7 @@ from rxt.training.reading import BaseReader
 class KeepConfig:
     """How a base keeps what it can do."""
 
-    interactions: int = 768
+    interactions: int = 256
     """Questions that it makes up and answers, before training begins; one in 50 is for validation."""
     batch_size: int = 8
     """Of them, in an update."""

@@ -49,7 +49,7 @@ def smollm2() -> RunConfig:
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=512, batch_size=4),
+                keep=KeepConfig(interactions=256, batch_size=4),
                 cache_gigabytes=4.0,
             ),
         ),
