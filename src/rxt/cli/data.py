@@ -34,10 +34,13 @@ class PrepareOptions:
 
     sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE", help_behavior_hint="")]
     """Files, folders, globs, or data sets of the Hub (owner/name:subset:split), as rxt train takes them."""
-    tokenizer: Annotated[str, arg(metavar="TOKENIZER")]
-    """A tokenizer.json, a folder with one (a model, a run), or a model on the Hub: that of the model to be trained."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write: a new one, or one that was begun."""
+    tokenizer: Annotated[str | None, arg(metavar="TOKENIZER", help_behavior_hint="")] = None
+    """A tokenizer.json, a folder with one (a model, a run, prepared data), or a model on the Hub: that of the model to
+    be trained."""
+    vocab_size: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="")] = None
+    """Without a tokenizer: train one of so many tokens on the first 200,000 records."""
     kind: Annotated[
         Literal["text", "interactions", "conversations"] | None,
         arg(name="as", metavar="{text,interactions,conversations}", help_behavior_hint=""),
@@ -114,7 +117,7 @@ def _prepare(options: PrepareOptions) -> int:
     def report(note: ShardNote) -> None:
         print(f"{options.out}/{note.name}: {note.documents:,} records, {note.tokens:,} tokens", flush=True)
 
-    tokenizer, template, markers = _tokenizer(options.tokenizer)
+    tokenizer, template, markers = _chosen_tokenizer(options)
     index = prepare(
         options.sources,
         tokenizer,
@@ -141,6 +144,21 @@ def _prepare(options: PrepareOptions) -> int:
         f"rxt train RECIPE {option} {options.out}"
     )
     return 0
+
+
+def _chosen_tokenizer(options: PrepareOptions) -> tuple[ChatTokenizer, TemplateName | None, Markers | None]:
+    """The tokenizer that is named, or one that is trained on the sources; what was begun has its own already."""
+    from rxt.data.prepared.prepare import train_tokenizer
+    from rxt.folders import TOKENIZER
+
+    if (options.tokenizer is None) == (options.vocab_size is None):
+        raise UserError("name the tokenizer of the model to be trained, --tokenizer, or train one: --vocab-size COUNT")
+    if options.tokenizer is not None:
+        return _tokenizer(options.tokenizer)
+    if (options.out / TOKENIZER).exists():
+        return _tokenizer(str(options.out / TOKENIZER))
+    assert options.vocab_size is not None
+    return train_tokenizer(options.sources, options.vocab_size, options.template or "alpha"), None, None
 
 
 def _convert(options: ConvertOptions) -> int:

@@ -29,9 +29,8 @@ class TrainOptions:
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
-    """Conversations to train on (JSON Lines, .gz, Parquet, or a hub dataset id); repeatable. For babi: the folder of
-    the tasks.
-    For dmpo: conversations with accepted and rejected answers."""
+    """Conversations to train on (files, folders, a hub dataset id, or what rxt data prepare wrote); repeatable.
+    For babi: the folder of the tasks. For dmpo: conversations with accepted and rejected answers."""
     text: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
     """Plain text for stage 1, in place of the conversations; repeatable."""
     interactions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()

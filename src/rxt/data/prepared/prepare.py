@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from rxt.data.prepared.index import (
 from rxt.data.prepared.shard import Role, ShardWriter
 from rxt.data.readers import TAKEN_BY, WANTED, Taking, Tally, detect_format, good_records, taking
 from rxt.data.records import Conversation, Format, Interaction, OnBad, TextRecord
-from rxt.data.sources import BadRow, DataFile, Row, file_rows, source_files
+from rxt.data.sources import BadRow, DataFile, Row, file_rows, read_rows, source_files
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -48,6 +49,7 @@ from rxt.folders import TOKENIZER
 
 SHARD_CHARACTERS = 32_000_000
 """Of the records of a shard: some eight million tokens."""
+TOKENIZER_RECORDS = 200_000
 ENDS = 2**16
 """Bytes at either end of a file by which it is known again."""
 
@@ -120,6 +122,23 @@ def prepare(
     index = Index(plan, tuple(notes))
     write_atomically(folder / INDEX, INDEXES.dump_json(index, indent=2))
     return index
+
+
+def train_tokenizer(sources: Sequence[str], vocab_size: int, template: TemplateName) -> ChatTokenizer:
+    """A tokenizer of the first ``TOKENIZER_RECORDS`` good records, evenly of all sources.
+
+    Raises:
+        UserError: a source cannot be read, or there is too little text.
+    """
+
+    def texts() -> Iterator[str]:
+        for source in sources:
+            how = _taking(source, detect_format(source), "text")
+            records = good_records(read_rows(source), how.layouts, Tally("skip"))
+            for _, record in islice(records, TOKENIZER_RECORDS // len(sources)):
+                yield from (text.text for text in how.out_of(record))
+
+    return ChatTokenizer.train(texts(), vocab_size, template)
 
 
 def kind_by_default(found: Format) -> Kind:
