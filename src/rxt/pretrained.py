@@ -50,13 +50,16 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         sampling = Sampling(temperature=temperature)
         return generate(self, ids, memory, max_new_tokens, sampling, stop_at_eos, compiled=compiled)
 
-    def save_pretrained(self, folder: str | Path, layout: Layout = "rxt", merged: bool = False) -> None:
+    def save_pretrained(
+        self, folder: str | Path, layout: Layout = "rxt", merged: bool = False, half: bool = False
+    ) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
 
         Of a model that is built on a pre-trained one, these are the weights of the memory alone, and which base they
-        need; ``merged`` writes all.
+        need; ``merged`` writes all. ``half`` rounds them to float16, half the room; they are loaded as float32 all the
+        same.
         """
-        save_pretrained(self, folder, layout, merged)
+        save_pretrained(self, folder, layout, merged, half)
 
     def push_to_hub(
         self,

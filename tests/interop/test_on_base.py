@@ -121,6 +121,23 @@ def test_saved_is_the_memory_alone_and_comes_back_on_its_base(tmp_path: Path) ->
 
 
 @torch.no_grad()
+def test_saved_in_half_precision_it_takes_half_the_room(tmp_path: Path) -> None:
+    model, ids = grown(tmp_path / "base"), some_ids()
+    sizes = list[int]()
+    for half in (False, True):
+        model.save_pretrained(tmp_path / f"{half}", half=half)
+        stored = load_file(tmp_path / f"{half}" / "model.safetensors")
+        sizes.append(sum(tensor.nbytes for tensor in stored.values()))
+    assert sizes[0] == 2 * sizes[1]
+    loaded = ReactiveTransformer.from_pretrained(tmp_path / "True")
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    memory = rxt.Memory(model.memorize(model.init_memory(2), ids).slots)
+    torch.testing.assert_close(loaded.decode(ids, memory), model.decode(ids, memory), atol=0.05, rtol=0.01)
+    with pytest.raises(UserError, match="half is for the rxt layout"):
+        model.save_pretrained(tmp_path / "published", layout="published", half=True)
+
+
+@torch.no_grad()
 def test_merged_needs_no_base(tmp_path: Path) -> None:
     model, ids = grown(tmp_path / "base"), some_ids()
     model.save_pretrained(tmp_path / "merged", merged=True)

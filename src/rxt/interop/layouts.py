@@ -49,11 +49,11 @@ def load_pretrained(
 
 
 def save_pretrained(
-    model: ReactiveTransformer, folder: str | Path, layout: Layout = "rxt", merged: bool = False
+    model: ReactiveTransformer, folder: str | Path, layout: Layout = "rxt", merged: bool = False, half: bool = False
 ) -> None:
     """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
 
-    ``merged``: of a model that is built on another, the weights of both.
+    ``merged``: of a model that is built on another, the weights of both. ``half``: in float16, in the rxt layout.
     """
     if model.stands_for is not None:
         raise UserError(
@@ -61,8 +61,10 @@ def save_pretrained(
         )
     match layout:
         case "rxt":
-            save_model(model, Path(folder), merged)
+            save_model(model, Path(folder), merged, half)
         case "published":
+            if half:
+                raise UserError("half is for the rxt layout; leave it out")
             save_published(model, Path(folder))
         case _:
             raise UserError(f"there is no layout {layout!r}: write 'rxt' or 'published'")

@@ -36,10 +36,11 @@ MEMORY = re.compile(
 """Names of what a pre-trained decoder has not."""
 
 
-def save_model(model: ReactiveTransformer, folder: Path, merged: bool = False) -> None:
+def save_model(model: ReactiveTransformer, folder: Path, merged: bool = False, half: bool = False) -> None:
     """Write the model's folder; weights first, so that a folder with a configuration is complete.
 
-    Of a model that is built on another, the memory's weights alone are written, or with ``merged`` all.
+    Of a model that is built on another, the memory's weights alone are written, or with ``merged`` all. ``half``:
+    rounded to float16; they are loaded as float32.
     """
     if model.config.base is not None and merged:
         model = with_base_included(model)
@@ -47,6 +48,8 @@ def save_model(model: ReactiveTransformer, folder: Path, merged: bool = False) -
     make_folder(folder)
     stored = stored_tensors(model) if config.base is None or config.base.included else memory_tensors(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    if half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     write_weights(folder, tensors, {"format": "rxt"})
     write_atomically(folder / CONFIG, config.to_json().encode())
 
