@@ -339,7 +339,7 @@ def test_show_json_prints_the_resolved_recipe_and_trains_nothing(
     assert generated.pop("settings")["novelty"] == 1.0
     assert generated == {"name": "everyday", "weight": 0.5, "kind": "task"}
     assert files == {"files": ["mine.jsonl"], "validation_files": [], "weight": 0.5, "kind": "files"}
-    assert shown["data"] == {"interactions": [], "text": [], "preferences": [], "on_bad": "stop"}
+    assert shown["data"] == {"interactions": [], "text": [], "preferences": [], "on_bad": "stop", "long": "split"}
     assert {stage["kind"]: stage for stage in shown["stages"]}["joint"]["steps"] == 2
     assert not (tmp_path / "run").exists()
 

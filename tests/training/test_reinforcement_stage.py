@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,11 +74,17 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[]
         made = 0
 
         def counted(
-            stage: Stage, subject: Learner, optimizer: Optimizer, seed: int, step: int, process_group: ProcessGroup
+            stage: Stage,
+            subject: Learner,
+            optimizer: Optimizer,
+            seed: int,
+            step: int,
+            process_group: ProcessGroup,
+            batches: Callable[[int], list[Any]],
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, process_group)
+            found = original(stage, subject, optimizer, seed, step, process_group, batches)
             if made == number:
                 action()
             return found
@@ -285,11 +292,17 @@ def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, m
     original = loop.update
 
     def update(
-        stage: Stage, learner: Learner, optimizer: Optimizer, seed: int, step: int, process_group: ProcessGroup
+        stage: Stage,
+        learner: Learner,
+        optimizer: Optimizer,
+        seed: int,
+        step: int,
+        process_group: ProcessGroup,
+        batches: Callable[[int], list[Any]],
     ) -> list[StageLoss]:
         if step == 3:
             silent(subject.model)
-        return original(stage, learner, optimizer, seed, step, process_group)
+        return original(stage, learner, optimizer, seed, step, process_group, batches)
 
     monkeypatch.setattr(loop, "update", update)
     shared = LoopContext(REINFORCED, tmp_path, quiet(), Progress(disable=True), Interrupt())

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,10 +107,11 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
             seed: int,
             step: int,
             process_group: ProcessGroup,
+            batches: Callable[[int], list[Any]],
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, process_group)
+            found = original(stage, subject, optimizer, seed, step, process_group, batches)
             actions.get(made, lambda: None)()
             return found
 
