@@ -52,7 +52,9 @@ class Heard(Subject[tuple[str, ...]]):
         return [tiny_tokenizer().encode(self.answers(heard + query)) for heard, query in zip(state, asked, strict=True)]
 
     def remember(self, state: tuple[str, ...], interactions: Sequence[list[int]]) -> tuple[str, ...]:
-        ends = [ids.index(tiny_tokenizer().tokens.answer) for ids in interactions]
+        answer = tiny_tokenizer().tokens.answer
+        assert answer is not None
+        ends = [ids.index(answer) for ids in interactions]
         said = [tiny_tokenizer().decode(ids[2:end]) for ids, end in zip(interactions, ends, strict=True)]
         return tuple(f"{heard}{query}\n" for heard, query in zip(state, said, strict=True))
 

@@ -64,7 +64,9 @@ class Scripted(Subject[Heard]):
         return [tiny_tokenizer().encode(answer) for answer in said]
 
     def remember(self, state: Heard, interactions: Sequence[list[int]]) -> Heard:
-        queries = [tiny_tokenizer().decode(ids[2 : ids.index(tiny_tokenizer().tokens.answer)]) for ids in interactions]
+        answer = tiny_tokenizer().tokens.answer
+        assert answer is not None
+        queries = [tiny_tokenizer().decode(ids[2 : ids.index(answer)]) for ids in interactions]
         return tuple((*heard, query) for heard, query in zip(state, queries, strict=True))
 
     def take(self, state: Heard, rows: Sequence[int]) -> Heard:

@@ -112,8 +112,9 @@ def test_any_text_comes_back_at_once_and_while_it_streams(tokenizer: ChatTokeniz
     ids = tokenizer.encode(text)
     assert tokenizer.special_ids.isdisjoint(ids)
     assert tokenizer.decode(ids) == text
-    stream = TextStream(tokenizer)
-    pieces = [*(stream.push(token) for token in (tokenizer.tokens.answer, *ids, tokenizer.tokens.eos)), stream.finish()]
+    stream, tokens = TextStream(tokenizer), tokenizer.tokens
+    assert tokens.answer is not None
+    pieces = [*(stream.push(token) for token in (tokens.answer, *ids, tokens.eos)), stream.finish()]
     assert "".join(pieces) == text
     assert "\ufffd" in text or not any("\ufffd" in piece for piece in pieces)
 

@@ -139,8 +139,10 @@ def attention(
         merged = torch.cat(heads, -1)  # (T, heads·Hd)
         if module.gate_proj is not None:
             merged = merged * activation(x[b] @ module.gate_proj.weight.T, config.gate_activation)
-        merged = merged @ module.out_proj.weight.T
-        outputs.append(merged if module.out_proj.bias is None else merged + module.out_proj.bias)
+        if isinstance(module.out_proj, nn.Linear):
+            merged = merged @ module.out_proj.weight.T
+            merged = merged if module.out_proj.bias is None else merged + module.out_proj.bias
+        outputs.append(merged)
     return torch.stack(outputs)
 
 

@@ -44,13 +44,15 @@ def test_wrong_answers_of_its_own_take_the_place_of_the_rejected_ones(tmp_path: 
     subject, batch, memories = made(tmp_path)
     found, own = with_own_answers(subject.model, template(), batch, memories, GREEDY)
     before, after, pairs = sequences(batch), sequences(found), batch.pairs
+    answer = template().tokens.answer
+    assert answer is not None
     assert own == pairs > 3, "a random model is never right"
     assert after[:pairs] == before[:pairs], "the accepted answers stay"
     slots = torch.cat(memories, dim=1)
     for pair in range(pairs):
         row = int(batch.turn_row[pair])
         accepted = before[pair]
-        prompt = accepted[: accepted.index(template().tokens.answer) + 1]
+        prompt = accepted[: accepted.index(answer) + 1]
         ids = torch.tensor([prompt])
         alone = generate(subject.model, ids, Memory(slots[:, row : row + 1].detach()), MAX_NEW_TOKENS, GREEDY)[
             0
