@@ -49,6 +49,7 @@ def test_any_text_comes_back_and_makes_no_special_token(tokenizer: ChatTokenizer
 def test_special_tokens_never_show() -> None:
     ids = ALPHA.encode("cat")
     tokens = ALPHA.tokens
+    assert tokens.bos is not None
     assert tokens.answer is not None
     assert ALPHA.decode([tokens.bos, *ids, tokens.answer, *ids, tokens.eos, tokens.pad]) == "catcat"
 

@@ -59,6 +59,7 @@ def test_text_is_shown_as_soon_as_it_is_certain() -> None:
 
 def test_special_tokens_have_no_text_even_inside_a_character() -> None:
     tokens = TOKENIZER.tokens
+    assert tokens.bos is not None
     assert tokens.answer is not None
     first, second, third = (BYTE_IDS[byte] for byte in "€".encode())
     assert pieces([tokens.bos, first, tokens.answer, second, third, tokens.eos]) == ["", "", "", "", "€", "", ""]
