@@ -11,12 +11,12 @@ from rxt.errors import UserError
 from rxt.presets import preset
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
-from rxt.tasks.open import OpenConfig
 from rxt.training import recipes_on_base as on_base
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
+from rxt.training.recipes_open import open_world
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 from rxt.training.stages.interaction import InteractionConfig
 from rxt.training.stages.joint import JointConfig
@@ -73,41 +73,6 @@ def pocket() -> RunConfig:
         data=everyday(POCKET_MIX),
         validate_every=400,
         checkpoint_every=400,
-    )
-
-
-def open_world() -> RunConfig:
-    """A small model for an open world (``--workers 2`` for two cores): a pilot, see the log."""
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon", accumulate=2)
-    return RunConfig(
-        name="open",
-        model=preset("open"),
-        tokenizer=TokenizerConfig(vocab_size=2_048, case_marks=True, piece_length=8),
-        stages=(
-            JointConfig(steps=40, batch_size=12, optim=optim),
-            InteractionConfig(steps=250, batch_size=64, optim=optim),
-            MemoryAwareConfig(
-                phases=(
-                    Phase(steps=900, turns=2, batch_size=16, random_pieces=14),
-                    Phase(steps=200, turns=2, batch_size=32, echo=True),
-                    Phase(steps=600, turns=2, batch_size=48),
-                    Phase(steps=1_400, turns=4, batch_size=24),
-                    Phase(steps=3_000, turns=8, batch_size=12),
-                    Phase(steps=3_000, turns=16, batch_size=6),
-                    Phase(steps=1_500, turns=24, batch_size=5),
-                ),
-                optim=replace(optim, weight_decay=0.1),
-                mean_over="answers",
-            ),
-        ),
-        data=DataConfig(
-            (
-                TaskSource("open", OpenConfig(never_told_rate=0.2), weight=8),
-                TaskSource("everyday", replace(POCKET_MIX, never_told_rate=0.2, paraphrase_rate=0.3), weight=1),
-            )
-        ),
-        validate_every=400,
-        checkpoint_every=200,
     )
 
 
