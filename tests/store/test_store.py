@@ -218,6 +218,16 @@ def test_bytes_are_bounded(store: Store) -> None:
     assert store.stats().bytes <= 35_000
 
 
+def test_pruning_gives_the_disk_back(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "db")
+    chain(store, 50, b"m" * 40_000)
+    assert store.prune(Retention(turns=5), 99.0) == 45
+    left = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert 5 * 40_000 < left < 10 * 40_000, "the file and its log shrink while the store is open"
+    assert store.verify() == []
+    store.close()
+
+
 def test_what_is_needed_is_not_forgotten(store: Store) -> None:
     turns = chain(store, 3)
     child = make_turn(turns[1].id)

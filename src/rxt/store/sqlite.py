@@ -289,8 +289,14 @@ class SqliteStore(Store):
             if gone:
                 base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
         if gone:
-            self._rows("PRAGMA incremental_vacuum")
+            self._give_back()
         return gone
+
+    def _give_back(self) -> None:
+        """Free pages go back to the disk, out of the file and out of its log."""
+        with self._lock, self._errors():
+            # A script runs to its end; ``execute`` would stop after the first page.
+            self._base.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def verify(self) -> list[str]:
         try:
