@@ -34,7 +34,7 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 429, 503)
+    status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 415, 429, 503)
 }
 
 
@@ -138,7 +138,7 @@ async def page() -> HTMLResponse:
 
 
 class Gate:
-    """Bounds what a request may send, and notes what became of it."""
+    """Bounds what a request may send, answers HEAD as GET without its body, and notes what became of it."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -149,6 +149,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began, status, options = time.perf_counter(), 499, self._service.options
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         taken, whole = 0, False
 
         async def bounded() -> Message:
@@ -170,24 +171,34 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+            headers = dict(scope["headers"])
+            encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+            if encoding.strip().lower() not in ("", "identity"):
+                raise Refused(
+                    415,
+                    f"Content-Encoding {encoding[:100]!r} is not supported; send the body uncompressed",
+                    "unsupported_content_encoding",
+                )
+            declared = headers.get(b"content-length", b"0")
             if declared.isdigit() and int(declared) > options.most_body:
                 raise Refused(413, f"the request is longer than {options.most_body} bytes", "request_too_large")
-            await self._app(scope, bounded, noted)
+            await self._app(asked, bounded, noted)
         except Refused as error:
             await reply(error)(scope, receive, noted)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            self._note(asked, scope["method"], status, time.perf_counter() - began)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
         state = scope.get("state", {})
-        self._service.metrics.request(scope["method"] if route != "none" else "any", route, status)
+        self._service.metrics.request(method if route != "none" else "any", route, status)
         line: dict[str, object] = {
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "seconds": round(seconds, 4),

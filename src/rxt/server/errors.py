@@ -112,6 +112,17 @@ def invalid(errors: Sequence[Any]) -> Refused:
     )
 
 
+def not_json(request: Request, errors: Sequence[Any]) -> Refused | None:
+    """A body that was not read because its Content-Type is not JSON's; None where that is not what is wrong."""
+    unread = any(tuple(error["loc"]) == ("body",) and error["type"] != "missing" for error in errors)
+    sent = request.headers.get("content-type")
+    kind = (sent or "").partition(";")[0].strip().lower()
+    if not unread or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return None
+    found = "there is no Content-Type" if sent is None else f"Content-Type {sent[:100]!r} is not supported"
+    return Refused(415, f"{found}; send Content-Type: application/json", "unsupported_content_type")
+
+
 def _is_branch(part: object) -> bool:
     """Whether a part of a location names a type of a union, not a field."""
     return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("str", "constrained-str"))
@@ -122,7 +133,7 @@ def install(app: FastAPI) -> None:
 
     async def wrong_body(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return reply(invalid(error.errors()))
+        return reply(not_json(request, error.errors()) or invalid(error.errors()))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
