@@ -116,11 +116,24 @@ def with_workers(workers: int, argv: list[str]) -> Iterator[None]:
 @contextmanager
 def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """The process group that the environment describes (``RANK`` and ``WORLD_SIZE``, as torchrun sets them), or a group
-    of one."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    of one.
+
+    Raises:
+        UserError: the environment does not say everything that ``torchrun`` sets, or another process has ended.
+    """
+    world_size = _number_in_environment("WORLD_SIZE", "1")
     if world_size == 1:
         yield ProcessGroup()
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE is {world_size} in the environment, but {missing[0]} is not set: start with torchrun, "
+            "which sets both, or unset WORLD_SIZE"
+        )
+    rank = _number_in_environment("RANK", "0")
+    if not 0 <= rank < world_size:
+        raise UserError(f"RANK is {rank} in the environment, and WORLD_SIZE {world_size}: ranks count from 0")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield ProcessGroup(dist.get_rank(), world_size)
@@ -130,3 +143,10 @@ def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
         ) from None
     finally:
         dist.destroy_process_group()
+
+
+def _number_in_environment(name: str, default: str) -> int:
+    value = os.environ.get(name, default)
+    if not value.isdigit():
+        raise UserError(f"{name} is {value!r} in the environment: a whole number is needed; unset it, or use torchrun")
+    return int(value)
