@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -103,3 +104,62 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     process = subprocess.run([sys.executable, "-m", "rxt", "--help"], stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (process.returncode, process.stderr) == (1, "")
+
+
+def rxt_in_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``$rxt`` in the command is this package's; the shell redirects."""
+    environment = {**os.environ, "rxt": f"{sys.executable} -m rxt", **environment}
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("argv", ["--help", "info"])
+def test_output_to_a_full_disk_is_one_line(argv: str) -> None:
+    done = rxt_in_shell(f"$rxt {argv} > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "rxt: output: no space left on device\n")
+
+
+def test_streams_that_are_closed_are_no_traceback() -> None:
+    assert rxt_in_shell("$rxt info <&- >&-").returncode == 0
+    assert rxt_in_shell("$rxt chta >&- 2>&-").returncode == 2
+    for argv in ("chat", "classify runs/classify"):
+        done = rxt_in_shell(f"$rxt {argv} <&-")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("rxt: standard input is closed")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_character_that_the_output_cannot_write_is_a_question_mark() -> None:
+    plain, narrow = (rxt_in_shell("$rxt info", PYTHONIOENCODING=encoding) for encoding in ("utf-8", "ascii"))
+    assert (narrow.returncode, narrow.stderr) == (0, "")
+    assert "·" in plain.stdout
+    assert "?" in narrow.stdout
+
+
+def test_a_name_that_is_too_long_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a" * 300
+    assert main(["info", f"{name}/x"]) == 2
+    assert capsys.readouterr().err == f"rxt: {name[:200]}: file name too long\n"
+
+
+def test_what_may_not_be_read_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(argv: list[str]) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "talks.jsonl")
+
+    monkeypatch.setattr("rxt.cli.info.run", run)
+    assert main(["info"]) == 2
+    assert capsys.readouterr().err == "rxt: talks.jsonl: permission denied\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "rxt: WORLD_SIZE is 2 in the environment, but RANK is not set: "),
+        ({"WORLD_SIZE": "two"}, "rxt: WORLD_SIZE is 'two' in the environment: a whole number is needed"),
+    ],
+)
+def test_half_a_process_group_is_one_line(environment: dict[str, str], message: str, tmp_path: Path) -> None:
+    done = rxt_in_shell(f"$rxt train smoke --out {tmp_path}/run", **environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
+from rxt.cli.streams import standard_input
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,14 +58,15 @@ class Options:
 def run(argv: list[str]) -> int:
     """The verb ``chat``."""
     options = parse_arguments(Options, "rxt chat", argv)
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    source = standard_input("messages")
+    if source.isatty() and sys.stdout.isatty():
         from rxt.cli.terminal import Terminal, loading
 
         with loading():
             chat = open_conversation(options)
         Terminal(chat, options.model or "bundled model", options.memory).run()
     else:
-        answer_lines(open_conversation(options), sys.stdin.buffer, sys.stdout.buffer, options.memory)
+        answer_lines(open_conversation(options), source, sys.stdout.buffer, options.memory)
     return 0
 
 

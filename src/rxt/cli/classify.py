@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.chat import check_writable
+from rxt.cli.streams import standard_input
 from rxt.errors import UserError
 from rxt.files import write_atomically
 
@@ -34,10 +34,11 @@ def run(argv: list[str]) -> int:
     options = parse_arguments(Options, "rxt classify", argv)
     if options.json is not None:
         check_writable(options.json)
+    source = options.texts or lines(standard_input("texts"))
     from rxt.understanding.text_classifier import load_classifier
 
     classifier = load_classifier(options.model)
-    texts = list(options.texts or lines(sys.stdin.buffer))
+    texts = list(source)
     found = classifier(texts)
     for each in found:
         print(f"{each.probability:.4f}  {each.label}")

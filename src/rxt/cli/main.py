@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple
 
+from rxt.cli.streams import discard_output, make_output_safe
 from rxt.errors import UserError
 
 
@@ -35,11 +37,14 @@ VERBS = {
 }
 USER_MISTAKE = 2
 INTERRUPTED = 130
+OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT}
+"""Errors that no change of the program mends: what may not be read or written, no name for a file, a full disk."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line; the return value is the process's exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    make_output_safe()
     try:
         code = _dispatch(argv)
         sys.stdout.flush()
@@ -50,9 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has left; what is still buffered must not complain when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who read our output has left.
+        discard_output()
         return 1
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        where = "output" if error.filename is None else str(error.filename)
+        print(f"rxt: {where:.200}: {os.strerror(error.errno).lower()}", file=sys.stderr)
+        discard_output()
+        return USER_MISTAKE
 
 
 def _dispatch(argv: list[str]) -> int:
