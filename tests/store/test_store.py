@@ -153,7 +153,7 @@ def test_deleting(store: Store) -> None:
     assert not store.delete_turn(turns[1].id, "you")
     assert store.delete_turn(turns[1].id, "me")
     assert not store.delete_turn(turns[1].id, "me")
-    assert store.dialogue(dialogue.id) is None, "a conversation does not outlive its newest turn"
+    assert store.dialogue(dialogue.id) == replace(dialogue, head=turns[0].id), "it falls back to the turn before"
     assert store.memory(turns[1].id) is None
     assert store.verify() == []
     dialogue = make_dialogue(store)
@@ -162,7 +162,43 @@ def test_deleting(store: Store) -> None:
     assert not store.delete_dialogue(dialogue.id, "you")
     assert store.delete_dialogue(dialogue.id, "me")
     assert store.turn(said.id) is None
-    assert (store.stats().turns, store.stats().conversations) == (1, 0)
+    assert (store.stats().turns, store.stats().conversations) == (1, 1)
+
+
+def test_a_conversation_falls_back_turn_by_turn(store: Store) -> None:
+    turns = chain(store, 4)
+    whole, cut = make_dialogue(store, head=turns[1].id), make_dialogue(store, head=turns[3].id)
+    for head in (turns[0].id, None):
+        assert store.delete_turn(turns[1].id if head else turns[0].id, "me")
+        assert store.dialogue(whole.id) == replace(whole, head=head)
+    assert store.delete_turn(turns[2].id, "me")
+    assert store.dialogue(cut.id) == cut, "a turn in the middle changes nothing"
+    assert store.delete_turn(turns[3].id, "me")
+    assert store.dialogue(cut.id) is None, "there is nothing that it could go on from"
+    assert store.verify() == []
+    first = make_turn(conversation=whole.id)
+    store.add([first], whole.id, None)
+    assert store.dialogue(whole.id) == replace(whole, head=first.id)
+
+
+def test_what_a_fork_stands_on_outlives_its_conversation(store: Store) -> None:
+    dialogue = make_dialogue(store)
+    said: list[Turn] = []
+    for _ in range(4):
+        before = said[-1].id if said else None
+        said.append(make_turn(before, conversation=dialogue.id))
+        store.add([said[-1]], dialogue.id, before)
+        store.memorize(said[-1].id, b"m")
+    fork = make_turn(said[1].id)
+    store.add([fork])
+    store.memorize(fork.id, b"m")
+    other = make_dialogue(store, head=said[2].id)
+    assert store.delete_dialogue(dialogue.id, "me")
+    assert store.chain(fork.id, "me") == [*(turn.memorized() for turn in said[:2]), fork.memorized()]
+    assert store.dialogue(other.id) == other
+    assert store.memory(said[2].id) == b"m"
+    assert store.turn(said[3].id) is None, "nobody goes on from the last"
+    assert store.verify() == []
 
 
 def test_conversations_are_listed_by_use(store: Store) -> None:

@@ -71,7 +71,7 @@ async def update(conversation_id: str, body: MetadataRequest, serves: Serves, ow
 
 @router.delete("/{conversation_id}", response_model=Deleted)
 async def delete(conversation_id: str, serves: Serves, owner: Owner) -> Deleted:
-    """Forget a conversation and everything that was said in it. Forks of it keep their memories."""
+    """Forget a conversation and everything that was said in it, but for what a fork goes on from."""
     await serves.sessions.delete_dialogue(owner, checked(conversation_id, "conversation"))
     return Deleted(id=conversation_id, object="conversation.deleted")
 

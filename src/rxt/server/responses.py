@@ -86,7 +86,8 @@ async def retrieve(
 
 @router.delete("/responses/{response_id}", response_model=Deleted)
 async def delete(response_id: str, serves: Serves, owner: Owner) -> Deleted:
-    """Forget a response and the memory after it. Later ones keep their own memories."""
+    """Forget a response and the memory after it. Later ones keep their own memories; a conversation whose newest one
+    it was falls back to the one before."""
     await serves.sessions.delete_turn(owner, checked(response_id, "response"))
     return Deleted(id=response_id, object="response.deleted")
 

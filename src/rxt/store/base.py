@@ -63,7 +63,8 @@ class Store(ABC):
 
     @abstractmethod
     def delete_turn(self, turn: str, owner: str) -> bool:
-        """Forget a turn and its memory; a conversation that it was the head of goes too."""
+        """Forget a turn and its memory. A conversation that it was the head of falls back to the turn before it; where
+        that one is gone already, the conversation goes too."""
 
     @abstractmethod
     def scan(self) -> Iterator[str]:
@@ -85,7 +86,8 @@ class Store(ABC):
 
     @abstractmethod
     def delete_dialogue(self, dialogue: str, owner: str) -> bool:
-        """Forget a conversation and every turn that was said in it."""
+        """Forget a conversation and every turn that was said in it, but for those that a turn or a conversation
+        outside it goes on from."""
 
     @abstractmethod
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:

@@ -49,24 +49,15 @@ class RedisStore(Store):
                 if self._ask("EXISTS", _turn(turn.id)):
                     continue
                 body, number = turn.to_json(), self._ask("INCR", "rxt:number")
-                changes.note(
-                    "HSET",
-                    _turn(turn.id),
-                    "body",
-                    body,
-                    "digest",
-                    turn.digest(),
-                    "status",
-                    "answered",
-                    "bytes",
-                    len(body),
-                )
+                values = ("body", body, "digest", turn.digest(), "status", "answered", "bytes", len(body))
+                changes.note("HSET", _turn(turn.id), *values)
                 changes.note("ZADD", "rxt:turns", number, turn.id)
                 changes.note("ZADD", "rxt:unfinished", number, turn.id)
                 changes.note("INCRBY", "rxt:bytes", len(body))
                 changes.note("SET", _prefix(turn), turn.id)
                 if turn.parent is not None:
                     changes.note("SADD", f"rxt:children:{turn.parent}", turn.id)
+                    changes.note("SADD", _next(turn.parent), turn.id)
                 if turn.conversation is not None:
                     changes.note("SADD", f"rxt:said:{turn.conversation}", turn.id)
             if found is not None:
@@ -128,19 +119,27 @@ class RedisStore(Store):
         found = self.turn(turn, owner)
         if found is None:
             return False
-        self._change([_turn(turn)], lambda changes: self._forget(changes, turn))
+
+        def work(changes: Changes) -> None:
+            there = found.parent is None or self._ask("EXISTS", _turn(found.parent))
+            for name in self._ask("SMEMBERS", f"rxt:heads:{turn}"):
+                dialogue = self.dialogue(name.decode())
+                if dialogue is not None and there:
+                    self._head(changes, dialogue, found.parent, dialogue.updated)
+                elif dialogue is not None:
+                    self._drop(changes, dialogue)
+            self._forget(changes, turn)
+
+        before = [] if found.parent is None else [_turn(found.parent)]
+        self._change([_turn(turn), f"rxt:heads:{turn}", *before], work)
         return True
 
     def _forget(self, changes: Changes, name: str) -> None:
-        """A turn, everything that leads to it, and the conversations that it is the head of."""
+        """A turn and everything that leads to it; the conversations that it is the head of are seen to before."""
         size = self._ask("HGET", _turn(name), "bytes")
         if size is None:
             return
         changes.note("INCRBY", "rxt:bytes", -int(size))
-        for heading in self._ask("SMEMBERS", f"rxt:heads:{name}"):
-            dialogue = self.dialogue(heading.decode())
-            if dialogue is not None:
-                self._drop(changes, dialogue)
         try:
             turn = self.turn(name)
         except Damaged:
@@ -150,11 +149,19 @@ class RedisStore(Store):
                 changes.note("DEL", _prefix(turn))
             if turn.parent is not None:
                 changes.note("SREM", f"rxt:children:{turn.parent}", name)
+                changes.note("SREM", _next(turn.parent), name)
             if turn.conversation is not None:
                 changes.note("SREM", f"rxt:said:{turn.conversation}", name)
         changes.note("DEL", _turn(name), f"rxt:heads:{name}")
         for names in ("rxt:turns", "rxt:unfinished"):
             changes.note("ZREM", names, name)
+
+    def _forget_with_dialogues(self, changes: Changes, name: str) -> None:
+        for heading in self._ask("SMEMBERS", f"rxt:heads:{name}"):
+            dialogue = self.dialogue(heading.decode())
+            if dialogue is not None:
+                self._drop(changes, dialogue)
+        self._forget(changes, name)
 
     def scan(self) -> Iterator[str]:
         last = "-inf"
@@ -205,14 +212,30 @@ class RedisStore(Store):
         if found is None:
             return False
 
-        def work(changes: Changes) -> None:
-            for name in self._ask("SMEMBERS", f"rxt:said:{dialogue}"):
-                self._forget(changes, name.decode())
-            self._drop(changes, found)
-            changes.note("DEL", f"rxt:said:{dialogue}")
+        said = [name.decode() for name in self._ask("SMEMBERS", f"rxt:said:{dialogue}")]
 
-        self._change([_dialogue(dialogue)], work)
+        def work(changes: Changes) -> None:
+            forked = self._forked(dialogue, said)
+            for name in said:
+                if name not in forked:
+                    self._forget(changes, name)
+            self._drop(changes, found)
+
+        after = [key for name in said for key in (_next(name), f"rxt:heads:{name}")]
+        self._change([_dialogue(dialogue), *after], work)
         return True
+
+    def _forked(self, dialogue: str, said: Sequence[str]) -> set[str]:
+        """What others go on from among the turns of a conversation: where they leave it, and all that is before."""
+        forked: set[str] = set()
+        for name in said:
+            others = self._turns(self._ask("SMEMBERS", _next(name)))
+            left = any(other.conversation != dialogue for other in others)
+            at: str | None = name if left or self._ask("SMEMBERS", f"rxt:heads:{name}") - {dialogue.encode()} else None
+            while at is not None and at not in forked and (turn := self.turn(at)) is not None:
+                forked.add(at)
+                at = turn.parent
+        return forked
 
     def _drop(self, changes: Changes, dialogue: Dialogue) -> None:
         changes.note("DEL", _dialogue(dialogue.id))
@@ -254,7 +277,7 @@ class RedisStore(Store):
             if name in kept:
                 continue
             size -= int(self._ask("HGET", _turn(name), "bytes") or 0)
-            self._change([_turn(name)], lambda changes, name=name: self._forget(changes, name))
+            self._change([_turn(name)], lambda changes, name=name: self._forget_with_dialogues(changes, name))
             count, gone = count - 1, gone + 1
         return gone
 
@@ -302,6 +325,11 @@ def _read_memory(name: str, memory: bytes | None, checksum: bytes | None) -> byt
 
 def _turn(name: str) -> str:
     return f"rxt:turn:{name}"
+
+
+def _next(name: str) -> str:
+    """The turns after one, unfinished or not."""
+    return f"rxt:next:{name}"
 
 
 def _dialogue(name: str) -> str:

@@ -57,6 +57,14 @@ PROTECTED = (
     "SELECT id FROM turns WHERE status = 'answered'"
     " UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
 )
+# What others go on from among the turns of the conversation ?1, which is deleted already: where they leave it, and all
+# that is before.
+FORKED = """WITH RECURSIVE forked (id) AS (
+    SELECT said.id FROM turns AS said JOIN turns AS other ON other.parent = said.id
+        WHERE said.conversation = ?1 AND other.conversation IS NOT ?1
+    UNION SELECT said.id FROM turns AS said JOIN conversations ON head = said.id WHERE said.conversation = ?1
+    UNION SELECT turns.parent FROM turns JOIN forked ON turns.id = forked.id WHERE turns.parent IS NOT NULL
+)"""
 
 
 class SqliteStore(Store):
@@ -193,10 +201,16 @@ class SqliteStore(Store):
 
     def delete_turn(self, turn: str, owner: str) -> bool:
         with self._transaction() as base:
-            gone = base.execute("DELETE FROM turns WHERE id = ? AND owner = ?", (turn, owner)).rowcount
-            if gone:
-                base.execute("DELETE FROM conversations WHERE head = ?", (turn,))
-            return bool(gone)
+            gone = base.execute("SELECT parent FROM turns WHERE id = ? AND owner = ?", (turn, owner)).fetchone()
+            if gone is None:
+                return False
+            base.execute("DELETE FROM turns WHERE id = ?", (turn,))
+            base.execute(
+                "UPDATE conversations SET head = ?1 WHERE head = ?2 AND (?1 IS NULL OR ?1 IN (SELECT id FROM turns))",
+                (gone[0], turn),
+            )
+            base.execute("DELETE FROM conversations WHERE head = ?", (turn,))
+            return True
 
     def scan(self) -> Iterator[str]:
         last = 0
@@ -240,8 +254,10 @@ class SqliteStore(Store):
         with self._transaction() as base:
             gone = base.execute("DELETE FROM conversations WHERE id = ? AND owner = ?", (dialogue, owner)).rowcount
             if gone:
-                base.execute("DELETE FROM turns WHERE conversation = ? AND owner = ?", (dialogue, owner))
-                base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
+                base.execute(
+                    f"{FORKED} DELETE FROM turns WHERE conversation = ?1 AND owner = ?2 AND id NOT IN forked",
+                    (dialogue, owner),
+                )
             return bool(gone)
 
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
