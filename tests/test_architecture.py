@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "training": BASE | {"interop", "model", "data", "tasks", "generation", "evaluation", "baselines", "understanding"},
     "store": {"errors", "files"},
     "engine": BASE | {"model", "data", "generation", "store"},
-    "server": BASE | {"model", "data", "generation", "engine", "store"},
+    "server": BASE | {"model", "data", "generation", "engine", "store", "understanding"},
     "evaluation": BASE | {"model", "data", "tasks", "generation", "pretrained"},
     "baselines": BASE | {"model", "data", "generation", "evaluation"},
     "bench": BASE | {"model", "data", "tasks", "generation", "evaluation", "training"},

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import rxt
 from rxt.engine.leases import LEASE_SECONDS
 from rxt.errors import UserError
-from rxt.server import chat, conversations, responses
+from rxt.server import chat, conversations, embeddings, responses
 from rxt.server.errors import Refused, install, reply
 from rxt.server.replies import ErrorReply, Health, ModelList, ModelReply
 from rxt.server.service import Owner, Serves, Service
@@ -54,6 +54,7 @@ def create_app(service: Service) -> FastAPI:
             upkeep.cancel()
             with suppress(asyncio.CancelledError):
                 await upkeep
+            service.aside.shutdown(wait=False, cancel_futures=True)
             await service.sessions.close(service.options.grace_seconds)
 
     app = FastAPI(
@@ -66,7 +67,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install(app)
-    for part in (responses.router, conversations.router, chat.router, router):
+    for part in (responses.router, conversations.router, chat.router, embeddings.router, router):
         app.include_router(part)
     app.add_middleware(Gate, service=service)
     return app

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, TypeVar
@@ -58,6 +59,8 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     started: float = field(default_factory=time.time)
     ready: bool = False
+    aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "rxt-aside"))
+    """Reads texts beside the engine, one request at a time: who embeds much waits, and who chats does not."""
 
     def check_model(self, name: str | None) -> None:
         """There is one model, and it can be left out."""

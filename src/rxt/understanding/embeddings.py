@@ -18,7 +18,6 @@ from rxt.understanding.text_encoder import TextEncoder, load_text_encoder
 Source = str | Path | ReactiveTransformer | Encoder | SharedEncoder | None
 
 
-@torch.inference_mode()
 def embed(model: Source, texts: Sequence[str], tokenizer: ChatTokenizer | None = None) -> Tensor:
     """Embeddings (N, D) of N texts, float32, on the CPU: the mean over all tokens of the encoder's last layer.
 
@@ -33,8 +32,14 @@ def embed(model: Source, texts: Sequence[str], tokenizer: ChatTokenizer | None =
     if isinstance(texts, str):
         raise UserError("embed takes a list of texts, found a single one; write [text]")
     reader = _reader(model, tokenizer)
-    found = torch.empty(len(texts), reader.encoder.config.width)
-    for places, rows in reader.batches([reader.ids(text) for text in texts]):
+    return pooled(reader, [reader.ids(text) for text in texts])
+
+
+@torch.inference_mode()
+def pooled(reader: TextEncoder, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """Embeddings (N, D) of N token sequences, as of ``reader.ids``, float32, on the CPU."""
+    found = torch.empty(len(sequences), reader.encoder.config.width)
+    for places, rows in reader.batches(sequences):
         found[places] = mean_pooled(reader.encoder(rows.ids, rows.mask), rows.mask).float().cpu()
     return found
 
