@@ -92,7 +92,7 @@ def served(bundled: object, tmp_path_factory: pytest.TempPathFactory) -> object:
         ("GET", "/v1/models/other", 404),
         ("GET", "/v1/conversations?limit=0", 400),
         ("GET", "/v1/conversations?limit=x", 400),
-        ("POST", "/v1/memories", 409),
+        ("POST", "/v1/memories", 400),
     ],
 )
 def test_bad_paths(served: Live, method: str, path: str, status: int) -> None:

@@ -52,7 +52,12 @@ def test_redis_is_killed_and_comes_back(
     streamed = list(client.responses.create(model="rxt", input=QUERIES[1], stream=True))
     assert streamed[-1].type == "response.failed"
     assert live.http.get(f"/v1/conversations/{conversation}").status_code == 503
-    assert live.http.get("/metrics").status_code == 503
+    assert (live.http.get("/readyz").status_code, live.http.get("/readyz").json()) == (503, {"status": "store_failed"})
+    page = live.http.get("/metrics")
+    assert page.status_code == 200
+    assert "rxt_store_up 0.0" in page.text
+    assert "rxt_requests_total" in page.text
+    assert "rxt_store{" not in page.text, "no old figures"
     assert live.http.get("/healthz").status_code == 200, "starting this process again would help nobody"
     redis_server.start()
     said += [
@@ -60,6 +65,10 @@ def test_redis_is_killed_and_comes_back(
         for query in QUERIES[1:]
     ]
     assert said == [alone.ask(query) for query in QUERIES]
+    assert live.http.get("/readyz").json() == {"status": "ok"}
+    page = live.http.get("/metrics").text
+    assert "rxt_store_up 1.0" in page
+    assert 'rxt_store{what="turns"} 3.0' in page
     assert live.sessions.store.verify() == []
     assert live.sessions.store.stats().turns == 3, "nothing is left of what was refused"
 

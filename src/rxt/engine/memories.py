@@ -114,9 +114,15 @@ class Memories:
     def read(self, content: bytes, name: str) -> Prepared:
         """A memory that the store held, for this model. ``OtherModel`` or ``Damaged`` if it is not one."""
         try:
-            memory = Memory.from_bytes(content, name)
+            return self.read_brought(content, name)
+        except OtherModel:
+            raise
         except UserError as error:
             raise Damaged(str(error)) from None
+
+    def read_brought(self, content: bytes, name: str) -> Prepared:
+        """A memory that a client brought, for this model. ``OtherModel`` or another ``UserError`` if it is not one."""
+        memory = Memory.from_bytes(content, name)
         if memory.fingerprint != self._engine.model.fingerprint():
             raise OtherModel(name, str(memory.fingerprint), self._engine.model.fingerprint())
         return Prepared.of(self._engine.model, memory)

@@ -216,7 +216,7 @@ class Sessions:
 
     async def import_memory(self, owner: str, content: bytes) -> Turn:
         """A turn that consists of a memory alone, to go on from. ``UserError`` if it is not one of this model's."""
-        prepared = self.memories.read(content, "the memory")
+        prepared = self.memories.read_brought(content, "the memory")
         number = prepared.memory.turns[0]
         prefix = chain_prefix("memory", secrets.token_hex(16), "")
         turn = Turn(new_id("resp"), owner, time.time(), self.fingerprint, kind="memory", number=number, prefix=prefix)

@@ -21,6 +21,7 @@ from rxt.server import chat, conversations, embeddings, responses
 from rxt.server.errors import Refused, install, reply
 from rxt.server.replies import ErrorReply, Health, ModelList, ModelReply
 from rxt.server.service import Owner, Serves, Service
+from rxt.store.base import StoreFailed
 
 log = logging.getLogger("rxt.server")
 access = logging.getLogger("rxt.access")
@@ -118,16 +119,22 @@ async def health(serves: Serves) -> Response:
 async def readiness(serves: Serves) -> Response:
     """Whether requests should be sent here."""
     ready = serves.ready and not serves.sessions.draining and serves.sessions.engine.alive
-    return JSONResponse(
-        Health(status="ok" if ready else "stopping" if serves.sessions.draining else "starting").model_dump(),
-        200 if ready else 503,
-    )
+    status = "ok" if ready else "stopping" if serves.sessions.draining else "starting"
+    if ready:
+        try:
+            await serves.sessions.io(serves.sessions.store.check)
+        except StoreFailed:
+            status = "store_failed"
+    return JSONResponse(Health(status=status).model_dump(), 200 if status == "ok" else 503)
 
 
 @router.get("/metrics", response_class=Response, tags=["operation"])
 async def metrics(serves: Serves) -> Response:
     """For Prometheus."""
-    stats = await serves.sessions.io(serves.sessions.store.stats)
+    try:
+        stats = await serves.sessions.io(serves.sessions.store.stats)
+    except StoreFailed:
+        stats = None
     return Response(serves.metrics.page(serves.sessions, stats), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

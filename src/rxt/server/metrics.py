@@ -48,6 +48,7 @@ class Metrics(Observer):
         self._waiting = Gauge("rxt_answers_waiting", "Answers that wait for a place.", registry=registry)
         self._updates = Gauge("rxt_updates_waiting", "Memory updates that are not done yet.", registry=registry)
         self._store = Gauge("rxt_store", "What the store holds.", ("what",), registry=registry)
+        self._store_up = Gauge("rxt_store_up", "Whether the store answers.", registry=registry)
         for kind in ("prompt", "answer"):
             self._tokens.labels(kind)
 
@@ -72,12 +73,14 @@ class Metrics(Observer):
     def memorized(self, seconds: float) -> None:
         self._update.observe(seconds)
 
-    def page(self, sessions: Sessions, stats: Stats) -> bytes:
-        """All of it, as text."""
+    def page(self, sessions: Sessions, stats: Stats | None) -> bytes:
+        """All of it, as text; ``stats``: None while the store is away, of which nothing is told then."""
         engine = sessions.engine
         self._running.set(engine.running)
         self._waiting.set(engine.waiting)
         self._updates.set(engine.updates)
-        for what, count in vars(stats).items():
+        self._store_up.set(stats is not None)
+        self._store.clear()
+        for what, count in ({} if stats is None else vars(stats)).items():
             self._store.labels(what).set(count)
         return generate_latest(self._registry)

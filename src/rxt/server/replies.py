@@ -229,7 +229,7 @@ class ModelList(BaseModel):
 class Health(BaseModel):
     """Whether the server is there, or ready."""
 
-    status: Literal["ok", "starting", "stopping", "failed"]
+    status: Literal["ok", "starting", "stopping", "failed", "store_failed"]
 
 
 def items_of(turn: Turn) -> list[MessageItem]:

@@ -115,6 +115,10 @@ class Store(ABC):
     def close(self) -> None:
         """Nothing can be asked any more."""
 
+    def check(self) -> None:
+        """Have it answer at all; ``StoreFailed`` if it does not."""
+        self.dialogue("")
+
     def chain(self, turn: str | None, owner: str, limit: int = 1000) -> list[Turn]:
         """A turn and those before it, the oldest first; it begins where one is gone."""
         found: list[Turn] = []
