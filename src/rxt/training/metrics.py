@@ -6,14 +6,18 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 Metrics = dict[str, float]
+
+ROOMY = 100
+"""Columns of a terminal that has room for everything."""
 
 
 class MetricsLog:
@@ -96,21 +100,24 @@ class StageProgress:
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line as it is: brackets are no markup, and a long line is not broken."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is: brackets are no markup, and a long line is not broken. A terminal that is gone ends no
+    run: it must still be saved, and the log has the same numbers."""
+    with suppress(OSError):
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def progress_display(console: Console) -> Iterator[Progress]:
-    """A live display on a terminal; elsewhere nothing is drawn (the log lines tell)."""
+    """A live display on a terminal; elsewhere nothing is drawn (the log lines tell). On a narrow terminal the bar
+    shrinks and the time gone by is left out, for the time left to have room."""
     columns = (
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]:<12} {task.fields[speed]:>16}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[loss]} {task.fields[speed]}"),
+        *([TimeElapsedColumn(table_column=Column(no_wrap=True))] if console.width >= ROOMY else []),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress
