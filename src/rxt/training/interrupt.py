@@ -1,4 +1,4 @@
-"""Ctrl-C during training: finish the step, save, then stop."""
+"""Ctrl-C, or a terminal that is closed, during training: finish the step, save, then stop."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""What a terminal sends that is closed; Windows has no such signal."""
+
 
 class Interrupt:
-    """Set by the first Ctrl-C or termination signal; a second one stops at once."""
+    """Set by the first Ctrl-C, termination or hangup signal; a second Ctrl-C or termination stops at once."""
 
     def __init__(self) -> None:
         self.requested = False
 
-    def request(self, _signal: int, _frame: FrameType | None) -> None:
+    def request(self, number: int, _frame: FrameType | None) -> None:
         """Ask the loop to stop after its step."""
-        if self.requested:
+        if self.requested and number != HANGUP:  # a closed terminal sends it twice: through the shell, and itself
             raise KeyboardInterrupt
         self.requested = True
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Turn Ctrl-C and SIGTERM into a request, inside the block. Only a process's main thread can."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request, inside the block. Only a process's main thread can."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:  # nohup has it ignored
+        signals.append(HANGUP)
     before = [signal.signal(number, interrupt.request) for number in signals]
     try:
         yield interrupt

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from rxt.errors import UserError
+from rxt.training.interrupt import HANGUP
 from rxt.training.stages.base import Batch, Stage
 
 T = TypeVar("T")
@@ -73,3 +74,5 @@ def _leave_signals_to_training(worker: int) -> None:
     """A process that makes batches ends when training does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)
