@@ -112,6 +112,18 @@ def test_long_bodies_are_refused(served: Live) -> None:
         assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
 
 
+def test_a_memory_may_be_as_large_as_the_models(serve: Callable[..., Live]) -> None:
+    live = serve(options=Options(most_body=1000))
+    said = live.http.post("/v1/responses", json={"input": "hello"}).json()["id"]
+    content = live.http.get(f"/v1/responses/{said}/memory").content
+    conversation = live.http.post("/v1/conversations", json={}).json()["id"]
+    for method, path in (("POST", "/v1/memories"), ("PUT", f"/v1/conversations/{conversation}/memory")):
+        assert len(content) > 1000
+        assert live.http.request(method, path, content=content).status_code == 200
+        assert live.http.request(method, path, content=content + bytes(5000)).status_code == 413
+    assert live.http.post("/v1/responses", json={"input": "x" * 1000}).status_code == 413
+
+
 def test_a_slow_sender_is_told(serve: Callable[..., Live]) -> None:
     live = serve(options=Options(slow_seconds=0.2))
     with socket.create_connection(("127.0.0.1", live.port)) as connection:

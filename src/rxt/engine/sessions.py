@@ -6,6 +6,7 @@ For one event loop; the server only translates between HTTP and this.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
+HEADER_BYTES = 4096
+"""More than the header of any memory file has."""
 HEARING_SECONDS = 1.0
 """In which whoever reads the events of a turn that was given up should hear of it."""
 
@@ -223,6 +226,11 @@ class Sessions:
         await self.io(self.store.add, [turn])
         await self.io(self.store.memorize, turn.id, self.memories.write(prepared.memory))
         return turn.memorized()
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """Of a memory file of this model, in single precision, with its header."""
+        return 4 * math.prod(self.engine.model.config.memory_shape) + HEADER_BYTES
 
     async def export_memory(self, turn: Turn) -> bytes:
         """The memory after a turn, as a file that ``Memory.load`` reads."""

@@ -158,6 +158,7 @@ class Gate:
             return
         began, status, options = time.perf_counter(), 499, self._service.options
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        most = self._service.most_body(scope["path"])
         taken, whole = 0, False
 
         async def bounded() -> Message:
@@ -171,8 +172,8 @@ class Gate:
                 raise Refused(408, "the request was sent too slowly", "request_timeout") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if taken > options.most_body:
-                raise Refused(413, f"the request is longer than {options.most_body} bytes", "request_too_large")
+            if taken > most:
+                raise Refused(413, f"the request is longer than {most} bytes", "request_too_large")
             return message
 
         async def noted(message: Message) -> None:
@@ -193,8 +194,8 @@ class Gate:
                     "unsupported_content_encoding",
                 )
             declared = headers.get(b"content-length", b"0")
-            if declared.isdigit() and int(declared) > options.most_body:
-                raise Refused(413, f"the request is longer than {options.most_body} bytes", "request_too_large")
+            if declared.isdigit() and int(declared) > most:
+                raise Refused(413, f"the request is longer than {most} bytes", "request_too_large")
             await self._app(asked, bounded, noted)
         except Refused as error:
             await reply(error)(scope, receive, noted)

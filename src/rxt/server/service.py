@@ -38,7 +38,7 @@ class Options:
     temperature: float = 0.0
     """Where a request has none."""
     most_body: int = 1 << 20
-    """Bytes of a request."""
+    """Bytes of a request. A memory file may have as many as one of the model has."""
     slow_seconds: float = 30.0
     """A client that takes or sends nothing for so long has gone."""
     grace_seconds: float = 30.0
@@ -68,6 +68,11 @@ class Service:
             raise Refused(
                 404, f"there is no model {name!r}; this server has {self.options.name!r}", "model_not_found", "model"
             )
+
+    def most_body(self, path: str) -> int:
+        """Bytes that a request to this path may have."""
+        brings_memory = path.endswith(("/memories", "/memory"))
+        return max(self.options.most_body, self.sessions.most_memory_bytes if brings_memory else 0)
 
     def lookup(self, owner: str) -> Lookup:
         """What this owner's stored items say, by name."""
