@@ -193,6 +193,12 @@ KNOW_A_TASK = {
 }
 
 
+def test_what_windows_lacks_is_imported_only_where_it_is_used() -> None:
+    posix = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    found = [each.place for each in ALL_IMPORTS if each.target.partition(".")[0] in posix and not each.deferred]
+    assert found == []
+
+
 def test_tasks_are_known_by_their_protocol() -> None:
     known = tuple(f"rxt.tasks.{name}" for name in ("base", "registry", "rejected"))
     wrong = [

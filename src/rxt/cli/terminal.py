@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import termios
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,7 +269,13 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def quiet_keys() -> Iterator[None]:
-    """Keys pressed while an answer is written do not show up in it; they are there at the next prompt."""
+    """Keys pressed while an answer is written do not show up in it; they are there at the next prompt. They do where
+    the system has no termios (Windows)."""
+    if find_spec("termios") is None:
+        yield
+        return
+    import termios
+
     try:
         saved = termios.tcgetattr(sys.stdin)
     except (termios.error, ValueError, OSError):  # no terminal
