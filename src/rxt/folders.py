@@ -10,11 +10,15 @@ from pathlib import Path
 from rxt.errors import UserError
 
 BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED_NAME = "bundled"
+"""Names the bundled model where a name is needed; a folder of this name comes first."""
 BUNDLED_BABI = BUNDLED / "babi"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 """Of a pre-trained model: names its special tokens, and its chat template."""
+MODEL = "model"
+"""The folder of a run's model, in the run's."""
 FILES = ("config.json", TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
 WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -24,8 +28,8 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 def model_folder(
     source: str | Path | None, weights: bool = True, revision: str | None = None, cache_dir: str | Path | None = None
 ) -> Path:
-    """The folder of a model: ``None`` is the bundled one, and a name that of another one in this package;
-    ``owner/name`` is fetched from the Hub if it is no folder here.
+    """The folder of a model: ``None`` and ``bundled`` are the bundled one, and a name that of another one in this
+    package; ``owner/name`` is fetched from the Hub if it is no folder here.
 
     Args:
         weights: without them only the small files are fetched.
@@ -33,15 +37,20 @@ def model_folder(
         cache_dir: where fetched files are kept; the Hub's own cache by default.
 
     Raises:
-        UserError: there is no such folder; the Hub has no such model or revision, does not give it to you, or cannot be
-            reached; the weights are pickles only.
+        UserError: there is no such folder, or it is that of a run, with its model inside; the Hub has no such model or
+            revision, does not give it to you, or cannot be reached; the weights are pickles only.
     """
     folder = BUNDLED if source is None else Path(source).expanduser()
+    if str(source) == BUNDLED_NAME and not folder.exists() and BUNDLED.is_dir():
+        folder = BUNDLED
     if not folder.is_dir() and str(source) in bundled_names():
         folder = BUNDLED / str(source)
     if folder.is_dir():
         if revision is not None:
             raise UserError(f"{source or 'the bundled model'}: a folder has no revision {revision!r}; leave it out")
+        inside = folder / MODEL
+        if not (folder / FILES[0]).exists() and (inside / FILES[0]).is_file():
+            raise UserError(f"{source}: a run's folder, not a model's; did you mean {inside}?")
         if weights:
             _refuse_pickles(str(folder), (path.name for path in folder.iterdir()))
         return folder

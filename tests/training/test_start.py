@@ -14,6 +14,7 @@ import rxt
 from rxt.cli.main import main
 from rxt.config import RxTConfig
 from rxt.errors import UserError
+from rxt.folders import BUNDLED, model_folder
 from rxt.training.config import RunConfig
 from rxt.training.pipeline import train
 from rxt.training.stages.memory_aware import Phase
@@ -130,3 +131,25 @@ def test_preferences_alone_on_a_model(model: Path, tmp_path: Path, capsys: pytes
     error = capsys.readouterr().err
     assert error.startswith(f"rxt: {chats}: holds conversations without rejected answers")
     assert error.count("\n") == 1
+
+
+def test_the_bundled_model_has_a_name_that_a_folder_of_that_name_takes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("bundled") == model_folder(None) == BUNDLED
+    assert main(["train", "mrl", "--from", "bundled", "--show-json"]) == 0
+    bundled = json.loads((BUNDLED / "config.json").read_text())
+    assert json.loads(capsys.readouterr().out)["model"]["decoder"]["width"] == bundled["decoder"]["width"]
+    (tmp_path / "bundled").symlink_to(model)
+    assert model_folder("bundled").samefile(model)
+
+
+def test_a_runs_folder_points_to_its_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = model.parent
+    message = f"rxt: {run}: a run's folder, not a model's; did you mean {model}?\n"
+    for argv in (["info", str(run)], ["train", "smoke", "--from", str(run), "--show-json"]):
+        assert main(argv) == 2
+        assert capsys.readouterr().err == message
+    with pytest.raises(UserError, match="did you mean"):
+        rxt.load_chat(run)

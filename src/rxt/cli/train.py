@@ -47,7 +47,7 @@ class TrainOptions:
     """What becomes of an interaction of files that is longer than the model takes: several turns, cut (its question
     first), or left out."""
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
-    """Go on training this model (a folder, or owner/name on the Hub) with its tokenizer. Of a recipe that
+    """Go on training this model (a folder, owner/name on the Hub, or bundled) with its tokenizer. Of a recipe that
     begins with nothing only the last phase of stage 4 is left then; --set memory_aware.phases=... gives others."""
     base: str | None = None
     """The pre-trained model that gets a memory: a folder, a GGUF file, or owner/name on the Hub. adapt needs it; for

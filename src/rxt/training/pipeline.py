@@ -25,7 +25,7 @@ from rxt.data.prepared.index import read_tokenizer
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.folders import TOKENIZER, model_folder
+from rxt.folders import MODEL, TOKENIZER, model_folder
 from rxt.interop.base_tokenizer import load_base_tokenizer
 from rxt.interop.on_base import sought
 from rxt.training.config import RunConfig
@@ -36,7 +36,7 @@ from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.prepared_sources import check_tokenizer
 from rxt.training.process_group import ProcessGroup, join_process_group
-from rxt.training.run_folder import CURVES, ENCODER, MODEL, check_claim, claim, locked, write_json
+from rxt.training.run_folder import CURVES, ENCODER, check_claim, claim, locked, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
 from rxt.training.work import baseline_work, reactive_work, run_model

@@ -18,7 +18,7 @@ from rxt.files import make_folder, write_atomically
 from rxt.folders import TOKENIZER
 from rxt.training.config import RunConfig
 
-RUN, MODEL, ENCODER, CURVES = "run.json", "model", "encoder", "curves.png"
+RUN, ENCODER, CURVES = "run.json", "encoder", "curves.png"
 
 
 @contextmanager

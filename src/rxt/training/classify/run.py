@@ -24,6 +24,7 @@ from rich.console import Console
 
 from rxt.errors import UserError
 from rxt.files import write_atomically
+from rxt.folders import MODEL
 from rxt.model.classifier import SequenceClassifier
 from rxt.model.encoder import SharedEncoder
 from rxt.model.fingerprint import digest
@@ -42,7 +43,7 @@ from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
-from rxt.training.run_folder import CURVES, MODEL, RUN, check_same, found_run, locked, write_json
+from rxt.training.run_folder import CURVES, RUN, check_same, found_run, locked, write_json
 from rxt.understanding.text_classifier import TextClassifier
 from rxt.understanding.text_encoder import load_text_encoder
 
