@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from redis_server import RedisServer
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store
 from rxt.store.copy import exported, imported
@@ -360,6 +361,26 @@ def test_a_redis_that_is_not_there_is_named_without_the_password() -> None:
     pytest.importorskip("redis", reason="the Redis client is missing: pip install 'reactive-transformers[serve]'")
     with pytest.raises(UserError, match=r"^127\.0\.0\.1:1/0: Redis failed"):
         open_store("redis://:secret@127.0.0.1:1/0")
+
+
+def test_a_redis_that_forgets_is_warned_of(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_server.address) as client:
+        try:
+            for most, policy, warned in (
+                (0, "allkeys-lru", False),
+                (1 << 30, "noeviction", False),
+                (1 << 30, "allkeys-lru", True),
+            ):
+                client.config_set("maxmemory", most)
+                client.config_set("maxmemory-policy", policy)
+                caplog.clear()
+                open_store(redis_server.address).close()
+                assert ("maxmemory-policy noeviction" in caplog.text) == warned, (most, policy)
+        finally:
+            client.config_set("maxmemory", 0)
+            client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_truncated_file_does_not_verify(tmp_path: Path) -> None:

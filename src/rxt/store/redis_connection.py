@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rxt.errors import UserError
 from rxt.store.base import StoreFailed
+
+log = logging.getLogger("rxt.store")
 
 VERSION = b"1"
 SECONDS = 10.0
@@ -62,6 +65,21 @@ class RedisConnection:
             raise UserError(
                 f"this Redis holds a store of version {version!r}, this rxt reads version {VERSION!r}; "
                 "use the rxt that wrote it"
+            )
+        self._warn_of_eviction()
+
+    def _warn_of_eviction(self) -> None:
+        try:
+            memory = self.ask("INFO", "memory")
+        except StoreFailed:  # not allowed to this user: then it is not known
+            return
+        most, policy = int(memory.get("maxmemory", 0)), memory.get("maxmemory_policy", "noeviction")
+        if most and policy != "noeviction":
+            log.warning(
+                "this Redis forgets keys when its %d bytes are full (maxmemory-policy %s), and conversations with "
+                "them; set maxmemory-policy noeviction",
+                most,
+                policy,
             )
 
     def ask(self, *command: str | bytes | float) -> Any:
