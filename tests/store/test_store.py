@@ -218,7 +218,9 @@ def test_one_holder_at_a_time(store: Store, where: str) -> None:
     assert not other.lock(dialogue.id, "b", 60)
     other.unlock(dialogue.id, "b")
     assert not other.lock(dialogue.id, "b", 60)
+    assert other.holder(dialogue.id) == "a"
     store.unlock(dialogue.id, "a")
+    assert other.holder(dialogue.id) is None
     assert other.lock(dialogue.id, "b", 0.01)
     time.sleep(0.05)
     assert store.lock(dialogue.id, "a", 60), "who has died loses it"

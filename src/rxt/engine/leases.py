@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import NotThere, Occupied
+from rxt.engine.holders import has_died, holder_name
 from rxt.engine.scheduler import Overloaded
 from rxt.errors import UserError
 from rxt.store.base import Store
@@ -16,7 +16,7 @@ from rxt.store.base import Store
 log = logging.getLogger("rxt.engine")
 
 LEASE_SECONDS = 120.0
-"""A process that holds a conversation and dies leaves it to others after this time."""
+"""A process that holds a conversation and dies leaves it to others after this time; on the same machine at once."""
 LOOK_SECONDS = 0.1
 """Between two looks at whether another process has given a conversation back."""
 
@@ -30,7 +30,7 @@ class Leases:
         conversation."""
         self._store, self._calls = store, calls
         self._wait_seconds, self._most_waiting = wait_seconds, most_waiting
-        self._holder = secrets.token_hex(8)
+        self._holder = holder_name()
         self._lines: dict[str, tuple[asyncio.Lock, int]] = {}
         """With the number of those who hold or await it."""
         self._returns: set[asyncio.Task[None]] = set()
@@ -69,7 +69,11 @@ class Leases:
         if await self._calls(self._store.dialogue, name, owner) is None:
             raise NotThere("conversation", name)
         while not await self._calls(self._store.lock, name, self._holder, LEASE_SECONDS):
-            await asyncio.sleep(LOOK_SECONDS)
+            holder = await self._calls(self._store.holder, name)
+            if holder is not None and has_died(holder):
+                await self._calls(self._store.unlock, name, holder)  # of this very holder: a newer one keeps it
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
 
     def give_back(self, name: str) -> None:
         """It is the next one's turn, as soon as the store knows."""

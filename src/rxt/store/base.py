@@ -94,6 +94,10 @@ class Store(ABC):
         """Take, or keep, the right to the conversation's next turn for some time; False while another one has it."""
 
     @abstractmethod
+    def holder(self, dialogue: str) -> str | None:
+        """Who took it last and has not given it back; None if nobody."""
+
+    @abstractmethod
     def unlock(self, dialogue: str, holder: str) -> None:
         """Give it back."""
 

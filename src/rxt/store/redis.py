@@ -249,6 +249,10 @@ class RedisStore(Store):
             self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", _dialogue(dialogue), holder, int(seconds * 1000))
         )
 
+    def holder(self, dialogue: str) -> str | None:
+        found = self._ask("GET", f"rxt:lock:{dialogue}")
+        return None if found is None else found.decode()
+
     def unlock(self, dialogue: str, holder: str) -> None:
         self._ask("EVAL", UNLOCK, 1, f"rxt:lock:{dialogue}", holder)
 

@@ -270,6 +270,10 @@ class SqliteStore(Store):
             )
             return bool(taken.rowcount)
 
+    def holder(self, dialogue: str) -> str | None:
+        rows = self._rows("SELECT holder FROM conversations WHERE id = ?", (dialogue,))
+        return rows[0][0] if rows else None
+
     def unlock(self, dialogue: str, holder: str) -> None:
         with self._transaction() as base:
             base.execute(
