@@ -332,14 +332,17 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no hangup signal")
 def test_a_closed_terminal_stops_and_saves_as_ctrl_c_does() -> None:
-    before = signal.getsignal(signal.SIGHUP)
-    with interruptible() as interrupt:
-        for _ in range(2):  # the shell passes it on, and the terminal sends it too
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert interrupt.requested
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGHUP) is before
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        with interruptible() as interrupt:
+            for _ in range(2):  # the shell passes it on, and the terminal sends it too
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no hangup signal")
