@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -84,6 +85,13 @@ class Options:
     long_messages: Literal["pieces", "refuse"] = "pieces"
     """What is longer than an interaction is memorized in pieces, the last of which is answered, or refused with status
     400."""
+    hosts: tuple[str, ...] = ()
+    """Names by which clients may call the server. Without any, at a loopback address only localhost and that address,
+    elsewhere every name."""
+    origins: tuple[str, ...] = ()
+    """Pages of other sites that may call the server from a browser, such as https://example.com; * for all."""
+    root_path: str = ""
+    """The path under which a proxy offers the server, such as /rxt."""
     log_texts: bool = False
     """Log what is said too."""
 
@@ -113,6 +121,9 @@ def run(argv: list[str]) -> int:
             options.slow,
             options.grace,
             log_texts=options.log_texts,
+            hosts=_hosts(options),
+            origins=options.origins,
+            root_path=options.root_path.rstrip("/"),
         )
 
         async def serve() -> None:
@@ -164,6 +175,18 @@ def _check(options: Options) -> None:
         raise UserError(f"--temperature must lie between 0 and 2, found {options.temperature}")
     if options.slow <= 0 or options.grace < 0 or options.keep_alive < 0:
         raise UserError("--slow must be above 0, and --grace and --keep-alive not below it")
+    if options.root_path and not options.root_path.startswith("/"):
+        raise UserError(f"--root-path must begin with /, found {options.root_path!r}")
+    for origin in options.origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+            raise UserError(f"--origins takes addresses such as https://example.com, without a path; found {origin!r}")
+
+
+def _hosts(options: Options) -> frozenset[str]:
+    """The names that requests may come with; none: every name."""
+    if not options.hosts and options.host not in LOCAL:
+        return frozenset()
+    return frozenset(name.lower() for name in (*LOCAL, options.host, *options.hosts))
 
 
 def _listen(options: Options) -> socket.socket:

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rxt
@@ -71,6 +73,14 @@ def create_app(service: Service) -> FastAPI:
     for part in (responses.router, conversations.router, chat.router, embeddings.router, router):
         app.include_router(part)
     app.add_middleware(Gate, service=service)
+    if service.options.origins:  # outside of the gate, so that pages can read its refusals too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.options.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "X-Rxt-Unused", "X-Rxt-Warning"],
+        )
     return app
 
 
@@ -145,6 +155,18 @@ async def page() -> HTMLResponse:
     return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"})
 
 
+def _check_host(sent: str, allowed: frozenset[str]) -> None:
+    """Refuse a name that is not this server's: a page whose name was made to point here must not read from it."""
+    try:
+        name = urlsplit(f"//{sent}").hostname
+    except ValueError:
+        name = None
+    if allowed and name not in allowed:
+        raise Refused(
+            400, f"this server is not called {sent[:100]!r}; rxt serve --hosts adds names", "host_not_allowed"
+        )
+
+
 class Gate:
     """Bounds what a request may send, answers HEAD as GET without its body, and notes what became of it."""
 
@@ -157,7 +179,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began, status, options = time.perf_counter(), 499, self._service.options
-        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        asked = {**scope, "method": method, "root_path": options.root_path or scope.get("root_path", "")}
         most = self._service.most_body(scope["path"])
         taken, whole = 0, False
 
@@ -186,6 +209,7 @@ class Gate:
 
         try:
             headers = dict(scope["headers"])
+            _check_host(headers.get(b"host", b"").decode("latin-1"), options.hosts)
             encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
             if encoding.strip().lower() not in ("", "identity"):
                 raise Refused(

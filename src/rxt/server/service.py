@@ -47,6 +47,12 @@ class Options:
     """Between two looks at what is to be forgotten or memorized again."""
     log_texts: bool = False
     """Messages are logged too."""
+    hosts: frozenset[str] = frozenset()
+    """Names in lower case by which the server may be called; without any, every name."""
+    origins: tuple[str, ...] = ()
+    """Whose pages may call it from a browser, as ``https://example.com``; ``*``: all."""
+    root_path: str = ""
+    """The path under which a proxy offers it, as ``/rxt``."""
 
 
 @dataclass

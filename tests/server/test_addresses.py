@@ -1,0 +1,67 @@
+"""By which names, from which pages and under which path the server is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from live import Live
+
+from rxt.cli.serve import Options as Arguments
+from rxt.cli.serve import _check, _hosts
+from rxt.errors import UserError
+from rxt.server.service import Options
+
+PAGE = "https://example.com"
+
+
+def test_only_the_servers_own_names_are_answered(serve: Callable[..., Live]) -> None:
+    live = serve(options=Options(hosts=_hosts(Arguments(hosts=("Chat.example.com",)))))
+    for name in ("localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "chat.example.com"):
+        assert live.http.get("/v1/models", headers={"Host": name}).status_code == 200, name
+    for name in ("evil.example", "evil.example:8000", "localhost.evil.example", "evil.example@x", "[", ""):
+        for path in ("/v1/models", "/", "/healthz"):
+            reply = live.http.get(path, headers={"Host": name})
+            assert (reply.status_code, reply.json()["error"]["code"]) == (400, "host_not_allowed"), name
+
+
+def test_names_are_checked_at_loopback_addresses_and_where_they_are_given() -> None:
+    assert _hosts(Arguments()) == {"localhost", "127.0.0.1", "::1"}
+    assert _hosts(Arguments(host="0.0.0.0")) == frozenset()
+    assert "a.example" in _hosts(Arguments(host="0.0.0.0", hosts=("a.example",)))
+
+
+def test_pages_of_other_sites_call_only_where_they_may(serve: Callable[..., Live]) -> None:
+    asks = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    allowed = serve(options=Options(origins=(PAGE,), most_body=100))
+    reply = allowed.http.options("/v1/responses", headers=asks)
+    assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "authorization" in reply.headers["access-control-allow-headers"]
+    assert allowed.http.options("/v1/responses", headers=asks | {"Origin": "https://evil.example"}).status_code == 400
+    refused = allowed.http.post("/v1/responses", json={"input": "x" * 200}, headers={"Origin": PAGE})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (413, PAGE)
+    closed = serve(db=":memory:")
+    assert "access-control-allow-origin" not in closed.http.get("/v1/models", headers={"Origin": PAGE}).headers
+
+
+def test_a_path_before_all_others(serve: Callable[..., Live]) -> None:
+    live = serve(options=Options(root_path="/rxt"))
+    for path in ("/v1/models", "/rxt/v1/models"):  # a proxy takes it off, or does not
+        assert live.http.get(path).json()["data"][0]["id"] == "rxt"
+    assert live.http.get("/openapi.json").json()["servers"] == [{"url": "/rxt"}]
+    assert "/rxt/openapi.json" in live.http.get("/rxt/docs").text
+    page = live.http.get("/rxt/").text
+    assert 'fetch("." + path' in page
+    assert not any(absolute in page for absolute in ('src="/', 'href="/', 'fetch("/'))
+
+
+@pytest.mark.parametrize(
+    "wrong", [Arguments(origins=("example.com",)), Arguments(origins=(f"{PAGE}/",)), Arguments(root_path="rxt")]
+)
+def test_wrong_addresses_are_named(wrong: Arguments) -> None:
+    with pytest.raises(UserError, match=r"--(origins|root-path)"):
+        _check(wrong)
