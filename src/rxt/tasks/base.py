@@ -265,6 +265,35 @@ class GeneratingTask(Task[Settings]):
         return self
 
 
+class PreferringTask(GeneratingTask[Settings]):
+    """A generating task that knows wrong answers to its questions too."""
+
+    def wrong_answers(self, seed: int) -> Prefers:
+        return GeneratedPreferences(self, seed)
+
+    @abstractmethod
+    def preferred(
+        self, split: TrainingSplit, turns: int, seed: int, index: int, rejected: RejectedMix, neutral_rate: float
+    ) -> Told:
+        """Conversation number ``index`` of a split, with ``preferences`` beside it."""
+
+
+@dataclass(frozen=True)
+class GeneratedPreferences(Prefers):
+    """The preferences of a task that makes each conversation anew from a number."""
+
+    task: PreferringTask[Any]
+    seed: int
+
+    def preferences(
+        self, split: TrainingSplit, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
+    ) -> list[Told]:
+        return [
+            self.task.preferred(split, turns, self.seed, step * size + number, rejected, neutral_rate)
+            for number in range(size)
+        ]
+
+
 def long_range(first: Conversation, between: Conversation) -> Conversation:
     """A conversation that leaves its topic after the first interaction and returns to it with its second."""
     interactions = (first.interactions[0], *between.interactions, first.interactions[1])

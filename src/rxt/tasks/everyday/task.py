@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rxt.data.asked import Asked
-from rxt.tasks.base import GeneratingTask, Prefers, Split, Told, TrainingSplit
+from rxt.tasks.base import PreferringTask, Split, Told, TrainingSplit
 from rxt.tasks.everyday.generate import EverydayConfig, EverydayConversation, generate
 from rxt.tasks.everyday.phrases import values_of
 from rxt.tasks.everyday.preferences import generate_preferences
@@ -26,7 +26,7 @@ PROBES = {
 USUAL = EverydayConfig()
 
 
-class Everyday(GeneratingTask[EverydayConfig]):
+class Everyday(PreferringTask[EverydayConfig]):
     """Facts about people, told and asked for by the way."""
 
     name = "everyday"
@@ -39,8 +39,13 @@ class Everyday(GeneratingTask[EverydayConfig]):
     def long_range(self, split: Split, turns: int, seed: int, index: int) -> Told:
         return told(long_range_conversation(split, turns, seed, index, self._mix(split)))
 
-    def wrong_answers(self, seed: int) -> EverydayWrongAnswers:
-        return EverydayWrongAnswers(self, seed)
+    def preferred(
+        self, split: TrainingSplit, turns: int, seed: int, index: int, rejected: RejectedMix, neutral_rate: float
+    ) -> Told:
+        """Those for validation are of what is trained on, in the usual mix."""
+        mix = self.settings if split == "train" else self.as_evaluated().settings
+        made = generate_preferences(split, turns, seed, index, mix, rejected, neutral_rate)
+        return replace(told(made.case), preferences=made.preferences)
 
     def rephrased(self, rate: float) -> Everyday:
         return Everyday(replace(self.settings, paraphrase_rate=rate))
@@ -64,25 +69,6 @@ class Everyday(GeneratingTask[EverydayConfig]):
     def _mix(self, split: Split) -> EverydayConfig:
         """How conversations are mixed may differ in training alone."""
         return self.settings if split == "train" else USUAL
-
-
-@dataclass(frozen=True)
-class EverydayWrongAnswers(Prefers):
-    """Conversations with wrong answers at their questions."""
-
-    task: Everyday
-    seed: int
-
-    def preferences(
-        self, split: TrainingSplit, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
-    ) -> list[Told]:
-        """Those for validation are of the kinds that are trained on, in the usual mix."""
-        mix = self.task.settings if split == "train" else self.task.as_evaluated().settings
-        made = [
-            generate_preferences(split, turns, self.seed, step * size + index, mix, rejected, neutral_rate)
-            for index in range(size)
-        ]
-        return [replace(told(each.case), preferences=each.preferences) for each in made]
 
 
 def told(case: EverydayConversation) -> Told:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from rxt.tasks.base import GeneratingTask, Prefers, Split, Told, TrainingSplit
+from rxt.tasks.base import PreferringTask, Split, Told, TrainingSplit
 from rxt.tasks.open.config import OpenConfig
 from rxt.tasks.open.preferences import generate_preferences
 from rxt.tasks.open.probes import changed, crowded, long_range, never_told, told
@@ -14,7 +14,7 @@ from rxt.tasks.rejected import RejectedMix
 PROBES = {"told": told, "changed": changed, "never_told": never_told}
 
 
-class Open(GeneratingTask[OpenConfig]):
+class Open(PreferringTask[OpenConfig]):
     """Facts of an open world, told, changed and asked for by the way, in people's own words."""
 
     name = "open"
@@ -33,8 +33,13 @@ class Open(GeneratingTask[OpenConfig]):
     def crowded_probe(self, split: Split, facts: int, distance: int, seed: int, index: int) -> Told:
         return _told(crowded(split, facts, distance, seed, index, self.settings))
 
-    def wrong_answers(self, seed: int) -> OpenWrongAnswers:
-        return OpenWrongAnswers(self, seed)
+    def preferred(
+        self, split: TrainingSplit, turns: int, seed: int, index: int, rejected: RejectedMix, neutral_rate: float
+    ) -> Told:
+        """Those for validation are of what is trained on, in the usual mix."""
+        mix = self.settings if split == "train" else self.as_evaluated().settings
+        made = generate_preferences(split, turns, seed, index, mix, rejected, neutral_rate)
+        return replace(_told(made.case), preferences=made.preferences)
 
     def as_evaluated(self) -> Open:
         """The relations that are trained on; everything else is as usual."""
@@ -46,24 +51,6 @@ class Open(GeneratingTask[OpenConfig]):
     def _mix(self, split: Split) -> OpenConfig:
         """How conversations are mixed may differ in training alone."""
         return self.settings if split == "train" else USUAL
-
-
-@dataclass(frozen=True)
-class OpenWrongAnswers(Prefers):
-    """Conversations with wrong answers at their questions."""
-
-    task: Open
-    seed: int
-
-    def preferences(
-        self, split: TrainingSplit, step: int, size: int, turns: int, rejected: RejectedMix, neutral_rate: float
-    ) -> list[Told]:
-        mix = self.task.settings if split == "train" else self.task.as_evaluated().settings
-        made = [
-            generate_preferences(split, turns, self.seed, step * size + index, mix, rejected, neutral_rate)
-            for index in range(size)
-        ]
-        return [replace(_told(each.case), preferences=each.preferences) for each in made]
 
 
 def _told(case: OpenConversation) -> Told:
