@@ -3,15 +3,20 @@ history."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from factories import remembering_model, tiny_config, tiny_model
 from rxt.baselines import timing
 from rxt.baselines.config import DecoderOnlyConfig
 from rxt.baselines.decoder_only import DecoderOnly
-from rxt.baselines.timing import KeptCache, ReRead, answer
+from rxt.baselines.timing import KeptCache, ReRead, WithoutMemory, answer
 from rxt.config import AttentionConfig, FeedForwardConfig
+from rxt.model.decoder import Decoder
 
 CONFIG = DecoderOnlyConfig(50, 16, 2, AttentionConfig.sqa(4), FeedForwardConfig(24), 64)
 Q, A = 5, 3
@@ -27,11 +32,15 @@ def make() -> DecoderOnly:
 
 
 @torch.no_grad()
-def naive(model: DecoderOnly, ids: Tensor, tokens: int) -> list[int]:
+def naive(logits: Callable[[Tensor], Tensor], ids: Tensor, tokens: int) -> list[int]:
     said: list[int] = []
     for _ in range(tokens):
-        said.append(int(model(torch.cat([ids, torch.tensor([said], dtype=torch.long)], 1))[0, -1].argmax()))
+        said.append(int(logits(torch.cat([ids, torch.tensor([said], dtype=torch.long)], 1))[0, -1].argmax()))
     return said
+
+
+def without_memory(decoder: Decoder) -> Callable[[Tensor], Tensor]:
+    return lambda ids: decoder.head(decoder.hidden(ids, None).states)
 
 
 def listen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
@@ -46,15 +55,18 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return heard
 
 
-def test_both_say_what_the_plain_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("grown", [False, True], ids=["decoder-only", "without its memory"])
+def test_both_say_what_the_plain_model_says(monkeypatch: pytest.MonkeyPatch, grown: bool) -> None:
     monkeypatch.setattr(timing, "CHUNK", 4)
     heard = listen(monkeypatch)
-    model, history = make(), torch.randint(50, (6, Q + A))
+    decoder, plain, history = remembering_model().decoder, make(), torch.randint(50, (6, Q + A))
+    model = WithoutMemory(decoder) if grown else plain
+    logits = without_memory(decoder) if grown else plain
     again, kept = ReRead(model), KeptCache(model, 6 * (Q + A))
     done = 0
     for turn in (1, 2, 5, 6):
         query = history[turn - 1 : turn, :Q]
-        expected = naive(model, torch.cat([history[: turn - 1].reshape(1, -1), query], 1), A)
+        expected = naive(logits, torch.cat([history[: turn - 1].reshape(1, -1), query], 1), A)
         for subject in (again, kept):
             subject.skip(history[done : turn - 1])
             for _ in range(2):  # a turn can be timed again
@@ -64,6 +76,12 @@ def test_both_say_what_the_plain_model_says(monkeypatch: pytest.MonkeyPatch) -> 
                 assert cost.update == 0
         done = turn - 1
     assert len({tuple(said) for said in heard}) > 1
+
+
+def test_parameters_without_a_memory_are_those_that_a_decoder_without_one_has() -> None:
+    config = tiny_config().decoder
+    plain = Decoder(replace(config, memory_layers=()), nn.Embedding(config.vocab_size, config.width))
+    assert WithoutMemory(tiny_model(tiny_config()).decoder).size == sum(each.numel() for each in plain.parameters())
 
 
 def test_what_is_kept_and_what_is_read() -> None:

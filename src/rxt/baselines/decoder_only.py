@@ -43,6 +43,11 @@ class DecoderOnly(nn.Module):
         """The states (B, T, D) that the head reads, for losses that need logits at some positions only."""
         return self.run(self.embedding(ids), torch.arange(ids.shape[1], device=ids.device), mask)
 
+    @property
+    def size(self) -> int:
+        """Parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty cache for ``length`` tokens of ``batch_size`` conversations."""
         attention, weight = self.config.attention, self.head.weight

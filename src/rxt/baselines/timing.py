@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rxt.baselines.decoder_only import DecoderOnly
 from rxt.evaluation.latency import Stopwatch, Timed, TurnCost
 from rxt.model.cache import KVCache
+from rxt.model.decoder import Decoder
 
 CHUNK = 256
 """New tokens that are read at once into a cache: what each may look at then takes memory in proportion to the cache."""
 
 
+class History(Protocol):
+    """What reads a history, as :class:`rxt.baselines.decoder_only.DecoderOnly` does."""
+
+    def new_cache(self, batch_size: int, length: int) -> KVCache:
+        """An empty cache for ``length`` tokens."""
+        ...
+
+    def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
+        ...
+
+    def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+        """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
+        ...
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits (B, T, V)."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Parameters."""
+        ...
+
+
+class WithoutMemory:
+    """A Reactive Transformer's decoder as it is without a memory: of a model on a pre-trained base, that base."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder.eval()
+        self.head: nn.Module = decoder.head
+
+    @property
+    def size(self) -> int:
+        """Parameters that a decoder without memory has."""
+        reads = re.compile(r"\.(norm2|stm_norm|cross_attention|read_scale)(\.|$)")
+        named = self.decoder.named_parameters()
+        return sum(parameter.numel() for name, parameter in named if reads.search(name) is None)
+
+    def new_cache(self, batch_size: int, length: int) -> KVCache:
+        """An empty cache for ``length`` tokens."""
+        return self.decoder.new_cache(batch_size, length)
+
+    def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
+        return self.decoder.read_first(ids, None, cache)
+
+    def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+        """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
+        return self.decoder.read(ids, positions, None, cache)
+
+
 class ReRead(Timed):
     """Keeps the tokens of the conversation and reads all of them in every turn; within a turn it has a cache."""
 
-    name = "decoder-only, reads all again"
-
-    def __init__(self, model: DecoderOnly) -> None:
-        self.model = model.eval()
-        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+    def __init__(self, model: History, name: str = "decoder-only") -> None:
+        self.model = model
+        self.name = f"{name}, reads all again"
+        self.parameters = model.size
         self._history = torch.zeros(1, 0, dtype=torch.long)
 
     def skip(self, interactions: Tensor) -> None:
@@ -41,12 +94,11 @@ class ReRead(Timed):
 class KeptCache(Timed):
     """Keeps the keys and values of every token between turns, and reads only what is new."""
 
-    name = "decoder-only, keeps a cache"
-
-    def __init__(self, model: DecoderOnly, length: int) -> None:
+    def __init__(self, model: History, length: int, name: str = "decoder-only") -> None:
         """``length``: of the longest conversation, in tokens; room for it is made at once."""
-        self.model = model.eval()
-        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.model = model
+        self.name = f"{name}, keeps a cache"
+        self.parameters = model.size
         self._cache = model.new_cache(1, length)
         self._used = 0
         self._unread = torch.zeros(1, 0, dtype=torch.long)
@@ -70,7 +122,7 @@ class KeptCache(Timed):
         return TurnCost(clock.first, clock.last, 0.0, self._cache.first(self._used + read_now).nbytes, read_now)
 
 
-def read(model: DecoderOnly, ids: Tensor, start: int, cache: KVCache) -> Tensor:
+def read(model: History, ids: Tensor, start: int, cache: KVCache) -> Tensor:
     """Read tokens (1, T), T at least 1, into a cache that holds ``start`` tokens -> the last state (1, 1, D)."""
     if not start:
         return model.begin(ids, cache)[:, -1:]
@@ -83,7 +135,7 @@ def read(model: DecoderOnly, ids: Tensor, start: int, cache: KVCache) -> Tensor:
 
 
 def answer(
-    model: DecoderOnly, prompt: Tensor, start: int, cache: KVCache, tokens: int, heard: Callable[[], None]
+    model: History, prompt: Tensor, start: int, cache: KVCache, tokens: int, heard: Callable[[], None]
 ) -> list[int]:
     """Continue a prompt (1, T) greedily by so many tokens; ``heard`` is called as soon as each is there."""
     state = read(model, prompt, start, cache)

@@ -80,9 +80,11 @@ class LatencyResult:
     answer_tokens: int
     repeats: int
     decoder_only_layers: int
-    """Of the model to compare with, which is as large as the Reactive Transformer."""
+    """Of the model to compare with: the base, or one that is as large as the Reactive Transformer."""
     subjects: tuple[CostCurve, ...]
     """The Reactive Transformer first."""
+    base: str | None = None
+    """The pre-trained model to compare with; None where it is one of equal size with random weights."""
 
 
 class Timed(ABC):

@@ -213,7 +213,11 @@ class Decoder(nn.Module):
 
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
-        return self.head(self._run(ids, positions, memory, None, None, cache.at(positions)).states)
+        return self.head(self.read(ids, positions, memory, cache))
+
+    def read(self, ids: Tensor, positions: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
+        """The states (B, T, D) that :meth:`step` passes to the head. Without ``memory`` no layer reads any."""
+        return self._run(ids, positions, memory, None, None, cache.at(positions)).states
 
     def begin(self, ids: Tensor, last: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, V) after position ``last`` (B,) of prompts (B, T), which are written into a cache that holds
@@ -221,9 +225,13 @@ class Decoder(nn.Module):
 
         What stands behind a prompt's last token does not matter.
         """
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        states = self._run(ids, positions, memory, None, None, cache.first(ids.shape[1]).filled()).states
+        states = self.read_first(ids, memory, cache)
         return self.head(states[torch.arange(len(ids), device=ids.device), last])
+
+    def read_first(self, ids: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
+        """States (B, T, D) of texts (B, T), which are written into a cache that holds nothing yet."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        return self._run(ids, positions, memory, None, None, cache.first(ids.shape[1]).filled()).states
 
     def _stack(self) -> list[DecoderLayer]:
         every = [*self.stateless, *self.layers, *self.final_stateless]

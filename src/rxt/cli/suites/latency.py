@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LatencyOptions:
-    """What a turn costs by its number: the Reactive Transformer beside a decoder-only model of equal size that keeps no
-    memory, and reads the conversation again in every turn, or keeps a cache of it. That model has random weights: cost
-    does not depend on them."""
+    """What a turn costs by its number: the Reactive Transformer beside a decoder-only model that keeps no memory, and
+    reads the conversation again in every turn, or keeps a cache of it. That is the model's own base where it has one,
+    otherwise a model of equal size with random weights: cost does not depend on them."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
+    base: str = ""
+    """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
     preset: str = ""
     """Instead of a model: a size by name, with random weights."""
     turns: str = "1,2,4,8,16,32,64,128,256"
@@ -58,7 +60,7 @@ def latency(options: LatencyOptions) -> int:
     import torch
 
     from rxt.baselines.decoder_only import DecoderOnly, equal_size
-    from rxt.baselines.timing import KeptCache, ReRead
+    from rxt.baselines.timing import History, KeptCache, ReRead, WithoutMemory
     from rxt.evaluation.latency import LatencyResult, TimedReactive, check_lengths, measure_latency
     from rxt.evaluation.report.plots import check_plots, cost_plot, standalone
     from rxt.files import write_atomically
@@ -77,9 +79,13 @@ def latency(options: LatencyOptions) -> int:
     config = model.config
     check_lengths(options.query_tokens, options.answer_tokens, config.max_length)
     length = turns[-1] * (options.query_tokens + options.answer_tokens)
-    equal = equal_size(config, length)
-    stateless = DecoderOnly(equal.config)
-    subjects = [TimedReactive(model, options.seed), ReRead(stateless), KeptCache(stateless, length)]
+    stateless: History
+    if config.base is None:
+        equal = equal_size(config, length).config
+        stateless, layers, name = DecoderOnly(equal).eval(), equal.layers, "decoder-only"
+    else:
+        stateless, layers, name = WithoutMemory(model.decoder), config.decoder.layers, "the base without a memory"
+    subjects = [TimedReactive(model, options.seed), ReRead(stateless, name), KeptCache(stateless, length, name)]
     with progress_bar() as progress:
         task = progress.add_task("timing", total=len(subjects) * len(turns) * (options.repeats + options.warm_up))
         curves = measure_latency(
@@ -97,18 +103,17 @@ def latency(options: LatencyOptions) -> int:
     console = Console()
     for curve in curves:
         console.print(_table(curve))
-    console.print(
-        f"the decoder-only model: {equal.config.layers} layers of the same kind, "
-        f"{equal.parameters:,} parameters, not trained"
-    )
+    trained = "not trained" if config.base is None else f"the model's own base, {config.base.name}"
+    console.print(f"{name}: {layers} layers of the same kind, {stateless.size:,} parameters, {trained}")
     result = LatencyResult(
         options.model or options.preset or "bundled",
         torch.get_num_threads(),
         options.query_tokens,
         options.answer_tokens,
         options.repeats,
-        equal.config.layers,
+        layers,
         tuple(curves),
+        None if config.base is None else config.base.name,
     )
     if options.json:
         write_numbers(options.json, asdict(result))
@@ -134,7 +139,7 @@ def _model(options: LatencyOptions) -> ReactiveTransformer:
 
     if options.preset:
         return ReactiveTransformer(RxTConfig.preset(options.preset)).eval()
-    return load_model(options.model or None)[0]
+    return load_model(options.model or None, base=options.base or None)[0]
 
 
 def _table(curve: CostCurve) -> Table:

@@ -146,12 +146,13 @@ def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], a
 def _latency(latency: LatencyResult) -> list[str]:
     ours, other = latency.subjects[0], latency.subjects[-1]
     threads = f"{latency.threads} processor thread{'' if latency.threads == 1 else 's'}"
+    compared = "as large" if latency.base is None else f"its base, {escape(latency.base)},"
     found = [
         "<h2>What does a turn cost?</h2>",
         f"<p>Each turn has {latency.query_tokens} tokens of question and {latency.answer_tokens} of answer; medians of "
-        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are as "
-        f"large ({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read the "
-        "conversation, in every turn again or out of a cache that grows with it.</p>",
+        f"{latency.repeats} on {threads}, the band from the fastest to the slowest. The models to compare with are "
+        f"{compared} ({other.parameters:,} parameters, this model {ours.parameters:,}) and keep no memory: they read "
+        "the conversation, in every turn again or out of a cache that grows with it.</p>",
     ]
     if have_plots():
         found.append(cost_plot(latency))
