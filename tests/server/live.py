@@ -51,6 +51,7 @@ class Live:
                 timeout_graceful_shutdown=5,
             )
             self._server = uvicorn.Server(config)
+            self.service.connected = lambda: len(self._server.server_state.connections)
             serving = asyncio.ensure_future(self._server.serve())
             while not self._server.started:
                 await asyncio.sleep(0.01)

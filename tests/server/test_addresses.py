@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -53,7 +55,7 @@ def test_a_path_before_all_others(serve: Callable[..., Live]) -> None:
     for path in ("/v1/models", "/rxt/v1/models"):  # a proxy takes it off, or does not
         assert live.http.get(path).json()["data"][0]["id"] == "rxt"
     assert live.http.get("/openapi.json").json()["servers"] == [{"url": "/rxt"}]
-    assert "/rxt/openapi.json" in live.http.get("/rxt/docs").text
+    assert live.http.get("/rxt/docs/swagger-ui.css").status_code == 200
     page = live.http.get("/rxt/").text
     assert 'fetch("." + path' in page
     assert not any(absolute in page for absolute in ('src="/', 'href="/', 'fetch("/'))
@@ -65,3 +67,29 @@ def test_a_path_before_all_others(serve: Callable[..., Live]) -> None:
 def test_wrong_addresses_are_named(wrong: Arguments) -> None:
     with pytest.raises(UserError, match=r"--(origins|root-path)"):
         _check(wrong)
+
+
+def test_the_page_of_the_interface_comes_from_here_alone(live: Live) -> None:
+    page = live.http.get("/docs").text
+    addresses = re.findall(r"""(?:src|href|url)(?:=|: )["']([^"']+)""", page)
+    assert len(addresses) >= 4
+    for address in addresses:
+        assert not address.startswith(("/", "http")), address
+        assert live.http.get(f"/{address}").status_code == 200, address
+
+
+def test_health_is_told_when_too_many_are_connected(serve: Callable[..., Live]) -> None:
+    live = serve(options=Options(connections=2, root_path="/rxt"))
+    first, second, third = live.raw(), live.raw(), live.raw()
+    assert [client.get("/v1/models").status_code for client in (first, second)] == [200, 200]
+    refused = third.get("/v1/models")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_connections")
+    assert refused.headers["retry-after"] == "1"
+    for path in ("/healthz", "/readyz", "/metrics", "/rxt/healthz"):
+        assert third.get(path).status_code == 200, path
+    first.close()
+    for _ in range(500):
+        if third.get("/v1/models").status_code == 200:
+            break
+        time.sleep(0.01)
+    assert third.get("/v1/models").status_code == 200

@@ -173,6 +173,51 @@ def test_chat_completions(live: Live) -> None:
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop"
 
 
+def test_completions(live: Live, bundled: tuple[ReactiveTransformer, ChatTokenizer]) -> None:
+    client, expected = live.client(), Conversation(*bundled).ask(REX)
+    reply = client.completions.create(model="rxt", prompt=REX, logprobs=2, max_tokens=64)
+    assert reply.choices[0].text == expected
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage is not None
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    likely = reply.choices[0].logprobs
+    assert likely is not None
+    assert "".join(likely.tokens or ()) == expected
+    assert likely.text_offset == [
+        len("".join((likely.tokens or [])[:index])) for index in range(len(likely.tokens or ()))
+    ]
+    assert all(len(top) == 2 for top in likely.top_logprobs or ())
+    options = {"include_usage": True}
+    chunks = list(
+        client.completions.create(
+            model="rxt",
+            prompt=[REX],
+            echo=True,
+            logprobs=0,
+            stream=True,
+            stream_options=options,  # type: ignore[arg-type]
+        )
+    )
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.text for choice in choices) == REX + expected
+    streamed = [
+        token
+        for each in choices
+        if each.logprobs
+        for token in zip(each.logprobs.tokens, each.logprobs.text_offset, strict=True)
+    ]  # type: ignore[arg-type]
+    assert streamed == [
+        (token, len(REX) + offset) for token, offset in zip(likely.tokens or (), likely.text_offset or (), strict=True)
+    ]
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"]
+    assert chunks[-1].usage == reply.usage
+    cut = client.completions.create(model="rxt", prompt=REX, max_tokens=1, stop=["zzz"])
+    assert cut.choices[0].finish_reason == "length"
+    for wrong in ({"prompt": ["a", "b"]}, {"prompt": [1, 2]}, {"prompt": "a", "suffix": "b"}, {"prompt": "a", "n": 2}):
+        assert live.http.post("/v1/completions", json=wrong).status_code == 400, wrong
+    assert live.http.get("/v1/responses/" + reply.id.replace("cmpl-", "resp_")).status_code == 404, "nothing is kept"
+
+
 def test_memories_as_files(live: Live) -> None:
     client = live.client()
     conversation = client.conversations.create()

@@ -52,7 +52,7 @@ class Options:
     per_key: int = 64
     """Requests of one key at once; more are refused with status 429."""
     connections: int = 1000
-    """Connections at once; more are refused with status 503."""
+    """Connections at once; on more, requests are refused with status 503, all but those after the server's health."""
     max_body: int = 1 << 20
     """Bytes of a request."""
     cache: int = 256
@@ -124,17 +124,17 @@ def run(argv: list[str]) -> int:
             hosts=_hosts(options),
             origins=options.origins,
             root_path=options.root_path.rstrip("/"),
+            connections=options.connections,
         )
 
         async def serve() -> None:
             sessions = open_sessions(options)
-            app = create_app(shared.Service(sessions, asked, keys))
+            service = shared.Service(sessions, asked, keys)
             config = uvicorn.Config(
-                app,
+                create_app(service),
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                limit_concurrency=options.connections,
                 backlog=CONNECTIONS_WAITING,
                 timeout_keep_alive=options.keep_alive,
                 timeout_graceful_shutdown=max(1, int(options.grace)),
@@ -154,6 +154,7 @@ def run(argv: list[str]) -> int:
                     flush=True,
                 )
             server = uvicorn.Server(config)
+            service.connected = lambda: len(server.server_state.connections)
             for number in (
                 signal.SIGINT,
                 signal.SIGTERM,

@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import rxt
 from rxt.engine.leases import LEASE_SECONDS
 from rxt.errors import UserError
-from rxt.server import chat, conversations, embeddings, responses
+from rxt.server import chat, completions, conversations, embeddings, responses
 from rxt.server.errors import Refused, install, reply
+from rxt.server.reference import add_reference
 from rxt.server.replies import ErrorReply, Health, ModelList, ModelReply
 from rxt.server.service import Owner, Serves, Service
 from rxt.store.base import StoreFailed
@@ -36,6 +37,8 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Whoever watches over the server must be able to tell one with too many clients from one that has died."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 415, 429, 503)
 }
@@ -67,11 +70,14 @@ def create_app(service: Service) -> FastAPI:
         version=rxt.__version__,
         lifespan=life,
         responses=ERRORS,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     install(app)
-    for part in (responses.router, conversations.router, chat.router, embeddings.router, router):
+    for part in (responses.router, conversations.router, chat.router, completions.router, embeddings.router, router):
         app.include_router(part)
+    add_reference(app)
     app.add_middleware(Gate, service=service)
     if service.options.origins:  # outside of the gate, so that pages can read its refusals too
         app.add_middleware(
@@ -210,6 +216,11 @@ class Gate:
         try:
             headers = dict(scope["headers"])
             _check_host(headers.get(b"host", b"").decode("latin-1"), options.hosts)
+            if (
+                self._service.connected() > options.connections
+                and scope["path"].removeprefix(options.root_path) not in ALWAYS_ANSWERED
+            ):
+                raise Refused(503, "too many connections are open here; try again later", "too_many_connections")
             encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
             if encoding.strip().lower() not in ("", "identity"):
                 raise Refused(

@@ -308,6 +308,31 @@ class ChatRequest(Common):
         return self.response_format, "response_format"
 
 
+class CompletionRequest(Common):
+    """``POST /v1/completions``."""
+
+    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
+    max_tokens: Most | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    n: Literal[1] | None = None
+    best_of: Literal[1] | None = None
+    suffix: Literal[""] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+    def as_chat(self) -> ChatRequest:
+        """The same as a chat of one message, of which nothing is kept."""
+        shared = self.model_dump(include=set(Common.model_fields) - {"top_logprobs"}, exclude_unset=True)
+        asked = {"messages": [{"role": "user", "content": self.text}], "max_tokens": self.max_tokens, "store": False}
+        likely = {} if self.logprobs is None else {"logprobs": True, "top_logprobs": self.logprobs}
+        return ChatRequest.model_validate(shared | asked | likely)
+
+
 class ConversationRequest(Strict):
     """``POST /v1/conversations``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +43,8 @@ class Options:
     """A client that takes or sends nothing for so long has gone."""
     grace_seconds: float = 30.0
     """For what is being answered when the server is stopped."""
+    connections: int = 1000
+    """Open at once; on further ones only questions after its health are answered."""
     upkeep_seconds: float = 60.0
     """Between two looks at what is to be forgotten or memorized again."""
     log_texts: bool = False
@@ -65,6 +67,8 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     started: float = field(default_factory=time.time)
     ready: bool = False
+    connected: Callable[[], int] = lambda: 0
+    """How many connections are open, as what listens for them counts."""
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "rxt-aside"))
     """Reads texts beside the engine, one request at a time: who embeds much waits, and who chats does not."""
 

@@ -89,10 +89,11 @@ def change(reader: BaseReader, rows: Rows, slots: Tensor) -> Tensor:
 
 
 def some_memories(memories: list[Tensor], count: int, generator: torch.Generator) -> Tensor:
-    """Memories (L, ``count``, S, D) to read out of: every other one fresh, the others from anywhere in conversations.
+    """Memories (L, ``count``, S, D) to read out of: each is fresh or, as likely, from anywhere in conversations.
 
     No gradient goes there: what is written is for the conversations to say.
     """
     every = torch.cat(memories, dim=1).detach()
     chosen = torch.randint(every.shape[1], (count,), generator=generator)
-    return every.index_select(1, chosen.masked_fill(torch.arange(count) % 2 == 0, 0).to(every.device))
+    fresh = torch.randint(2, (count,), generator=generator) == 0
+    return every.index_select(1, chosen.masked_fill(fresh, 0).to(every.device))

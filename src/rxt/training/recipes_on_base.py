@@ -45,15 +45,15 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(400, 4, 12, random=1.0),
-                    phase(1_200, 4, 12),
-                    phase(1_300, 8, 6, shortest=4),
-                    phase(1_000, 16, 4, shortest=6),
-                    phase(300, 24, 3, shortest=12),
+                    phase(300, 4, 12, random=1.0),
+                    phase(800, 4, 12),
+                    phase(900, 8, 6, shortest=4),
+                    phase(700, 16, 4, shortest=6),
+                    phase(150, 24, 3, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=192, batch_size=4),
+                keep=KeepConfig(interactions=192, batch_size=2),
                 cache_gigabytes=4.0,
             ),
         ),
