@@ -209,6 +209,23 @@ def test_one_conversation_beside_validation_data(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "run" / "model" / "config.json").exists()
 
 
+def test_data_that_changed_under_a_run_is_refused(
+    tmp_path: Path, refused: Callable[[int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = data(tmp_path / "chats.jsonl", GOOD, GOOD), tmp_path / "run"
+    options = ("--data", path, "--validation-data", path, "--everyday-share", "0")
+    assert train(out, *options) == 0
+    before = (tmp_path / "chats.jsonl").read_text()
+    with open(path, "a") as file:
+        file.write(before.splitlines()[0] + "\n")
+    capsys.readouterr()
+    assert refused(train(out, *options)) == (
+        f"{path}: has changed since the run in {out} began; bring it back as it was, or choose another --out"
+    )
+    (tmp_path / "chats.jsonl").write_text("\n" + before)  # a blank line is no record
+    assert train(out, *options) == 0
+
+
 def test_a_folder_that_is_taken(
     tmp_path: Path, refused: Callable[[int], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, overload
@@ -94,6 +95,14 @@ class Records(Sequence[T], Generic[T]):
         """One line: ``chat.jsonl: 100 records, 2 skipped (first: chat.jsonl:17: answer: missing)``."""
         skipped = f", {self.skipped} skipped (first: {self.reasons[0]})" if self.skipped else ""
         return f"{self.source}: {self.read} records{skipped}"
+
+    @property
+    def digest(self) -> str:
+        """Of the items: what changes any of them, or their order, changes it."""
+        found = hashlib.sha256()
+        for item in self.items:
+            found.update(repr(item).encode())
+        return found.hexdigest()
 
     def map(self, change: Callable[[T], Iterable[Any]]) -> Records[Any]:
         """The records that ``change`` makes of each item; the counts of what was skipped stay."""

@@ -138,6 +138,10 @@ class Source(ABC):
         """What a person should know of the data before training on it, a line each."""
         return []
 
+    def digests(self) -> dict[str, str]:
+        """Of what was read, by file or folder: a run goes on with the same data alone. Nothing of what is made."""
+        return {}
+
 
 class Prefers(ABC):
     """A source that knows wrong answers too."""

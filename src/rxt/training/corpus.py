@@ -31,6 +31,7 @@ class Interactions(Protocol):
     def encoded_interactions(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
     def told(self) -> list[str]: ...
     def check(self) -> list[str]: ...
+    def digests(self) -> dict[str, str]: ...
     def lengths(self, template: Template) -> Lengths: ...
     def all_conversations(self, generated: int) -> Iterator[Conversation]: ...
 
@@ -41,6 +42,7 @@ class Texts(Protocol):
     def text(self, template: Template, split: Split, step: int, size: int) -> list[Encoded]: ...
     def told(self) -> list[str]: ...
     def check(self) -> list[str]: ...
+    def digests(self) -> dict[str, str]: ...
     def all_texts(self, generated: int) -> Iterator[str]: ...
 
 
@@ -244,6 +246,11 @@ class Corpus:
         """What a person should know of the data before training on it, a line each."""
         return [line for source in (*self.told, *self.single, *self.written) for line in source.check()]
 
+    def digests(self) -> dict[str, str]:
+        """Of what was read, by file or folder."""
+        every = (*self.told, *self.single, *self.written)
+        return {name: digest for source in every for name, digest in source.digests().items()}
+
     def all_text(self, generated: int) -> Iterator[str]:
         """Every training text once, for the tokenizer; of sources without an end, ``generated`` conversations."""
         finite_first = sorted(self.told.parts, key=lambda part: part[1].endless)
@@ -280,6 +287,10 @@ class ConversationText:
     def check(self) -> list[str]:
         """As the source's."""
         return self.source.check()
+
+    def digests(self) -> dict[str, str]:
+        """As the source's."""
+        return self.source.digests()
 
 
 def encode_texts(template: Template, conversations: Sequence[Conversation]) -> list[Encoded]:

@@ -55,6 +55,10 @@ class Read:
         """How many of each file, a line each."""
         return [f"{records.source}: {len(records):,} {noun}" for records in self.sources]
 
+    def digests(self) -> dict[str, str]:
+        """Of the records of each file."""
+        return {records.source: records.digest for records in self.sources}
+
     def check(self) -> list[str]:
         """What was skipped and what was ignored, a line each."""
         return [line for records in self.sources for line in left_out(records)]
@@ -155,6 +159,9 @@ class FileConversations(Source):
     def told(self) -> list[str]:
         return self.read.told("conversations")
 
+    def digests(self) -> dict[str, str]:
+        return self.read.digests()
+
     def check(self) -> list[str]:
         short = sum(len(conversation.interactions) < 2 for conversation in self.read.records["train"])
         told = (
@@ -215,6 +222,10 @@ class FileInteractions:
         """How many were read."""
         return self.read.told("interactions")
 
+    def digests(self) -> dict[str, str]:
+        """Of the records of each file."""
+        return self.read.digests()
+
     def check(self) -> list[str]:
         """What was skipped, and what ignored."""
         return self.read.check()
@@ -247,6 +258,10 @@ class FileTexts:
     def told(self) -> list[str]:
         """How many were read."""
         return self.read.told("texts")
+
+    def digests(self) -> dict[str, str]:
+        """Of the records of each file."""
+        return self.read.digests()
 
     def check(self) -> list[str]:
         """What was skipped, and what ignored."""

@@ -4,6 +4,7 @@
 
     runs/pocket/
       run.json            the resolved configuration
+      data.json           digests of the files and folders that were read
       tokenizer.json      stage 0
       1-joint/            checkpoints, metrics.jsonl, stage.json (its parent and configuration)
       2-interaction/      …
@@ -36,7 +37,7 @@ from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.prepared_sources import check_tokenizer
 from rxt.training.process_group import ProcessGroup, join_process_group
-from rxt.training.run_folder import CURVES, ENCODER, check_claim, claim, locked, write_json
+from rxt.training.run_folder import CURVES, ENCODER, check_claim, check_data, claim, locked, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
 from rxt.training.work import baseline_work, reactive_work, run_model
@@ -66,6 +67,9 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     if process_group.is_main_process:
         check_claim(out, run)
     corpus = Corpus.load(run.data, run.seed)
+    digests = corpus.digests()
+    if process_group.is_main_process:
+        check_data(out, digests)
     warnings = corpus.warnings()
     if not process_group.is_main_process:
         process_group.barrier()
@@ -81,7 +85,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     for warning in warnings:
         say(console, f"warning: {warning}", "yellow")
     if process_group.is_main_process:
-        claim(out, run, tokenizer)
+        claim(out, run, tokenizer, digests)
         process_group.barrier()
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)

@@ -89,6 +89,10 @@ class Opened:
     def folders(self) -> tuple[PreparedFolder, ...]:
         return (*self.train, *self.validation)
 
+    def digests(self) -> dict[str, str]:
+        """Of each folder's index, which knows its files."""
+        return {str(folder.path): folder.index.digest for folder in self.folders}
+
     def told(self) -> list[str]:
         """How much each folder holds, a line each."""
         counts = [(folder, folder.index) for folder in self.folders]
@@ -181,6 +185,9 @@ class PreparedConversations(Source):
     def told(self) -> list[str]:
         return self.opened.told()
 
+    def digests(self) -> dict[str, str]:
+        return self.opened.digests()
+
     def check(self) -> list[str]:
         return self.opened.check()
 
@@ -246,6 +253,10 @@ class PreparedTexts:
     def told(self) -> list[str]:
         """How much there is."""
         return self.opened.told()
+
+    def digests(self) -> dict[str, str]:
+        """Of each folder."""
+        return self.opened.digests()
 
     def check(self) -> list[str]:
         """What was skipped when they were prepared."""

@@ -18,7 +18,7 @@ from rxt.files import make_folder, write_atomically
 from rxt.folders import TOKENIZER
 from rxt.training.config import RunConfig
 
-RUN, ENCODER, CURVES = "run.json", "encoder", "curves.png"
+RUN, DATA, ENCODER, CURVES = "run.json", "data.json", "encoder", "curves.png"
 
 
 @contextmanager
@@ -48,6 +48,16 @@ def check_claim(out: Path, run: RunConfig) -> None:
     check_same(out, by_kind(found), by_kind(TypeAdapter(RunConfig).dump_python(run, mode="json")))
 
 
+def check_data(out: Path, digests: dict[str, str]) -> None:
+    """Refuse data that is not what the run began with: it would go on with other batches than it says."""
+    before = read_json(out / DATA) if (out / DATA).exists() else {}
+    for name, digest in digests.items():
+        if before.get(name, digest) != digest:
+            raise UserError(
+                f"{name}: has changed since the run in {out} began; bring it back as it was, or choose another --out"
+            )
+
+
 def found_run(out: Path) -> dict[str, Any] | None:
     """What ``run.json`` says of the run that a folder holds; None in an empty one. Other files are refused."""
     path = out / RUN
@@ -68,11 +78,13 @@ def check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None
         )
 
 
-def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer) -> None:
-    """Make the folder this run's for good: its configuration, then stage 0. Data that cannot be used never gets
-    here."""
+def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer, digests: dict[str, str]) -> None:
+    """Make the folder this run's for good: its configuration, the digests of its data, then stage 0. Data that cannot
+    be used never gets here."""
     if not (out / RUN).exists():
         write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
+    if not (out / DATA).exists():
+        write_json(out / DATA, digests)
     if not (out / TOKENIZER).exists():
         tokenizer.save(out / TOKENIZER)
 

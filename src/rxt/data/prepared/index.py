@@ -19,6 +19,7 @@ divided or cut when it is read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,11 @@ class Index:
     @property
     def tokens(self) -> int:
         return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def digest(self) -> str:
+        """Of the plan and of all that it says of the files, their sums included."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 PLANS, NOTES, INDEXES = TypeAdapter(Plan), TypeAdapter(ShardNote), TypeAdapter(Index)
