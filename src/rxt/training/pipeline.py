@@ -4,7 +4,7 @@
 
     runs/pocket/
       run.json            the resolved configuration
-      data.json           digests of the files and folders that were read
+      data.json           digests of the files and folders that were read, and how long they are
       tokenizer.json      stage 0
       1-joint/            checkpoints, metrics.jsonl, stage.json (its parent and configuration)
       2-interaction/      …
@@ -37,7 +37,7 @@ from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.prepared_sources import check_tokenizer
 from rxt.training.process_group import ProcessGroup, join_process_group
-from rxt.training.run_folder import CURVES, ENCODER, check_claim, check_data, claim, locked, write_json
+from rxt.training.run_folder import CURVES, ENCODER, DataNote, check_claim, claim, locked, noted_data, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
 from rxt.training.work import baseline_work, reactive_work, run_model
@@ -67,16 +67,17 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     if process_group.is_main_process:
         check_claim(out, run)
     corpus = Corpus.load(run.data, run.seed)
-    digests = corpus.digests()
-    if process_group.is_main_process:
-        check_data(out, digests)
     warnings = corpus.warnings()
     if not process_group.is_main_process:
         process_group.barrier()
+    noted, digests = noted_data(out), corpus.digests()
+    if noted is not None:
+        noted.check(out, digests)
     tokenizer = train_tokenizer(run, corpus, out / TOKENIZER, console)
     template = Template.of_model(run.model, tokenizer)
     check_tokenizer(corpus.prepared, template, run.start or str(out / TOKENIZER))
-    too_long = corpus.lengths(template).warning(template.max_length, run.data.long)
+    lengths = corpus.lengths(template) if noted is None else noted.lengths
+    too_long = lengths.warning(template.max_length, run.data.long)
     warnings += [] if too_long is None else [too_long]
     context = StageContext(corpus, template, run.data, run.seed, out, warnings.append)
     stages = [build_stage(config, context) for config in run.stages]
@@ -85,7 +86,7 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     for warning in warnings:
         say(console, f"warning: {warning}", "yellow")
     if process_group.is_main_process:
-        claim(out, run, tokenizer, digests)
+        claim(out, run, tokenizer, DataNote(digests, lengths))
         process_group.barrier()
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
-from rxt.config import read_json
+from rxt.config import STRICT, parse, read_json
+from rxt.data.fitting import Lengths
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
@@ -48,14 +50,34 @@ def check_claim(out: Path, run: RunConfig) -> None:
     check_same(out, by_kind(found), by_kind(TypeAdapter(RunConfig).dump_python(run, mode="json")))
 
 
-def check_data(out: Path, digests: dict[str, str]) -> None:
-    """Refuse data that is not what the run began with: it would go on with other batches than it says."""
-    before = read_json(out / DATA) if (out / DATA).exists() else {}
-    for name, digest in digests.items():
-        if before.get(name, digest) != digest:
-            raise UserError(
-                f"{name}: has changed since the run in {out} began; bring it back as it was, or choose another --out"
-            )
+@dataclass(frozen=True)
+class DataNote:
+    """What a run notes of its data when it begins, so that nothing has to be tokenized again when it goes on."""
+
+    digests: dict[str, str]
+    """Of what was read, by file or folder."""
+    lengths: Lengths
+    """Of the interactions."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def check(self, out: Path, digests: dict[str, str]) -> None:
+        """Refuse data that is not what the run began with: it would go on with other batches than it says."""
+        for name, digest in digests.items():
+            if self.digests.get(name) != digest:
+                raise UserError(
+                    f"{name}: has changed since the run in {out} began; bring it back as it was, or choose another "
+                    "--out"
+                )
+
+
+NOTES = TypeAdapter(DataNote)
+
+
+def noted_data(out: Path) -> DataNote | None:
+    """What the run noted of its data; None where it has not begun."""
+    path = out / DATA
+    return parse(NOTES, read_json(path), str(path)) if path.exists() else None
 
 
 def found_run(out: Path) -> dict[str, Any] | None:
@@ -78,13 +100,13 @@ def check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None
         )
 
 
-def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer, digests: dict[str, str]) -> None:
-    """Make the folder this run's for good: its configuration, the digests of its data, then stage 0. Data that cannot
+def claim(out: Path, run: RunConfig, tokenizer: ChatTokenizer, data: DataNote) -> None:
+    """Make the folder this run's for good: its configuration, the note of its data, then stage 0. Data that cannot
     be used never gets here."""
     if not (out / RUN).exists():
         write_json(out / RUN, TypeAdapter(RunConfig).dump_python(run, mode="json"))
     if not (out / DATA).exists():
-        write_json(out / DATA, digests)
+        write_json(out / DATA, NOTES.dump_python(data, mode="json"))
     if not (out / TOKENIZER).exists():
         tokenizer.save(out / TOKENIZER)
 
