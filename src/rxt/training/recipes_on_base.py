@@ -46,10 +46,10 @@ def smollm2() -> RunConfig:
             AdaptationConfig(
                 phases=(
                     phase(300, 4, 12, random=1.0),
-                    phase(800, 4, 12),
-                    phase(900, 8, 6, shortest=4),
-                    phase(700, 16, 4, shortest=6),
-                    phase(150, 24, 3, shortest=12),
+                    phase(900, 4, 8),
+                    phase(800, 8, 4, shortest=4),
+                    phase(450, 16, 3, shortest=6),
+                    phase(100, 24, 2, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
@@ -59,7 +59,7 @@ def smollm2() -> RunConfig:
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.2), weight=8),
+                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.2), weight=8),
                 TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1),
             )
         ),

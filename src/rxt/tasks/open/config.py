@@ -30,6 +30,9 @@ class OpenConfig:
     """Of the facts told in one message after the first: about the same person, by a pronoun."""
     pronoun_rate: float = 0.5
     """Of the questions about somebody of whom the turn before spoke: by a pronoun."""
+    reply_rate: float = 1.0
+    """Of the turns that ask nothing: the answer is learned. The others are only memorized, in training: they teach
+    little of memory, and cost as much as answers to questions."""
     find_rate: float = 0.15
     """Of the questions, where the relation has such: by the value, for whose it is."""
     other_people_rate: float = 0.3
