@@ -178,3 +178,19 @@ def test_settings_that_make_no_sense_are_one_line():
         OpenConfig(relations=("nonsense",))
     with pytest.raises(UserError, match="turns must be at least 2"):
         generate("train", 1, 0, 0)
+
+
+def test_some_replies_to_what_asks_nothing_are_learned_in_training():
+    few, half = Open(OpenConfig(reply_rate=0)), Open(OpenConfig(reply_rate=0.5))
+    learned = Counter[bool]()
+    for index in range(40):
+        usual = OPEN.conversation("train", 8, 0, index)
+        assert usual.conversation.unlearned == frozenset()
+        quiet = few.conversation("train", 8, 0, index)
+        assert quiet.conversation.interactions == usual.conversation.interactions
+        assert quiet.conversation.unlearned == set(range(8)) - set(usual.questions or ())
+        between = half.conversation("train", 8, 0, index).conversation.unlearned
+        assert between <= quiet.conversation.unlearned
+        learned.update(turn not in between for turn in quiet.conversation.unlearned)
+        assert few.conversation("validation", 8, 0, index).conversation.unlearned == frozenset()
+    assert 0.35 < learned[True] / learned.total() < 0.65

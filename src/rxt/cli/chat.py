@@ -13,14 +13,11 @@ from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.streams import standard_input
+from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
-
-PARAMETERS_A_THREAD = 50_000_000
-"""One token of a small model is too little work to share: threads would wait for each other, and long on a busy
-machine."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ def open_conversation(options: Options) -> Conversation:
     chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base)
     if memory is not None:
         chat.restore(memory)
-    threads = 1 + parameter_counts(chat.model.config).decoder_active // PARAMETERS_A_THREAD
-    torch.set_num_threads(min(torch.get_num_threads(), threads))
+    torch.set_num_threads(choose_threads(parameter_counts(chat.model.config).decoder_active))
     return chat
 
 

@@ -73,7 +73,7 @@ class Options:
     device: str = "cpu"
     """Such as cuda."""
     threads: int = 0
-    """Threads of the processor; 0: as many as a model of this size can use."""
+    """Threads of the processor; 0: as many as a model of this size can use and are free."""
     seed: int = 0
     """Of fresh memories, for models that do not fix one."""
     keep_alive: int = 75
@@ -210,7 +210,7 @@ def open_sessions(options: Options) -> Sessions:
     """Load the model, and open the store."""
     import torch
 
-    from rxt.cli.chat import PARAMETERS_A_THREAD
+    from rxt.cli.threads import choose_threads
     from rxt.engine.scheduler import Engine, Limits
     from rxt.engine.sessions import Rules, Sessions
     from rxt.model.parameters import parameter_counts
@@ -228,10 +228,7 @@ def open_sessions(options: Options) -> Sessions:
             raise UserError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
         if options.quantize:
             model = quantize(model)
-        threads = options.threads or min(
-            torch.get_num_threads(), 1 + parameter_counts(model.config).decoder_active // PARAMETERS_A_THREAD
-        )
-        torch.set_num_threads(threads)
+        torch.set_num_threads(options.threads or choose_threads(parameter_counts(model.config).decoder_active))
         days = options.keep_days
         rules = Rules(
             options.seed,

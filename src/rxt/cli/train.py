@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +12,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
+from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,12 +107,16 @@ def run(argv: list[str]) -> int:
 
         print_recipe(run_config, Console(highlight=False, markup=False))
         return 0
+    import torch
+
     from rxt.training.pipeline import train
     from rxt.training.process_group import with_workers
 
     device = find_device(options.device)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process must train")
+    if options.workers == 1 and "WORLD_SIZE" not in os.environ:
+        torch.set_num_threads(choose_threads())
     with with_workers(options.workers, ["train", *argv]):
         train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
     return 0
