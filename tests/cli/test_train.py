@@ -311,6 +311,20 @@ def test_a_full_disk_stops_and_the_run_goes_on_later(
     assert train(out) == 0
 
 
+def test_what_cannot_be_used_outside_of_the_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "run", tmp_path / "base" / "model.safetensors"
+
+    def gone(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(elsewhere))
+
+    monkeypatch.setattr("rxt.training.pipeline.reactive_work", gone)
+    assert train(out) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"rxt: {elsewhere}: Input/output error; ")
+
+
 def test_a_log_that_cannot_be_written_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,8 +58,10 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
                 return _train(run, out, console, device, process_group)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        named = Path(error.filename) if isinstance(error.filename, str) else out
+        where = out if named.is_relative_to(out) else named
         raise UserError(
-            f"{out}: {reason}; what was checkpointed is whole, and the same command goes on from there"
+            f"{where}: {reason}; what was checkpointed is whole, and the same command goes on from there"
         ) from None
 
 
