@@ -35,7 +35,7 @@ has far to go and few numbers to say it with."""
 def smollm2() -> RunConfig:
     """The memory of SmolLM2-135M-Instruct: open conversations, on two cores (``--workers 2``)."""
 
-    def phase(steps: int, turns: int, batch: int, shortest: int | None = None, random: float = 0.2) -> Phase:
+    def phase(steps: int, turns: int, batch: int, shortest: int | None = None, random: float = 0.25) -> Phase:
         return Phase(steps, turns, batch, MEMORY, random_pieces=12, random_share=random, shortest=shortest)
 
     return RunConfig(
@@ -47,9 +47,8 @@ def smollm2() -> RunConfig:
                 phases=(
                     phase(300, 4, 12, random=1.0),
                     phase(900, 4, 8),
-                    phase(800, 8, 4, shortest=4),
-                    phase(450, 16, 3, shortest=6),
-                    phase(100, 24, 2, shortest=12),
+                    phase(500, 8, 4, shortest=4),
+                    phase(250, 16, 3, shortest=6),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
