@@ -18,6 +18,7 @@ from rxt.config.memory_attention import (
     MemoryAttentionConfig,
     MemoryNormConfig,
 )
+from rxt.config.pool import PoolConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig, Norm
 from rxt.config.values import parse, read_json
 from rxt.config.variants import VARIANTS, Variant
@@ -46,6 +47,7 @@ __all__ = [
     "MemoryNormConfig",
     "MoEConfig",
     "Norm",
+    "PoolConfig",
     "RxTConfig",
     "SpecialTokens",
     "TemplateName",

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from rxt.config.checks import STRICT, require
 from rxt.config.markers import Markers
 from rxt.config.memory_attention import MemoryAttentionConfig
+from rxt.config.pool import PoolConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
 from rxt.config.values import parse, read_json
 
@@ -78,6 +79,8 @@ class RxTConfig:
     """None for a model that was trained from nothing."""
     markers: Markers | None = None
     """Those of the base's chat template; None where each marker is the one token that ``tokens`` has for it."""
+    pool: PoolConfig | None = None
+    """Of a model whose conversations have more fragments of memory than a turn sees; None: a turn sees all."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -117,6 +120,14 @@ class RxTConfig:
         if self.template == "beta":
             for name in ("think", "tool_call", "tool_use", "internal"):
                 require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
+        if self.pool is not None:
+            self.pool.check_fits(memory.slots)
+            require(
+                encoder.cross_attention is None,
+                "pool",
+                "chooses fragments by encoded queries, so encoder.cross_attention, which needs a memory first, must be "
+                "left out",
+            )
 
     @classmethod
     def preset(cls, name: str) -> RxTConfig:
@@ -141,8 +152,9 @@ class RxTConfig:
         return replace(self, decoder=decoder, encoder=replace(self.encoder, vocab_size=vocab_size), tokens=tokens)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_dict`` reads them back."""
-        return _adapter().dump_python(self, mode="json")
+        """Plain JSON values; ``from_dict`` reads them back. A ``pool`` is among them only where there is one."""
+        values = _adapter().dump_python(self, mode="json")
+        return {key: value for key, value in values.items() if key != "pool" or value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "configuration") -> RxTConfig:

@@ -18,12 +18,16 @@ from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.generation.generate import generate_tokens
+from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.sampling import GREEDY, Sampling
-from rxt.generation.turn import Answered, MemoryUpdated, OpenTurn, Prepared, Token, memorize
+from rxt.generation.turn import Answered, MemoryUpdated, OpenTurn, Prepared, Token
 from rxt.model.memory import Memory
+from rxt.model.pool import Pool, load_memory
 from rxt.model.reactive import ReactiveTransformer
 
 Event = Token | Answered | MemoryUpdated
+Ready = Prepared | PreparedPool
+"""What a turn starts from: a memory, or in models that have one a pool of fragments."""
 
 
 class Conversation:
@@ -42,7 +46,7 @@ class Conversation:
         sampling: Sampling = GREEDY,
         system: str | None = None,
         max_new_tokens: int | None = None,
-        memory: Memory | None = None,
+        memory: Memory | Pool | None = None,
     ) -> None:
         """
         Args:
@@ -52,7 +56,8 @@ class Conversation:
             sampling: its own ``seed``, where given, stands in for ``seed`` when tokens are drawn.
             system: a system prompt, memorized once, before the first turn; what does not fit is cut at its end.
             max_new_tokens: the longest answer; by default whatever fits into the model's length.
-            memory: continue from this one instead of a fresh one with ``system`` in it.
+            memory: continue from this one instead of a fresh one with ``system`` in it. In models that have a pool of
+                fragments a fresh one is a pool; a plain memory stays one.
 
         Raises:
             UserError: tokenizer and model do not belong together; the memory is another model's, or not one
@@ -69,11 +74,12 @@ class Conversation:
         self._system = None if system is None else opening(self.template, system).ids
         self._lock = threading.RLock()
         self._answering = False
-        self._pending: Future[Prepared] | None = None
+        self._pending: Future[Ready] | None = None
+        self._ready: Ready
         if memory is None:
             self._start()
         else:
-            self._ready = Prepared.of(self.model, memory)
+            self._ready = ready(self.model, memory)
 
     def ask(self, query: str) -> str:
         """Answer a query. The memory is updated in the background after this has returned.
@@ -96,8 +102,14 @@ class Conversation:
 
     @property
     def memory(self) -> Memory:
-        """The memory after the last turn; waits for a running update."""
+        """The memory after the last turn, of a pool what that saw of it; waits for a running update."""
         return self._settled().memory
+
+    @property
+    def pool(self) -> Pool | None:
+        """All fragments after the last turn, None where the memory is a plain one; waits for a running update."""
+        settled = self._settled()
+        return settled.pool if isinstance(settled, PreparedPool) else None
 
     @property
     def turns(self) -> int:
@@ -115,7 +127,7 @@ class Conversation:
 
     def save(self, path: str | Path) -> None:
         """Write the memory to a safetensors file, whole or not at all. Seed and sampling are not part of it."""
-        self.memory.save(path)
+        self._settled().save(path)
 
     @classmethod
     def load(
@@ -133,22 +145,22 @@ class Conversation:
         Raises:
             UserError: the file cannot be read, or other weights made the memory.
         """
-        return cls(model, tokenizer, seed, sampling, max_new_tokens=max_new_tokens, memory=Memory.load(path))
+        return cls(model, tokenizer, seed, sampling, max_new_tokens=max_new_tokens, memory=load_memory(path))
 
     def fork(self) -> Conversation:
         """A second conversation that begins with the memory of this one; from then on neither knows of the other."""
-        ready = self._settled()
+        settled = self._settled()
         other = Conversation(
-            self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, ready.memory
+            self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, settled.memory
         )
-        other._system, other._ready = self._system, ready
+        other._system, other._ready = self._system, settled
         return other
 
-    def restore(self, memory: Memory) -> None:
+    def restore(self, memory: Memory | Pool) -> None:
         """Go on from another memory, such as ``Memory.load(path)``. Raises ``UserError`` if other weights made it."""
         with self._one_at_a_time():
             self._settle_anyhow()
-            self._ready = Prepared.of(self.model, memory)
+            self._ready = ready(self.model, memory)
 
     def reset(self) -> None:
         """Forget everything but the system prompt."""
@@ -158,18 +170,19 @@ class Conversation:
 
     def _start(self) -> None:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
-        self._ready = fresh = Prepared.fresh(self.model, self.seed)
+        kind = Prepared if self.model.config.pool is None else PreparedPool
+        self._ready = fresh = kind.fresh(self.model, self.seed)
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(lambda: self._memorize(fresh, ids).uncounted())
+            self._pending = _in_background(lambda: fresh.after(self.model, ids).uncounted())
 
     def _answer(self, turn: OpenTurn) -> Generator[Event, None, None]:
         with self._one_at_a_time():
-            ready = self._settled()
-            for step in self._steps(turn, ready):
+            seen = self._settled().for_query(self.model, turn.prompt)
+            for step in self._steps(turn, seen):
                 yield turn.hear(int(step))
             answered, ids = turn.answered(), turn.interaction()
-            update = _in_background(lambda: self._memorize(ready, ids))
+            update = _in_background(lambda: seen.after(self.model, ids))
             with self._lock:
                 self._pending = update
         yield answered
@@ -177,11 +190,12 @@ class Conversation:
         assert memorized is not None
         yield memorized
 
-    def _steps(self, turn: OpenTurn, ready: Prepared) -> Iterator[torch.Tensor]:
+    def _steps(self, turn: OpenTurn, seen: Ready) -> Iterator[torch.Tensor]:
         """The answer's tokens, (1,) each."""
-        ids = torch.tensor([turn.prompt], device=ready.memory.slots.device)
-        sampling = self._turn_sampling(ready.memory.turns[0] + 1)
-        return generate_tokens(self.model, ids, ready.memory, turn.limit, sampling, memory_kv=ready.memory_kv)
+        memory = seen.memory
+        ids = torch.tensor([turn.prompt], device=memory.slots.device)
+        sampling = self._turn_sampling(memory.turns[0] + 1)
+        return generate_tokens(self.model, ids, memory, turn.limit, sampling, memory_kv=seen.memory_kv)
 
     def _turn_sampling(self, turn: int) -> Sampling:
         """Every turn draws from its own random numbers, so a restored conversation needs none of the earlier ones."""
@@ -191,10 +205,7 @@ class Conversation:
         mixed = int.from_bytes(blake2b(f"{seed} {turn}".encode(), digest_size=8).digest(), "big") >> 1
         return replace(self.sampling, seed=mixed)
 
-    def _memorize(self, ready: Prepared, ids: list[int]) -> Prepared:
-        return memorize(self.model, [ready.memory], [ids])[0]
-
-    def _settled(self, update: Future[Prepared] | None = None) -> Prepared:
+    def _settled(self, update: Future[Ready] | None = None) -> Ready:
         """What the next turn starts from, or what ``update`` made; waits for it and raises its error."""
         with self._lock:
             pending = self._pending
@@ -232,9 +243,14 @@ class Conversation:
             self._answering = False
 
 
-def _in_background(work: Callable[[], Prepared]) -> Future[Prepared]:
+def ready(model: ReactiveTransformer, memory: Memory | Pool) -> Ready:
+    """To go on from a memory of either kind. Raises ``UserError`` where it is not one that this model goes on from."""
+    return PreparedPool.of(model, memory) if isinstance(memory, Pool) else Prepared.of(model, memory)
+
+
+def _in_background(work: Callable[[], Ready]) -> Future[Ready]:
     """Run ``work`` in a thread of its own; Python does not exit before it has ended."""
-    future: Future[Prepared] = Future()
+    future: Future[Ready] = Future()
 
     def run() -> None:
         try:

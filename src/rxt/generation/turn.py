@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -92,6 +93,18 @@ class Prepared:
     def uncounted(self) -> Prepared:
         """The same, where what was memorized last is no turn of its own: a system prompt, a part of a message."""
         return replace(self, memory=replace(self.memory, turns=(self.memory.turns[0] - 1,)), update=None)
+
+    def for_query(self, model: ReactiveTransformer, prompt: Sequence[int]) -> Prepared:
+        """What the turn looks up that begins with ``prompt`` (token ids): all of the memory, whatever is asked."""
+        return self
+
+    def after(self, model: ReactiveTransformer, interaction: Sequence[int]) -> Prepared:
+        """With one more interaction (token ids) memorized."""
+        return memorize(model, [self.memory], [interaction])[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write the memory to a file, whole or not at all."""
+        self.memory.save(path)
 
     @property
     def nbytes(self) -> int:

@@ -49,7 +49,7 @@ def assemble(
     memory = _own(memory_attention, MemoryAttention, "memory_attention")
     config = RxTConfig(first.config, second.config, memory.config)  # says which sizes do not agree
     if like is not None:
-        config = replace(like, decoder=first.config, encoder=second.config, memory_attention=memory.config)
+        config = replace(like, decoder=first.config, encoder=second.config, memory_attention=memory.config, pool=None)
     _check_same_kind({"decoder": first, "encoder": second, "memory_attention": memory})
     if embedding not in (None, "decoder", "encoder"):
         raise UserError(f"embedding must be 'decoder' or 'encoder', found {embedding!r}")

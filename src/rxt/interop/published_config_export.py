@@ -44,6 +44,7 @@ def published_config(config: RxTConfig) -> dict[str, Any]:
         "tokenizer_config": given,
     }
     _require(config.memory_init != "learned", "a fresh memory that is learned")
+    _require(config.pool is None, "a pool of fragments")
     gate, title = config.memory_attention.gate, config.system_prompt_title
     own: dict[str, Any] = {
         "memory_seed": config.memory_seed,

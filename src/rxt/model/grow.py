@@ -16,6 +16,7 @@ from rxt.model.decoder import Decoder, DecoderLayer
 from rxt.model.low_rank import adapted, without_adapters
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer, fresh_slots
+from rxt.model.router import Router
 
 FRESH = 0.1
 """Standard deviation of what slots hold before anything is written: well below that of encoded tokens (about a third in
@@ -44,6 +45,8 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
         if index in config.decoder.reading:
             _start_read(layer, config)
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
+    if config.pool is not None:
+        model.router = Router(config.pool, config.decoder.width).to(weight.device, weight.dtype)
     model.fresh_memory = nn.Parameter((FRESH * fresh_slots(config)).to(weight.device, weight.dtype))
     return model.eval()
 

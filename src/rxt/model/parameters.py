@@ -14,6 +14,7 @@ from rxt.model.encoder import Encoder
 from rxt.model.feed_forward import make_feed_forward
 from rxt.model.heads import MLMHead
 from rxt.model.memory_attention import MemoryAttention
+from rxt.model.router import Router
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Counts:
     """L * S * D: the numbers of one conversation's memory. A value, not parameters."""
     fresh_memory: int = 0
     """Parameters of a fresh memory that is learned."""
+    router: int = 0
+    """Parameters of what chooses fragments, in models that have a pool of them."""
 
     @property
     def total(self) -> int:
         """The whole model, the shared embedding once."""
-        return self.decoder + self.encoder - self.embedding + self.memory_attention + self.fresh_memory
+        return self.decoder + self.encoder - self.embedding + self.memory_attention + self.fresh_memory + self.router
 
 
 @cache
@@ -62,6 +65,7 @@ def parameter_counts(config: RxTConfig) -> Counts:
             embedding=_count(embedding),
             memory=layers * slots * width,
             fresh_memory=layers * slots * width if config.memory_init == "learned" else 0,
+            router=0 if config.pool is None else _count(Router(config.pool, width)),
         )
 
 

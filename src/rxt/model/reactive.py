@@ -19,6 +19,7 @@ from rxt.model.encoder import make_encoder
 from rxt.model.fingerprint import fingerprint
 from rxt.model.memory import Memory, initial_slots
 from rxt.model.memory_attention import MemoryAttention
+from rxt.model.router import Router
 from rxt.model.weight_cache import forget
 
 
@@ -38,6 +39,8 @@ class ReactiveTransformer(nn.Module):
         self.memory_attention = MemoryAttention(config.memory_attention)
         self.fresh_memory = nn.Parameter(fresh_slots(config)) if config.memory_init == "learned" else None
         """(L, S, D): what every conversation starts from, where that is learned."""
+        self.router = None if config.pool is None else Router(config.pool, config.decoder.width)
+        """What chooses fragments, in models that have a pool of them: :mod:`rxt.model.mixture_of_memory`."""
         self.stands_for: str | None = None
         """The fingerprint of the model whose form for inference this is; None for a model itself."""
 
@@ -57,7 +60,7 @@ class ReactiveTransformer(nn.Module):
             ids, mask = without_padding(ids, mask)
         encoded = self.encode(ids, mask, memory)
         slots = self.memory_attention(memory.slots, encoded, mask)
-        return memory.advance(slots, self._made_by())
+        return memory.advance(slots, self.made_by())
 
     def init_memory(self, batch_size: int = 1, seed: int | None = None) -> Memory:
         """The memory of a conversation that has not begun, slots (L, B, S, D). The same seed draws the same memory.
@@ -74,7 +77,7 @@ class ReactiveTransformer(nn.Module):
         else:
             one = initial_slots(config.memory_shape, 1, config.memory_init, config.memory_seed)
             slots = one.repeat(1, batch_size, 1, 1)
-        return Memory(slots.to(weight.device, weight.dtype), fingerprint=self._made_by())
+        return Memory(slots.to(weight.device, weight.dtype), fingerprint=self.made_by())
 
     def check_memory(self, memory: Memory, batch_size: int | None = None) -> None:
         """Refuse a memory of another shape, or one that other weights made: it would mean nothing to this model.
@@ -91,7 +94,7 @@ class ReactiveTransformer(nn.Module):
         """16 hexadecimal digits that name the weights."""
         return self.stands_for or fingerprint(self)
 
-    def _made_by(self) -> str | None:
+    def made_by(self) -> str | None:
         """The fingerprint for a new memory; weights in training change too often to have one."""
         return None if self.training else self.fingerprint()
 

@@ -1,0 +1,90 @@
+"""Conversations with pools of fragments as one computation: each turn is routed, decoded and written.
+
+Whoever made a conversation knows in which turn that was told which a later turn asks for; the fragments that were
+written in that turn are what its query has to be routed to. The choice itself is hard: answers send their gradient
+through the slots that were chosen, and a contrastive loss over the keys teaches the router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rxt.data.collate import Conversations, Rows
+from rxt.generation.scoring import AnswerScores, answer_scores
+from rxt.model.mixture_of_memory import PoolTurn, active, memorize, route, router_of
+from rxt.model.pool import Pool
+from rxt.model.reactive import ReactiveTransformer, without_padding
+
+TEMPERATURE = 0.1
+"""Similarities are divided by it."""
+
+
+@dataclass(frozen=True)
+class Routed:
+    """How well the router found what was asked for, in N turns."""
+
+    nll: Tensor
+    """(N,) −log p of the fragments that hold it, in nats."""
+    correct: Tensor
+    """(N,) whether the router by itself chose one of them."""
+
+
+def routing_loss(turn: PoolTurn, held: Collection[int], new_below: float, temperature: float = TEMPERATURE) -> Tensor:
+    """−log of the probability that a routed turn gives to the fragments ``held``, in nats; no ``held``: to a fresh one.
+
+    The candidates are all fragments that were written, and a fresh one, which is as like anything as ``new_below``
+    says: so the loss teaches too which cosine is large enough.
+    """
+    written = turn.pool.keys.any(-1)  # (F,)
+    fresh = turn.similarities.new_tensor([new_below])
+    logits = torch.cat([turn.similarities.masked_fill(~written, -torch.inf), fresh]) / temperature  # (F + 1,)
+    right = torch.tensor(sorted(held) or [len(written)], device=logits.device)
+    return logits.logsumexp(0) - logits[right].logsumexp(0)
+
+
+def pool_scores(
+    model: ReactiveTransformer,
+    batch: Conversations,
+    pools: Sequence[Pool],
+    told: Sequence[int | None],
+    guided: bool = True,
+    temperature: float = TEMPERATURE,
+) -> tuple[AnswerScores, Routed]:
+    """Score every answer token of B conversations that start from ``pools``, and the routing of what they ask for.
+
+    Args:
+        told: for each row (R,) of the batch the turn, counted from 0, in which that was told which it asks for; None
+            where it asks for nothing that was told.
+        guided: a turn that asks sees what holds the answer, wherever it was routed; otherwise what the router chose.
+    """
+    new_below = router_of(model).config.new_below
+    scores, losses, correct = list[AnswerScores](), list[Tensor](), list[bool]()
+    written: list[list[tuple[int, ...]]] = [[] for _ in pools]  # by conversation and turn
+    for turn, places in enumerate(batch.turns()):
+        rows = batch.rows[places]
+        turns = route(model, pools[: len(rows)], *without_padding(rows.ids, prompts(rows)))
+        for row, source in enumerate(told[places]):
+            if source is not None:
+                held = written[row][source]
+                losses.append(routing_loss(turns[row], held, new_below, temperature))
+                correct.append(not set(held).isdisjoint(turns[row].chosen))
+                turns[row] = turns[row].choosing(held) if guided else turns[row]
+        hidden = model.decoder.hidden(rows.ids, active(turns).slots, rows.mask)
+        scores.append(answer_scores(hidden, model.decoder.head, rows, torch.full((len(rows),), turn)))
+        if turn + 1 < len(batch.alive):
+            going_on = rows[: batch.alive[turn + 1]]
+            after = memorize(model, turns[: len(going_on)], going_on.ids, going_on.mask)
+            pools = [each.pool for each in after]
+            for row, each in enumerate(after):
+                written[row].append(each.chosen)
+    nll = torch.stack(losses) if losses else batch.rows.ids.new_zeros(0, dtype=torch.float32)
+    return AnswerScores.join(scores), Routed(nll, torch.tensor(correct, dtype=torch.bool))
+
+
+def prompts(rows: Rows) -> Tensor:
+    """(R, T): True at the tokens before the first that the model must produce; of rows without any, at all."""
+    return rows.mask & (rows.targets.cumsum(1) == 0)
