@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import naive_twins
 import pytest
@@ -71,7 +72,7 @@ def assert_same(found: Pool, expected: Pool) -> None:
 CASES = {
     "opened when full": OPENS_EVERY_TURN,
     "opened when nothing is alike": PoolConfig(fragment_slots=2, key_width=5, new_below=0.95),
-    "two chosen, no resident slots": PoolConfig(1, chosen=3, key_width=4, new_below=-1, most_writes=1, key_decay=0.5),
+    "three chosen, no resident slots": PoolConfig(1, chosen=3, key_width=4, new_below=-1, most_writes=1, key_decay=0.5),
     "two chosen": PoolConfig(1, chosen=2, key_width=4, new_below=-1, most_writes=2),
 }
 
@@ -237,7 +238,7 @@ def test_a_model_without_a_pool_is_what_it_was() -> None:
             call()
 
 
-def test_a_model_with_a_pool_is_stored_whole(tmp_path) -> None:  # noqa: ANN001
+def test_a_model_with_a_pool_is_stored_whole(tmp_path: Path) -> None:
     model = pooled().float()
     model.save_pretrained(tmp_path)
     again = ReactiveTransformer.from_pretrained(tmp_path)
@@ -266,8 +267,8 @@ def test_pools_that_do_not_go_with_a_model_are_refused() -> None:
     with pytest.raises(UserError, match="other weights"):
         check_pool(pooled(), pool)
     two = pooled(PoolConfig(1, chosen=2, key_width=5))
+    one = Pool(pool.resident, two.init_memory().slots[:, 0, :1], grown(two, 1).fragments[:1], pool.keys[:1])
     with pytest.raises(UserError, match="sees 2 fragments, this pool has 1"):
-        one = Pool(pool.resident, two.init_memory().slots[:, 0, :1], grown(two, 1).fragments[:1], pool.keys[:1])
         check_pool(two, one)
     with pytest.raises(UserError, match="quantized"):
         with_pool(quantize(make(double=False)), NEVER_OPENS)
