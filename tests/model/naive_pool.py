@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import naive_twins
@@ -33,13 +32,11 @@ class NaivePool:
         parts = [slots[:, first + i * size : first + (i + 1) * size] for i in range(count)]
         return cls(model, slots[:, :first], parts[-1], parts, [None] * count, [0] * count)
 
-    def see(self, prompt: Tensor) -> tuple[Tensor, list[int], Tensor]:
-        """The similarities (F,) of a prompt (1, T), what is chosen by them, and the active slots (L, S, D)."""
+    def see(self, prompt: Tensor) -> tuple[Tensor, list[float]]:
+        """The similarities (F,) of a prompt (1, T), and the k largest, the largest first."""
         assert self.model.config.pool is not None
-        similarities = self.similarities(encode(self.model, prompt))
-        ranked = sorted(range(len(self.fragments)), key=lambda i: -similarities[i].item())
-        chosen = ranked[: self.model.config.pool.chosen]
-        return torch.stack(similarities), chosen, self.active(chosen)
+        similarities = torch.stack(self.similarities(encode(self.model, prompt)))
+        return similarities, sorted(similarities.tolist(), reverse=True)[: self.model.config.pool.chosen]
 
     def write(self, chosen: list[int], interaction: Tensor) -> list[int]:
         """Memorize an interaction (1, T); what was written."""
@@ -90,17 +87,6 @@ def mean(encoded: Tensor) -> Tensor:
 
 def unit(vector: Tensor) -> Tensor:
     return vector / torch.sqrt((vector * vector).sum())
-
-
-def contrast(
-    similarities: Tensor, written: list[bool], right: list[int], new_below: float, temperature: float
-) -> Tensor:
-    """−log of the share that the right ones have of all that were written and a fresh one."""
-    every = [i for i, known in enumerate(written) if known]
-    shares = {i: torch.exp(similarities[i] / temperature) for i in every}
-    nothing = math.exp(new_below / temperature)
-    total = sum(shares.values(), torch.tensor(nothing, dtype=similarities.dtype))
-    return -torch.log((sum(shares[i] for i in right) if right else torch.tensor(nothing)) / total)
 
 
 def weights(module: nn.Module) -> list[Tensor]:

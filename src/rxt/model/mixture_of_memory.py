@@ -57,7 +57,7 @@ class PoolTurn:
     def choosing(self, fragments: Collection[int]) -> PoolTurn:
         """The same turn with these fragments, as many of them as a turn sees, and the most alike of the others: in
         training, where it is known what holds the answer."""
-        ranked = self.similarities.argsort(descending=True).tolist()
+        ranked = most_alike(self.similarities)
         first = [index for index in ranked if index in fragments]
         others = [index for index in ranked if index not in fragments]
         return replace(self, chosen=tuple((first + others)[: len(self.chosen)]))
@@ -67,7 +67,11 @@ def route(model: ReactiveTransformer, pools: Sequence[Pool], ids: Tensor, mask: 
     """Choose, for each of B pools, the fragments most like its query (B, T); ``mask`` (B, T) is False at padding."""
     router = router_of(model)
     queries = router.queries(model.encode(ids, mask), mask)  # (B, D_k)
-    return [_most_alike(router, pool, query) for pool, query in zip(pools, queries, strict=True)]
+    similarities = [router.similarities(query, pool.keys) for query, pool in zip(queries, pools, strict=True)]
+    return [
+        PoolTurn(pool, tuple(most_alike(alike)[: router.config.chosen]), alike)
+        for pool, alike in zip(pools, similarities, strict=True)
+    ]
 
 
 def active(turns: Sequence[PoolTurn]) -> Memory:
@@ -155,7 +159,6 @@ def router_of(model: ReactiveTransformer) -> Router:
     return model.router
 
 
-def _most_alike(router: Router, pool: Pool, query: Tensor) -> PoolTurn:
-    similarities = router.similarities(query, pool.keys)  # (F,)
-    chosen = similarities.topk(router.config.chosen).indices
-    return PoolTurn(pool, tuple(chosen.tolist()), similarities)
+def most_alike(similarities: Tensor) -> list[int]:
+    """All fragments, the most alike first; of those that are equally alike, the oldest."""
+    return similarities.argsort(descending=True, stable=True).tolist()
