@@ -57,7 +57,7 @@ class PoolTurn:
     def choosing(self, fragments: Collection[int]) -> PoolTurn:
         """The same turn with these fragments, as many of them as a turn sees, and the most alike of the others: in
         training, where it is known what holds the answer."""
-        ranked = most_alike(self.similarities)
+        ranked = most_alike(self.similarities, len(self.similarities))
         first = [index for index in ranked if index in fragments]
         others = [index for index in ranked if index not in fragments]
         return replace(self, chosen=tuple((first + others)[: len(self.chosen)]))
@@ -69,7 +69,7 @@ def route(model: ReactiveTransformer, pools: Sequence[Pool], ids: Tensor, mask: 
     queries = router.queries(model.encode(ids, mask), mask)  # (B, D_k)
     similarities = [router.similarities(query, pool.keys) for query, pool in zip(queries, pools, strict=True)]
     return [
-        PoolTurn(pool, tuple(most_alike(alike)[: router.config.chosen]), alike)
+        PoolTurn(pool, tuple(most_alike(alike, router.config.chosen)), alike)
         for pool, alike in zip(pools, similarities, strict=True)
     ]
 
@@ -159,6 +159,6 @@ def router_of(model: ReactiveTransformer) -> Router:
     return model.router
 
 
-def most_alike(similarities: Tensor) -> list[int]:
-    """All fragments, the most alike first; of those that are equally alike, the oldest."""
-    return similarities.argsort(descending=True, stable=True).tolist()
+def most_alike(similarities: Tensor, count: int) -> list[int]:
+    """So many fragments, the most alike first; of those that are equally alike, the oldest."""
+    return similarities.argsort(descending=True, stable=True)[:count].tolist()
