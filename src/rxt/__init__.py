@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rxt.interop.published_export import save_published_component as save_component
     from rxt.model.classifier import SequenceClassifier
     from rxt.model.memory import Memory
+    from rxt.model.pool import Pool
     from rxt.model.quantize import quantize
     from rxt.presets import preset_names
     from rxt.pretrained import ReactiveTransformer, load_chat
@@ -35,6 +36,7 @@ __all__ = [
     "Conversation",
     "FillMask",
     "Memory",
+    "Pool",
     "ReactiveTransformer",
     "RxTConfig",
     "Sampling",
@@ -57,6 +59,7 @@ _WHERE = {
     "Conversation": "rxt.generation.conversation:Conversation",
     "FillMask": "rxt.understanding.fill_mask:FillMask",
     "Memory": "rxt.model.memory:Memory",
+    "Pool": "rxt.model.pool:Pool",
     "ReactiveTransformer": "rxt.pretrained:ReactiveTransformer",
     "RxTConfig": "rxt.config:RxTConfig",
     "Sampling": "rxt.generation.sampling:Sampling",

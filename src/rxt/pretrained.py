@@ -11,7 +11,7 @@ from typing import Self
 
 from torch import Tensor
 
-from rxt.config import Markers, RxTConfig, SpecialTokens
+from rxt.config import Markers, PoolConfig, RxTConfig, SpecialTokens
 from rxt.config.on_base import memory_on
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
@@ -29,6 +29,7 @@ from rxt.model.encoder import Encoder
 from rxt.model.grow import grow
 from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
+from rxt.model.mixture_of_memory import with_pool
 
 
 class ReactiveTransformer(reactive.ReactiveTransformer):
@@ -49,6 +50,17 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         """
         sampling = Sampling(temperature=temperature)
         return generate(self, ids, memory, max_new_tokens, sampling, stop_at_eos, compiled=compiled)
+
+    def with_pool(self, pool: PoolConfig) -> Self:
+        """The same model, its weights shared, for conversations that have more fragments of memory than a turn sees.
+
+        The router that chooses them is new and untrained. Memories of this model are none of the new one's.
+
+        Raises:
+            UserError: the fragments need more slots than the memory has, the encoder reads memory, or the model is
+                quantized.
+        """
+        return with_pool(self, pool)
 
     def save_pretrained(
         self, folder: str | Path, layout: Layout = "rxt", merged: bool = False, half: bool = False

@@ -231,7 +231,7 @@ def test_a_model_without_a_pool_is_what_it_was() -> None:
     model = make()
     assert not any(name.startswith("router") for name in model.state_dict())
     assert "pool" not in model.config.to_dict()
-    assert with_pool(model, NEVER_OPENS).fingerprint() != model.fingerprint()
+    assert model.with_pool(NEVER_OPENS).fingerprint() != model.fingerprint()
     assert model.config.pool is None
     assert model.router is None
     for call in (lambda: init_pool(model), lambda: route(model, [], tokens(1, 3))):
@@ -272,7 +272,7 @@ def test_pools_that_do_not_go_with_a_model_are_refused() -> None:
     with pytest.raises(UserError, match="sees 2 fragments, this pool has 1"):
         check_pool(two, one)
     with pytest.raises(UserError, match="quantized"):
-        with_pool(quantize(make(double=False)), NEVER_OPENS)
+        quantize(make(double=False)).with_pool(NEVER_OPENS)
 
 
 def test_an_encoder_that_reads_memory_cannot_route() -> None:

@@ -135,6 +135,9 @@ def details(title: str, config: RxTConfig) -> Table:
         f"{layers} layers x {slots:,} slots x {width} = {in_bytes(counts.memory * FLOAT32)} a conversation in float32",
     )
     table.add_row("fresh memory", start)
+    if config.pool is not None:
+        pool, resident = config.pool, config.pool.resident_slots(slots)
+        table.add_row("a turn sees", f"{resident} resident slots, {pool.chosen} fragments of {pool.fragment_slots}")
 
     active = "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} active for a token"
     section("decoder", f"{counts.decoder:,} parameters{active}")

@@ -12,7 +12,7 @@ import torch
 
 from rxt.generation.turn import MemoryUpdated
 from rxt.model.memory import Memory
-from rxt.model.mixture_of_memory import PoolTurn, check_pool, init_pool, memorize, route
+from rxt.model.mixture_of_memory import PoolTurn, check_pool, init_pool, memorize, route, router_of
 from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer
 
@@ -40,7 +40,7 @@ class PreparedPool:
             UserError: it is another model's.
         """
         check_pool(model, pool)
-        weight, chosen = model.decoder.embedding.weight, model.config.pool.chosen if model.config.pool else 0
+        weight, chosen = model.decoder.embedding.weight, router_of(model).config.chosen
         pool = pool.to(weight.device, weight.dtype)
         latest = sorted(range(len(pool.fragments)), key=lambda index: -pool.fragments[index].turn)[:chosen]
         return cls(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
