@@ -15,11 +15,13 @@ from rich.console import Console
 from rxt.cli.chat import answer_lines
 from rxt.cli.main import main
 from rxt.cli.terminal import COMMANDS, Terminal, open_history, printable
+from rxt.config import PoolConfig
 from rxt.errors import UserError
 from rxt.generation.conversation import Conversation, Token
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
-from rxt.pretrained import load_chat
+from rxt.model.pool import Pool
+from rxt.pretrained import ReactiveTransformer, load_chat
 
 LENGTH = 6
 QUERIES = ["hello there", "my name is Ann", "how are you 🙂"]
@@ -110,6 +112,21 @@ def test_a_memory_file_continues_the_conversation(piped: Piped, answers: list[st
         assert piped(lines(query), "--memory", str(file)) == (0, [answer, ""], "")
         assert Memory.load(file).turns == (turn,)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_memory_file_of_fragments_continues_the_conversation(folder: Path, piped: Piped, tmp_path: Path) -> None:
+    one = load_chat(folder, max_new_tokens=LENGTH)
+    model = ReactiveTransformer.from_pretrained(folder).with_pool(PoolConfig(2, new_below=-1, most_writes=1))
+    model.save_pretrained(tmp_path / "model")
+    one.tokenizer.save(tmp_path / "model")
+    piped.folder, file = tmp_path / "model", tmp_path / "chat.memory"
+    chat = load_chat(tmp_path / "model", max_new_tokens=LENGTH)
+    for turn, query in enumerate(QUERIES, start=1):
+        assert piped(lines(query), "--memory", str(file)) == (0, [" ".join(chat.ask(query).splitlines()), ""], "")
+        assert len(Pool.load(file).fragments) == turn
+    screen = Screen(load_chat(tmp_path / "model", max_new_tokens=LENGTH))
+    assert "3 turns remembered" in screen.type(f"/load {file}")
+    assert f"active of {Pool.load(file).nbytes:,} bytes, 3 fragments" in screen.type("/memory")
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"half a memory")])

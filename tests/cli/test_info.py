@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rxt.cli.info import in_bytes, short
 from rxt.cli.main import main
-from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig
+from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, PoolConfig, RxTConfig
 from rxt.config.on_base import memory_on
 from rxt.presets import preset_names
 
@@ -52,6 +53,12 @@ def test_a_folder_is_described_by_its_configuration(capsys: pytest.CaptureFixtur
     out = info(capsys, str(folder))
     assert "2 layers x 6 slots x 32 = 1.5 KiB" in out
     assert str(folder) in out
+
+
+def test_a_pool_is_described(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = replace(RxTConfig.preset("rxt-alpha-nano"), pool=PoolConfig(fragment_slots=8, chosen=3))
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert f"{config.memory_attention.slots - 24} resident slots, 3 fragments of 8" in info(capsys, str(tmp_path))
 
 
 def test_a_memory_on_a_pre_trained_model_names_its_base(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

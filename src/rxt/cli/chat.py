@@ -74,12 +74,12 @@ def open_conversation(options: Options) -> Conversation:
     import torch
 
     from rxt.generation.sampling import Sampling
-    from rxt.model.memory import Memory
     from rxt.model.parameters import parameter_counts
+    from rxt.model.pool import load_memory
     from rxt.pretrained import load_chat
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
-    memory = Memory.load(options.memory) if options.memory is not None and options.memory.exists() else None
+    memory = load_memory(options.memory) if options.memory is not None and options.memory.exists() else None
     system = options.system if memory is None else None
     chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base)
     if memory is not None:

@@ -194,9 +194,9 @@ class Terminal:
         return True
 
     def _load(self, path: Path) -> None:
-        from rxt.model.memory import Memory
+        from rxt.model.pool import load_memory
 
-        self.chat.restore(Memory.load(path))
+        self.chat.restore(load_memory(path))
         self._changed(f"loaded {path}")
 
     def _changed(self, what: str) -> None:
@@ -217,6 +217,8 @@ class Terminal:
             f"{self._where()} · {memory.nbytes:,} bytes: "
             f"{layers} layers x {slots} slots x {width} numbers, however many turns"
         )
+        if (pool := self.chat.pool) is not None:
+            self._say(f"the part that is active of {pool.nbytes:,} bytes, {len(pool.fragments)} fragments", "dim")
         if update is None:
             self._say("no turn has changed it here yet", "dim")
             return
