@@ -32,7 +32,7 @@ def grown(folder: Path, name: str = "llama-tied", slots: int = 5) -> ReactiveTra
 def silence(model: ReactiveTransformer) -> None:
     for index in LAYERS:
         scale = model.decoder.layers[index].get_parameter("read_scale")
-        assert torch.equal(scale, torch.full((32,), 0.1))
+        assert torch.equal(scale, torch.ones(32))
         scale.data.zero_()
 
 

