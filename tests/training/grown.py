@@ -20,7 +20,8 @@ from rxt.pretrained import ReactiveTransformer
 
 WIDTH, LAYERS, HEADS, KV_HEADS, LENGTH = 32, 5, 4, 2, 96
 READING = (1, 3, 4)
-SLOTS = 5
+SLOTS = 16
+"""Enough for a queue of two groups."""
 
 
 def base_config(vocab_size: int) -> DecoderConfig:
@@ -61,8 +62,8 @@ def grown(vocab_size: int = 13, double: bool = False, rank: int = 0) -> Reactive
     config = memory_on(decoder.config, BaseModel("tiny", "0"), READING, SLOTS, adapter_rank=rank)
     model = grow(decoder, config, ReactiveTransformer)
     with torch.no_grad():
-        for index in READING:
-            model.decoder.layers[index].get_parameter("read_scale").fill_(1.0)
+        assert model.fresh_memory is not None
+        model.fresh_memory.mul_(10)
     return model.train()
 
 

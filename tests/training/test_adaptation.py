@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from grown import READING, grown, store_base
+from grown import READING, SLOTS, grown, store_base
 from micro import quiet, template, tokenizer
 from safetensors.torch import load_file
 
@@ -19,7 +20,7 @@ from rxt.pretrained import ReactiveTransformer
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig
-from rxt.training.keeping import KeepConfig, OwnWords
+from rxt.training.keeping import KeepConfig, OwnWords, some_memories
 from rxt.training.learner import GrownLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
@@ -55,7 +56,7 @@ def tiny_run(base: Path, config: AdaptationConfig = CONFIG) -> RunConfig:
         validation_batches=1,
         checkpoint_every=2,
     )
-    return grown_on(made, str(base), READING, slots=5)
+    return grown_on(made, str(base), READING, SLOTS)
 
 
 def test_the_memory_learns_and_the_base_stays() -> None:
@@ -84,8 +85,10 @@ def test_reads_learn_at_half_the_rate_of_writes() -> None:
     subject = learner()
     groups = make_optimizer(subject, OPTIM).param_groups
     shares = {id(weight): group["share"] for group in groups for weight in group["params"]}
-    assert {shares[id(weight)] for name, weight in subject.unique_parameters() if "decoder" in name} == {0.5}
-    assert {shares[id(weight)] for name, weight in subject.unique_parameters() if "decoder" not in name} == {1.0}
+    found = {name: shares[id(weight)] for name, weight in subject.unique_parameters()}
+    assert {share for name, share in found.items() if name.endswith("read_scale")} == {10.0}
+    assert {share for name, share in found.items() if "cross_attention" in name} == {0.5}
+    assert {share for name, share in found.items() if "decoder" not in name} == {1.0}
 
 
 def losses(config: AdaptationConfig, folder: Path = Path()) -> list[float]:
@@ -137,6 +140,17 @@ def test_a_base_learns_to_go_on_answering_as_it_does(tmp_path: Path) -> None:
     again.make(learner().model, template())
     assert again.of_step("train", 7) == trained.own.of_step("train", 7)  # type: ignore[union-attr]
     assert (tmp_path / "own.json").read_bytes() == stored
+
+
+def test_a_single_answer_is_kept_out_of_fresh_and_of_used_memories() -> None:
+    fresh, used = torch.zeros(2, 3, 4, 8), torch.arange(1.0, 4).view(1, 3, 1, 1).expand(2, 3, 4, 8)
+    generator, found = torch.Generator().manual_seed(0), Counter[float]()
+    for _ in range(200):
+        memory = some_memories([fresh, used], 1, generator)
+        assert memory.shape == (2, 1, 4, 8)
+        found[float(memory.unique().item())] += 1
+    assert set(found) == {0.0, 1.0, 2.0, 3.0}
+    assert 130 < found[0.0] < 170  # half of them, and those that happen to be picked
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
