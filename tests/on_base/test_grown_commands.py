@@ -100,3 +100,21 @@ def test_every_suite_measures_it(one_grown: Grown, tmp_path: Path, capsys: pytes
         extra = [] if name == "latency" else base
         assert main(["eval", name, *argv, *extra, "--json", str(out)]) == 0, capsys.readouterr().err
         assert json.loads(out.read_text())
+
+
+def test_latency_is_compared_with_the_base(
+    one_grown: Grown, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers, options = tmp_path / "latency.json", ["--turns", "1,3", "--query-tokens", "6", "--answer-tokens", "4"]
+    command = ["eval", "latency", str(one_grown.memory), "--base", str(one_grown.base), "--json", str(numbers)]
+    assert main([*command, *options, "--repeats", "1"]) == 0
+    shown, found = squeezed(capsys.readouterr().out), json.loads(numbers.read_text())
+    base = one_grown.model.config.base
+    assert base is not None
+    assert found["base"] == base.name
+    assert "the base without a memory" in shown
+    ours, again, cached = found["subjects"]
+    assert again["parameters"] == cached["parameters"] < ours["parameters"]
+    assert ours["turns"]["1"]["state_bytes"] == ours["turns"]["3"]["state_bytes"]
+    assert cached["turns"]["3"]["state_bytes"] > 2 * cached["turns"]["1"]["state_bytes"]
+    assert again["turns"]["3"]["tokens"] == 3 * 10 - 1
