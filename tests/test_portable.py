@@ -8,7 +8,8 @@ import sys
 WITHOUT_POSIX = """
 import importlib, os, pkgutil, signal, sys
 import torch, torch.utils.tensorboard, torch.distributed, pydantic, rich.console, tokenizers, uvicorn, fastapi, filelock
-import huggingface_hub, tyro, transformers, sacrebleu, matplotlib.pyplot, redis.asyncio, llguidance, gguf, starlette.testclient
+import huggingface_hub, tyro, transformers, sacrebleu, matplotlib.pyplot, redis.asyncio, llguidance, gguf
+import starlette.testclient
 for name in ("fcntl", "grp", "pwd", "readline", "resource", "termios", "tty"):
     sys.modules[name] = None
 for place, names in ((os, ("sched_getaffinity", "fork", "getuid", "setsid")), (signal, ("SIGHUP", "SIGKILL"))):
