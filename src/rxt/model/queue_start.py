@@ -14,8 +14,6 @@ from torch import Tensor
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.memory_gate import ResidualGate
 
-MARK = 0.1
-"""Root mean square of the mark."""
 CLOSED, EMPTY, BEFORE = -3.0, 5.5, -6.0
 """A gate before its sigmoid: of a slot that is full, what it gains by being empty, and by an empty group before it."""
 
@@ -28,7 +26,7 @@ def start_as_queue(memory_attention: MemoryAttention, fresh: Tensor) -> None:
     for layer, empty in zip(memory_attention.layers, fresh, strict=True):
         gate = layer.gate
         assert isinstance(gate, ResidualGate)
-        mark = MARK * torch.randn(fresh.shape[-1]).to(fresh)
+        mark = empty.square().mean().sqrt() * torch.randn(fresh.shape[-1]).to(fresh)  # as loud as what it marks
         empty += mark
         gate.status.weight.copy_(mark / mark.square().sum())
         gate.status.bias.zero_()
