@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rxt.config import (
     AttentionConfig,
@@ -118,3 +119,39 @@ def linear_head(decoder: Decoder) -> nn.Linear:
     """The head of a decoder that has a matrix of its own."""
     assert isinstance(decoder.head, nn.Linear)
     return decoder.head
+
+
+class ScriptedHead(nn.Module):
+    """A head that reads its logits from a script, one line a step, whatever the decoder has computed.
+
+    A line is a token, or logits by token, where the others have 0.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.script: Iterator[int | Mapping[int, float]] = iter(())
+
+    def follow(self, script: Iterable[int | Mapping[int, float]]) -> None:
+        """Begin a new script; a step without a line is an error."""
+        self.script = iter(script)
+
+    def forward(self, states: Tensor) -> Tensor:
+        line = next(self.script, None)
+        assert line is not None, "the script is at its end"
+        logits = states.new_zeros(self.vocab_size)
+        for token, logit in {line: 50.0}.items() if isinstance(line, int) else line.items():
+            logits[token] = logit
+        return logits.expand(*states.shape[:-1], self.vocab_size)
+
+    def __deepcopy__(self, copies: object) -> ScriptedHead:
+        return self  # a copy for inference goes on in the same script
+
+
+def scripted_model(max_length: int = 96) -> tuple[ReactiveTransformer, ChatTokenizer, ScriptedHead]:
+    """A random model with the beta template that says what its head is told to."""
+    tokenizer = tiny_tokenizer("beta")
+    model = chat_model(max_length=max_length, tokens=tokenizer.tokens)
+    head = ScriptedHead(model.config.decoder.vocab_size)
+    model.decoder.head = head  # type: ignore[assignment]
+    return model, tokenizer, head

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rxt.data.tokenizer import ChatTokenizer
     from rxt.errors import UserError
     from rxt.generation.conversation import Conversation
+    from rxt.generation.manner import Manner
     from rxt.generation.sampling import Sampling
     from rxt.interop.backbone import Backbone
     from rxt.interop.base_tokenizer import load_base_tokenizer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rxt.model.quantize import quantize
     from rxt.presets import preset_names
     from rxt.pretrained import ReactiveTransformer, load_chat
+    from rxt.tools.tool import Tool, ToolCall
     from rxt.understanding.embeddings import embed
     from rxt.understanding.fill_mask import FillMask
     from rxt.understanding.text_classifier import load_classifier
@@ -35,12 +37,15 @@ __all__ = [
     "ChatTokenizer",
     "Conversation",
     "FillMask",
+    "Manner",
     "Memory",
     "Pool",
     "ReactiveTransformer",
     "RxTConfig",
     "Sampling",
     "SequenceClassifier",
+    "Tool",
+    "ToolCall",
     "UserError",
     "__version__",
     "embed",
@@ -58,12 +63,15 @@ _WHERE = {
     "ChatTokenizer": "rxt.data.tokenizer:ChatTokenizer",
     "Conversation": "rxt.generation.conversation:Conversation",
     "FillMask": "rxt.understanding.fill_mask:FillMask",
+    "Manner": "rxt.generation.manner:Manner",
     "Memory": "rxt.model.memory:Memory",
     "Pool": "rxt.model.pool:Pool",
     "ReactiveTransformer": "rxt.pretrained:ReactiveTransformer",
     "RxTConfig": "rxt.config:RxTConfig",
     "Sampling": "rxt.generation.sampling:Sampling",
     "SequenceClassifier": "rxt.model.classifier:SequenceClassifier",
+    "Tool": "rxt.tools.tool:Tool",
+    "ToolCall": "rxt.tools.tool:ToolCall",
     "UserError": "rxt.errors:UserError",
     "embed": "rxt.understanding.embeddings:embed",
     "load_base_tokenizer": "rxt.interop.base_tokenizer:load_base_tokenizer",

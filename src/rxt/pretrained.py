@@ -17,6 +17,7 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
 from rxt.generation.conversation import Conversation
 from rxt.generation.generate import generate
+from rxt.generation.manner import FAST, Manner
 from rxt.generation.sampling import GREEDY, Sampling
 from rxt.interop.assemble import Embedding, assemble
 from rxt.interop.backbone import Backbone
@@ -177,15 +178,17 @@ def load_chat(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     base: str | Path | None = None,
+    manner: Manner = FAST,
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
     one.
 
     ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained
-    model is that this one is built on, if not where its configuration says.
+    model is that this one is built on, if not where its configuration says. ``manner``: mode, budget and tools of turns
+    that do not ask for others.
     """
     model, tokenizer = load_model(source, revision, cache_dir, base)
-    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens)
+    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner)
 
 
 def load_model(

@@ -31,7 +31,8 @@ from rxt.errors import UserError
 Mode = Literal["fast", "thinking", "auto"]
 SHORTEST = 8
 """Of ``max_length``: the markers of a full beta interaction and one token of text."""
-_SAID = ("think", "answer", "tool_call")
+SAID = ("think", "answer", "tool_call")
+"""The parts that a model says."""
 _CALLED = {"think": "thinking", "tool_call": "tool call", "tool_use": "tool result", "internal": "internal"}
 
 
@@ -222,6 +223,11 @@ class Template:
             kept.insert(0, replace(part, ids=part.ids[: len(part.ids) - taken]))
         return self._prompt(kept, "query", "fast")
 
+    def require(self, part: str) -> None:
+        """Raises ``UserError`` where the template has not this part."""
+        if part not in self.markup.parts:
+            raise UserError(_no_part(self.name, _CALLED[part]))
+
     @property
     def openers(self) -> tuple[int, ...]:
         """The tokens that may follow a prompt of automatic mode: [A], and [T] in the beta template."""
@@ -243,6 +249,14 @@ class Template:
         interaction, end = [*prompt, *said], [self.tokens.eos] if finished else self.markup.end
         return [*interaction[: self.max_length - len(end)], *end]
 
+    def without_thinking(self, interaction: Sequence[int]) -> list[int]:
+        """A finished interaction as if the model had answered at once."""
+        ids = list(interaction)
+        if "think" not in self.markup.parts or (think := self.tokens.think) not in ids:
+            return ids
+        start, ends = ids.index(think), {self.tokens.answer, self.tokens.tool_call, self.tokens.eos}
+        return [*ids[:start], *ids[next(at for at in range(start + 1, len(ids)) if ids[at] in ends) :]]
+
     # What the model said.
 
     def parse(self, ids: Sequence[int], mode: Mode = "fast") -> Reply:
@@ -253,7 +267,7 @@ class Template:
             mode: of the prompt. It names the part that the continuation begins in: thinking after [T], else the answer.
         """
         self._refuse_mode(mode)
-        starts = {self.markup.parts[name].ids: name for name in _SAID if name in self.markup.parts}
+        starts = {self.markup.parts[name].ids: name for name in SAID if name in self.markup.parts}
         said, finished = self._until_eos(ids)
         parts: dict[str, list[int]] = {"answer": []}
         current = parts.setdefault("think" if mode == "thinking" else "answer", [])
@@ -289,8 +303,8 @@ class Template:
 
     def _refuse(self, **parts: str | None) -> None:
         for name, text in parts.items():
-            if text is not None and name not in self.markup.parts:
-                raise UserError(_no_part(self.name, _CALLED[name]))
+            if text is not None:
+                self.require(name)
 
     def _refuse_mode(self, mode: Mode) -> None:
         if self.name == "alpha" and mode != "fast":
@@ -314,8 +328,9 @@ class Template:
         ids = self.markup.begun([*parts, *asked])
         room = self.max_length - self.reserve
         if len(ids) > room:
+            told = " and internal part" if any(part.name == "internal" for part in parts) else ""
             raise UserError(
-                f"the {called} is too long: with its markers {len(ids)} tokens, at most {room} fit "
+                f"the {called} is too long: with its markers{told} {len(ids)} tokens, at most {room} fit "
                 f"(an interaction is {self.max_length} tokens, {self.reserve} are kept for the answer); shorten it"
             )
         return ids

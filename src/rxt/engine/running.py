@@ -13,7 +13,7 @@ from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.memories import Memories
 from rxt.engine.scheduler import Engine
 from rxt.generation.batch import Said
-from rxt.generation.json_answers import Constraint
+from rxt.generation.constraint import Constraint
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Turn, chain_prefix

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
-from rxt.generation.json_answers import Constraint
+from rxt.generation.constraint import Constraint
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import Prepared, memorize
 from rxt.model.memory import Memory

@@ -25,7 +25,8 @@ from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
 from rxt.engine.starts import Starts
 from rxt.errors import UserError
-from rxt.generation.json_answers import Constraint, JsonGrammar
+from rxt.generation.constraint import Constraint
+from rxt.generation.json_answers import JsonGrammar
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id

@@ -6,7 +6,6 @@ batch, so a step computes for them alone and copies nothing; who leaves has its 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.generation.compiled import cache_length, cache_lengths, pays
+from rxt.generation.constraint import Constraint
 from rxt.generation.decode import Steps, check_prompt
-from rxt.generation.json_answers import Constraint
 from rxt.generation.likelihood import Likelihood, likelihoods
 from rxt.generation.rooms import Rooms
 from rxt.generation.sampling import GREEDY, Sampling, SamplingBatch, sample
@@ -276,17 +275,15 @@ class BatchDecoder:
 
     def _constrained(self, logits: Tensor) -> Tensor:
         """Without the tokens that constraints forbid."""
-        forbidden = {
-            place: ~talker.constraint.allowed()
+        narrowed = {
+            place: talker.constraint.narrow(logits[place])
             for place, talker in enumerate(self._running)
             if talker.constraint is not None
         }
-        if not forbidden:
+        if not narrowed:
             return logits
-        masks = torch.stack(list(forbidden.values())).to(logits.device)
-        places = list(forbidden)
         logits = logits.clone()
-        logits[places] = logits[places].masked_fill(masks, -math.inf)
+        logits[[*narrowed]] = torch.stack([*narrowed.values()])
         return logits
 
     def _leave(self, place: int) -> None:

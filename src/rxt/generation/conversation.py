@@ -13,19 +13,21 @@ from pathlib import Path
 
 import torch
 
-from rxt.data.pieces import opening
-from rxt.data.template import Template
+from rxt.data.template import Mode, Reply, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.generation.generate import generate_tokens
+from rxt.generation.last_turn import LastTurn, check_result
+from rxt.generation.manner import FAST, Manner, Offered, system_prompt
 from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.sampling import GREEDY, Sampling
-from rxt.generation.turn import Answered, MemoryUpdated, OpenTurn, Prepared, Token
+from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Prepared, Thought, Token
 from rxt.model.memory import Memory
 from rxt.model.pool import Pool, load_memory
 from rxt.model.reactive import ReactiveTransformer
+from rxt.tools.tool import ToolCall, read_call, tools_of
 
-Event = Token | Answered | MemoryUpdated
+Event = Token | Thought | Called | Answered | MemoryUpdated
 Ready = Prepared | PreparedPool
 """What a turn starts from: a memory, or in models that have one a pool of fragments."""
 
@@ -47,6 +49,7 @@ class Conversation:
         system: str | None = None,
         max_new_tokens: int | None = None,
         memory: Memory | Pool | None = None,
+        manner: Manner = FAST,
     ) -> None:
         """
         Args:
@@ -58,10 +61,13 @@ class Conversation:
             max_new_tokens: the longest answer; by default whatever fits into the model's length.
             memory: continue from this one instead of a fresh one with ``system`` in it. In models that have a pool of
                 fragments a fresh one is a pool; a plain memory stays one.
+            manner: how turns are replied to that do not ask for something else. Its tools are told with the system
+                prompt; a ``memory`` has been told of them already.
 
         Raises:
             UserError: tokenizer and model do not belong together; the memory is another model's, or not one
-                conversation's; the system prompt is blank.
+                conversation's; the system prompt is blank; the model has not the parts for ``manner``, or its tools do
+                not fit.
         """
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
@@ -71,7 +77,10 @@ class Conversation:
         self.seed = seed
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
-        self._system = None if system is None else opening(self.template, system).ids
+        manner.check(self.template)
+        self.manner = manner
+        self._system = system_prompt(self.template, system, manner.tools)
+        self._last: LastTurn | None = None
         self._lock = threading.RLock()
         self._answering = False
         self._pending: Future[Ready] | None = None
@@ -81,24 +90,77 @@ class Conversation:
         else:
             self._ready = ready(self.model, memory)
 
-    def ask(self, query: str) -> str:
+    def ask(self, query: str, mode: Mode | None = None, tools: Offered | None = None, budget: int | None = None) -> str:
         """Answer a query. The memory is updated in the background after this has returned.
 
-        Raises:
-            UserError: the query is empty or too long, or another answer of this conversation is still being streamed.
-        """
-        with closing(self.stream(query)) as events:
-            for event in events:
-                if isinstance(event, Answered):
-                    return event.text
-        raise AssertionError("a stream ends with an answer or an exception")
+        Args:
+            mode: ``fast``, ``thinking`` or ``auto``; by default the conversation's.
+            tools: that the model may call in this turn, beside the conversation's. It is told of them in this turn.
+            budget: tokens of thinking at most.
 
-    def stream(self, query: str) -> Generator[Event, None, None]:
-        """Answer a query piece by piece: :class:`Token` …, :class:`Answered`, :class:`MemoryUpdated`.
+        :attr:`call` is the tool call that the model has made, :attr:`reply` has all parts.
+
+        Raises:
+            UserError: the query is empty or too long, or another answer of this conversation is still being streamed;
+                the model has no such part, or a tool is none.
+        """
+        return _answer_of(self.stream(query, mode, tools, budget))
+
+    def stream(
+        self, query: str, mode: Mode | None = None, tools: Offered | None = None, budget: int | None = None
+    ) -> Generator[Event, None, None]:
+        """Answer a query piece by piece: :class:`Token` …, :class:`Thought` and :class:`Called` where the model has
+        thought or called a tool, :class:`Answered`, :class:`MemoryUpdated`.
 
         Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
         """
-        return self._answer(OpenTurn(self.template, query, self.max_new_tokens))
+        manner = self.manner.turned(mode, budget, () if tools is None else tools_of(tools))
+        return self._answer(OpenTurn(self.template, query, self.max_new_tokens, manner=manner), manner)
+
+    def tool_result(
+        self,
+        call_id: str,
+        text: str,
+        mode: Mode | None = None,
+        tools: Offered | None = None,
+        budget: int | None = None,
+    ) -> str:
+        """Answer to the result of the call that :attr:`call` is: a turn like another, with the result in the query's
+        place.
+
+        Args:
+            mode, tools, budget: by default those of the turn that made the call.
+
+        Raises:
+            UserError: no such call waits for a result, the result is too long, and as :meth:`ask`. The call goes on
+                waiting.
+        """
+        return _answer_of(self.stream_result(call_id, text, mode, tools, budget))
+
+    def stream_result(
+        self,
+        call_id: str,
+        text: str,
+        mode: Mode | None = None,
+        tools: Offered | None = None,
+        budget: int | None = None,
+    ) -> Generator[Event, None, None]:
+        """As :meth:`tool_result`, piece by piece as :meth:`stream`."""
+        asked = check_result(self._last, call_id).manner
+        manner = asked.turned(mode, budget, asked.tools if tools is None else tools_of(tools))
+        turn = OpenTurn(self.template, text, self.max_new_tokens, manner=manner, of_tool=True)
+        return self._answer(turn, manner, call_id)
+
+    @property
+    def reply(self) -> Reply | None:
+        """What the model said in the last turn, by part. A saved conversation does not have it."""
+        return None if self._last is None else self._last.reply
+
+    @property
+    def call(self) -> ToolCall | None:
+        """The tool call that waits for its result (:meth:`tool_result`). It need not get one: another message may come
+        instead."""
+        return None if self._last is None else self._last.waiting
 
     @property
     def memory(self) -> Memory:
@@ -138,6 +200,7 @@ class Conversation:
         seed: int | None = 0,
         sampling: Sampling = GREEDY,
         max_new_tokens: int | None = None,
+        manner: Manner = FAST,
     ) -> Conversation:
         """Continue what :meth:`save` wrote, with the same seed and sampling exactly as if it had never been
         interrupted.
@@ -145,22 +208,23 @@ class Conversation:
         Raises:
             UserError: the file cannot be read, or other weights made the memory.
         """
-        return cls(model, tokenizer, seed, sampling, max_new_tokens=max_new_tokens, memory=load_memory(path))
+        memory = load_memory(path)
+        return cls(model, tokenizer, seed, sampling, max_new_tokens=max_new_tokens, memory=memory, manner=manner)
 
     def fork(self) -> Conversation:
         """A second conversation that begins with the memory of this one; from then on neither knows of the other."""
         settled = self._settled()
         other = Conversation(
-            self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, settled.memory
+            self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, settled.memory, self.manner
         )
-        other._system, other._ready = self._system, settled
+        other._system, other._ready, other._last = self._system, settled, self._last
         return other
 
     def restore(self, memory: Memory | Pool) -> None:
         """Go on from another memory, such as ``Memory.load(path)``. Raises ``UserError`` if other weights made it."""
         with self._one_at_a_time():
             self._settle_anyhow()
-            self._ready = ready(self.model, memory)
+            self._ready, self._last = ready(self.model, memory), None
 
     def reset(self) -> None:
         """Forget everything but the system prompt."""
@@ -172,30 +236,46 @@ class Conversation:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
         kind = Prepared if self.model.config.pool is None else PreparedPool
         self._ready = fresh = kind.fresh(self.model, self.seed)
+        self._last = None
         if self._system is not None:
             ids = self._system
             self._pending = _in_background(lambda: fresh.after(self.model, ids).uncounted())
 
-    def _answer(self, turn: OpenTurn) -> Generator[Event, None, None]:
+    def _answer(self, turn: OpenTurn, manner: Manner, result_of: str | None = None) -> Generator[Event, None, None]:
         with self._one_at_a_time():
+            if result_of is not None:
+                check_result(self._last, result_of)  # another turn may have come since the stream was made
             seen = self._settled().for_query(self.model, turn.prompt)
             for step in self._steps(turn, seen):
                 yield turn.hear(int(step))
-            answered, ids = turn.answered(), turn.interaction()
+                if turn.finish_reason is not None:
+                    break
+            answered, ids, reply = turn.answered(), turn.interaction(), turn.reply
+            call = None
+            if reply.tool_call is not None:
+                offered = [*manner.tools, *self.manner.tools]
+                call = read_call(reply.tool_call, offered, f"call_{seen.memory.turns[0] + 1}")
+            last = LastTurn(reply, manner, call).after(self._last, result_of is not None)
             update = _in_background(lambda: seen.after(self.model, ids))
             with self._lock:
-                self._pending = update
+                self._pending, self._last = update, last
+        if reply.think is not None:
+            yield Thought(reply.think)
+        if call is not None:
+            yield Called(call)
         yield answered
         memorized = self._settled(update).update
         assert memorized is not None
         yield memorized
 
     def _steps(self, turn: OpenTurn, seen: Ready) -> Iterator[torch.Tensor]:
-        """The answer's tokens, (1,) each."""
-        memory = seen.memory
+        """The reply's tokens, (1,) each."""
+        memory, looked_up = seen.memory, seen.memory_kv
         ids = torch.tensor([turn.prompt], device=memory.slots.device)
         sampling = self._turn_sampling(memory.turns[0] + 1)
-        return generate_tokens(self.model, ids, memory, turn.limit, sampling, memory_kv=seen.memory_kv)
+        return generate_tokens(
+            self.model, ids, memory, turn.limit, sampling, memory_kv=looked_up, constraint=turn.constraint
+        )
 
     def _turn_sampling(self, turn: int) -> Sampling:
         """Every turn draws from its own random numbers, so a restored conversation needs none of the earlier ones."""
@@ -246,6 +326,12 @@ class Conversation:
 def ready(model: ReactiveTransformer, memory: Memory | Pool) -> Ready:
     """To go on from a memory of either kind. Raises ``UserError`` where it is not one that this model goes on from."""
     return PreparedPool.of(model, memory) if isinstance(memory, Pool) else Prepared.of(model, memory)
+
+
+def _answer_of(events: Generator[Event, None, None]) -> str:
+    """The answer's text, once it is complete."""
+    with closing(events):
+        return next(event.text for event in events if isinstance(event, Answered))
 
 
 def _in_background(work: Callable[[], Ready]) -> Future[Ready]:

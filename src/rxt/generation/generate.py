@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rxt.generation.decode import check_prompt, decode_loop, prompt_lengths
+from rxt.generation.constraint import Constraint
+from rxt.generation.decode import check_prompt, decode_loop, prompt_lengths, steps_left
 from rxt.generation.sampling import GREEDY, Sampling, SamplingBatch, sample
 
 if TYPE_CHECKING:
@@ -64,13 +65,17 @@ def generate_tokens(
     mask: Tensor | None = None,
     compiled: bool = False,
     memory_kv: list[KeyValue] | None = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[Tensor]:
     """As :func:`generate`, but yields every step's new tokens (B,) as soon as they are chosen; [PAD] after a row's end.
 
-    ``memory_kv`` is ``model.decoder.project_memory(memory.slots)`` where the caller has it already.
+    ``memory_kv`` is ``model.decoder.project_memory(memory.slots)`` where the caller has it already; ``constraint`` is
+    of one answer, so B = 1 with it.
     """
     pad = model.config.tokens.pad
-    for tokens in _steps(model, ids, memory, max_new_tokens, sampling, stop_at_eos, mask, compiled, 1, memory_kv):
+    for tokens in _steps(
+        model, ids, memory, max_new_tokens, sampling, stop_at_eos, mask, compiled, 1, memory_kv, constraint
+    ):
         yield tokens.masked_fill(tokens < 0, pad)
 
 
@@ -85,16 +90,25 @@ def _steps(
     compiled: bool,
     look_every: int,
     memory_kv: list[KeyValue] | None,
+    constraint: Constraint | None = None,
 ) -> Iterator[Tensor]:
     """Yield every step's tokens (B,), -1 for rows that have ended. Up to ``look_every`` - 1 steps may be all -1."""
     check_prompt(model, ids, memory, max_new_tokens, mask)
+    assert constraint is None or len(ids) == 1
+    left = steps_left(model, ids, mask, max_new_tokens)
     options, generators = SamplingBatch.of([sampling], ids.device), [sampling.generator(ids.device)]
     vocab_size = model.config.decoder.vocab_size
     seen = _seen(ids, mask, vocab_size) if options.penalizes else None
     said = torch.zeros(len(ids), vocab_size, device=ids.device) if options.counts else None
 
     def choose(logits: Tensor, _: Tensor) -> Tensor:
+        nonlocal left
+        left -= 1
+        if constraint is not None:
+            logits = constraint.narrow(logits[0])[None]
         tokens = sample(logits, options, generators, seen, said)
+        if constraint is not None:
+            tokens = tokens.new_tensor([constraint.take(int(tokens), left)])
         if seen is not None:
             seen.scatter_(1, tokens[:, None], True)
         if said is not None:

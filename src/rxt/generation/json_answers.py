@@ -8,10 +8,11 @@ the next token of the way out that is left.
 from __future__ import annotations
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,18 +30,6 @@ INSIDE = b"?"
 CLOSING_TEXT, CLOSING = (b'"',), (b"}]", b'"', b",")
 """Signs that bring an answer to its end from inside a text, and from elsewhere, the best first."""
 NOT_ALLOWED = 1000
-
-
-class Constraint(Protocol):
-    """Which tokens one answer may have. It is told each of them."""
-
-    def allowed(self) -> Tensor:
-        """(V,), True for those that may come next."""
-        ...
-
-    def take(self, token: int, left: int) -> int:
-        """The token that comes where ``token`` was chosen; ``left``: how many may follow it, [EOS] among them."""
-        ...
 
 
 def can_be_json() -> bool:
@@ -122,7 +111,11 @@ class JsonAnswer:
         """How it could be ended from here."""
 
     def allowed(self) -> Tensor:
+        """(V,), True for the tokens that may come next."""
         return self._grammar.allowed(self._matcher)
+
+    def narrow(self, logits: Tensor) -> Tensor:
+        return logits.masked_fill(~self.allowed().to(logits.device), -math.inf)
 
     def take(self, token: int, left: int) -> int:
         after, way = self._after(token, left)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from rxt.data.template import Template
+from rxt.data.template import SAID, Mode, Template
 from rxt.data.tokenizer import ChatTokenizer
 
 REPLACEMENT = "\ufffd"
@@ -52,36 +53,52 @@ class TextStream:
         return self._reading.push(self._tokenizer.spell(ids))
 
 
-class AnswerStream:
-    """The text of the answer part of what a model says, piece by piece: no thinking, no tool call, no special token."""
+class Piece(NamedTuple):
+    """Text of each part that a model says. Together the pieces are the parts of ``Template.parse``."""
 
-    def __init__(self, template: Template) -> None:
-        parts = template.markup.parts
-        self._text = TextStream(template.tokenizer, parts["answer"].space)
+    think: str = ""
+    answer: str = ""
+    tool_call: str = ""
+
+
+class PartStream:
+    """The texts of the parts of what a model says, piece by piece, without special tokens."""
+
+    def __init__(self, template: Template, mode: Mode = "fast") -> None:
+        """``mode``: of the prompt, which names the part that comes first."""
+        parts = {name: template.markup.parts[name] for name in SAID if name in template.markup.parts}
+        self._texts = {name: TextStream(template.tokenizer, marker.space) for name, marker in parts.items()}
+        self._markers = {marker.ids: name for name, marker in parts.items()}
+        self._part = "think" if mode == "thinking" else "answer"
         self._end = template.markup.end
         self._ending: list[int] = []
-        """Held back, for the end of the answer begins like this."""
-        self._answer = parts["answer"].ids
-        self._silent = [parts[name].ids for name in ("think", "tool_call") if name in parts]
-        self._shown = True
+        """Held back, for the end of the interaction begins like this."""
 
-    def push(self, token: int, last: bool = False) -> str:
+    def push(self, token: int, last: bool = False) -> Piece:
         """The text that is certain with this token; with the ``last`` one, all that was held back."""
         self._ending.append(token)
-        piece = ""
+        shown = dict.fromkeys(self._texts, "")
         while self._ending and (tuple(self._ending) != self._end[: len(self._ending)] or last):
             if tuple(self._ending) == self._end:
                 self._ending = []
                 break
-            piece += self._show(self._ending.pop(0))
-        return piece + self._text.finish() if last else piece
+            held = self._ending.pop(0)
+            self._part = self._markers.get((held,), self._part)
+            shown[self._part] += self._texts[self._part].push(held)
+        if last:
+            shown = {name: text + self._texts[name].finish() for name, text in shown.items()}
+        return Piece(**shown)
 
-    def _show(self, token: int) -> str:
-        if (token,) in self._silent:
-            self._shown = False
-        elif (token,) == self._answer:
-            self._shown = True
-        return self._text.push(token) if self._shown else ""
+
+class AnswerStream:
+    """The text of the answer part of what a model says, piece by piece: no thinking, no tool call, no special token."""
+
+    def __init__(self, template: Template) -> None:
+        self._parts = PartStream(template)
+
+    def push(self, token: int, last: bool = False) -> str:
+        """The text that is certain with this token; with the ``last`` one, all that was held back."""
+        return self._parts.push(token, last).answer
 
 
 class TextUntil:

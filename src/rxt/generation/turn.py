@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from rxt.data.template import Template
+from rxt.data.template import Reply, Template
 from rxt.errors import UserError
 from rxt.generation.likelihood import Likelihood
+from rxt.generation.manner import FAST, Manner
 from rxt.generation.remember import memorize_together
-from rxt.generation.text_stream import AnswerStream, TextUntil
+from rxt.generation.text_stream import PartStream, TextUntil
+from rxt.generation.thinking import Thoughts, most_thinking
 from rxt.model.attention import KeyValue
 from rxt.model.memory import Memory
+from rxt.tools.tool import ToolCall, tools_text
 
 if TYPE_CHECKING:
     from rxt.model.reactive import ReactiveTransformer
@@ -32,12 +35,31 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Token:
-    """One new token of the answer. ``text`` is what became certain with it: whole characters, perhaps none."""
+    """One new token of the reply. ``text`` is what became certain of the answer with it: whole characters, perhaps
+    none."""
 
     text: str
     id: int
     likelihood: Likelihood | None = None
     """Where it was asked for."""
+    thinking: str = ""
+    """What became certain of the thinking."""
+    tool_call: str = ""
+    """What became certain of the tool call, in JSON."""
+
+
+@dataclass(frozen=True)
+class Thought:
+    """The thinking, when the reply is complete. Only of a turn in which the model thought."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Called:
+    """The model has called a tool, and waits for its result; or it has tried to (``call.error``)."""
+
+    call: ToolCall
 
 
 @dataclass(frozen=True)
@@ -115,45 +137,84 @@ class Prepared:
 class OpenTurn:
     """A turn that is being answered. Until it has a ``finish_reason`` there is nothing of it to keep or memorize."""
 
-    def __init__(self, template: Template, query: str, most: int | None = None, stop: Sequence[str] = ()) -> None:
-        """``most``: tokens of the longest answer, by default whatever fits into the model's length; ``stop``: texts
-        before the first of which the answer ends.
+    def __init__(
+        self,
+        template: Template,
+        query: str,
+        most: int | None = None,
+        stop: Sequence[str] = (),
+        manner: Manner = FAST,
+        of_tool: bool = False,
+    ) -> None:
+        """
+        Args:
+            query: a message, or with ``of_tool`` a tool's result.
+            most: tokens of the longest answer (with a tool call, if there is one), by default whatever fits into the
+                model's length. Thinking is not counted; it has a budget of its own.
+            stop: texts before the first of which the answer ends.
+            manner: its ``tools`` are told in the internal part.
 
         Raises:
-            UserError: the query is empty or too long.
+            UserError: the query is empty or too long; the template has not the parts for this manner.
         """
-        self.prompt = template.prompt(query)
+        manner.check(template)
+        internal = tools_text(manner.tools) if manner.tools else None
+        opened = template.tool_prompt if of_tool else template.prompt
+        self.prompt = opened(query, internal, manner.mode)
         self.limit = template.answer_room(self.prompt, most)
+        """Tokens of the longest reply."""
+        self.constraint: Thoughts | None = None
+        """What the tokens that are heard must have gone through."""
+        if manner.mode != "fast":
+            thinking = most_thinking(template, self.prompt, manner.mode, manner.budget)
+            self.constraint = Thoughts(template, manner.mode, thinking)
+            markers = 2
+            self.limit = template.answer_room(self.prompt, None if most is None else markers + thinking + most)
         self.said: list[int] = []
-        """The answer's tokens so far, [EOS] included where the model came to it. Of an answer that came to a ``stop``
+        """The reply's tokens so far, [EOS] included where the model came to it. Of an answer that came to a ``stop``
         text, those that its text is made of."""
         self.finish_reason: FinishReason | None = None
-        self._template, self._text = template, AnswerStream(template)
+        self._template, self._manner, self._most = template, manner, most
+        self._before: int | None = 0 if manner.mode == "fast" else None
+        """Tokens that were said up to the answer's marker; None until it comes."""
+        self._parts = PartStream(template, manner.mode)
         self._until = TextUntil(stop)
 
     def hear(self, token: int, likelihood: Likelihood | None = None) -> Token:
-        """One more token of the answer. Text is that of the answer part only."""
+        """One more token of the reply."""
         self.said.append(token)
+        if self._before is None and token == self._template.tokens.answer:
+            self._before = len(self.said)
         if token == self._template.tokens.eos:
             self.finish_reason = "stop"
-        elif len(self.said) == self.limit:
+        elif len(self.said) == self.limit or self._answer_is_longest():
             self.finish_reason = "length"
         last = self.finish_reason is not None
-        text = self._until.push(self._text.push(token, last), last)
+        piece = self._parts.push(token, last)
+        text = self._until.push(piece.answer, last)
         if self._until.reached:
             self.finish_reason = "stop"
-            self.said = self._template.tokenizer.encode(self._until.shown)
-        return Token(text, token, likelihood)
+            self.said = [*self.said[: self._before], *self._template.tokenizer.encode(self._until.shown)]
+        return Token(text, token, likelihood, piece.think, piece.tool_call)
+
+    def _answer_is_longest(self) -> bool:
+        return self._before is not None and len(self.said) - self._before == self._most
+
+    @property
+    def reply(self) -> Reply:
+        """The parts of what was said."""
+        return self._template.parse(self.said, self._manner.mode)
 
     def answered(self) -> Answered:
         """The answer, which is complete."""
         assert self.finish_reason is not None
-        return Answered(self._template.answer_text(self.said), self.finish_reason)
+        return Answered(self.reply.answer, self.finish_reason)
 
     def interaction(self) -> list[int]:
-        """Query and answer, to be memorized."""
+        """What was told and said, to be memorized."""
         assert self.finish_reason is not None
-        return self._template.complete(self.prompt, self.said)
+        whole = self._template.complete(self.prompt, self.said)
+        return whole if self._manner.memorize_thinking else self._template.without_thinking(whole)
 
 
 @torch.no_grad()
