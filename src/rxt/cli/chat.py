@@ -7,17 +7,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 from tyro.conf import Positional, arg
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.streams import standard_input
 from rxt.cli.threads import choose_threads
+from rxt.cli.tool_loop import answer
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
+    from rxt.tools.builtin import ToolBox
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class Options:
     """Continue from this memory if the file exists, and save to it after every turn."""
     system: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
     """A system prompt, memorized at the start; a memory file that exists has its own already."""
+    thinking: Literal["fast", "thinking", "auto"] = "fast"
+    """Answer at once, after thinking, or as the model decides: with a model that has learned it."""
+    thinking_budget: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """The longest thinking in tokens; by default what leaves room for an answer."""
+    tools: Annotated[str | None, arg(metavar="NAMES", help_behavior_hint="")] = None
+    """Tools that the model may call: clock, calculator, notebook, or several with commas between them. It is told of
+    them with the system prompt."""
     temperature: float = 0.0
     """0 always takes the likeliest token; 1 draws from the model's own distribution."""
     top_k: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
@@ -55,24 +64,34 @@ class Options:
 def run(argv: list[str]) -> int:
     """The verb ``chat``."""
     options = parse_arguments(Options, "rxt chat", argv)
-    source = standard_input("messages")
+    source, tools = standard_input("messages"), built_in_tools(options.tools)
     if source.isatty() and sys.stdout.isatty():
         from rxt.cli.terminal import Terminal, loading
 
         with loading():
-            chat = open_conversation(options)
-        Terminal(chat, options.model or "bundled model", options.memory).run()
+            chat = open_conversation(options, tools)
+        Terminal(chat, options.model or "bundled model", options.memory, tools=tools).run()
     else:
-        answer_lines(open_conversation(options), source, sys.stdout.buffer, options.memory)
+        answer_lines(open_conversation(options, tools), source, sys.stdout.buffer, options.memory, tools)
     return 0
 
 
-def open_conversation(options: Options) -> Conversation:
+def built_in_tools(names: str | None) -> ToolBox | None:
+    """Those that are named, if any are."""
+    if names is None:
+        return None
+    from rxt.tools.builtin import ToolBox
+
+    return ToolBox.of_names(names)
+
+
+def open_conversation(options: Options, tools: ToolBox | None = None) -> Conversation:
     """Load the model, and the memory file where there is one already."""
     if options.memory is not None:
         check_writable(options.memory)
     import torch
 
+    from rxt.generation.manner import Manner
     from rxt.generation.sampling import Sampling
     from rxt.model.parameters import parameter_counts
     from rxt.model.pool import load_memory
@@ -81,7 +100,10 @@ def open_conversation(options: Options) -> Conversation:
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = load_memory(options.memory) if options.memory is not None and options.memory.exists() else None
     system = options.system if memory is None else None
-    chat = load_chat(options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base)
+    manner = Manner(options.thinking, options.thinking_budget, () if tools is None else tools.tools)
+    chat = load_chat(
+        options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base, manner=manner
+    )
     if memory is not None:
         chat.restore(memory)
     torch.set_num_threads(choose_threads(parameter_counts(chat.model.config).decoder_active))
@@ -98,15 +120,17 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: the folder {path.parent} cannot be written to")
 
 
-def answer_lines(chat: Conversation, source: BinaryIO, target: BinaryIO, memory: Path | None) -> None:
+def answer_lines(
+    chat: Conversation, source: BinaryIO, target: BinaryIO, memory: Path | None, tools: ToolBox | None = None
+) -> None:
     """One message a line in, one answer a line out, each written as soon as it is there; a line break in an answer is a
     space."""
     for number, query in _lines(source):
         try:
-            answer = chat.ask(query)
+            text = answer(chat, query, tools)
         except UserError as error:
             raise UserError(f"standard input line {number}: {error}") from None
-        target.write(" ".join(answer.splitlines()).encode() + b"\n")
+        target.write(" ".join(text.splitlines()).encode() + b"\n")
         target.flush()
         if memory is not None:
             chat.save(memory)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,15 +13,18 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.styles import Style
 from rich.console import Console
 from rich.table import Table
 
+from rxt.cli.history import open_history
+from rxt.cli.reply_view import ReplyView, printable
+from rxt.cli.tool_loop import reply_to, results
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
+    from rxt.tools.builtin import ToolBox
 
 COMMANDS = {
     "/memory": "what the memory is, and what the last turn changed in it",
@@ -31,6 +32,7 @@ COMMANDS = {
     "/load": "FILE  go on from the memory in a file",
     "/fork": "try something: a copy of this conversation, until /back",
     "/back": "return from the fork to where it began",
+    "/thoughts": "fold the model's thoughts away, or show them again",
     "/reset": "forget everything",
     "/help": "this list; Ctrl-C stops an answer, Ctrl-D leaves",
     "/quit": "leave",
@@ -42,10 +44,22 @@ BAR = 24
 class Terminal:
     """One person, one model; ``conversations`` is the conversation and the forks begun in it, the current one last."""
 
-    def __init__(self, chat: Conversation, name: str, memory: Path | None, console: Console | None = None) -> None:
-        """``memory``: the file that holds the conversation's memory after every turn; forks are never saved by
-        themselves."""
+    def __init__(
+        self,
+        chat: Conversation,
+        name: str,
+        memory: Path | None,
+        console: Console | None = None,
+        tools: ToolBox | None = None,
+    ) -> None:
+        """
+        Args:
+            memory: the file that holds the conversation's memory after every turn; forks are never saved by themselves.
+            tools: run what the model calls.
+        """
         self._conversations = [chat]
+        self._tools = tools
+        self._folded = False
         self._name = name
         self._file = memory
         self._console = console or Console(highlight=False, markup=False, emoji=False)
@@ -114,17 +128,13 @@ class Terminal:
         self._begin_work()
 
     def _stream(self, chat: Conversation, query: str) -> None:
-        from rxt.generation.conversation import Answered, Token
-
-        with closing(chat.stream(query)) as events:
-            for event in events:
-                if isinstance(event, Token):
-                    self._write(event.text)
-                elif isinstance(event, Answered):
-                    self._console.print()
-                    if event.finish_reason == "length":
-                        self._say("(the answer was cut: it is as long as it may be)", "dim")
-                    return
+        view = ReplyView(self._console, self._write, self._folded)
+        view.show(chat.stream(query))
+        for call, result in results(chat, self._tools):
+            view.show_call(call, result)
+            view.show(reply_to(chat, call, result))
+        if chat.call is not None:
+            view.show_call(chat.call, None)
 
     def _begin_work(self) -> None:
         """Wait for the memory, and save it, while the person types."""
@@ -184,6 +194,9 @@ class Terminal:
                     raise UserError("this is no fork; /fork begins one")
                 self._conversations.pop()
                 self._say(f"back in the conversation · {self._where()}", "dim")
+            case "/thoughts":
+                self._folded = not self._folded
+                self._say("thoughts are folded away" if self._folded else "thoughts are shown", "dim")
             case "/reset":
                 self.chat.reset()
                 self._changed("forgotten")
@@ -253,15 +266,6 @@ class Terminal:
         self._console.file.flush()
 
 
-def printable(text: str) -> str:
-    """A model's words, without the control characters that could take over the terminal."""
-    return "".join(
-        character
-        for character in text
-        if character in "\n\t" or not (ord(character) < 32 or 127 <= ord(character) < 160)
-    )
-
-
 @contextmanager
 def loading() -> Iterator[None]:
     """Say that something is going on, until it has gone on."""
@@ -290,28 +294,3 @@ def quiet_keys() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-
-
-class _CarefulHistory(FileHistory):
-    """A file that has become unwritable costs the history, never the conversation."""
-
-    def load_history_strings(self) -> Iterable[str]:
-        with suppress(OSError):
-            return list(super().load_history_strings())
-        return []
-
-    def store_string(self, string: str) -> None:
-        with suppress(OSError):
-            super().store_string(string)
-
-
-def open_history() -> History:
-    """Earlier messages, for the arrow keys: in the user's state folder, for the user's eyes only; in memory where that
-    fails."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    with contextlib.suppress(OSError, RuntimeError):
-        path = Path(state).expanduser() / "rxt" / "chat_history"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        return _CarefulHistory(str(path))
-    return InMemoryHistory()
