@@ -11,8 +11,10 @@ from tiny_bases import BASES, store_base
 from torch import Tensor
 
 import rxt
+from rxt.config import PoolConfig
 from rxt.errors import UserError
 from rxt.interop.backbone import Backbone
+from rxt.model.mixture_of_memory import init_pool, memorize, route
 from rxt.pretrained import ReactiveTransformer
 
 LAYERS = (1, 3)
@@ -118,6 +120,19 @@ def test_saved_is_the_memory_alone_and_comes_back_on_its_base(tmp_path: Path) ->
     assert loaded.fingerprint() == model.fingerprint()
     memory = model.memorize(model.init_memory(2), ids)
     assert torch.equal(loaded.decode(ids, memory), model.decode(ids, memory))
+
+
+@torch.no_grad()
+def test_a_pool_on_a_base_is_saved_with_its_router_and_finds_what_was_written(tmp_path: Path) -> None:
+    model = grown(tmp_path / "base").with_pool(PoolConfig(fragment_slots=2, new_below=-1, most_writes=1))
+    model.save_pretrained(tmp_path / "memory")
+    loaded = ReactiveTransformer.from_pretrained(tmp_path / "memory")
+    assert loaded.config == model.config
+    assert loaded.fingerprint() == model.fingerprint()
+    pool, texts = init_pool(model), [some_ids(1, length) for length in (4, 7, 9)]
+    for ids in texts:
+        pool = memorize(loaded, route(loaded, [pool], ids), ids)[0].pool
+    assert [route(loaded, [pool], ids)[0].chosen for ids in texts] == [(0,), (1,), (2,)]
 
 
 @torch.no_grad()
