@@ -95,7 +95,7 @@ def train(router: Router, texts: Texts) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 @torch.no_grad()
