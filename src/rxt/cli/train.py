@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
+from rxt.cli.plan import PlanOptions
 from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
 
@@ -25,9 +26,9 @@ class TrainOptions:
 
     recipe: tyro.conf.Positional[str]
     """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
-    rxt-alpha, rxt-beta. With --base a pre-trained model: smollm2 or adapt (a memory for it). With --from a trained
-    model: phrasings (other words for the same facts), mrl (rewards) or dmpo (preferences); and classify, a classifier
-    of texts, which has options of its own (rxt train classify --help)."""
+    rxt-alpha, rxt-beta, or any other preset (rxt info lists them). With --base a pre-trained model: smollm2 or adapt (a
+    memory for it). With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
+    (preferences); and classify, a classifier of texts, which has options of its own (rxt train classify --help)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()
@@ -80,6 +81,10 @@ class TrainOptions:
     """Print what would be trained, stage by stage, and stop."""
     show_json: bool = False
     """Print the resolved configuration, every field of it, as JSON and stop."""
+    plan: bool = False
+    """Print what a GPU would hold, whether it fits, how long it takes, and what to change; then stop. No GPU is
+    needed."""
+    planned: tyro.conf.OmitArgPrefixes[PlanOptions] = field(default_factory=PlanOptions)
 
 
 def run(argv: list[str]) -> int:
@@ -91,6 +96,8 @@ def run(argv: list[str]) -> int:
     options = parse_arguments(TrainOptions, "rxt train", argv)
     if options.recipe == "classify":
         raise UserError("classify has options of its own, so it stands first: rxt train classify --from MODEL …")
+    if options.planned != PlanOptions() and not options.plan:
+        raise UserError("--gpus, --gpu-memory, --flops-per-gpu, --utilisation, --tokens and --json are for --plan")
     configuration = resolve(options)
     if options.show_json:
         print(json.dumps(configuration, indent=2))
@@ -106,6 +113,11 @@ def run(argv: list[str]) -> int:
         from rxt.cli.recipe_table import print_recipe
 
         print_recipe(run_config, Console(highlight=False, markup=False))
+        return 0
+    if options.plan:
+        from rxt.cli.plan import show_plan
+
+        show_plan(run_config, options.planned, Console(highlight=False, markup=False))
         return 0
     import torch
 
@@ -138,9 +150,9 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     if options.start is not None:
         path = model_folder(options.start, weights=False) / "config.json"
         base = base.going_on(options.start, RxTConfig.from_dict(read_json(path), str(path)))
-    elif base.needs_start:
+    elif base.needs_start and not options.plan:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
-    elif options.base is not None or base.needs_base:
+    elif options.base is not None or (base.needs_base and not plans_without_base(base, options)):
         base = on_its_base(base, options)
     data = with_files(
         base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
@@ -157,6 +169,12 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     for assignment in options.set:
         assign(values, assignment)
     return adapter.dump_python(parse(adapter, values, "recipe"), mode="json")
+
+
+def plans_without_base(run: RunConfig, options: TrainOptions) -> bool:
+    """Whether a plan is asked for of a recipe that knows the sizes of its base, so that the base itself is not
+    needed."""
+    return options.plan and run.model.base is not None and bool(run.model.base.name)
 
 
 def on_its_base(run: RunConfig, options: TrainOptions) -> RunConfig:

@@ -66,13 +66,17 @@ def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) ->
     scored = rows.targets[:, 1:]  # (R, T − 1)
     targets = rows.ids[:, 1:][scored]  # (N,)
     states = hidden.states[:, :-1][scored]  # (N, D)
-    if states.requires_grad and is_frozen(head):
-        nll, correct = target_scores(head, states, targets)
-    else:
-        logits = at_least_float32(head(states))  # (N, V)
-        nll, correct = F.cross_entropy(logits, targets, reduction="none"), logits.detach().argmax(-1) == targets
+    nll, correct = state_scores(head, states, targets)
     turn = (turns[:, 1:] if turns.dim() == 2 else turns.unsqueeze(1)).to(scored.device).expand_as(scored)[scored]
     return AnswerScores(nll, correct, turn, hidden.balance, rows.mask.sum())
+
+
+def state_scores(head: nn.Module, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """−log p (N,) of targets (N,) after states (N, D), in nats, and whether each had the highest logit (N,)."""
+    if states.requires_grad and is_frozen(head):
+        return target_scores(head, states, targets)
+    logits = at_least_float32(head(states))  # (N, V)
+    return F.cross_entropy(logits, targets, reduction="none"), logits.detach().argmax(-1) == targets
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
         layer.norm1, layer.attention = original.norm1, original.attention
         layer.norm3, layer.feed_forward = original.norm3, original.feed_forward
         if rank and index >= config.decoder.reading[0]:
-            layer.attention, layer.feed_forward = adapted(layer.attention, rank), adapted(layer.feed_forward, rank)
+            adapt_layer(layer, rank)
         if index in config.decoder.reading:
             _start_read(layer, config)
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
@@ -52,6 +52,11 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
     if config.memory_attention.gate.queue is not None:
         start_as_queue(model.memory_attention, model.fresh_memory)
     return model.eval()
+
+
+def adapt_layer(layer: DecoderLayer, rank: int) -> None:
+    """Give all matrices of a base's layer low-rank adapters; those that read memory get none."""
+    layer.attention, layer.feed_forward = adapted(layer.attention, rank), adapted(layer.feed_forward, rank)
 
 
 def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:

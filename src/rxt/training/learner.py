@@ -90,11 +90,16 @@ class GrownLearner(Learner):
 
     @torch.no_grad()
     def round_base(self) -> None:
-        """Hold the base's matrices in bfloat16. Its embedding stays, since a state begins there."""
+        """Hold the base's matrices in bfloat16."""
+        for matrix in self.rounded():
+            matrix.data = matrix.data.to(torch.bfloat16)
+
+    def rounded(self) -> Iterator[Tensor]:
+        """The base's matrices, and what is added to their products. Its embedding stays as it is, since a state begins
+        there."""
         for name, module in self.model.decoder.named_modules():
             if isinstance(module, nn.Linear) and set(READS).isdisjoint(name.split(".")):
-                for matrix in (module.weight, *([] if module.bias is None else [module.bias])):
-                    matrix.data = matrix.data.to(torch.bfloat16)
+                yield from (module.weight, *([] if module.bias is None else [module.bias]))
 
     def _learn(self, names: Set[str]) -> None:
         for name, parameter in self.model.named_parameters():

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 
 from rxt.errors import UserError
-from rxt.presets import preset
+from rxt.presets import preset, preset_names
 from rxt.tasks.babi import BabiConfig, TaskShare
 from rxt.tasks.everyday import EverydayConfig
 from rxt.training import recipes_on_base as on_base
@@ -306,8 +306,7 @@ def published(name: str) -> RunConfig:
     )
 
 
-_PUBLISHED = ("rxt-alpha-nano", "rxt-alpha-micro", "rxt-alpha-mini", "rxt-alpha", "rxt-beta")
-_RECIPES: dict[str, Callable[[], RunConfig]] = {
+_OWN: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "open": open_world,
     "phrasings": phrasings,
@@ -319,5 +318,6 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "babi": babi,
     "smollm2": on_base.smollm2,
     "adapt": on_base.adapt,
-    **{name: partial(published, name) for name in _PUBLISHED},
 }
+_RECIPES = _OWN | {name: partial(published, name) for name in preset_names() if name not in _OWN}
+"""Every preset has one, by its own name; those that are not this project's own models, the published curriculum."""
