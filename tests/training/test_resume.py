@@ -128,6 +128,7 @@ def test_the_whole_run_has_all_its_files(whole: Path) -> None:
     assert {child.name for child in whole.iterdir()} - {"curves.png"} == {
         ".lock",
         "run.json",
+        "data.json",
         "tokenizer.json",
         "encoder",
         "model",
