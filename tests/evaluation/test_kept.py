@@ -35,6 +35,8 @@ def grown(scale: float = 1.0) -> ReactiveTransformer:
         for name, parameter in model.named_parameters():
             if name.endswith("read_scale"):
                 parameter.fill_(scale)
+        assert model.fresh_memory is not None
+        model.fresh_memory.mul_(10)  # a fresh memory is quiet, and here it is to be heard
     return model
 
 

@@ -37,7 +37,7 @@ def gates(memory_attention: MemoryAttention, slots: Tensor, encoded: Tensor) -> 
     def hear(gate: ResidualGate, inputs: tuple[Tensor, Tensor], _: object) -> None:
         found.append(torch.sigmoid(gate._gate(inputs[0] + inputs[1]))[0, :, 0])
 
-    heard = [layer.gate.register_forward_hook(hear) for layer in memory_attention.layers]
+    heard = [layer.gate.register_forward_hook(hear) for layer in memory_attention._layers()]
     memory_attention(slots, encoded)
     for each in heard:
         each.remove()
@@ -75,8 +75,9 @@ def test_the_address_is_added_to_the_query() -> None:
         torch.randn(LAYERS, 3, 7, WIDTH),
     )
     written = memory_attention(slots, encoded)
-    for layer, old, said, new in zip(memory_attention.layers, slots, encoded, written, strict=True):
+    for layer, old, said, new in zip(memory_attention._layers(), slots, encoded, written, strict=True):
         attention, address = layer.attention, layer.address
+        assert address is not None
         queries = attention.q_proj(layer.norm(old) + address)
         scores = queries @ attention.k_proj(said).transpose(1, 2) / WIDTH**0.5
         looked_up = attention.out_proj(scores.softmax(-1) @ attention.v_proj(said))
@@ -105,7 +106,7 @@ def test_a_whole_model_starts_so_and_comes_back_from_its_file(tmp_path) -> None:
     torch.manual_seed(0)
     model = Pretrained(config).eval()
     assert model.fresh_memory is not None
-    for layer, empty in zip(model.memory_attention.layers, model.fresh_memory, strict=True):
+    for layer, empty in zip(model.memory_attention._layers(), model.fresh_memory, strict=True):
         assert layer.gate.status(empty).mean() > 0.5
     model.save_pretrained(tmp_path / "model")
     again = Pretrained.from_pretrained(tmp_path / "model")
