@@ -47,8 +47,8 @@ def smollm2() -> RunConfig:
                 phases=(
                     phase(200, 4, 12, random=1.0),
                     phase(200, 8, 6, shortest=4, random=1.0),
-                    phase(700, 4, 8),
-                    phase(1_000, 8, 4, shortest=4),
+                    phase(400, 4, 8),
+                    phase(1_300, 8, 4, shortest=4),
                     phase(900, 16, 3, shortest=6),
                     phase(200, 24, 2, shortest=12),
                 ),
