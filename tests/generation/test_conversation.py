@@ -23,14 +23,6 @@ QUERIES = ["hello there", "my name is Ann", "how are you 🙂", "I live in Graz"
 WARM = Sampling(temperature=1.0, top_p=0.95)
 
 
-@pytest.fixture(autouse=True)
-def no_update_outlives_its_test() -> Iterator[None]:
-    yield
-    for thread in threading.enumerate():
-        if thread.name == "rxt-memorize":
-            thread.join(20)
-
-
 @pytest.fixture
 def chat(model: ReactiveTransformer, tokenizer: ChatTokenizer) -> Conversation:
     return Conversation(model, tokenizer, max_new_tokens=8)

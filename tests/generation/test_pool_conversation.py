@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -25,14 +23,6 @@ from rxt.pretrained import ReactiveTransformer
 QUERIES = ["hello there", "my name is Ann", "how are you 🙂", "I live in Graz", "hello"]
 FRAGMENTS = PoolConfig(fragment_slots=2, chosen=2, key_width=8, new_below=-1, most_writes=2)
 WARM = Sampling(temperature=1.0, top_p=0.95)
-
-
-@pytest.fixture(autouse=True)
-def no_update_outlives_its_test() -> Iterator[None]:
-    yield
-    for thread in threading.enumerate():
-        if thread.name == "rxt-memorize":
-            thread.join(20)
 
 
 def pooled(config: PoolConfig = FRAGMENTS) -> ReactiveTransformer:

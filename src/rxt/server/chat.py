@@ -111,8 +111,7 @@ async def create(
     request.state.turn = running.draft.id
     note_options(reply, unused_options(body), question)
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage is True
-        chunks = streamed(running, serves.options.name, serves.sessions.tokenizer, usage)
+        chunks = streamed(running, serves.options.name, serves.sessions.tokenizer, body.tells_usage)
         return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
     turn, likely = await unless_gone(request, finished(running, serves.sessions.tokenizer))
     return ChatReply(

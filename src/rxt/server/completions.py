@@ -95,8 +95,7 @@ async def create(
     note_options(reply, unused_options(body), question)
     before = body.text if body.echo else ""
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage is True
-        chunks = streamed(serves, running, before, usage)
+        chunks = streamed(serves, running, before, body.tells_usage)
         return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
     turn, likely = await unless_gone(request, finished(running, sessions.tokenizer))
     choice = CompletionChoice(

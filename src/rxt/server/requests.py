@@ -242,6 +242,11 @@ class Common(Strict):
     prompt_cache_retention: Annotated[Name | None, UNUSED] = None
     service_tier: Annotated[Name | None, UNUSED] = None
 
+    @property
+    def tells_usage(self) -> bool:
+        """Whether a stream ends with how many tokens were read and said."""
+        return self.stream_options is not None and self.stream_options.include_usage is True
+
 
 class ResponseRequest(Common):
     """``POST /v1/responses``."""
