@@ -38,7 +38,7 @@ def memory_on(
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
     Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
-    look at, so neither reads nor writes norm it. Slots have addresses and start as a queue. The fresh memory is learned.
+    look at, so neither reads nor writes norm it. Slots have addresses and start as a queue; the fresh memory learns.
 
     Args:
         memory_layers: counted from 0; by default :func:`default_memory_layers`.
