@@ -12,6 +12,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
+from rxt.cli.launch import FOLLOWED, check_workers, launch
 from rxt.cli.plan import PlanOptions
 from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
@@ -74,9 +75,10 @@ class TrainOptions:
     memory_aware.optim.learning_rate=1e-3 or memory_aware.phases.0.steps=50; preference=null leaves a stage out.
     Repeatable."""
     device: str | None = None
-    """cpu, cuda, cuda:1 …; the first GPU when there is one."""
+    """cpu, cuda, cuda:1 …; the first GPU when there is one, of several processes each its own."""
     workers: int = 1
-    """Processes on this machine that share every update; each needs a micro-batch (the stages' optim.accumulate)."""
+    """Processes on this machine that share every update, started by torchrun's launcher, each on a GPU of its own where
+    there are some; each needs a micro-batch (the stages' optim.accumulate)."""
     show: bool = False
     """Print what would be trained, stage by stage, and stop."""
     show_json: bool = False
@@ -119,18 +121,23 @@ def run(argv: list[str]) -> int:
 
         show_plan(run_config, options.planned, Console(highlight=False, markup=False))
         return 0
+    check_workers(options.workers, options.device)
+    if "WORLD_SIZE" not in os.environ and options.workers > 1:
+        return launch(["train", *argv], options.workers)
     import torch
 
     from rxt.training.pipeline import train
-    from rxt.training.process_group import with_workers
+    from rxt.training.process_group import AnotherEnded, started_on_this_machine
 
     device = find_device(options.device)
-    if options.workers < 1:
-        raise UserError(f"--workers {options.workers}: at least one process must train")
-    if options.workers == 1 and "WORLD_SIZE" not in os.environ:
+    if "WORLD_SIZE" not in os.environ:
         torch.set_num_threads(choose_threads())
-    with with_workers(options.workers, ["train", *argv]):
+    try:
         train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
+    except AnotherEnded:
+        if not started_on_this_machine():
+            raise
+        return FOLLOWED
     return 0
 
 

@@ -139,6 +139,7 @@ def _go_on(
                         "yellow",
                     )
                 elif interrupted:
+                    process_group.barrier()  # whoever ends first would have the launcher end the one that still saves
                     say(
                         context.console,
                         f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",

@@ -36,7 +36,7 @@ from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.prepared_sources import check_tokenizer
-from rxt.training.process_group import ProcessGroup, join_process_group
+from rxt.training.process_group import ProcessGroup, join_process_group, own_device
 from rxt.training.run_folder import CURVES, ENCODER, DataNote, check_claim, claim, locked, noted_data, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
@@ -45,7 +45,7 @@ from rxt.training.work import baseline_work, reactive_work, run_model
 
 def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
-    device = device or torch.device("cpu")
+    device = own_device(device or torch.device("cpu"))
     if run.needs_start:
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     if run.needs_base:

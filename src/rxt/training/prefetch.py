@@ -71,8 +71,8 @@ def _unchanged(found: T) -> T:
 
 
 def _leave_signals_to_training(worker: int) -> None:
-    """A process that makes batches ends when training does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if HANGUP is not None:
-        signal.signal(HANGUP, signal.SIG_IGN)
+    """A process that makes batches ends when training does. What stops a whole group of processes, as torchrun and
+    SLURM do it, must not take the batches from the step that is finished first."""
+    for number in (signal.SIGINT, signal.SIGTERM, HANGUP):
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)

@@ -1,19 +1,17 @@
 """Several processes that train one model: each takes some micro-batches of an update, and the gradients are summed.
 
 The sum over the process group is the gradient of the whole update, as the same micro-batches in one process would give
-it. The group is what ``torchrun`` has started (``RANK``, ``WORLD_SIZE`` and the address of rank 0 are in the
-environment), or what ``rxt train --workers N`` starts: the main process, and N − 1 others with the same command line.
+it. The group is what ``torchrun`` has started: ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and the address of rank 0 are
+in the environment. ``rxt train --workers N`` has torchrun's launcher do so.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -79,47 +77,34 @@ SINGLE_PROCESS = ProcessGroup()
 """A run of one process."""
 
 
-@contextmanager
-def with_workers(workers: int, argv: list[str]) -> Iterator[None]:
-    """Inside the block this process is the main one of ``workers``; the others run ``rxt`` with the same arguments,
-    silently."""
-    if workers == 1 or "WORLD_SIZE" in os.environ:
-        yield
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"WORLD_SIZE": str(workers), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    helpers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "rxt", *argv],
-            env={**os.environ, **place, "RANK": str(rank), "OMP_NUM_THREADS": threads},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for rank in range(1, workers)
-    ]
-    torch.set_num_threads(int(threads))
-    os.environ.update(place, RANK="0")
-    try:
-        yield
-    finally:
-        for name in (*place, "RANK"):
-            del os.environ[name]
-        for helper in helpers:
-            helper.terminate()
-            helper.wait()
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for one that validates, or writes a checkpoint, before they take it for dead."""
+
+
+class AnotherEnded(UserError):
+    """Another process of the group has ended, so this one cannot go on."""
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: of several GPUs that of its ``LOCAL_RANK``, unless ``device`` has a number."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", _number_in_environment("LOCAL_RANK", "0"))
+
+
+def started_on_this_machine() -> bool:
+    """Whether a torchrun on this machine has started the whole group, and sees for itself which process ends."""
+    return dist.is_torchelastic_launched() and os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
 
 
 @contextmanager
 def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """The process group that the environment describes (``RANK`` and ``WORLD_SIZE``, as torchrun sets them), or a group
-    of one.
+    of one. ``device``: that of this process, from :func:`own_device`.
 
     Raises:
-        UserError: the environment does not say everything that ``torchrun`` sets, or another process has ended.
+        UserError: the environment does not say everything that ``torchrun`` sets.
+        AnotherEnded: another process has ended.
     """
     world_size = _number_in_environment("WORLD_SIZE", "1")
     if world_size == 1:
@@ -134,15 +119,26 @@ def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     rank = _number_in_environment("RANK", "0")
     if not 0 <= rank < world_size:
         raise UserError(f"RANK is {rank} in the environment, and WORLD_SIZE {world_size}: ranks count from 0")
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
+    else:
+        dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield ProcessGroup(dist.get_rank(), world_size)
-    except dist.DistError as error:
-        raise UserError(
-            f"another process of this run has ended ({error}); the same command goes on from the last checkpoint"
+    except RuntimeError as error:
+        if not _of_the_connection(error):
+            raise
+        raise AnotherEnded(
+            "another process of this run has ended; the same command goes on from the last checkpoint"
         ) from None
     finally:
         dist.destroy_process_group()
+
+
+def _of_the_connection(error: RuntimeError) -> bool:
+    """Whether processes lost each other. gloo's errors have no type of their own, but name gloo's file."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _number_in_environment(name: str, default: str) -> int:
