@@ -1,0 +1,96 @@
+"""A process of several that dies, or is told to stop: one line, nothing half-written, and the same command goes on,
+with another number of processes too."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rxt.cli.main import main
+from rxt.training.checkpoint import Checkpoints
+
+SETTINGS = (
+    "joint.steps=30",
+    "joint.optim.accumulate=2",
+    *(f"{stage}.steps=0" for stage in ("interaction", "memory_pretrain")),
+    'memory_aware.phases=[{"steps": 0, "turns": 2, "batch_size": 1}]',
+    "tokenizer.conversations=40",
+    "checkpoint_every=2",
+    "log_every=1",
+)
+STAGE = "1-joint"
+
+
+def command(out: Path, workers: int) -> list[str]:
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    return ["train", "smoke", "--out", str(out), "--workers", str(workers), *settings]
+
+
+def losses(out: Path) -> list[float]:
+    lines = map(json.loads, (out / STAGE / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["split"] == "train"]
+
+
+class Running:
+    """The command in two processes, which has done some updates."""
+
+    def __init__(self, out: Path) -> None:
+        before = Checkpoints(out / STAGE, keep=2).last() or 0
+        words = [sys.executable, "-m", "rxt", *command(out, workers=2)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.launcher = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+        while (Checkpoints(out / STAGE, keep=2).last() or 0) < before + 2:
+            assert self.launcher.poll() is None, self.launcher.communicate()[1]
+            time.sleep(0.02)
+
+    def rank(self, rank: int) -> int:
+        """The number of a process."""
+        pid = self.launcher.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if f"RANK={rank}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
+                return int(child)
+        raise AssertionError(f"no process of rank {rank}")
+
+    def end(self) -> tuple[int, list[str]]:
+        """Its exit code, and what it has said."""
+        said = self.launcher.communicate()[1]
+        return self.launcher.returncode, said.splitlines()
+
+
+def assert_nothing_half_written(out: Path) -> None:
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes under /proc")
+def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(tmp_path: Path) -> None:
+    assert main(command(tmp_path / "whole", workers=1)) == 0
+
+    out = tmp_path / "run"
+    running = Running(out)
+    os.kill(running.rank(1), signal.SIGKILL)
+    code, said = running.end()
+    assert code == 128 + signal.SIGKILL
+    assert [line for line in said if line.startswith(("rxt: ", "Traceback"))] == [
+        "rxt: process 2 of 2 was killed (SIGKILL); the same command goes on from the last checkpoint"
+    ]
+
+    running = Running(out)
+    running.launcher.send_signal(signal.SIGTERM)
+    code, said = running.end()
+    assert code == 130
+    assert "stopped and saved after step" in said[-1]
+    saved = Checkpoints(out / STAGE, keep=2).last()
+    assert f"after step {saved};" in said[-1]
+    assert_nothing_half_written(out)
+
+    assert main(command(out, workers=1)) == 0
+    assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+    assert_nothing_half_written(out)
