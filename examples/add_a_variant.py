@@ -11,10 +11,10 @@ from torch import Tensor
 import rxt
 from rxt.config import VARIANTS, MemoryAttentionConfig
 from rxt.config.variants import Variant
-from rxt.model.consolidation import MemoryAttentionLayer
+from rxt.model.consolidation import GatedLayer
 
 
-class PullToTheMean(MemoryAttentionLayer):
+class PullToTheMean(GatedLayer):
     """Every slot moves towards the mean of its layer's slots, as far as a gate lets it."""
 
     def __init__(self, config: MemoryAttentionConfig) -> None:

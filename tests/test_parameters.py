@@ -21,6 +21,7 @@ from rxt.config import (
     MemoryAttentionConfig,
     MemoryNormConfig,
     MoEConfig,
+    QueueConfig,
     RxTConfig,
 )
 from rxt.model.parameters import parameter_counts
@@ -89,13 +90,15 @@ def test_mixtures(bias: BiasMode, shared: int, gated: bool) -> None:
 @pytest.mark.parametrize("self_gate", [True, False])
 def test_memory_variants(variant: str, self_gate: bool) -> None:
     groups = 2 if VARIANTS[variant].needs_groups else None
-    assert_counted(
-        tiny(
-            memory=replace(
-                WRITE, variant=variant, groups=groups, self_gate=self_gate, consolidation=AttentionConfig.mha(4)
-            )
-        )
+    memory = replace(
+        WRITE,
+        variant=variant,
+        groups=groups,
+        queue=QueueConfig(2, 2) if VARIANTS[variant].needs_queue else None,
+        self_gate=self_gate,
+        consolidation=AttentionConfig.mha(4),
     )
+    assert_counted(tiny(memory=memory))
 
 
 @pytest.mark.parametrize("kind", get_args(GateKind))

@@ -71,10 +71,11 @@ def test_a_memory_on_a_pre_trained_model_names_its_base(capsys: pytest.CaptureFi
     out = info(capsys, str(tmp_path))
     for expected in (
         "owner/base, revision v1 (stored elsewhere), fingerprint 0123456789abcdef",
-        "4, 6, 8",
+        "4, 6",
         "each 12 wide",
         "the decoder's own layers, without memory",
-        "3 layers x 7 slots x 32",
+        "2 layers x 7 slots x 32",
+        "6 interactions x 1 slots, 1 open to all",
     ):
         assert expected in out
 

@@ -23,6 +23,7 @@ from rxt.config import (
     MemoryNormConfig,
     MoEConfig,
     Norm,
+    QueueConfig,
     RxTConfig,
     SpecialTokens,
     TemplateName,
@@ -135,7 +136,7 @@ def memory_attentions(
     return MemoryAttentionConfig(
         WIDTH,
         LAYERS,
-        slots=draw(st.integers(1, 4)),
+        slots=draw(st.integers(3 if VARIANTS[variant].needs_queue else 1, 4)),
         attention=draw(attention),
         variant=variant,
         consolidation=draw(st.none() | attention),
@@ -143,6 +144,7 @@ def memory_attentions(
         gate=draw(gates()),
         self_gate=draw(st.booleans()),
         norm=draw(norm),
+        queue=draw(st.builds(QueueConfig, one_of([1, 2]), st.just(1))) if VARIANTS[variant].needs_queue else None,
     )
 
 
@@ -223,7 +225,8 @@ def _published_memory_attentions(draw: st.DrawFn) -> MemoryAttentionConfig:
     attention = st.builds(
         lambda counts, normed: AttentionConfig(*counts, qk_norm=normed, rope_base=base), counts, st.booleans()
     )
-    return draw(memory_attentions(attention, st.just(MemoryNormConfig())))
+    drawn = memory_attentions(attention, st.just(MemoryNormConfig()))
+    return draw(drawn.filter(lambda config: not VARIANTS[config.variant].needs_queue))
 
 
 published_configs = wholes(

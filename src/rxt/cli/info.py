@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.info_base import base_details, is_base
 from rxt.cli.info_words import attention, feed_forward
-from rxt.config import GateConfig, MemoryAttentionConfig, RxTConfig
+from rxt.config import GateConfig, MemoryAttentionConfig, QueueConfig, RxTConfig
 from rxt.errors import UserError
 from rxt.folders import BUNDLED, bundled_names, model_folder
 from rxt.interop.base_files import PACKAGES
@@ -167,11 +167,19 @@ def details(title: str, config: RxTConfig) -> Table:
     section("memory attention", f"{counts.memory_attention:,} parameters")
     table.add_row("variant", memory.variant + (f", {memory.groups} groups of layers" if memory.groups else ""))
     table.add_row("write", attention(memory.attention))
+    if memory.queue is not None:
+        table.add_row("queue", queue(memory.queue, memory.slots))
     if consolidates:
         table.add_row("consolidation", attention(memory.consolidation or memory.attention))
     table.add_row("gates", gates(memory, consolidates))
     table.add_row("norm", memory.norm.kind + (", mixed with its input" if memory.norm.mixed else ""))
     return table
+
+
+def queue(config: QueueConfig, slots: int) -> str:
+    """A queue of interactions in words."""
+    taken = config.places * config.slots
+    return f"{config.places} interactions x {config.slots} slots, {slots - taken} open to all"
 
 
 def gates(config: MemoryAttentionConfig, consolidates: bool) -> str:

@@ -17,6 +17,7 @@ from rxt.config.memory_attention import (
     GateKind,
     MemoryAttentionConfig,
     MemoryNormConfig,
+    QueueConfig,
 )
 from rxt.config.pool import PoolConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig, Norm
@@ -48,6 +49,7 @@ __all__ = [
     "MoEConfig",
     "Norm",
     "PoolConfig",
+    "QueueConfig",
     "RxTConfig",
     "SpecialTokens",
     "TemplateName",

@@ -34,22 +34,9 @@ class GateConfig:
     own_status: float | None = None
     """The linear gate starts as so many times the identity: a slot's gate looks at that slot's own status alone."""
 
-    queue: int | None = None
-    """Slots start as a queue of so many groups: a group opens for an interaction when the one before it has taken one
-    in, and it has not. As many slots as a group has, and those left over, are open to all. Needs a learned fresh
-    memory (:mod:`rxt.model.queue_start`)."""
-
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        if self.queue is not None:
-            where = "memory_attention.gate.queue"
-            require(self.queue >= 1, where, f"must be at least one group, found {self.queue}")
-            linear = (self.kind, self.activation, self.status, self.per_slot) == ("linear", "sigmoid", "linear", True)
-            require(linear, where, "is for linear sigmoid gates of each slot with a linear status, so leave it out")
-            require(
-                self.own_status is None, "memory_attention.gate.own_status", "is what a queue sets, so leave it out"
-            )
         if self.longest is not None:
             where = "memory_attention.gate.longest"
             require(self.longest >= 1, where, f"must be at least one turn, found {self.longest}")
@@ -85,6 +72,22 @@ class MemoryNormConfig:
 
 
 @dataclass(frozen=True)
+class QueueConfig:
+    """The newest interactions, side by side (:mod:`rxt.model.memory_queue`). Slots that are left over are open to every
+    interaction."""
+
+    places: int
+    """How many interactions."""
+    slots: int
+    """R: of each of them, in a layer."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        at_least_one("memory_attention.queue", places=self.places, slots=self.slots)
+
+
+@dataclass(frozen=True)
 class MemoryAttentionConfig:
     """The network that writes memory: in one of the variants of :data:`VARIANTS`."""
 
@@ -105,9 +108,8 @@ class MemoryAttentionConfig:
     norm: MemoryNormConfig = field(default_factory=MemoryNormConfig)
     input_norm: bool = True
     """Norm the encoded interaction before it is written. Off where the encoder has done so."""
-    slot_address: float | None = None
-    """Every slot has a learned vector that is added to its normed query, and starts as a draw from N(0, this²): what a
-    slot looks at then depends on which slot it is, not on what it holds alone."""
+    queue: QueueConfig | None = None
+    """For the variant that is a queue."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -120,17 +122,7 @@ class MemoryAttentionConfig:
         require(
             self.variant in VARIANTS, "memory_attention.variant:", f"expected one of {known}, found {self.variant!r}"
         )
-        require(
-            self.slot_address is None or self.slot_address >= 0,
-            "memory_attention.slot_address",
-            f"cannot be negative, found {self.slot_address}",
-        )
-        if self.gate.queue is not None:
-            require(
-                self.gate.queue < self.slots,
-                "memory_attention.gate.queue",
-                f"of {self.gate.queue} groups needs more slots than {self.slots}",
-            )
+        self._check_queue()
         self._check_groups()
 
     def _check_groups(self) -> None:
@@ -142,3 +134,17 @@ class MemoryAttentionConfig:
         else:
             grouped = " or ".join(name for name, variant in VARIANTS.items() if variant.needs_groups)
             require(groups is None, where, f"only goes with {grouped}, not {self.variant}")
+
+    def _check_queue(self) -> None:
+        where, queue = "memory_attention.queue", self.queue
+        if not VARIANTS[self.variant].needs_queue:
+            require(queue is None, where, f"only goes with the variant queue, not {self.variant}")
+            return
+        require(queue is not None, where, f"is needed by the variant {self.variant}")
+        assert queue is not None
+        taken = queue.places * queue.slots
+        require(
+            taken < self.slots,
+            where,
+            f"of {queue.places} times {queue.slots} slots leaves none of {self.slots} open: give it fewer",
+        )

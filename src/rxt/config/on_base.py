@@ -8,18 +8,16 @@ from dataclasses import replace
 from rxt.config.attention import AttentionConfig
 from rxt.config.checks import require
 from rxt.config.markers import Markers
-from rxt.config.memory_attention import GateConfig, MemoryAttentionConfig
+from rxt.config.memory_attention import GateConfig, MemoryAttentionConfig, QueueConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
 from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
 
 READ_SCALE = 1.0
 """What is read counts from the start as what self-attention finds: with a tenth of it, copying is learned several times
 as slowly."""
-ADDRESS = 2.0
-"""Of slots, beside a query of 1: once a slot holds a token, what it looks at would be like that token."""
-GROUPS = 5
-"""Of slots, that take in one interaction after the other, where there are slots enough."""
-LONGEST = 4.0
+PLACE = 16
+"""Slots, of each layer, that an interaction is given in the queue, where there are slots enough."""
+LONGEST = 16.0
 """Turns: the longest of the time scales of slots that are open to every interaction."""
 LENGTH = 2048
 """Tokens of an interaction, where the base takes more and nobody asks for more."""
@@ -29,7 +27,7 @@ def memory_on(
     decoder: DecoderConfig,
     base: BaseModel,
     memory_layers: Sequence[int] | None = None,
-    slots: int = 48,
+    slots: int = 320,
     max_length: int | None = None,
     tokens: SpecialTokens | None = None,
     markers: Markers | None = None,
@@ -38,7 +36,8 @@ def memory_on(
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
     Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
-    look at, so neither reads nor writes norm it. Slots have addresses and start as a queue; the fresh memory learns.
+    look at, so neither reads nor writes norm it. Memory is a queue of interactions, a tenth of the slots open to all;
+    the fresh memory learns.
 
     Args:
         memory_layers: counted from 0; by default :func:`default_memory_layers`.
@@ -71,10 +70,10 @@ def memory_on(
         len(chosen),
         slots,
         replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False, output_projection=False),
-        variant="simple",
-        gate=GateConfig("linear", status="linear", longest=LONGEST, queue=min(GROUPS, slots // 8) or None),
+        variant="queue",
+        gate=GateConfig("linear", status="linear", longest=LONGEST),
         input_norm=False,
-        slot_address=ADDRESS,
+        queue=queue_of(slots),
     )
     return RxTConfig(
         grown,
@@ -87,7 +86,13 @@ def memory_on(
     )
 
 
+def queue_of(slots: int) -> QueueConfig:
+    """A queue of so many slots a layer: as many places as they are enough for, with a tenth of them open."""
+    place = min(PLACE, max(1, slots // 4))
+    return QueueConfig((slots - max(1, slots // 10)) // place, place)
+
+
 def default_memory_layers(layers: int) -> range:
-    """Every third layer, in small models more and in large ones fewer, from two fifths of the way up: 12, 15, …, 27 of
-    30."""
-    return range(round(0.4 * layers), layers, max(1, min(3, layers // 5), layers // 10))
+    """Every third layer, in small models more and in large ones fewer, from two fifths to five sixths of the way up:
+    12, 15, …, 24 of 30."""
+    return range(round(0.4 * layers), round(5 / 6 * layers), max(1, min(3, layers // 5), layers // 10))

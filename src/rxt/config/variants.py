@@ -13,6 +13,8 @@ class Variant:
     """``module:Class``, a :class:`rxt.model.consolidation.MemoryAttentionLayer`, imported when a model is built."""
     needs_groups: bool = False
     """Whether ``groups`` must be given; otherwise it must not."""
+    needs_queue: bool = False
+    """Whether ``queue`` must be given; otherwise it must not."""
 
 
 VARIANTS: dict[str, Variant] = {
@@ -21,5 +23,6 @@ VARIANTS: dict[str, Variant] = {
     "interlayer": Variant("rxt.model.consolidation:Interlayer"),
     "self-interlayer": Variant("rxt.model.consolidation:SelfInterlayer"),
     "grouped-self-interlayer": Variant("rxt.model.consolidation:GroupedSelfInterlayer", needs_groups=True),
+    "queue": Variant("rxt.model.memory_queue:Queue", needs_queue=True),
 }
 """A further variant is one line here and one class."""

@@ -120,12 +120,6 @@ class RxTConfig:
         if self.template == "beta":
             for name in ("think", "tool_call", "tool_use", "internal"):
                 require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
-        queue = memory.gate.queue
-        require(
-            queue is None or self.memory_init == "learned",
-            "memory_init",
-            f"must be learned where slots start as a queue (memory_attention.gate.queue {queue})",
-        )
         if self.pool is not None:
             self.pool.check_fits(memory.slots)
             require(

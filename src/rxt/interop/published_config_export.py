@@ -262,7 +262,7 @@ def unknown_words(config: DecoderConfig | EncoderConfig | MemoryAttentionConfig)
     """What of a part's configuration the published layout has no words for: fields that are not as they usually are."""
     usual: dict[str, object] = {
         **{"norm_eps": None, "head_bias": True, "tied_head": False, "memory_layers": None, "read_scale": None},
-        **{"slot_norm": True, "shared": False, "input_norm": True, "slot_address": None},
+        **{"slot_norm": True, "shared": False, "input_norm": True, "queue": None},
     }
     found = [name for name, value in usual.items() if getattr(config, name, value) != value]
     parts = {name: getattr(config, name, None) for name in ("self_attention", "cross_attention", "attention")}

@@ -42,10 +42,10 @@ class Published:
 
 
 class MemoryAttentionLayer(nn.Module, ABC):
-    """Consolidates one layer's memory, then writes the interaction into it. A variant says how it consolidates."""
+    """Writes an interaction into one layer's memory."""
 
     looks_at_mean: ClassVar[bool] = False
-    """Whether :meth:`consolidate` is given the mean over layers."""
+    """Whether it is given the mean over layers."""
     has_consolidation: ClassVar[bool] = True
     """Whether slots look at anything but the interaction."""
     published: ClassVar[Published | None] = None
@@ -56,29 +56,35 @@ class MemoryAttentionLayer(nn.Module, ABC):
         self.config = config
         self.attention = Attention(config.width, config.attention)
         start_as_copy(self.attention)
-        self.norm = MemoryNorm(config.norm, config.width)
         self.input_norm = MemoryNorm(config.norm, config.width) if config.input_norm else None
-        self.address = None
-        if config.slot_address is not None:
-            self.address = nn.Parameter(config.slot_address * torch.randn(config.slots, config.width))
-        self.gate = self.new_gate(config.gate)
-
-    def new_gate(self, config: GateConfig) -> ResidualGate:
-        """A gate over the slots of this layer."""
-        return ResidualGate(config, self.config.width, self.config.slots)
 
     def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
         """Keys and values of the encoded interaction (B, T, D)."""
         normed = encoded if self.input_norm is None else self.input_norm(encoded)
         return self.attention.keys_values(normed, rotation)
 
+    @abstractmethod
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
-        """The new memory (B, S, D) from the old one, the normed mean over layers, and the projected interaction."""
+        """The new memory (B, S, D) from the old one; where ``looks_at_mean``, the normed mean over layers (B, S, D);
+        and the projected interaction, with ``mask`` (B, 1, 1, T) False at padding."""
+
+
+class GatedLayer(MemoryAttentionLayer):
+    """Consolidates the memory, then every slot looks up the interaction and a gate says how much of it stays. A variant
+    says how it consolidates."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__(config)
+        self.norm = MemoryNorm(config.norm, config.width)
+        self.gate = self.new_gate(config.gate)
+
+    def new_gate(self, config: GateConfig) -> ResidualGate:
+        """A gate over the slots of this layer."""
+        return ResidualGate(config, self.config.width, self.config.slots)
+
+    def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
         updated = self.consolidate(memory, mean)
-        query = self.norm(updated)
-        if self.address is not None:
-            query = query + self.address
-        written = self.attention(query, source, mask=mask)
+        written = self.attention(self.norm(updated), source, mask=mask)
         return self.gate(updated, written)
 
     @abstractmethod
@@ -87,7 +93,7 @@ class MemoryAttentionLayer(nn.Module, ABC):
         (B, S, D)."""
 
 
-class Simple(MemoryAttentionLayer):
+class Simple(GatedLayer):
     """Slots look at the interaction alone."""
 
     has_consolidation = False
@@ -97,7 +103,7 @@ class Simple(MemoryAttentionLayer):
         return memory
 
 
-class SelfAttention(MemoryAttentionLayer):
+class SelfAttention(GatedLayer):
     """Slots look at each other."""
 
     published = Published("self", "self_att", gated=False)

@@ -15,7 +15,6 @@ from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder, DecoderLayer
 from rxt.model.low_rank import adapted, without_adapters
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.queue_start import start_as_queue
 from rxt.model.reactive import ReactiveTransformer, fresh_slots
 from rxt.model.router import Router
 
@@ -49,8 +48,6 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
     if config.pool is not None:
         model.router = Router(config.pool, config.decoder.width).to(weight.device, weight.dtype)
     model.fresh_memory = nn.Parameter((FRESH * fresh_slots(config)).to(weight.device, weight.dtype))
-    if config.memory_attention.gate.queue is not None:
-        start_as_queue(model.memory_attention, model.fresh_memory)
     return model.eval()
 
 

@@ -3,9 +3,9 @@
 For every layer, with m its memory and e the encoded interaction::
 
     u  = consolidate(m)
-    m' = gate(old=u, new=attn(query=norm(u) + p, keys=values=input_norm(e)))
+    m' = gate(old=u, new=attn(query=norm(u), keys=values=input_norm(e)))
 
-where p is each slot's address: 0 but where the configuration has one (``slot_address``).
+or, in the variant ``queue``, as :mod:`rxt.model.memory_queue` says.
 """
 
 from __future__ import annotations

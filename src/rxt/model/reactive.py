@@ -19,7 +19,6 @@ from rxt.model.encoder import make_encoder
 from rxt.model.fingerprint import fingerprint
 from rxt.model.memory import Memory, initial_slots
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.queue_start import start_as_queue
 from rxt.model.router import Router
 from rxt.model.weight_cache import forget
 
@@ -40,8 +39,6 @@ class ReactiveTransformer(nn.Module):
         self.memory_attention = MemoryAttention(config.memory_attention)
         self.fresh_memory = nn.Parameter(fresh_slots(config)) if config.memory_init == "learned" else None
         """(L, S, D): what every conversation starts from, where that is learned."""
-        if config.memory_attention.gate.queue is not None and self.fresh_memory is not None:
-            start_as_queue(self.memory_attention, self.fresh_memory)
         self.router = None if config.pool is None else Router(config.pool, config.decoder.width)
         """What chooses fragments, in models that have a pool of them: :mod:`rxt.model.mixture_of_memory`."""
         self.stands_for: str | None = None

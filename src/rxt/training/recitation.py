@@ -16,8 +16,7 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
     Telling: the query is a string of 4 to ``longest`` pieces, at least 8 where that may be; the answer is a random
     piece, which is not learned. Asking: the query is two successive pieces from anywhere in a string told before, the
     answer what followed them, to the end; where several strings were told, one cue in eight was not, and its answer is
-    empty. The first turn tells, the last one asks. One question in two is about the newest string: picked evenly, the
-    first one would be asked for most, and the memory would learn to open once.
+    empty. The first turn tells, the last one asks, and every string told is as likely to be asked for.
 
     Where a string stands does not help to go on in it, so a slot has to be found by what it holds: by the piece before
     (the induction of Olsson et al. 2022, arXiv 2209.11895, through memory).
@@ -27,7 +26,7 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
     said: list[Encoded] = []
     for turn in range(turns):
         if turn and (turn == turns - 1 or rng.random() < 0.5):
-            string = told[-1] if rng.random() < 0.5 else rng.choice(told)
+            string = rng.choice(told)
             start = rng.randint(0, len(string) - SHORTEST_STRING)
             cue, rest = string[start : start + 2], string[start + 2 :]
             if len(told) > 1 and rng.random() < 1 / 8:

@@ -1,0 +1,48 @@
+"""Memory as a queue: the newest interactions side by side, and slots that keep what a gate lets them keep.
+
+Of S slots the first G·R are G places of R slots, the newest interaction's first; the others are open to every
+interaction. With m a layer's memory, e the encoded interaction, a learned queries (as many as R and the open slots) and
+δ learned steps of age, one for each place but the last::
+
+    n  = attn(query=a, keys=values=e)
+    m' = [ n[:R] ; m[:(G-1)·R] + δ ; gate(old=m[G·R:], new=n[R:]) ]
+
+What a slot takes in does not depend on what it holds: a slot that looked for what is like its content would find what
+all interactions have in common, and the second interaction would have no slots that look at it. One set of queries
+serves all places, so that whoever learns to write one interaction has learned to write all, however many follow.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rxt.config import MemoryAttentionConfig
+from rxt.model.attention import KeyValue
+from rxt.model.consolidation import MemoryAttentionLayer
+from rxt.model.memory_gate import ResidualGate
+
+
+class Queue(MemoryAttentionLayer):
+    """What is oldest falls out at the end."""
+
+    has_consolidation = False
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__(config)
+        queue = config.queue
+        assert queue is not None
+        self.place, self.queued = queue.slots, queue.places * queue.slots
+        self.queries = nn.Parameter(torch.randn(queue.slots + config.slots - self.queued, config.width))
+        """(R + open slots, D)"""
+        self.age = nn.Parameter(torch.zeros(queue.places - 1, config.width))
+        """δ (G - 1, D): by how much what is told differs, for those who read it, from what was told a turn earlier."""
+        self.gate = ResidualGate(config.gate, config.width, config.slots - self.queued)
+
+    def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
+        queries = self.queries.to(source.keys.dtype).expand(len(memory), -1, -1)
+        written = self.attention(queries, source, mask=mask).to(memory.dtype)
+        newest, offered = written[:, : self.place], written[:, self.place :]
+        held, kept = memory[:, : self.queued], memory[:, self.queued :]
+        older = held[:, : -self.place] + self.age.repeat_interleave(self.place, 0)
+        return torch.cat((newest, older, self.gate(kept, offered)), 1)

@@ -1,0 +1,139 @@
+"""Memory as a queue: what is newest stands first, what is older moves on, what is oldest falls out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from factories import tiny_config
+from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, QueueConfig
+from rxt.config.on_base import queue_of
+from rxt.errors import UserError
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.memory_queue import Queue
+
+WIDTH, LAYERS, SLOTS, PLACES, SIZE = 32, 2, 15, 3, 4
+CONFIG = MemoryAttentionConfig(
+    WIDTH,
+    LAYERS,
+    SLOTS,
+    replace(AttentionConfig.mha(1), rotated=False),
+    variant="queue",
+    gate=GateConfig("linear", status="linear", longest=4.0),
+    queue=QueueConfig(PLACES, SIZE),
+)
+
+
+def made(config: MemoryAttentionConfig = CONFIG) -> MemoryAttention:
+    """One in which everything has learned something."""
+    torch.manual_seed(0)
+    memory_attention = MemoryAttention(config)
+    for parameter in memory_attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return memory_attention
+
+
+def layers_of(memory_attention: MemoryAttention) -> list[Queue]:
+    return [layer for layer in memory_attention.layers if isinstance(layer, Queue)]
+
+
+def looked_up(layer: Queue, encoded: Tensor) -> Tensor:
+    """What the queries find in one encoded interaction (T, D): (R + open slots, D)."""
+    attention, normed = layer.attention, layer.input_norm(encoded) if layer.input_norm else encoded
+    scores = attention.q_proj(layer.queries) @ attention.k_proj(normed).T / WIDTH**0.5
+    return attention.out_proj(scores.softmax(-1) @ attention.v_proj(normed))
+
+
+def by_hand(layer: Queue, memory: Tensor, encoded: Tensor) -> Tensor:
+    """One layer's new memory (S, D), slot after slot."""
+    found, new = looked_up(layer, encoded), list[Tensor]()
+    for slot in range(PLACES * SIZE):
+        place = slot // SIZE
+        new.append(found[slot] if place == 0 else memory[slot - SIZE] + layer.age[place - 1])
+    open_slots = slice(PLACES * SIZE, SLOTS)
+    kept, offered = memory[open_slots], found[SIZE:]
+    opened = torch.sigmoid(layer.gate.linear(layer.gate.status(kept + offered).squeeze(-1)))
+    return torch.stack([*new, *(opened[:, None] * offered + (1 - opened[:, None]) * kept)])
+
+
+def test_it_is_what_is_computed_slot_after_slot_gradients_too() -> None:
+    memory_attention = made()
+    slots = torch.randn(LAYERS, 2, SLOTS, WIDTH, requires_grad=True)
+    encoded = torch.randn(LAYERS, 2, 7, WIDTH, requires_grad=True)
+    parameters = list(memory_attention.parameters())
+    parts = [
+        torch.stack([by_hand(layer, slots[index, row], encoded[index, row]) for row in range(2)])
+        for index, layer in enumerate(layers_of(memory_attention))
+    ]
+    found, expected = memory_attention(slots, encoded), torch.stack(parts)
+    torch.testing.assert_close(found, expected)
+    direction = torch.randn_like(found)
+    ours = torch.autograd.grad(found, [slots, encoded, *parameters], direction)
+    theirs = torch.autograd.grad(expected, [slots, encoded, *parameters], direction)
+    torch.testing.assert_close(ours, theirs)
+
+
+@torch.no_grad()
+def test_what_was_told_stands_where_its_age_says_until_it_falls_out() -> None:
+    memory_attention = made()
+    slots = torch.randn(LAYERS, 1, SLOTS, WIDTH)
+    told = [torch.randn(LAYERS, 1, 5, WIDTH) for _ in range(6)]
+    for turn, encoded in enumerate(told):
+        slots = memory_attention(slots, encoded)
+        for layer, memory, words in zip(
+            layers_of(memory_attention), slots, zip(*[each.unbind() for each in told], strict=True), strict=True
+        ):
+            for age in range(min(turn + 1, PLACES)):
+                place = memory[0, age * SIZE : (age + 1) * SIZE]
+                expected = looked_up(layer, words[turn - age][0])[:SIZE] + layer.age[:age].sum(0)
+                torch.testing.assert_close(place, expected)
+
+
+@torch.no_grad()
+def test_padding_is_not_taken_in() -> None:
+    memory_attention = made()
+    slots, encoded = torch.randn(LAYERS, 2, SLOTS, WIDTH), torch.randn(LAYERS, 2, 6, WIDTH)
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    padded = memory_attention(slots, encoded, mask)
+    torch.testing.assert_close(padded[:, :1], memory_attention(slots[:, :1], encoded[:, :1]))
+    torch.testing.assert_close(padded[:, 1:], memory_attention(slots[:, 1:], encoded[:, 1:, :4]))
+
+
+def test_a_whole_model_comes_back_from_its_file(tmp_path) -> None:
+    from rxt.pretrained import ReactiveTransformer as Pretrained
+
+    config = tiny_config()
+    memory = replace(config.memory_attention, variant="queue", queue=QueueConfig(1, 2), consolidation=None, groups=None)
+    torch.manual_seed(0)
+    model = Pretrained(replace(config, memory_attention=memory)).eval()
+    model.save_pretrained(tmp_path / "model")
+    again = Pretrained.from_pretrained(tmp_path / "model")
+    assert again.config == model.config
+    ids = torch.arange(5)[None]
+    one, other = (each.memorize(each.init_memory(1, 0), ids) for each in (model, again))
+    torch.testing.assert_close(one.slots, other.slots, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("slots", [2, 3, 8, 48, 320])
+def test_any_number_of_slots_makes_a_queue(slots: int) -> None:
+    queue = queue_of(slots)
+    assert queue.places >= 1
+    assert 0 < slots - queue.places * queue.slots <= max(1, slots // 10) + queue.slots
+
+
+def test_a_queue_of_the_bundled_size() -> None:
+    assert queue_of(320) == QueueConfig(18, 16)
+
+
+def test_a_queue_needs_what_it_is_made_of() -> None:
+    with pytest.raises(UserError, match=r"queue is needed by the variant queue"):
+        replace(CONFIG, queue=None)
+    with pytest.raises(UserError, match=r"queue only goes with the variant queue, not simple"):
+        replace(CONFIG, variant="simple")
+    with pytest.raises(UserError, match=r"queue of 5 times 3 slots leaves none of 15 open"):
+        replace(CONFIG, queue=QueueConfig(5, 3))
+    with pytest.raises(UserError, match=r"queue.places must be at least 1, found 0"):
+        QueueConfig(0, 4)
