@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rxt.data.records import Interaction
 from rxt.data.template import Encoded, Template
+from rxt.errors import UserError
 
 BORDERS = (re.compile(r"(?<=[.!?;。！？])\s+|\n+"), re.compile(r"\s+"))
 """Where a text is cut: between sentences or lines if they fit, else between words, else anywhere."""
 CHARACTERS = 16
 """Of text that a token stands for at most, by a generous guess: what is longer is not tokenized to find that it is too
 long."""
+LEAST = 16
+"""Tokens that the internal part must leave for a message."""
 SHARE = 4
 """An answer begins beside its message where this part of the interaction is left for it."""
 
@@ -52,17 +55,32 @@ def opening(template: Template, text: str) -> Encoded:
     return Encoded(encoded.ids, [False] * len(encoded.ids), encoded.cut or len(text) > most)
 
 
-def room_for_query(template: Template) -> int:
-    """Tokens of the longest query that is asked in one piece."""
-    return template.max_length - template.reserve - len(template.prompt("-")) + len(template.tokenizer.encode("-"))
+def room_for_query(template: Template, internal: str | None = None) -> int:
+    """Tokens of the longest query that is asked in one piece, beside an internal part.
+
+    Raises:
+        UserError: the internal part leaves no room for a query.
+    """
+    room = template.max_length - template.reserve - len(template.prompt("-")) + len(template.tokenizer.encode("-"))
+    if internal is None:
+        return room
+    beside = room - (len(template.opened("", internal=internal)) - len(template.opened("")))
+    if beside < LEAST:
+        raise UserError(
+            f"the internal part leaves {max(0, beside)} of {room} tokens for a message, at least {LEAST} must be left"
+        )
+    return beside
 
 
-def in_pieces(template: Template, query: str, answer: str = "") -> Pieces:
-    """A message, and an answer to it that is given, as few interactions as they fit into."""
-    count, room = _counter(template), room_for_query(template)
+def in_pieces(template: Template, query: str, answer: str = "", internal: str | None = None) -> Pieces:
+    """A message, and an answer to it that is given, as few interactions as they fit into.
+
+    ``internal``: stands in the last one, and leaves less room in all of them.
+    """
+    count, room = _counter(template), room_for_query(template, internal)
     queries = cut_to_fit(query, count, room, room)
     lead = [tuple(template.complete(template.opened(part), [])) for part in queries[:-1]]
-    prompt, said = template.opened(queries[-1]), template.ids_of("answer", answer)
+    prompt, said = template.opened(queries[-1], internal=internal), template.ids_of("answer", answer)
     beside = template.answer_room(prompt)
     if len(said) > beside:
         alone = template.opened("")
@@ -73,6 +91,31 @@ def in_pieces(template: Template, query: str, answer: str = "") -> Pieces:
             lead.append(tuple(template.complete(prompt, said)))
         del lead[-1]
     return Pieces(tuple(lead), queries[-1], tuple(prompt), tuple(said))
+
+
+def parts_in_pieces(template: Template, whole: Interaction) -> Pieces:
+    """Any interaction that is given. Only what was asked is ever told in several pieces.
+
+    Raises:
+        UserError: the other parts do not fit into one interaction; the template has not these parts.
+    """
+    if whole.tool_use is None and whole.think is None and whole.tool_call is None:
+        return in_pieces(template, whole.query, whole.answer, whole.internal)
+    lead: tuple[tuple[int, ...], ...] = ()
+    if whole.tool_use is None:
+        cut = in_pieces(template, whole.query, internal=whole.internal)
+        lead, whole = cut.lead, replace(whole, query=cut.text)
+        if whole.query and template.interaction(whole).cut:
+            lead, whole = (*lead, tuple(template.complete(template.opened(whole.query), []))), replace(whole, query="")
+    encoded = template.interaction(whole)
+    if encoded.cut:
+        raise UserError(f"it does not fit into an interaction of {template.max_length} tokens; shorten it")
+    asked = whole.query if whole.tool_use is None else whole.tool_use
+    prompt = template.opened(asked, whole.tool_use is not None, whole.internal)
+    if whole.think is not None:
+        prompt.pop()  # [A] stands after the thinking
+    said = encoded.ids[len(prompt) : len(encoded.ids) - len(template.markup.end)]
+    return Pieces(lead, asked, tuple(prompt), tuple(said))
 
 
 def _counter(template: Template) -> Callable[[str], int]:

@@ -203,9 +203,10 @@ class Template:
         """Like ``prompt``, with a tool's result in the query's place; an empty result is a result."""
         return self._prompt(self._opening("", result, internal), "tool result", mode)
 
-    def opened(self, query: str) -> list[int]:
-        """As ``prompt`` in mode ``fast``, for a query that may be blank, and of any length."""
-        return self.markup.begun([self._part("query", query), Part("answer")])
+    def opened(self, query: str, of_tool: bool = False, internal: str | None = None) -> list[int]:
+        """As ``prompt`` or ``tool_prompt`` in mode ``fast``, for a query that may be blank, and of any length."""
+        asked = self._opening("", query, internal) if of_tool else self._opening(query, None, internal)
+        return self.markup.begun([*asked, Part("answer")])
 
     def prompt_of(self, interaction: Interaction) -> list[int]:
         """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than
@@ -227,6 +228,17 @@ class Template:
         """Raises ``UserError`` where the template has not this part."""
         if part not in self.markup.parts:
             raise UserError(_no_part(self.name, _CALLED[part]))
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether a model of this template can call tools, and think: one part does not come without the others."""
+        return "tool_call" in self.markup.parts
+
+    @property
+    def opens_part(self) -> frozenset[int]:
+        """Tokens that the model begins a part with, in templates of several parts."""
+        parts = self.markup.parts
+        return frozenset(parts[name].ids[0] for name in SAID) if self.has_tools else frozenset()
 
     @property
     def openers(self) -> tuple[int, ...]:

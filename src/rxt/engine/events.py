@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rxt.errors import UserError
+from rxt.generation.manner import FAST, Manner
+from rxt.generation.parts_constraint import Calls
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import MemoryUpdated, Token
-from rxt.store.records import Role, Turn
+from rxt.store.records import Call, Role, Turn
 
 
 class NotThere(UserError):
@@ -44,10 +46,19 @@ class TooLong(UserError):
         """Of the message in the request."""
 
 
+class NotWaiting(UserError):
+    """A tool's result comes for a call that waits for none."""
+
+    def __init__(self, call: str, reason: str, where: str) -> None:
+        super().__init__(f"no call {call!r:.80} waits for a result: {reason}")
+        self.where = where or None
+        """Of the result in the request."""
+
+
 @dataclass(frozen=True)
 class Past:
     """Something that was said before, and is memorized as it is: a message and its answer, either of them alone, or
-    instructions."""
+    instructions. A message may be a tool's result, and an answer end with a tool call."""
 
     query: str = ""
     answer: str = ""
@@ -55,6 +66,10 @@ class Past:
     """Whose ``query`` is; instructions have no answer."""
     where: str = ""
     """In the request, for errors."""
+    call: Call | None = None
+    """After the answer."""
+    result_of: str = ""
+    """The call whose result ``query`` is, where the role is ``tool``."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,14 @@ class Question:
     """Have each token told with its likelihood, and with so many of the likeliest ones."""
     schema: str | None = None
     """Of an answer in JSON, as JSON."""
+    manner: Manner = FAST
+    """Whether the model thinks first, and which tools it is told of."""
+    result_of: str = ""
+    """The call whose result the query is, where it is one."""
+    calls: Calls = "may"
+    """Whether the model may call a tool, or has to."""
+    call_schema: str | None = None
+    """Of a call, as JSON, where it may be no other one."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +16,8 @@ from rxt.generation.batch import Said
 from rxt.generation.constraint import Constraint
 from rxt.generation.turn import OpenTurn, Prepared
 from rxt.store.base import Store
-from rxt.store.records import Turn, chain_prefix
+from rxt.store.records import Call, Turn, next_prefix
+from rxt.tools.tool import Tool, as_json, read_call
 
 
 class Observer:
@@ -98,9 +99,7 @@ class Running:
                     self._host.engine.cancel(self._ticket)  # it came to a text that ends it
                 yield token
             self._ended = True
-            text, reason = answer.answered().text, answer.finish_reason
-            prefix = chain_prefix(self.draft.prefix, self.question.query, text)
-            turn = replace(self.draft, said=tuple(answer.said), answer=text, finish_reason=reason, prefix=prefix)
+            turn = self._finished()
             if self.question.store:
                 self._commit = asyncio.ensure_future(self._write(turn))
                 self._host.writing.add(self._commit)
@@ -116,6 +115,22 @@ class Running:
                 yield Finished(turn)
         finally:
             self.close()
+
+    def _finished(self) -> Turn:
+        """The turn with all that was said in it."""
+        answer, asked, reply = self._answer, self.question, self._answer.reply
+        assert answer.finish_reason is not None
+        call = None if reply.tool_call is None else call_of(reply.tool_call, asked.manner.tools, self.draft.id)
+        return replace(
+            self.draft,
+            said=tuple(answer.said),
+            answer=reply.answer,
+            think=reply.think,
+            thinking_tokens=answer.thinking_tokens,
+            call=call,
+            finish_reason=answer.finish_reason,
+            prefix=next_prefix(self.draft.prefix, asked.query, reply.answer, bool(asked.result_of), call),
+        )
 
     def close(self) -> None:
         """The client has gone, or all is over."""
@@ -143,3 +158,9 @@ class Running:
         release, self._release = self._release, []
         for action in reversed(release):
             action()
+
+
+def call_of(text: str, tools: Sequence[Tool], turn: str) -> Call:
+    """What a model wrote as a call in a turn, checked against the tools that it was told of."""
+    read = read_call(text, tools, f"call_{turn.removeprefix('resp_')}")
+    return Call(read.id, read.name, as_json(read.arguments) if read.name else text, read.error)

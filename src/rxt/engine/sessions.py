@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
@@ -21,13 +20,12 @@ from rxt.engine.calls import StoreCalls
 from rxt.engine.events import NotThere, Past, Question, TooMany
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
+from rxt.engine.openings import Openings
 from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
-from rxt.engine.starts import Starts
+from rxt.engine.starts import PartOfTurn, Starts
 from rxt.errors import UserError
-from rxt.generation.constraint import Constraint
-from rxt.generation.json_answers import JsonGrammar
-from rxt.generation.turn import OpenTurn, Prepared
+from rxt.generation.turn import Prepared
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
@@ -73,13 +71,12 @@ class Sessions:
         self.starts = Starts(
             self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed, self.rules.pieces
         )
+        self.openings = Openings(self.template, self.starts, engine.model.config.decoder.vocab_size)
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
         self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
         """Finished answers that are being written down."""
         self._active: Counter[str] = Counter()
-        self._grammar: JsonGrammar | None = None
-        """Made when the first answer in JSON is asked for."""
 
     # Turns.
 
@@ -102,10 +99,8 @@ class Sessions:
         self._active[question.owner] += 1
         release: list[Callable[[], None]] = [lambda: self._leave(question.owner)]
         try:
-            pieces = await self.starts.pieces(question.query, where=question.where)
-            answer = OpenTurn(self.template, pieces.text, question.most, question.stop)
-            constraint = await self._constraint(question.schema, answer.limit)
-            start = await self.starts.start(question, await self._place(question, release), pieces.lead)
+            opened = await self.openings.open(question)
+            start = await self.starts.start(question, await self._place(question, release), opened.lead)
             draft = Turn(
                 new_id("resp"),
                 question.owner,
@@ -117,26 +112,21 @@ class Sessions:
                 instructions=start.instructions,
                 opening=start.opening,
                 lead=start.lead,
+                role="tool" if question.result_of else "user",
                 query=question.query,
-                prompt=tuple(answer.prompt),
+                prompt=tuple(opened.turn.prompt),
                 number=start.prepared.memory.turns[0] + 1,
                 prefix=start.prefix,
                 settings=question.settings,
+                mode=question.manner.mode,
+                internal=opened.turn.internal,
+                result_of=question.result_of,
             )
-            return Running(self, question, draft, answer, start.prepared, release, constraint)
+            return Running(self, question, draft, opened.turn, start.prepared, release, opened.constraint)
         except BaseException:
             for action in reversed(release):
                 action()
             raise
-
-    async def _constraint(self, schema: str | None, room: int) -> Constraint | None:
-        """What an answer of a schema may be; ``UserError`` if the schema is wrong."""
-        if schema is None:
-            return None
-        if self._grammar is None:
-            vocab_size = self.engine.model.config.decoder.vocab_size
-            self._grammar = await asyncio.to_thread(JsonGrammar, self.tokenizer, vocab_size)
-        return await asyncio.to_thread(self._grammar.begin, schema, room)
 
     async def _place(self, question: Question, release: list[Callable[[], None]]) -> Turn | None:
         """The turn after which the question is asked; its conversation is this question's until it is released."""
@@ -197,7 +187,7 @@ class Sessions:
         finally:
             self.leases.give_back(name)
 
-    async def unsay(self, owner: str, name: str, turn: str, part: Literal["query", "answer"]) -> Dialogue:
+    async def unsay(self, owner: str, name: str, turn: str, part: PartOfTurn) -> Dialogue:
         """Have a conversation go on as if one message had not been said: the turns from there on are made anew."""
         await self.leases.take(owner, name)
         try:

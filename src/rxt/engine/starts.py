@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rxt.data.pieces import CHARACTERS, Pieces, in_pieces, opening
+from rxt.data.pieces import CHARACTERS, Pieces, in_pieces, opening, parts_in_pieces, room_for_query
+from rxt.data.records import Interaction
 from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import Past, Question, TooLong
+from rxt.engine.events import NotWaiting, Past, Question, TooLong
 from rxt.engine.memories import Memories
+from rxt.errors import UserError
 from rxt.generation.turn import Prepared
 from rxt.store.base import Store
-from rxt.store.records import Turn, chain_prefix, new_id
+from rxt.store.records import Call, Mode, Turn, chain_prefix, new_id, next_prefix
+from rxt.tools.tool import call_text
 
 Lead = tuple[tuple[int, ...], ...]
+PartOfTurn = Literal["query", "think", "answer", "call"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,17 @@ class Starts:
         self._template, self._store, self._io, self._memories = template, store, calls, memories
         self._fingerprint, self._seed, self._most_pieces = fingerprint, seed, most_pieces
 
-    async def pieces(self, query: str, answer: str = "", where: str = "") -> Pieces:
-        """A message, and its answer where it has one, as the interactions that they become.
+    async def pieces(self, query: str, answer: str = "", where: str = "", internal: str | None = None) -> Pieces:
+        """A message, and its answer where it has one, as the interactions that they become; ``internal``: what is told
+        beside it.
 
         ``TooLong`` if they become more than they may; what is certain to do so is not even tokenized.
         """
         most, characters = self._most_pieces, len(query) + len(answer)
+        if internal is not None:
+            self._refuse_tools(internal)
         if characters <= CHARACTERS * self._template.max_length * most:
-            found = await asyncio.to_thread(in_pieces, self._template, query, answer)
+            found = await asyncio.to_thread(in_pieces, self._template, query, answer, internal)
             if len(found.lead) < most:
                 return found
         room = self._template.max_length - self._template.reserve
@@ -71,14 +79,61 @@ class Starts:
             where,
         )
 
+    def refuse_endless(self, text: str, where: str) -> None:
+        """``TooLong`` for a text that certainly does not fit into an interaction."""
+        most = CHARACTERS * self._template.max_length
+        if len(text) > most:
+            raise TooLong(
+                f"{where or 'the text'} is too long: it has {len(text)} characters, more than {most} never fit into an "
+                "interaction; shorten it",
+                where,
+            )
+
+    def _refuse_tools(self, internal: str) -> None:
+        self.refuse_endless(internal, "tools")
+        try:
+            room_for_query(self._template, internal)
+        except UserError as error:
+            raise TooLong(f"the tools are too long: {error}; offer fewer, or say less", "tools") from None
+
+    async def _interaction(self, whole: Interaction, where: str) -> Pieces:
+        """Any interaction that is given; ``TooLong`` if its parts do not fit."""
+        if whole.think is None and whole.tool_call is None and whole.tool_use is None:
+            return await self.pieces(whole.query, whole.answer, where, whole.internal)
+        for text in (whole.answer, whole.think, whole.tool_call, whole.tool_use):
+            self.refuse_endless(text or "", where)
+        if whole.query:
+            await self.pieces(whole.query, where=where)
+        try:
+            return await asyncio.to_thread(parts_in_pieces, self._template, whole)
+        except UserError as error:
+            raise TooLong(f"{where or 'the turn'} is too long: {error}", where) from None
+
+    async def _refuse_results(self, question: Question, parent: Turn | None) -> None:
+        """``NotWaiting`` for a tool's result whose call neither the client has brought nor ``parent`` has made."""
+        brought = {past.call.id for past in question.history if past.call is not None}
+        results = [(past.result_of, past.where) for past in question.history]
+        results += [(question.result_of, question.where)]
+        asked, where = next(((call, at) for call, at in results if call and call not in brought), ("", ""))
+        if not asked or (parent is not None and parent.call is not None and parent.call.id == asked):
+            return
+        chain = [] if parent is None else await self._io(self._store.chain, parent.id, question.owner)
+        called = next((index for index, turn in enumerate(chain) if turn.call and turn.call.id == asked), None)
+        newest = next((turn.call.id for turn in reversed(chain) if turn.call is not None), None)
+        if called is not None:
+            answered = chain[called + 1].result_of == asked
+            raise NotWaiting(asked, "it has its result" if answered else "another message came after it", where)
+        raise NotWaiting(asked, "no tool was called" if newest is None else f"the newest is {newest}", where)
+
     async def start(self, question: Question, parent: Turn | None, lead: Lead = ()) -> Start:
         """The memory that the question is answered with, after ``parent``; what the client brought is memorized first.
 
         ``lead``: the first parts of the question, where it is a long one.
 
         Raises:
-            UserError: TooLong, OtherModel, Damaged, StoreFailed, Moved.
+            UserError: TooLong, NotWaiting, OtherModel, Damaged, StoreFailed, Moved.
         """
+        await self._refuse_results(question, parent)
         told = question.instructions
         late: Lead = ()
         if parent is None:
@@ -126,8 +181,8 @@ class Starts:
     ) -> Turn:
         """Something that was said before, as a turn."""
         instructions = question.instructions if before is None or late else before.instructions
-        if past.role == "user":
-            pieces = await self.pieces(past.query, past.answer, past.where)
+        if past.role in ("user", "tool"):
+            pieces = await self._interaction(_interaction_of(past), past.where)
             lead, prompt, said = pieces.lead, pieces.prompt, pieces.said
         else:
             lead, prompt, said = (), self._opening(past.query)[:-1], ()  # [EOS] comes with the end
@@ -151,19 +206,23 @@ class Starts:
             said=said,
             number=1 if before is None else before.number + 1,
             prefix=prefix,
+            call=past.call,
+            result_of=past.result_of,
         )
 
     async def without(
-        self, part: Literal["query", "answer"], turns: Sequence[Turn], before: Turn | None, conversation: str
+        self, part: PartOfTurn, turns: Sequence[Turn], before: Turn | None, conversation: str
     ) -> list[Turn]:
-        """Turns as they would be if a message of the first of them had not been said, after ``before``."""
+        """Turns as they would be if a part of the first of them had not been said, after ``before``."""
         first = turns[0]
-        pieces = await self.pieces(first.query, first.answer) if first.role == "user" else Pieces((), "", ())
+        is_told = first.role in ("user", "tool")
+        pieces = await self._interaction(_interaction_of(first), "") if is_told else Pieces((), "", ())
         late = first.lead[: len(first.lead) - len(pieces.lead)]
-        query, answer = ("", first.answer) if part == "query" else (first.query, "")
-        if query or answer:
-            pieces = await self.pieces(query, answer)
-            changed = replace(first, kind="history", query=query, answer=answer, prompt=pieces.prompt, said=pieces.said)
+        left = _without(first, part)
+        if left.query or left.answer or left.think is not None or left.call is not None:
+            pieces = await self._interaction(_interaction_of(left), "")
+            mode: Mode = "fast" if left.think is None else "auto"
+            changed = replace(left, kind="history", mode=mode, prompt=pieces.prompt, said=pieces.said)
             turns = [replace(changed, lead=late + pieces.lead), *turns[1:]]
         elif len(turns) > 1:
             turns = [replace(turns[1], opening=first.opening, lead=late + turns[1].lead), *turns[2:]]
@@ -191,6 +250,35 @@ class Starts:
 
 def _prefix(before: str, past: Past) -> str:
     """What stands for a history that goes on with this."""
-    if past.role == "user":
-        return chain_prefix(before, past.query, past.answer)
+    if past.role in ("user", "tool"):
+        return next_prefix(before, past.query, past.answer, past.role == "tool", past.call)
     return chain_prefix("system", before, past.query)
+
+
+def _interaction_of(said: Past | Turn) -> Interaction:
+    """All parts of it, as a template writes them."""
+    result, call = said.role == "tool", None if said.call is None else _call_text(said.call)
+    query, of_tool = ("", said.query) if result else (said.query, None)
+    if isinstance(said, Past):
+        return Interaction(query, said.answer, tool_call=call, tool_use=of_tool)
+    return Interaction(query, said.answer, said.think, call, of_tool, said.internal)
+
+
+def _call_text(call: Call) -> str:
+    """A call as the model wrote it, or is to write it."""
+    try:
+        return call_text(call.name, json.loads(call.arguments)) if call.name else call.arguments
+    except (ValueError, RecursionError):
+        return call.arguments
+
+
+def _without(turn: Turn, part: PartOfTurn) -> Turn:
+    match part:
+        case "query":
+            return replace(turn, query="", role="user", result_of="")
+        case "think":
+            return replace(turn, think=None, thinking_tokens=0)
+        case "answer":
+            return replace(turn, answer="")
+        case "call":
+            return replace(turn, call=None)

@@ -74,6 +74,11 @@ class PartStream:
         self._ending: list[int] = []
         """Held back, for the end of the interaction begins like this."""
 
+    @property
+    def part(self) -> str:
+        """The part that the newest token belongs to, where it is no marker."""
+        return self._part
+
     def push(self, token: int, last: bool = False) -> Piece:
         """The text that is certain with this token; with the ``last`` one, all that was held back."""
         self._ending.append(token)

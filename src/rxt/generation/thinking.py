@@ -32,6 +32,11 @@ class Thoughts:
         """Nothing has been said yet, and the model decides how to begin."""
         self._thinking = mode == "thinking"
 
+    @property
+    def over(self) -> bool:
+        """The model has gone over to its answer."""
+        return not self._open and not self._thinking
+
     def narrow(self, logits: Tensor) -> Tensor:
         """As :class:`rxt.generation.constraint.Constraint`."""
         if self._open:

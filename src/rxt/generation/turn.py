@@ -46,6 +46,8 @@ class Token:
     """What became certain of the thinking."""
     tool_call: str = ""
     """What became certain of the tool call, in JSON."""
+    part: str = "answer"
+    """The part that it belongs to: ``think``, ``answer`` or ``tool_call``; empty for a marker."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +176,14 @@ class OpenTurn:
         """The reply's tokens so far, [EOS] included where the model came to it. Of an answer that came to a ``stop``
         text, those that its text is made of."""
         self.finish_reason: FinishReason | None = None
+        self.thinking_tokens = 0
+        """Of those that were said, without markers."""
+        self.internal = internal
+        """What the model is told beside the query."""
         self._template, self._manner, self._most = template, manner, most
         self._before: int | None = 0 if manner.mode == "fast" else None
         """Tokens that were said up to the answer's marker; None until it comes."""
-        self._parts = PartStream(template, manner.mode)
+        self._parts, self._markers = PartStream(template, manner.mode), template.opens_part
         self._until = TextUntil(stop)
 
     def hear(self, token: int, likelihood: Likelihood | None = None) -> Token:
@@ -191,11 +197,13 @@ class OpenTurn:
             self.finish_reason = "length"
         last = self.finish_reason is not None
         piece = self._parts.push(token, last)
+        part = "" if token in self._markers else self._parts.part
+        self.thinking_tokens += part == "think" and token != self._template.tokens.eos
         text = self._until.push(piece.answer, last)
         if self._until.reached:
             self.finish_reason = "stop"
             self.said = [*self.said[: self._before], *self._template.tokenizer.encode(self._until.shown)]
-        return Token(text, token, likelihood, piece.think, piece.tool_call)
+        return Token(text, token, likelihood, piece.think, piece.tool_call, part)
 
     def _answer_is_longest(self) -> bool:
         return self._before is not None and len(self.said) - self._before == self._most

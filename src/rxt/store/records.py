@@ -17,11 +17,28 @@ Kind = Literal["turn", "history", "memory"]
 """``turn``: answered here; ``history``: an interaction that a client brought; ``memory``: only a memory, from a
 file."""
 
-Role = Literal["user", "system", "developer"]
+Role = Literal["user", "system", "developer", "tool"]
+Mode = Literal["fast", "thinking", "auto"]
 
 
 class Damaged(UserError):
     """What the store holds is not what was written."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool call of the model."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    id: str
+    """By which its result is given back."""
+    name: str
+    """Of the tool; empty where the call cannot be read."""
+    arguments: str
+    """In JSON; all that the model wrote where the call cannot be read."""
+    error: str | None = None
+    """In one line, why this is no call of a tool that was offered."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,18 @@ class Turn:
     """Stands for the texts of all turns from the start to here."""
     settings: str = "{}"
     """What the server wants to know of it again, as JSON: sampling, metadata."""
+    mode: Mode = "fast"
+    """Which part ``said`` begins in: thinking after ``thinking``, what the model chose in ``auto``, else the answer."""
+    internal: str | None = None
+    """What the model was told beside the query: the tools of this turn."""
+    think: str | None = None
+    """What the model thought; None where it did not think."""
+    thinking_tokens: int = 0
+    """Of ``said``, markers not counted."""
+    call: Call | None = None
+    """The tool call at its end."""
+    result_of: str = ""
+    """The call whose result the query is, where ``role`` is ``tool``."""
     status: Status = "answered"
 
     def digest(self) -> str:
@@ -135,7 +164,7 @@ class Retention:
 
 
 _TURN = TypeAdapter(Turn)
-_LATER = ("lead", "role", "name")
+_LATER = ("lead", "role", "name", "mode", "internal", "think", "thinking_tokens", "call", "result_of")
 
 
 def problem(error: ValueError) -> str:
@@ -155,6 +184,26 @@ def new_id(kind: Literal["resp", "conv", "chatcmpl"]) -> str:
 def chain_prefix(before: str, query: str, answer: str) -> str:
     """What stands for a history that goes on with one more turn."""
     return sha256(json.dumps([before, query, answer]).encode()).hexdigest()[:32]
+
+
+def next_prefix(before: str, query: str, answer: str, of_tool: bool = False, call: Call | None = None) -> str:
+    """``chain_prefix`` of a turn that may begin with a tool's result, or end with a call.
+
+    Neither names of calls nor thinking count: clients send the same history without them.
+    """
+    plain = chain_prefix(before, query, answer)
+    if not of_tool and call is None:
+        return plain
+    called = None if call is None else [call.name, _in_one_form(call.arguments)]
+    return chain_prefix("parts", plain, json.dumps([of_tool, called]))
+
+
+def _in_one_form(text: str) -> str:
+    """JSON as everybody writes it who means the same; other texts as they are."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
 
 
 def memory_checksum(memory: bytes) -> str:

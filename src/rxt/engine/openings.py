@@ -1,0 +1,78 @@
+"""From a question to the turn that answers it: its prompt, and what its reply may be."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from rxt.data.template import Template
+from rxt.engine.events import Question, TooLong
+from rxt.engine.starts import Lead, Starts
+from rxt.errors import UserError
+from rxt.generation.constraint import Constraint
+from rxt.generation.json_answers import JsonGrammar
+from rxt.generation.parts_constraint import PartsConstraint
+from rxt.generation.turn import OpenTurn
+from rxt.tools.tool import tools_text
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A turn that can begin as soon as its memory is there."""
+
+    turn: OpenTurn
+    lead: Lead
+    """Interactions before it, the first parts of a long question."""
+    constraint: Constraint | None
+
+
+class Openings:
+    """For one event loop."""
+
+    def __init__(self, template: Template, starts: Starts, vocab_size: int) -> None:
+        """``vocab_size``: V of the model."""
+        self._template, self._starts, self._vocab_size = template, starts, vocab_size
+        self._grammar: JsonGrammar | None = None
+        """Made when the first JSON of a schema is asked for."""
+
+    async def open(self, question: Question) -> Opened:
+        """Check what can be checked before it is the question's turn.
+
+        Raises:
+            TooLong: the question is, or a tool's result, or what the model is told of the tools.
+            UserError: it is empty; the template has not the parts for it; a schema is wrong.
+        """
+        question.manner.check(self._template)
+        turn, lead = await (self._of_result(question) if question.result_of else self._of_query(question))
+        return Opened(turn, lead, await self._constraint(question, turn))
+
+    async def _of_query(self, question: Question) -> tuple[OpenTurn, Lead]:
+        manner = question.manner
+        internal = tools_text(manner.tools) if manner.tools else None
+        pieces = await self._starts.pieces(question.query, where=question.where, internal=internal)
+        return OpenTurn(self._template, pieces.text, question.most, question.stop, manner), pieces.lead
+
+    async def _of_result(self, question: Question) -> tuple[OpenTurn, Lead]:
+        self._template.require("tool_use")
+        self._starts.refuse_endless(question.query, question.where)
+        text, most, stop, manner = question.query, question.most, question.stop, question.manner
+        try:
+            return await asyncio.to_thread(OpenTurn, self._template, text, most, stop, manner, True), ()
+        except UserError as error:
+            raise TooLong(str(error), question.where) from None
+
+    async def _constraint(self, question: Question, turn: OpenTurn) -> Constraint | None:
+        form = await self._form(question.schema, turn.limit)
+        plain = form is None and question.calls == "may" and question.call_schema is None
+        if plain or not self._template.has_tools:
+            return form or turn.constraint
+        call = await self._form(question.call_schema, turn.limit)
+        return PartsConstraint(self._template, turn.constraint, question.calls, form, call, question.most)
+
+    async def _form(self, schema: str | None, room: int) -> Constraint | None:
+        """The constraint of a part in JSON."""
+        if schema is None:
+            return None
+        if self._grammar is None:
+            self._grammar = await asyncio.to_thread(JsonGrammar, self._template.tokenizer, self._vocab_size)
+        return await asyncio.to_thread(self._grammar.begin, schema, room)

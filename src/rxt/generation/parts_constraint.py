@@ -1,0 +1,122 @@
+"""The constraint of a reply with several parts, each under its own rule: thinking, then an answer, then a tool call."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rxt.data.template import Template
+from rxt.generation.constraint import Constraint
+from rxt.generation.thinking import Thoughts
+from rxt.tools.tool import JsonValue, Tool
+
+Calls = Literal["may", "none", "must"]
+"""Whether a reply ends with a tool call: as the model likes, never, or always, with an empty answer."""
+
+
+class PartsConstraint:
+    """What holds of thinking, of the answer and of the call, each in its turn.
+
+    A form of the answer leaves the model one other way, where it may call: to call at once.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        thoughts: Thoughts | None,
+        calls: Calls,
+        answer: Constraint | None,
+        call: Constraint | None,
+        most: int | None,
+    ) -> None:
+        """
+        Args:
+            thoughts: None where the prompt ends with the answer's marker.
+            most: tokens of the longest answer, with a call if there is one.
+        """
+        assert template.tokens.tool_call is not None
+        self._marker = template.tokens.tool_call
+        self._thoughts, self._calls, self._answer, self._call = thoughts, calls, answer, call
+        self._most = most
+        self._said = 0
+        """Tokens of answer and call so far."""
+        self._calling = False
+
+    def narrow(self, logits: Tensor) -> Tensor:
+        """As :class:`rxt.generation.constraint.Constraint`."""
+        if self._thinks:
+            assert self._thoughts is not None
+            return self._thoughts.narrow(logits)
+        if self._calling:
+            return logits if self._call is None else self._call.narrow(logits)
+        first = self._said == 0
+        if self._calls == "must" and first:
+            return torch.full_like(logits, -math.inf).index_fill(0, self._at(logits), 0.0)
+        narrowed = logits if self._answer is None else self._answer.narrow(logits)
+        if self._calls == "none":
+            return narrowed.index_fill(0, self._at(logits), -math.inf)
+        if self._answer is not None and first:
+            return narrowed.index_copy(0, self._at(logits), logits[self._at(logits)])
+        return narrowed
+
+    def take(self, token: int, left: int) -> int:
+        """As :class:`rxt.generation.constraint.Constraint`."""
+        if self._thinks:
+            assert self._thoughts is not None
+            return self._thoughts.take(token, left)
+        self._said += 1
+        left = left if self._most is None else min(left, self._most - self._said)
+        if self._calling:
+            return token if self._call is None else self._call.take(token, left)
+        if token == self._marker:
+            self._calling = True
+            return token
+        return token if self._answer is None else self._answer.take(token, left)
+
+    @property
+    def _thinks(self) -> bool:
+        return self._thoughts is not None and not self._thoughts.over
+
+    def _at(self, logits: Tensor) -> Tensor:
+        return torch.tensor([self._marker], device=logits.device)
+
+
+def schema_of_calls(tools: Iterable[Tool], strict: frozenset[str]) -> str:
+    """The JSON schema of a call of one of these tools; the arguments of those that are not ``strict`` are any object.
+
+    Each tool's schema stands among the definitions, and what it refers to in itself is referred to there.
+    """
+    offered = list(tools)
+    schemas: dict[str, JsonValue] = {
+        str(index): _moved(tool.parameters, f"#/$defs/{index}") if tool.name in strict else {"type": "object"}
+        for index, tool in enumerate(offered)
+    }
+    calls: list[JsonValue] = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{index}"}},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for index, tool in enumerate(offered)
+    ]
+    return json.dumps({"$defs": schemas, "anyOf": calls})
+
+
+def _moved(schema: JsonValue, place: str) -> JsonValue:
+    """A schema whose references into itself lead to where it stands now."""
+    if isinstance(schema, Mapping):
+        return {
+            name: place + value[1:]
+            if name == "$ref" and isinstance(value, str) and value.startswith("#")
+            else _moved(value, place)
+            for name, value in schema.items()
+        }
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        return [_moved(each, place) for each in schema]
+    return schema
