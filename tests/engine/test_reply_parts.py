@@ -245,9 +245,8 @@ def test_a_call_that_has_to_come_comes_and_is_right(manner: Manner) -> None:
 
     async def scene() -> None:
         for names in ({"add"}, {"put"}, {"add", "put"}):
-            async with scripted(":memory:") as (sessions, head):
-                wish = {token: float(token) for token in range(40, 300)}
-                head.follow([wish] * LONG)
+            async with scripted(":memory:", 3 * LONG) as (sessions, head):
+                head.follow([{60: 1.0}] * LONG * 3)
                 schema = schema_of_calls([tool for tool in manner.tools if tool.name in names], frozenset(names))
                 asked = Question("", "my name", manner=manner, calls="must", call_schema=schema)
                 turn = await ask(sessions, asked)
@@ -267,14 +266,14 @@ def test_an_answer_in_json_after_thinking_or_a_call_instead() -> None:
     async def scene() -> None:
         async with scripted(":memory:") as (sessions, head):
             asked = Question("", "my name", manner=Manner("thinking", 8, (ADD,)), schema=form)
-            head.follow([*ids('hello<answer>{"n":'), *[{60: 1.0}] * 99])
+            head.follow([*ids('hello<answer>{"n":'), *[{60: 1.0}] * LONG])
             turn = await ask(sessions, asked)
             assert turn.think == "hello"
             assert isinstance(json.loads(turn.answer)["n"], int)
             turn = await said(sessions, head, f"hello<answer><tool_call>{CALL}<eos>", asked)
             assert turn.call is not None
             assert (turn.answer, turn.call.error) == ("", None)
-            head.follow([*ids("hello<answer>"), *[{60: 1.0, BETA.tokens.tool_call or 0: 9.0}] * 99])
+            head.follow([*ids("hello<answer>"), *[{60: 1.0, BETA.tokens.tool_call or 0: 9.0}] * LONG])
             turn = await ask(sessions, replace(asked, calls="none"))
             assert isinstance(json.loads(turn.answer)["n"], int)
 
