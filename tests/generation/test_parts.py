@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_chat import ADD, BETA, CALL, TOKENS, Scripted, ids, slots_after
 
 from factories import chat_model, scripted_model
 from rxt.data.records import Interaction
@@ -22,6 +21,7 @@ from rxt.generation.sampling import Sampling
 from rxt.generation.text_stream import PartStream
 from rxt.generation.turn import OpenTurn
 from rxt.tools.tool import Tool, tools_text
+from scripted_chat import ADD, BETA, CALL, TOKENS, Scripted, ids, slots_after
 
 HOT = Sampling(temperature=2.0, seed=3)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from scripted_chat import ADD, CALL, LONG, Scripted, ids, slots_after
 
 from factories import ScriptedHead, chat_model, scripted_model
 from rxt.data.records import Interaction
@@ -17,6 +16,7 @@ from rxt.generation.conversation import Answered, Called, Conversation
 from rxt.generation.manner import Manner
 from rxt.model.memory import Memory
 from rxt.tools.tool import Tool, call_text, tools_text
+from scripted_chat import ADD, CALL, LONG, Scripted, ids, slots_after
 
 
 def test_a_call_and_its_result_are_two_turns() -> None:
