@@ -63,9 +63,8 @@ class Openings:
 
     async def _constraint(self, question: Question, turn: OpenTurn) -> Constraint | None:
         form = await self._form(question.schema, turn.limit)
-        plain = form is None and question.calls == "may" and question.call_schema is None
-        if plain or not self._template.has_tools:
-            return form or turn.constraint
+        if not self._template.has_tools:
+            return form
         call = await self._form(question.call_schema, turn.limit)
         return PartsConstraint(self._template, turn.constraint, question.calls, form, call, question.most)
 

@@ -20,7 +20,7 @@ Calls = Literal["may", "none", "must"]
 
 
 class PartsConstraint:
-    """What holds of thinking, of the answer and of the call, each in its turn.
+    """What holds of thinking, of the answer and of the call, each in its turn: no part has other markers in it.
 
     A form of the answer leaves the model one other way, where it may call: to call at once.
     """
@@ -41,6 +41,9 @@ class PartsConstraint:
         """
         assert template.tokens.tool_call is not None
         self._marker = template.tokens.tool_call
+        markers = template.tokenizer.special_ids - {template.tokens.eos}
+        self._not_in_call = torch.tensor(sorted(markers))
+        self._not_in_answer = torch.tensor(sorted(markers - ({self._marker} if calls == "may" else set())))
         self._thoughts, self._calls, self._answer, self._call = thoughts, calls, answer, call
         self._most = most
         self._said = 0
@@ -53,14 +56,13 @@ class PartsConstraint:
             assert self._thoughts is not None
             return self._thoughts.narrow(logits)
         if self._calling:
-            return logits if self._call is None else self._call.narrow(logits)
-        first = self._said == 0
-        if self._calls == "must" and first:
+            return _without(logits, self._not_in_call) if self._call is None else self._call.narrow(logits)
+        if self._said == 0 and self._calls == "must":
             return torch.full_like(logits, -math.inf).index_fill(0, self._at(logits), 0.0)
-        narrowed = logits if self._answer is None else self._answer.narrow(logits)
-        if self._calls == "none":
-            return narrowed.index_fill(0, self._at(logits), -math.inf)
-        if self._answer is not None and first:
+        if self._answer is None:
+            return _without(logits, self._not_in_answer)
+        narrowed = self._answer.narrow(logits)
+        if self._said == 0 and self._calls == "may":
             return narrowed.index_copy(0, self._at(logits), logits[self._at(logits)])
         return narrowed
 
@@ -84,6 +86,10 @@ class PartsConstraint:
 
     def _at(self, logits: Tensor) -> Tensor:
         return torch.tensor([self._marker], device=logits.device)
+
+
+def _without(logits: Tensor, tokens: Tensor) -> Tensor:
+    return logits.index_fill(0, tokens.to(logits.device), -math.inf)
 
 
 def schema_of_calls(tools: Iterable[Tool], strict: frozenset[str]) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, Self
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from rxt.data.tokenizer import ChatTokenizer
-from rxt.engine.events import Finished
-from rxt.engine.running import Running
 from rxt.generation.turn import FinishReason, Token
-from rxt.server.errors import body_of, refusal
-from rxt.server.likely import ToldToken, told_tokens
+from rxt.server.chunks import streamed
+from rxt.server.likely import ToldToken
 from rxt.server.replies import Settings, tokens_read
-from rxt.server.requests import ChatRequest, unused_options
+from rxt.server.requests import ChatRequest, unused_of
 from rxt.server.responses import finished
 from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone
 from rxt.server.translate import question_of_chat
-from rxt.store.records import Turn
+from rxt.store.records import Call, Turn
 
 router = APIRouter(prefix="/v1/chat", tags=["chat"])
+
+
+ChatReason = FinishReason | Literal["tool_calls"]
+
+
+class CompletionDetails(BaseModel):
+    """Of which kinds the tokens are."""
+
+    reasoning_tokens: int = 0
 
 
 class ChatUsage(BaseModel):
@@ -29,15 +35,52 @@ class ChatUsage(BaseModel):
 
     prompt_tokens: int
     completion_tokens: int
+    completion_tokens_details: CompletionDetails = Field(default_factory=CompletionDetails)
     total_tokens: int
+
+
+class ChatFunction(BaseModel):
+    """Which function is called, and with what."""
+
+    name: str
+    """Empty where the call cannot be read."""
+    arguments: str
+    """In JSON; where the call cannot be read, all that the model wrote."""
+
+
+class ChatCall(BaseModel):
+    """A tool call, which waits for its result."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: ChatFunction
+    error: str | None = None
+    """In one line, why this is no call of a tool that was offered: it is not to be run."""
+
+    @classmethod
+    def of(cls, call: Call) -> Self:
+        return cls(id=call.id, function=ChatFunction(name=call.name, arguments=call.arguments), error=call.error)
 
 
 class ChatMessage(BaseModel):
     """The answer."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
+    """None where there is a call and nothing else."""
+    reasoning_content: str | None = None
+    """What the model thought."""
+    tool_calls: list[ChatCall] | None = None
     refusal: None = None
+
+    @classmethod
+    def of(cls, turn: Turn) -> ChatMessage:
+        """What was said in a turn."""
+        return cls(
+            content=turn.answer if turn.answer or turn.call is None else None,
+            reasoning_content=turn.think or None,
+            tool_calls=None if turn.call is None else [ChatCall.of(turn.call)],
+        )
 
 
 class ChatLogprobs(BaseModel):
@@ -52,7 +95,7 @@ class ChatChoice(BaseModel):
 
     index: int = 0
     message: ChatMessage
-    finish_reason: FinishReason
+    finish_reason: ChatReason
     logprobs: ChatLogprobs | None = None
 
 
@@ -69,11 +112,19 @@ class ChatReply(BaseModel):
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
+class DeltaCall(ChatCall):
+    """A call in a stream, where each has its place."""
+
+    index: int = 0
+
+
 class ChatDelta(BaseModel):
     """What is new."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[DeltaCall] | None = None
 
 
 class ChunkChoice(BaseModel):
@@ -81,7 +132,7 @@ class ChunkChoice(BaseModel):
 
     index: int = 0
     delta: ChatDelta
-    finish_reason: FinishReason | None = None
+    finish_reason: ChatReason | None = None
     logprobs: ChatLogprobs | None = None
 
 
@@ -109,10 +160,11 @@ async def create(
     )
     running = await serves.begin(request, question)
     request.state.turn = running.draft.id
-    note_options(reply, unused_options(body), question)
+    note_options(reply, unused_of(body, serves.sessions.template.has_tools), question)
     if body.stream:
-        chunks = streamed(running, serves.options.name, serves.sessions.tokenizer, body.tells_usage)
-        return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
+        chunks = ChatChunks(running.draft, serves.options.name, body.tells_usage)
+        events = streamed(running, serves.sessions.tokenizer, chunks)
+        return EventStream(events, running, serves.options.slow_seconds, reply.headers)
     turn, likely = await unless_gone(request, finished(running, serves.sessions.tokenizer))
     return ChatReply(
         id=chat_id(turn),
@@ -120,8 +172,8 @@ async def create(
         model=serves.options.name,
         choices=[
             ChatChoice(
-                message=ChatMessage(content=turn.answer),
-                finish_reason=turn.finish_reason,
+                message=ChatMessage.of(turn),
+                finish_reason=ended_by(turn),
                 logprobs=ChatLogprobs(content=likely) if body.logprobs else None,
             )
         ],
@@ -131,40 +183,48 @@ async def create(
     )
 
 
-async def streamed(running: Running, model: str, tokenizer: ChatTokenizer, usage: bool) -> AsyncGenerator[str, None]:
-    """The chunks of an answer."""
-    draft, likely = running.draft, list[ToldToken]()
+class ChatChunks:
+    """The chunks of one answer: thinking, the answer, then a call, which comes whole."""
 
-    def chunk(choices: list[ChunkChoice], used: ChatUsage | None = None) -> str:
-        made = ChatChunk(
-            id=chat_id(draft),
-            created=int(draft.created),
-            model=model,
+    def __init__(self, draft: Turn, model: str, usage: bool) -> None:
+        self._draft, self._model, self._usage = draft, model, usage
+
+    def beginning(self) -> Iterator[ChatChunk]:
+        yield self._chunk(ChatDelta(role="assistant", content=""))
+
+    def piece(self, token: Token, likely: list[ToldToken]) -> Iterator[ChatChunk]:
+        if token.thinking:
+            yield self._chunk(ChatDelta(reasoning_content=token.thinking))
+        if token.text:
+            yield self._chunk(ChatDelta(content=token.text), likely=likely)
+
+    def ending(self, turn: Turn, likely: list[ToldToken]) -> Iterator[ChatChunk]:
+        if turn.call is not None:
+            yield self._chunk(ChatDelta(tool_calls=[DeltaCall.of(turn.call)]))
+        yield self._chunk(ChatDelta(), ended_by(turn), likely)
+        if self._usage:
+            yield self._made([], usage_of(turn))
+
+    def _chunk(
+        self, delta: ChatDelta, finish_reason: ChatReason | None = None, likely: list[ToldToken] | None = None
+    ) -> ChatChunk:
+        logprobs = ChatLogprobs(content=likely) if likely else None
+        return self._made([ChunkChoice(delta=delta, finish_reason=finish_reason, logprobs=logprobs)])
+
+    def _made(self, choices: list[ChunkChoice], usage: ChatUsage | None = None) -> ChatChunk:
+        return ChatChunk(
+            id=chat_id(self._draft),
+            created=int(self._draft.created),
+            model=self._model,
             choices=choices,
-            usage=used,
-            system_fingerprint=draft.fingerprint,
+            usage=usage,
+            system_fingerprint=self._draft.fingerprint,
         )
-        return f"data: {made.model_dump_json()}\n\n"
 
-    yield chunk([ChunkChoice(delta=ChatDelta(role="assistant", content=""))])
-    try:
-        async for news in running.events():
-            match news:
-                case Token(text):
-                    likely += told_tokens(tokenizer, news)
-                    if text:
-                        logprobs, likely = ChatLogprobs(content=likely) if likely else None, []
-                        yield chunk([ChunkChoice(delta=ChatDelta(content=text), logprobs=logprobs)])
-                case Finished(turn):
-                    logprobs = ChatLogprobs(content=likely) if likely else None
-                    yield chunk([ChunkChoice(delta=ChatDelta(), finish_reason=turn.finish_reason, logprobs=logprobs)])
-                    if usage:
-                        yield chunk([], usage_of(turn))
-                    break
-    except Exception as error:
-        yield f"data: {body_of(refusal(error)).model_dump_json()}\n\n"
-        return
-    yield "data: [DONE]\n\n"
+
+def ended_by(turn: Turn) -> ChatReason:
+    """Why the answer ended."""
+    return "tool_calls" if turn.call is not None and turn.finish_reason == "stop" else turn.finish_reason
 
 
 def chat_id(turn: Turn) -> str:
@@ -175,4 +235,7 @@ def chat_id(turn: Turn) -> str:
 def usage_of(turn: Turn) -> ChatUsage:
     """Of one turn."""
     read, said = tokens_read(turn), len(turn.said)
-    return ChatUsage(prompt_tokens=read, completion_tokens=said, total_tokens=read + said)
+    details = CompletionDetails(reasoning_tokens=turn.thinking_tokens)
+    return ChatUsage(
+        prompt_tokens=read, completion_tokens=said, completion_tokens_details=details, total_tokens=read + said
+    )

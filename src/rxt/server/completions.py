@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from rxt.engine.events import Finished
-from rxt.engine.running import Running
 from rxt.generation.turn import FinishReason, Token
+from rxt.server.brought import unused_options
 from rxt.server.chat import ChatUsage, usage_of
-from rxt.server.errors import body_of, refusal
-from rxt.server.likely import ToldToken, told_tokens
-from rxt.server.requests import CompletionRequest, unused_options
+from rxt.server.chunks import streamed
+from rxt.server.likely import ToldToken
+from rxt.server.requests import CompletionRequest
 from rxt.server.responses import finished
 from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone
 from rxt.server.translate import question_of_chat
@@ -95,8 +94,9 @@ async def create(
     note_options(reply, unused_options(body), question)
     before = body.text if body.echo else ""
     if body.stream:
-        chunks = streamed(serves, running, before, body.tells_usage)
-        return EventStream(chunks, running, serves.options.slow_seconds, reply.headers)
+        chunks = CompletionChunks(running.draft, model, before, body.tells_usage)
+        events = streamed(running, sessions.tokenizer, chunks)
+        return EventStream(events, running, serves.options.slow_seconds, reply.headers)
     turn, likely = await unless_gone(request, finished(running, sessions.tokenizer))
     choice = CompletionChoice(
         text=before + turn.answer,
@@ -106,32 +106,30 @@ async def create(
     return CompletionReply.of(turn, model, [choice], used=True)
 
 
-async def streamed(serves: Serves, running: Running, before: str, usage: bool) -> AsyncGenerator[str, None]:
-    """The chunks of an answer; ``before`` is said first."""
-    draft, likely, offset = running.draft, list[ToldToken](), len(before)
+class CompletionChunks:
+    """The chunks of one answer."""
 
-    def chunk(turn: Turn, choices: list[CompletionChoice], used: bool = False) -> str:
-        return f"data: {CompletionReply.of(turn, serves.options.name, choices, used).model_dump_json()}\n\n"
+    def __init__(self, draft: Turn, model: str, before: str, usage: bool) -> None:
+        """``before`` is said first."""
+        self._draft, self._model, self._before, self._usage = draft, model, before, usage
+        self._offset = len(before)
 
-    try:
-        if before:
-            yield chunk(draft, [CompletionChoice(text=before)])
-        async for news in running.events():
-            match news:
-                case Token(text):
-                    likely += told_tokens(serves.sessions.tokenizer, news)
-                    if text:
-                        logprobs = CompletionLogprobs.of(likely, offset) if likely else None
-                        yield chunk(draft, [CompletionChoice(text=text, logprobs=logprobs)])
-                        offset, likely = offset + len(text), []
-                case Finished(turn):
-                    logprobs = CompletionLogprobs.of(likely, offset) if likely else None
-                    last = CompletionChoice(text="", finish_reason=turn.finish_reason, logprobs=logprobs)
-                    yield chunk(turn, [last])
-                    if usage:
-                        yield chunk(turn, [], used=True)
-                    break
-    except Exception as error:
-        yield f"data: {body_of(refusal(error)).model_dump_json()}\n\n"
-        return
-    yield "data: [DONE]\n\n"
+    def beginning(self) -> Iterator[CompletionReply]:
+        if self._before:
+            yield self._chunk(CompletionChoice(text=self._before))
+
+    def piece(self, token: Token, likely: list[ToldToken]) -> Iterator[CompletionReply]:
+        if token.text:
+            yield self._chunk(CompletionChoice(text=token.text, logprobs=self._logprobs(likely)))
+            self._offset += len(token.text)
+
+    def ending(self, turn: Turn, likely: list[ToldToken]) -> Iterator[CompletionReply]:
+        yield self._chunk(CompletionChoice(text="", finish_reason=turn.finish_reason, logprobs=self._logprobs(likely)))
+        if self._usage:
+            yield CompletionReply.of(turn, self._model, [], used=True)
+
+    def _chunk(self, choice: CompletionChoice) -> CompletionReply:
+        return CompletionReply.of(self._draft, self._model, [choice], used=False)
+
+    def _logprobs(self, likely: list[ToldToken]) -> CompletionLogprobs | None:
+        return CompletionLogprobs.of(likely, self._offset) if likely else None

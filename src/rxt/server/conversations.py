@@ -7,21 +7,22 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from rxt.engine.events import NotThere
+from rxt.engine.starts import PartOfTurn
 from rxt.server.errors import Refused
+from rxt.server.items import AnyItem, CallItem, Item, MessageItem, ReasoningItem, items_of
 from rxt.server.paging import Limit, Page, Paging, items_page
 from rxt.server.replies import (
     ConversationList,
     ConversationReply,
     Deleted,
     ItemList,
-    MessageItem,
     conversation_of,
-    items_of,
 )
 from rxt.server.requests import ConversationRequest, ForkRequest, ItemsRequest, MetadataRequest
 from rxt.server.responses import MEMORY_TYPE
 from rxt.server.service import Owner, Serves, Service, checked
-from rxt.server.translate import heard, told
+from rxt.server.thread import told
+from rxt.server.translate import heard
 from rxt.store.records import Dialogue, Turn
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
@@ -32,7 +33,7 @@ MOST_LISTED = 10_000
 async def create(serves: Serves, owner: Owner, body: ConversationRequest | None = None) -> ConversationReply:
     """Begin a conversation. ``items``: what was said before; it is memorized as it is."""
     body = body or ConversationRequest()
-    past = told(await heard(body.items or [], "items", serves.lookup(owner)))
+    past = told(await heard(body.items or [], "items", serves.lookup(owner), serves.sessions.template.has_tools))
     dialogue = await serves.sessions.new_dialogue(owner, body.metadata or {})
     if past:
         try:
@@ -88,7 +89,7 @@ async def items(conversation_id: str, serves: Serves, owner: Owner, page: Paging
 async def add_items(conversation_id: str, body: ItemsRequest, serves: Serves, owner: Owner) -> ItemList:
     """Memorize messages as the next turns of a conversation."""
     name = checked(conversation_id, "conversation")
-    past = told(await heard(body.items, "items", serves.lookup(owner)))
+    past = told(await heard(body.items, "items", serves.lookup(owner), serves.sessions.template.has_tools))
     if not past:
         raise Refused(400, "none of these items says anything", "invalid_value", "items")
     await serves.sessions.bring(owner, name, past)
@@ -97,25 +98,36 @@ async def add_items(conversation_id: str, body: ItemsRequest, serves: Serves, ow
     return items_page([item for turn in chain for item in items_of(turn)], False)
 
 
-@router.get("/{conversation_id}/items/{item_id}", response_model=MessageItem)
-async def item(conversation_id: str, item_id: str, serves: Serves, owner: Owner) -> MessageItem:
-    """One message."""
+@router.get("/{conversation_id}/items/{item_id}", response_model=AnyItem)
+async def item(conversation_id: str, item_id: str, serves: Serves, owner: Owner) -> Item:
+    """One item."""
     return (await placed(serves, owner, conversation_id, item_id))[1]
 
 
 @router.delete("/{conversation_id}/items/{item_id}", response_model=ConversationReply)
 async def delete_item(conversation_id: str, item_id: str, serves: Serves, owner: Owner) -> ConversationReply:
-    """Have a conversation go on as if a message had not been said: what came after it is memorized anew.
+    """Have a conversation go on as if an item had not been said: what came after it is memorized anew.
 
     The response that it belongs to stays, for those who go on from it by its name; ``DELETE /v1/responses/{id}``
     forgets it.
     """
     turn, found = await placed(serves, owner, conversation_id, item_id)
-    part = "answer" if found.role == "assistant" else "query"
-    return conversation_of(await serves.sessions.unsay(owner, conversation_id, turn.id, part))
+    return conversation_of(await serves.sessions.unsay(owner, conversation_id, turn.id, part_of(found)))
 
 
-async def placed(serves: Service, owner: str, conversation_id: str, item_id: str) -> tuple[Turn, MessageItem]:
+def part_of(item: Item) -> PartOfTurn:
+    """The part of its turn that an item is."""
+    match item:
+        case MessageItem(role="assistant"):
+            return "answer"
+        case ReasoningItem():
+            return "think"
+        case CallItem():
+            return "call"
+    return "query"
+
+
+async def placed(serves: Service, owner: str, conversation_id: str, item_id: str) -> tuple[Turn, Item]:
     """An item of a conversation, and the turn that it belongs to."""
     dialogue = await named(serves, owner, conversation_id)
     for turn in await serves.sessions.io(serves.sessions.store.chain, dialogue.head, owner):

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, field_validator
 from rxt.engine.scheduler import Stopped
 from rxt.errors import UserError
 from rxt.model.encoder import without_memory
+from rxt.server.brought import UNUSED, Name, Strict, Text, unused_options
 from rxt.server.errors import Refused
-from rxt.server.requests import UNUSED, Most, Name, Strict, Text, unused_options
+from rxt.server.requests import Most
 from rxt.server.service import Owner, Serves, Service, unless_gone
 from rxt.understanding.embeddings import pooled
 from rxt.understanding.text_encoder import TextEncoder

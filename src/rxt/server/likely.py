@@ -25,8 +25,8 @@ class ToldToken(LikelyToken):
 
 
 def told_tokens(tokenizer: ChatTokenizer, token: Token) -> list[ToldToken]:
-    """A token with its likelihood; nothing where nobody asked for it, and of the one that ends an answer."""
-    if token.likelihood is None or token.id == tokenizer.tokens.eos:
+    """A token of the answer with its likelihood; nothing where nobody asked for it, and of the one that ends it."""
+    if token.likelihood is None or token.id == tokenizer.tokens.eos or token.part != "answer":
         return []
 
     def spelled(index: int, log_probability: float) -> LikelyToken:

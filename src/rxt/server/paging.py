@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Query
 
-from rxt.server.replies import ItemList, MessageItem
+from rxt.server.items import Item
+from rxt.server.replies import ItemList
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -48,13 +49,13 @@ class Page:
         part = ordered[start : min(stop, start + self.limit)]
         return part, bool(part) and start + len(part) < stop
 
-    def of(self, found: Sequence[MessageItem]) -> ItemList:
+    def of(self, found: Sequence[Item]) -> ItemList:
         """The page as it is sent."""
         return items_page(*self.part(found))
 
 
-def items_page(part: list[MessageItem], more: bool) -> ItemList:
-    """Some messages, with the names that the next page is asked for with."""
+def items_page(part: list[Item], more: bool) -> ItemList:
+    """Some items, with the names that the next page is asked for with."""
     first, last = (part[0].id, part[-1].id) if part else (None, None)
     return ItemList(data=part, first_id=first, last_id=last, has_more=more)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
+from rxt.server.items import AnyItem, said_items
 from rxt.server.likely import ToldToken
-from rxt.store.records import Dialogue, Role, Turn
+from rxt.store.records import Dialogue, Turn
 
 Form = dict[str, JsonValue]
 TEXT: Form = {"type": "text"}
-ITEM = re.compile(r"msg_([0-9a-f]{32})(_q)?")
-"""Names of messages: a turn's answer, and with ``_q`` what was said to the model."""
 
 
 class Settings(BaseModel):
@@ -27,6 +25,11 @@ class Settings(BaseModel):
     store: bool = True
     form: Form = Field(default_factory=TEXT.copy)
     """Of the answer."""
+    effort: str | None = None
+    """Of thinking, as it was asked for."""
+    tools: list[JsonValue] = Field(default_factory=list)
+    """That were offered, as they were written."""
+    tool_choice: JsonValue = "none"
 
 
 class ErrorBody(BaseModel):
@@ -42,34 +45,6 @@ class ErrorReply(BaseModel):
     """Every error."""
 
     error: ErrorBody
-
-
-class OutputText(BaseModel):
-    """A text of the model."""
-
-    type: Literal["output_text"] = "output_text"
-    text: str
-    annotations: list[str] = Field(default_factory=list)
-    logprobs: list[ToldToken] = Field(default_factory=list)
-
-
-class InputText(BaseModel):
-    """A text for the model."""
-
-    type: Literal["input_text"] = "input_text"
-    text: str
-
-
-class MessageItem(BaseModel):
-    """What was said."""
-
-    id: str
-    type: Literal["message"] = "message"
-    role: Role | Literal["assistant"]
-    status: Literal["in_progress", "completed", "incomplete"]
-    content: list[OutputText | InputText]
-    response_id: str | None = None
-    """The response that it belongs to: what to name in order to go on from here."""
 
 
 class Details(BaseModel):
@@ -115,6 +90,14 @@ class TextSettings(BaseModel):
     """As it was asked for."""
 
 
+class ReasoningSettings(BaseModel):
+    """How the model thought."""
+
+    effort: str
+    summary: Literal["detailed"] = "detailed"
+    """It is the thinking itself."""
+
+
 class ConversationRef(BaseModel):
     """The conversation of a response."""
 
@@ -134,15 +117,16 @@ class ResponseReply(BaseModel):
     instructions: str | None = None
     max_output_tokens: int | None = None
     model: str
-    output: list[MessageItem]
+    output: list[AnyItem]
     parallel_tool_calls: bool = False
     previous_response_id: str | None = None
     conversation: ConversationRef | None = None
+    reasoning: ReasoningSettings | None = None
     store: bool = True
     temperature: float
     text: TextSettings = Field(default_factory=TextSettings)
-    tool_choice: Literal["none"] = "none"
-    tools: list[str] = Field(default_factory=list)
+    tool_choice: JsonValue = "none"
+    tools: list[JsonValue] = Field(default_factory=list)
     top_p: float
     truncation: Literal["disabled"] = "disabled"
     usage: Usage | None = None
@@ -173,7 +157,7 @@ class ItemList(BaseModel):
     """Some of what was said."""
 
     object: Literal["list"] = "list"
-    data: list[MessageItem]
+    data: list[AnyItem]
     first_id: str | None
     last_id: str | None
     has_more: bool
@@ -232,38 +216,6 @@ class Health(BaseModel):
     status: Literal["ok", "starting", "stopping", "failed", "store_failed"]
 
 
-def items_of(turn: Turn) -> list[MessageItem]:
-    """The messages of a turn; a memory that was brought has none, and what a client brought may have one only."""
-    if turn.kind == "memory":
-        return []
-    asked = MessageItem(
-        id=f"{message_id(turn)}_q",
-        role=turn.role,
-        status="completed",
-        content=[InputText(text=turn.query)],
-        response_id=turn.id,
-    )
-    items = [asked, answer_item(turn, "completed" if turn.finish_reason == "stop" else "incomplete")]
-    if turn.kind == "turn":
-        return items
-    return [item for item, text in zip(items, (turn.query, turn.answer), strict=True) if text]
-
-
-def answer_item(
-    turn: Turn, status: Literal["in_progress", "completed", "incomplete"], logprobs: Sequence[ToldToken] = ()
-) -> MessageItem:
-    """The answer; while it is in progress there is no text of it."""
-    content: list[OutputText | InputText] = []
-    if status != "in_progress":
-        content.append(OutputText(text=turn.answer, logprobs=list(logprobs)))
-    return MessageItem(id=message_id(turn), role="assistant", status=status, content=content, response_id=turn.id)
-
-
-def message_id(turn: Turn) -> str:
-    """Of the answer."""
-    return f"msg_{turn.name or turn.id.removeprefix('resp_')}"
-
-
 def response_of(
     turn: Turn,
     model: str,
@@ -275,7 +227,12 @@ def response_of(
     kept = Settings.model_validate_json(turn.settings)
     cut = turn.finish_reason == "length"
     read, said = tokens_read(turn), len(turn.said)
-    usage = Usage(input_tokens=read, output_tokens=said, total_tokens=read + said)
+    usage = Usage(
+        input_tokens=read,
+        output_tokens=said,
+        output_tokens_details=OutputDetails(reasoning_tokens=turn.thinking_tokens),
+        total_tokens=read + said,
+    )
     return ResponseReply(
         id=turn.id,
         created_at=int(turn.created),
@@ -285,14 +242,15 @@ def response_of(
         instructions=turn.instructions,
         max_output_tokens=kept.max_output_tokens,
         model=model,
-        output=[answer_item(turn, "incomplete" if cut else "completed", logprobs)]
-        if status is None and turn.kind != "memory"
-        else [],
+        output=said_items(turn, logprobs) if status is None else [],
         previous_response_id=turn.parent,
         conversation=None if turn.conversation is None else ConversationRef(id=turn.conversation),
+        reasoning=None if kept.effort is None else ReasoningSettings(effort=kept.effort),
         store=kept.store,
         temperature=kept.temperature,
         text=TextSettings(format=kept.form),
+        tool_choice=kept.tool_choice,
+        tools=kept.tools,
         top_p=kept.top_p,
         usage=usage if status is None else None,
         metadata=kept.metadata,

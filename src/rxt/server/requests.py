@@ -1,4 +1,4 @@
-"""What clients may send. A parameter that is not here is refused by name; ``null`` stands for one that is absent.
+"""The requests that clients may send.
 
 Options that change nothing about an answer of this model are taken, and named in a header of the reply
 (``unused_options``). Those without which the answer would be another one than was asked for are refused.
@@ -7,12 +7,13 @@ Options that change nothing about an answer of this model are taken, and named i
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
-Text = Annotated[str, StringConstraints(max_length=1_000_000)]
-Name = Annotated[str, StringConstraints(max_length=256)]
+from rxt.server.brought import OF_PARTS, UNUSED, Item, Items, Loose, Name, Strict, Text, unused_options
+from rxt.server.tool_choice import known_choice, not_required
+
 Metadata = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
     Field(max_length=16),
@@ -24,138 +25,6 @@ Most = Annotated[int, Field(ge=1, le=1_000_000)]
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 MEMORY_EVENT = "rxt.memory.updated"
 LOGPROBS = "message.output_text.logprobs"
-
-
-Unread = Literal[
-    "reasoning",
-    "compaction",
-    "function_call",
-    "custom_tool_call",
-    "web_search_call",
-    "file_search_call",
-    "computer_call",
-    "code_interpreter_call",
-    "image_generation_call",
-    "local_shell_call",
-    "mcp_call",
-    "mcp_list_tools",
-]
-"""Items of a history that nobody says."""
-
-
-class Unused:
-    """Marks a field that is taken and changes nothing."""
-
-
-UNUSED = Unused()
-
-
-class Strict(BaseModel):
-    """Unknown fields are mistakes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_null(cls, value: Any) -> Any:
-        return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
-
-
-class Loose(Strict):
-    """Unknown fields are what other servers note with a message; nobody reads them."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-def unused_options(request: BaseModel) -> list[str]:
-    """The options of a request that change nothing, by name."""
-    found: list[str] = []
-    for name in type(request).model_fields:
-        value = getattr(request, name)
-        if name not in request.model_fields_set:
-            continue
-        if UNUSED in type(request).model_fields[name].metadata:
-            found.append(name)
-        elif isinstance(value, BaseModel):
-            found += [f"{name}.{inner}" for inner in unused_options(value)]
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                if isinstance(item, Item) and item.is_unread:
-                    found.append(f"{name}.{index}")
-                elif isinstance(item, BaseModel):
-                    found += [f"{name}.{index}.{inner}" for inner in unused_options(item)]
-    return [*found, *(request.model_extra or {})]
-
-
-class Part(Loose):
-    """Text inside a message."""
-
-    type: Literal["input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text"]
-    text: Text | None = None
-    refusal: Text | None = None
-    annotations: JsonValue = None
-    logprobs: JsonValue = None
-
-    @model_validator(mode="after")
-    def _has_text(self) -> Part:
-        if self.said is None:
-            raise ValueError(f"a part of type {self.type} has a text")
-        return self
-
-    @property
-    def said(self) -> str | None:
-        """Its text, whatever it is called."""
-        return self.refusal if self.type == "refusal" and self.text is None else self.text
-
-
-Content = Text | Annotated[list[Part], Field(max_length=1000)]
-
-
-class Item(Loose):
-    """What somebody said, or one of the other things that a history of OpenAI's holds."""
-
-    type: Unread | Literal["message", "item_reference", "function_call_output", "custom_tool_call_output"] | None = None
-    role: Literal["user", "assistant", "system", "developer", "tool", "function"] | None = None
-    content: Content | None = None
-    output: Content | None = None
-    """Of a tool."""
-    id: Name | None = None
-    status: Literal["in_progress", "completed", "incomplete"] | None = None
-    refusal: Text | None = None
-    response_id: Name | None = None
-    call_id: Name | None = None
-    tool_call_id: Name | None = None
-    name: Name | None = None
-    phase: Name | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Item:
-        if self.kind == "message" and self.role is None:
-            raise ValueError("a message has a role")
-        if self.kind == "item_reference" and self.id is None:
-            raise ValueError("a reference has an id")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Its type; a reference may leave it out."""
-        return self.type or ("item_reference" if self.role is None and self.id is not None else "message")
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether it is one that nobody says."""
-        return self.kind in get_args(Unread)
-
-    @property
-    def text(self) -> str:
-        """All of its text."""
-        content = self.content if self.output is None else self.output
-        if content is None:
-            return self.refusal or ""
-        return content if isinstance(content, str) else "".join(part.said or "" for part in content)
-
-
-Items = Annotated[list[Item], Field(max_length=4000)]
 
 
 class Schema(Strict):
@@ -207,15 +76,16 @@ class ConversationName(Strict):
     id: Name
 
 
-def not_required(choice: JsonValue) -> JsonValue:
-    """Refuse a choice of tools that only a call can fulfil."""
-    mode = choice.get("mode") if isinstance(choice, dict) and choice.get("type") == "allowed_tools" else choice
-    if mode not in ("none", "auto"):
-        raise ValueError("this model calls no tools, so none can be required; 'auto' and 'none' are taken")
-    return choice
+ToolChoice = Annotated[JsonValue, AfterValidator(known_choice), OF_PARTS]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
-ToolChoice = Annotated[JsonValue, AfterValidator(not_required), UNUSED]
+class Reasoning(Loose):
+    """Whether the model thinks first, and for how long."""
+
+    effort: Effort | None = None
+    summary: Name | None = None
+    """However long it is: the thinking itself is the summary."""
 
 
 class Common(Strict):
@@ -233,7 +103,7 @@ class Common(Strict):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     metadata: Metadata | None = None
     store: bool | None = None
-    tools: Annotated[list[JsonValue] | None, UNUSED] = None
+    tools: Annotated[list[JsonValue] | None, Field(max_length=1000), OF_PARTS] = None
     tool_choice: ToolChoice = None
     parallel_tool_calls: Annotated[bool | None, UNUSED] = None
     user: Annotated[Name | None, UNUSED] = None
@@ -248,6 +118,19 @@ class Common(Strict):
         return self.stream_options is not None and self.stream_options.include_usage is True
 
 
+def unused_of(request: Common, has_tools: bool) -> list[str]:
+    """The options of a request that change nothing, by name; among the tools those that nobody has here."""
+    found = unused_options(request, has_tools)
+    if has_tools:
+        found += [f"tools.{index}" for index, tool in enumerate(request.tools or ()) if not is_function(tool)]
+    return found
+
+
+def is_function(tool: JsonValue) -> bool:
+    """Whether a tool is run by the client; others are offered by habit, and nobody has them here."""
+    return not isinstance(tool, dict) or tool.get("type", "function") == "function"
+
+
 class ResponseRequest(Common):
     """``POST /v1/responses``."""
 
@@ -259,7 +142,7 @@ class ResponseRequest(Common):
     text: TextOptions | None = None
     background: Literal[False] | None = None
     include: Annotated[list[Name], Field(max_length=100)] | None = None
-    reasoning: Annotated[JsonValue, UNUSED] = None
+    reasoning: Annotated[Reasoning | None, OF_PARTS] = None
     max_tool_calls: Annotated[int | None, UNUSED] = None
     truncation: Annotated[Literal["disabled", "auto"] | None, UNUSED] = None
 
@@ -272,6 +155,11 @@ class ResponseRequest(Common):
     def form(self) -> tuple[Format | None, str]:
         """Of the answer, and where it stands."""
         return (None if self.text is None else self.text.format), "text.format"
+
+    @property
+    def effort(self) -> Effort | None:
+        """Of thinking."""
+        return None if self.reasoning is None else self.reasoning.effort
 
     @property
     def tells_memory(self) -> bool:
@@ -291,8 +179,8 @@ class ChatRequest(Common):
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     modalities: list[Literal["text"]] | None = None
     functions: Annotated[list[JsonValue] | None, UNUSED] = None
-    function_call: ToolChoice = None
-    reasoning_effort: Annotated[Name | None, UNUSED] = None
+    function_call: Annotated[JsonValue, AfterValidator(not_required), UNUSED] = None
+    reasoning_effort: Annotated[Effort | None, OF_PARTS] = None
     verbosity: Annotated[Name | None, UNUSED] = None
     prediction: Annotated[JsonValue, UNUSED] = None
 
@@ -306,6 +194,11 @@ class ChatRequest(Common):
     def alternatives(self) -> int | None:
         """How many likely tokens are told with each token; None: not even its own log-probability."""
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def effort(self) -> Effort | None:
+        """Of thinking."""
+        return self.reasoning_effort
 
     @property
     def form(self) -> tuple[Format | None, str]:
@@ -331,8 +224,8 @@ class CompletionRequest(Common):
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
     def as_chat(self) -> ChatRequest:
-        """The same as a chat of one message, of which nothing is kept."""
-        shared = self.model_dump(include=set(Common.model_fields) - {"top_logprobs"}, exclude_unset=True)
+        """The same as a chat of one message, of which nothing is kept. This form of answer has no place for calls."""
+        shared = self.model_dump(include=set(Common.model_fields) - {"top_logprobs", "tools"}, exclude_unset=True)
         asked = {"messages": [{"role": "user", "content": self.text}], "max_tokens": self.max_tokens, "store": False}
         likely = {} if self.logprobs is None else {"logprobs": True, "top_logprobs": self.logprobs}
         return ChatRequest.model_validate(shared | asked | likely)

@@ -11,6 +11,7 @@ from rxt.engine.events import Finished
 from rxt.engine.running import Running
 from rxt.generation.turn import Token
 from rxt.server.events import Teller, ToldAgain, streamed
+from rxt.server.items import asked_items
 from rxt.server.likely import ToldToken, told_tokens
 from rxt.server.paging import Paging
 from rxt.server.replies import (
@@ -19,10 +20,9 @@ from rxt.server.replies import (
     ItemList,
     MemoryReply,
     ResponseReply,
-    items_of,
     response_of,
 )
-from rxt.server.requests import ResponseRequest, unused_options
+from rxt.server.requests import ResponseRequest, unused_of
 from rxt.server.service import EventStream, Owner, Serves, Service, checked, note_options, unless_gone
 from rxt.server.translate import question_of_response
 from rxt.store.records import Turn
@@ -42,7 +42,7 @@ async def create(
     )
     running = await serves.begin(request, question)
     request.state.turn = running.draft.id
-    note_options(reply, unused_options(body), question)
+    note_options(reply, unused_of(body, serves.sessions.template.has_tools), question)
     if body.stream:
         teller = Teller(running.draft, serves.options.name, serves.sessions.tokenizer, body.tells_memory)
         events = streamed(teller, running.events())
@@ -94,9 +94,9 @@ async def delete(response_id: str, serves: Serves, owner: Owner) -> Deleted:
 
 @router.get("/responses/{response_id}/input_items", response_model=ItemList)
 async def input_items(response_id: str, serves: Serves, owner: Owner, page: Paging) -> ItemList:
-    """The query of a response."""
+    """The query of a response, or the tool's result in its place."""
     turn = await named(serves, owner, response_id)
-    return page.of([item for item in items_of(turn) if item.role != "assistant"])
+    return page.of(asked_items(turn))
 
 
 @router.get("/responses/{response_id}/memory", response_class=Response, tags=["memory"])

@@ -19,9 +19,10 @@ from rxt.engine.events import NotThere, Question
 from rxt.engine.running import Running
 from rxt.engine.sessions import Sessions
 from rxt.server.errors import Refused
+from rxt.server.items import ITEM, Item, items_of
 from rxt.server.keys import Keys
 from rxt.server.metrics import Metrics
-from rxt.server.replies import ITEM, Settings, items_of
+from rxt.server.replies import Settings
 from rxt.server.translate import WARNING, Lookup
 
 T = TypeVar("T")
@@ -85,15 +86,15 @@ class Service:
         return max(self.options.most_body, self.sessions.most_memory_bytes if brings_memory else 0)
 
     def lookup(self, owner: str) -> Lookup:
-        """What this owner's stored items say, by name."""
+        """This owner's stored items, by name."""
 
-        async def said(name: str) -> tuple[str, str] | None:
+        async def said(name: str) -> Item | None:
             found = ITEM.fullmatch(name)
             turn = (
                 None if found is None else await self.sessions.io(self.sessions.store.turn, f"resp_{found[1]}", owner)
             )
             items = [] if turn is None else items_of(turn)
-            return next(((item.role, item.content[0].text) for item in items if item.id == name), None)
+            return next((item for item in items if item.id == name), None)
 
         return said
 

@@ -11,24 +11,22 @@ from rxt.data.template import Template
 from rxt.engine.events import Past, Question
 from rxt.generation.json_answers import can_be_json
 from rxt.generation.sampling import Sampling
+from rxt.server.brought import CalledFunction, CalledTool, Item
 from rxt.server.errors import Refused
+from rxt.server.items import CallItem, MessageItem, ReasoningItem, ResultItem
+from rxt.server.items import Item as StoredItem
+from rxt.server.manners import way_of
 from rxt.server.replies import TEXT, Settings
-from rxt.server.requests import ChatRequest, Common, ConversationName, Format, Item, ResponseRequest
-from rxt.store.records import Role
+from rxt.server.requests import ChatRequest, Common, ConversationName, Format, ResponseRequest
+from rxt.server.thread import Heard, role_of, told
+from rxt.store.records import Call
 
-Lookup = Callable[[str], Awaitable[tuple[str, str] | None]]
-"""Who said a stored item, and what; None if there is no such item."""
 WARNING = "rxt_warning"
 """In the metadata of a reply: what was not done as it was asked."""
 
 
-@dataclass(frozen=True)
-class Heard:
-    """One message of a request."""
-
-    role: str
-    text: str
-    where: str
+Lookup = Callable[[str], Awaitable[StoredItem | None]]
+"""A stored item by its name; None if there is no such item."""
 
 
 @dataclass(frozen=True)
@@ -40,73 +38,101 @@ class Asked:
     query: Heard
 
 
-async def heard(items: Sequence[Item], param: str, lookup: Lookup) -> list[Heard]:
+async def heard(items: Sequence[Item], param: str, lookup: Lookup, has_tools: bool) -> list[Heard]:
     """The messages among items, in their order; what is referred to is looked up.
 
+    ``has_tools``: the model has a place for calls and results. Another one is told of results like a user's messages.
+
     Raises:
-        Refused: there is no item that a reference names.
+        Refused: there is no item that a reference names; a call or a result lacks what belongs to it.
     """
     found: list[Heard] = []
     for index, item in enumerate(items):
         where = f"{param}.{index}"
-        if item.is_unread:
+        if item.is_unread(has_tools):
             continue
         if item.kind == "item_reference":
-            said = await lookup(item.id or "")
-            if said is None:
+            stored = await lookup(item.id or "")
+            if stored is None:
                 raise Refused(404, f"there is no item {item.id}", "item_not_found", where)
-            found.append(Heard(*said, where))
-        elif item.kind == "message":
-            found.append(Heard(item.role or "", item.text, where))
+            said = _of_stored(stored, where)
         else:
-            found.append(Heard("tool", item.text, where))
+            said = _of_item(item, where)
+            if has_tools:
+                _refuse_nameless(said, item, where)
+        if said is not None:
+            found.append(said if has_tools else replace(said, calls=(), result_of=""))
     return found
 
 
-def told(messages: Sequence[Heard]) -> tuple[Past, ...]:
-    """Who said what to whom: an answer belongs to the message before it.
+def _of_item(item: Item, where: str) -> Heard:
+    match item.kind:
+        case "function_call":
+            return Heard("assistant", "", where, (_call(item.call_id, item.name, item.arguments),))
+        case "function_call_output":
+            return Heard("tool", item.text, where, result_of=item.call_id or "")
+        case "message":
+            calls = tuple(_call_of(each) for each in item.tool_calls or ())
+            result_of = (item.tool_call_id or "") if item.role == "tool" else ""
+            return Heard(item.role or "", item.text, where, calls, result_of)
+    return Heard("tool", item.text, where)
 
-    A message that nobody has answered is memorized without an answer; so is an answer without a message. What tools say
-    is told like a user's messages.
-    """
-    found: list[Past] = []
-    for message in messages:
-        if message.role == "assistant":
-            before = found[-1] if found else None
-            if before is not None and before.role == "user" and not before.answer and before.query:
-                found[-1] = replace(before, answer=message.text)
-            elif message.text.strip():
-                found.append(Past("", message.text, where=message.where))
-        elif message.text.strip():
-            found.append(Past(message.text, role=_role(message), where=message.where))
-    return tuple(found)
+
+def _call_of(tool: CalledTool) -> Call:
+    function = tool.function or CalledFunction()
+    return _call(tool.id, function.name, function.arguments)
+
+
+def _call(call_id: str | None, name: str | None, arguments: str | None) -> Call:
+    return Call(call_id or "", name or "", "{}" if arguments is None else arguments)
+
+
+def _refuse_nameless(said: Heard, item: Item, where: str) -> None:
+    """Of calls and results that cannot be told apart."""
+    if not all(call.id for call in said.calls):
+        raise Refused(400, "a call of a tool has an id", "missing_required_parameter", where)
+    if not said.result_of and (item.kind == "function_call_output" or item.role == "tool"):
+        raise Refused(400, "a tool's result names its call", "missing_required_parameter", where)
+
+
+def _of_stored(item: StoredItem, where: str) -> Heard | None:
+    match item:
+        case MessageItem():
+            return Heard(item.role, item.content[0].text, where)
+        case CallItem():
+            return Heard("assistant", "", where, (Call(item.call_id, item.name, item.arguments, item.error),))
+        case ResultItem():
+            return Heard("tool", item.output, where, result_of=item.call_id)
+        case ReasoningItem():
+            return None
 
 
 def asked(messages: Sequence[Heard], param: str) -> Asked:
-    """The last message asks. System messages at the start are instructions; one after the last message is told before
-    that is answered, and one that is alone is what is answered.
+    """The last message, or tool's result, asks. System messages at the start are instructions; one after the last
+    message is told before that is answered, and one that is alone is what is answered.
 
     Raises:
-        Refused: the last one is the model's own.
+        Refused: the last one is the model's own; and as :func:`told`.
     """
     last = len(messages) - 1
-    while last > 0 and _role(messages[last]) != "user":
+    while last > 0 and role_of(messages[last]) != "user":
         last -= 1
     if not messages or messages[last].role == "assistant":
         where = messages[-1].where if messages else param
         raise Refused(400, "the last message must be the user's: it is what is answered", "invalid_value", where)
-    if _role(messages[last]) != "user":
+    if role_of(messages[last]) != "user":
         last = len(messages) - 1
-    past = told([*messages[:last], *messages[last + 1 :]])
-    system = list(takewhile(lambda each: each.role != "user", past))
-    return Asked("\n\n".join(each.query for each in system) or None, past[len(system) :], messages[last])
-
-
-def _role(message: Heard) -> Role:
-    match message.role:
-        case "system" | "developer":
-            return message.role
-    return "user"
+    query, others = messages[last], [*messages[:last], *messages[last + 1 :]]
+    if query.result_of:
+        *past, final = told([*others, query])
+        if final.call is not None:
+            message = f"the call {final.call.id!r:.80} was made at once with this one, and has no result"
+            raise Refused(400, message, "missing_result", query.where)
+        query = Heard("tool", final.query, final.where, result_of=final.result_of)
+    else:
+        past = list(told(others))
+    system = list(takewhile(lambda each: each.role in ("system", "developer"), past))
+    return Asked("\n\n".join(each.query for each in system) or None, tuple(past[len(system) :]), query)
 
 
 async def question_of_response(
@@ -116,17 +142,15 @@ async def question_of_response(
     if isinstance(request.input, str):
         found = Asked(None, (), Heard("user", request.input, "input"))
     else:
-        found = asked(await heard(request.input, "input", lookup), "input")
+        found = asked(await heard(request.input, "input", lookup, template.has_tools), "input")
     if request.previous_response_id is not None and request.conversation is not None:
         raise Refused(400, "previous_response_id and conversation exclude each other", "invalid_value", "conversation")
     if request.conversation is not None and request.store is False:
         raise Refused(400, "a turn of a conversation is always stored; leave store out", "invalid_value", "store")
     given = request.instructions if (request.instructions or "").strip() else None
     instructions = "\n\n".join(text for text in (given, found.instructions) if text is not None) or None
-    conversation = request.conversation
-    sampling, settings = _settings(
-        request, request.form[0], temperature, request.max_output_tokens, _cut(template, instructions)
-    )
+    conversation, way = request.conversation, way_of(request, request.effort, template)
+    sampling, settings = _settings(request, template, temperature, request.max_output_tokens, instructions)
     return Question(
         owner,
         found.query.text,
@@ -142,6 +166,10 @@ async def question_of_response(
         stop=_stop(request),
         alternatives=request.alternatives,
         schema=_schema(*request.form),
+        manner=way.manner,
+        result_of=found.query.result_of,
+        calls=way.calls,
+        call_schema=way.call_schema,
     )
 
 
@@ -149,9 +177,9 @@ async def question_of_chat(
     request: ChatRequest, owner: str, temperature: float, template: Template, lookup: Lookup
 ) -> Question:
     """``temperature``: where the request has none."""
-    found = asked(await heard(request.messages, "messages", lookup), "messages")
-    most = request.max_completion_tokens or request.max_tokens
-    sampling, settings = _settings(request, request.form[0], temperature, most, _cut(template, found.instructions))
+    found = asked(await heard(request.messages, "messages", lookup, template.has_tools), "messages")
+    most, way = request.max_completion_tokens or request.max_tokens, way_of(request, request.effort, template)
+    sampling, settings = _settings(request, template, temperature, most, found.instructions)
     return Question(
         owner,
         found.query.text,
@@ -167,6 +195,10 @@ async def question_of_chat(
         stop=_stop(request),
         alternatives=request.alternatives,
         schema=_schema(*request.form),
+        manner=way.manner,
+        result_of=found.query.result_of,
+        calls=way.calls,
+        call_schema=way.call_schema,
     )
 
 
@@ -197,7 +229,11 @@ def _stop(request: Common) -> tuple[str, ...]:
 
 
 def _settings(
-    request: Common, form: Format | None, default: float, most: int | None, warning: str | None
+    request: ResponseRequest | ChatRequest,
+    template: Template,
+    default: float,
+    most: int | None,
+    instructions: str | None,
 ) -> tuple[Sampling, str]:
     temperature = default if request.temperature is None else request.temperature
     seed = None if request.seed is None else request.seed % 2**63
@@ -208,6 +244,11 @@ def _settings(
         frequency_penalty=request.frequency_penalty or 0.0,
         presence_penalty=request.presence_penalty or 0.0,
     )
+    form, warning, tools = (
+        request.form[0],
+        _cut(template, instructions),
+        (request.tools or []) if template.has_tools else [],
+    )
     kept = Settings(
         temperature=temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
@@ -215,5 +256,8 @@ def _settings(
         metadata=(request.metadata or {}) | ({} if warning is None else {WARNING: warning}),
         store=request.store is not False,
         form=TEXT if form is None else form.told,
+        effort=request.effort if template.has_tools else None,
+        tools=tools,
+        tool_choice=(request.tool_choice or "auto") if tools else "none",
     )
     return sampling, kept.model_dump_json()
