@@ -1,0 +1,56 @@
+"""A server whose model says what it is told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from live import Live
+
+from factories import scripted_model
+from scripted_chat import ids
+
+LENGTH = 640
+ADD: dict[str, Any] = {
+    "name": "add",
+    "description": "",
+    "parameters": {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    },
+}
+FLAT: Any = {"type": "function", **ADD}
+"""As ``/v1/responses`` has it."""
+NESTED: Any = {"type": "function", "function": ADD}
+"""As ``/v1/chat/completions`` has it."""
+
+
+class Scripted:
+    """A server, and the script of its model's next replies."""
+
+    def __init__(self, db: Path | str) -> None:
+        model, tokenizer, self._head = scripted_model(LENGTH)
+        self.live = Live(model, tokenizer, db)
+
+    def says(self, *replies: str) -> None:
+        """What comes next; each reply ends with ``<eos>``."""
+        self._head.follow([token for reply in replies for token in ids(reply)])
+
+    def wishes(self, *logits: dict[int, float], first: str = "") -> None:
+        """What it would like to say: after ``first`` the same at every step."""
+        self._head.follow([*ids(first), *(each for _ in range(LENGTH) for each in logits)])
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """The reply, which must be one."""
+        reply = self.live.http.post(path, json=body)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def refused(self, path: str, **body: Any) -> tuple[int, str | None, str | None, str]:
+        """Status, code, parameter and message of what is wrong."""
+        reply = self.live.http.post(path, json=body)
+        error = reply.json()["error"]
+        assert "\n" not in error["message"]
+        return reply.status_code, error["code"], error["param"], error["message"]
