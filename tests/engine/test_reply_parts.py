@@ -75,6 +75,7 @@ def test_a_call_and_its_result_with_a_restart_in_between(tmp_path: Path) -> None
             assert first.call == Call(f"call_{first.id.removeprefix('resp_')}", "add", '{"a": 7}')
         async with scripted(tmp_path / "db") as (sessions, head):
             assert await sessions.turn("", first.id) == first.memorized()
+            assert first.call is not None
             result = Question("", "8", previous=first.id, manner=TOOLS, result_of=first.call.id)
             second = await said(sessions, head, "<answer>Ann<eos>", result)
             assert (second.answer, second.think, second.call, second.role) == ("Ann", None, None, "tool")
