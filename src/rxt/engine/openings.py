@@ -65,13 +65,13 @@ class Openings:
         form = await self._form(question.schema, turn.limit)
         if not self._template.has_tools:
             return form
-        call = await self._form(question.call_schema, turn.limit)
+        call = await self._form(question.call_schema, turn.limit, spaced=True)
         return PartsConstraint(self._template, turn.constraint, question.calls, form, call, question.most)
 
-    async def _form(self, schema: str | None, room: int) -> Constraint | None:
-        """The constraint of a part in JSON."""
+    async def _form(self, schema: str | None, room: int, spaced: bool = False) -> Constraint | None:
+        """The constraint of a part in JSON; ``spaced`` as a call is written."""
         if schema is None:
             return None
         if self._grammar is None:
             self._grammar = await asyncio.to_thread(JsonGrammar, self._template.tokenizer, self._vocab_size)
-        return await asyncio.to_thread(self._grammar.begin, schema, room)
+        return await asyncio.to_thread(self._grammar.begin, schema, room, spaced)

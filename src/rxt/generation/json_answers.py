@@ -67,15 +67,19 @@ class JsonGrammar:
         ranks[self.eos] = 0
         return ranks
 
-    def begin(self, schema: str, room: int) -> JsonAnswer:
+    def begin(self, schema: str, room: int, spaced: bool = False) -> JsonAnswer:
         """For one answer of a schema (JSON), in at most ``room`` tokens.
+
+        ``spaced``: after each comma and colon a space stands, as in the calls of tools that models learn from.
 
         Raises:
             UserError: the schema is wrong, or says what the library does not know.
         """
         from llguidance import LLMatcher
 
-        rules = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False})
+        form: dict[str, bool | str] = {"whitespace_flexible": False}
+        form |= {"item_separator": ", ", "key_separator": ": "} if spaced else {}
+        rules = LLMatcher.grammar_from_json_schema(schema, overrides=form)
         matcher = LLMatcher(self._words, rules, log_level=0)
         if matcher.is_error():
             raise UserError(f"the JSON schema cannot be used: {matcher.get_error().splitlines()[0]}")

@@ -23,12 +23,12 @@ class Heard:
     """The call whose result it is."""
 
 
-def told(messages: Sequence[Heard]) -> tuple[Past, ...]:
+def told(messages: Sequence[Heard], asks: bool = False) -> tuple[Past, ...]:
     """Who said what to whom.
 
     A message that nobody has answered is memorized without an answer; so is an answer without a message. A turn has one
     call: of several that were made at once each but the first is told as if the model had made it when it had the
-    result before.
+    result before. ``asks``: the last one is a result that is to be answered, so no other is missing.
 
     Raises:
         Refused: a result for a call that waits for none; of several calls that were made at once one has no result.
@@ -36,7 +36,7 @@ def told(messages: Sequence[Heard]) -> tuple[Past, ...]:
     thread = Thread()
     for message in messages:
         thread.hear(message)
-    return thread.told()
+    return thread.told(asks)
 
 
 def role_of(message: Heard) -> Role:
@@ -60,6 +60,8 @@ class Thread:
         """Results of those, by call."""
         self._closed: dict[str, str] = {}
         """Calls that wait for no result any more, and why."""
+        self._called_at = ""
+        """Where the newest calls stand in the request."""
 
     def hear(self, message: Heard) -> None:
         """The next message."""
@@ -70,13 +72,13 @@ class Thread:
         elif message.text.strip():
             role = role_of(message)
             if role == "user":
-                self._refuse_open(message.where)
+                self._refuse_open()
                 self._close("another message came after it")
             self._turns.append(Past(message.text, role=role, where=message.where))
 
-    def told(self) -> tuple[Past, ...]:
-        """All of it, as turns."""
-        self._refuse_open(self._turns[-1].where if self._turns else "")
+    def told(self, asks: bool = False) -> tuple[Past, ...]:
+        """All of it, as turns; ``asks``: no call waits any more."""
+        self._refuse_open(asks)
         return tuple(self._turns)
 
     def _answer(self, message: Heard) -> None:
@@ -87,6 +89,7 @@ class Thread:
         elif message.text.strip():
             self._turns.append(Past("", message.text, where=message.where))
         for call in message.calls:
+            self._called_at = message.where
             self._call(call, message.where)
 
     def _call(self, call: Call, where: str) -> None:
@@ -130,9 +133,9 @@ class Thread:
             self._closed[self._waiting.id] = reason
         self._waiting = None
 
-    def _refuse_open(self, where: str) -> None:
-        """Of several calls at once each needs its result, for each is a turn; one alone may go without."""
-        if self._waiting is not None and self._more:
+    def _refuse_open(self, even_one: bool = False) -> None:
+        """Of calls that were made at once all but the last need their results, for each is a turn of its own."""
+        if self._waiting is not None and (self._more or even_one):
             open_calls = [call.id for call in (self._waiting, *self._more) if call.id not in self._early]
             message = f"of calls that were made at once, {', '.join(open_calls):.200} have no result"
-            raise Refused(400, message, "missing_result", where)
+            raise Refused(400, message, "missing_result", self._called_at)

@@ -124,10 +124,7 @@ def asked(messages: Sequence[Heard], param: str) -> Asked:
         last = len(messages) - 1
     query, others = messages[last], [*messages[:last], *messages[last + 1 :]]
     if query.result_of:
-        *past, final = told([*others, query])
-        if final.call is not None:
-            message = f"the call {final.call.id!r:.80} was made at once with this one, and has no result"
-            raise Refused(400, message, "missing_result", query.where)
+        *past, final = told([*others, query], asks=True)
         query = Heard("tool", final.query, final.where, result_of=final.result_of)
     else:
         past = list(told(others))
