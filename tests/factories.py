@@ -15,6 +15,7 @@ from rxt.config import (
     FeedForwardConfig,
     MemoryAttentionConfig,
     MoEConfig,
+    PoolConfig,
     RxTConfig,
     SpecialTokens,
     TemplateName,
@@ -95,6 +96,21 @@ def chat_model(
     )
     with torch.no_grad():
         model.decoder.head.weight.mul_(8)
+    return model
+
+
+FRAGMENTS = PoolConfig(fragment_slots=2, chosen=2, key_width=8, new_below=-1, most_writes=2)
+"""Of a pool that opens its third fragment in the third turn."""
+
+
+def pooled_model(pool: PoolConfig = FRAGMENTS, seed: int = 0, max_length: int = 48) -> ReactiveTransformer:
+    """:func:`chat_model` with a pool and a random router."""
+    model = chat_model(seed, max_length).with_pool(pool)
+    assert model.router is not None
+    torch.manual_seed(seed + 1)
+    with torch.no_grad():
+        for weight in model.router.parameters():
+            weight.normal_()
     return model
 
 

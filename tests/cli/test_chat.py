@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,9 @@ def test_a_memory_file_of_fragments_continues_the_conversation(folder: Path, pip
     screen = Screen(load_chat(tmp_path / "model", max_new_tokens=LENGTH))
     assert "3 turns remembered" in screen.type(f"/load {file}")
     assert f"active of {Pool.load(file).nbytes:,} bytes, 3 fragments" in screen.type("/memory")
+    screen.type("hello again")
+    told = r"turn 4 looked up fragment \d and was written into fragment 4; fragment 4 is new"
+    assert re.search(told, screen.type("/memory"))
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"half a memory")])

@@ -1,11 +1,11 @@
-"""Conversations for a test to kill: ``python killed_talk.py STORE``. It says which turns were seen as complete."""
+"""Conversations for a test to kill: ``python killed_talk.py STORE KIND``. It says which turns were seen as complete."""
 
 import asyncio
 import sys
 
 import torch
 
-from factories import chat_model, tiny_tokenizer
+from factories import chat_model, pooled_model, tiny_tokenizer
 from rxt.engine.events import Finished, Question
 from small_engine import serving
 
@@ -13,7 +13,8 @@ torch.set_num_threads(1)
 
 
 async def talk() -> None:
-    async with serving(sys.argv[1], chat_model(max_length=64), tiny_tokenizer()) as sessions:
+    model = pooled_model(max_length=64) if sys.argv[2] == "pool" else chat_model(max_length=64)
+    async with serving(sys.argv[1], model, tiny_tokenizer()) as sessions:
         await sessions.recover()
 
         async def one(number: int) -> None:

@@ -13,10 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from factories import chat_model, pooled_model
 from redis_server import running_redis
 from rxt.data.tokenizer import ChatTokenizer
+from rxt.engine.stored import memory_file
 from rxt.model.memory import Memory
+from rxt.model.mixture_of_memory import init_pool, memorize, route
+from rxt.model.pool import Pool, memory_of
 from rxt.pretrained import ReactiveTransformer
 from rxt.store.base import Store
 from rxt.store.open import open_store
@@ -24,6 +29,12 @@ from small_engine import serving
 
 SCRIPT = Path(__file__).parent / "killed_talk.py"
 KILLS = 5
+
+
+@pytest.fixture(params=["plain", "pool"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the memory."""
+    return request.param
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
@@ -36,24 +47,37 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield server.address
 
 
-def uninterrupted(store: Store, model: ReactiveTransformer, turn_id: str, tokens_eos: int) -> Memory:
-    """The memory after a turn, one interaction after the other."""
+@torch.no_grad()
+def uninterrupted(store: Store, model: ReactiveTransformer, turn_id: str, tokens_eos: int) -> list[Tensor]:
+    """The slots of the memory after a turn, one interaction after the other; of a pool those of all fragments, too."""
     memory = model.init_memory(1, seed=0)
-    with torch.no_grad():
-        for turn in store.chain(turn_id, ""):
-            said = [token for token in turn.said if token != tokens_eos]
-            memory = model.memorize(memory, torch.tensor([[*turn.prompt, *said, tokens_eos]]))
-    return memory
+    pool = None if model.config.pool is None else init_pool(model, seed=0)
+    for turn in store.chain(turn_id, ""):
+        said = [token for token in turn.said if token != tokens_eos]
+        ids = torch.tensor([[*turn.prompt, *said, tokens_eos]])
+        if pool is None:
+            memory = model.memorize(memory, ids)
+        else:
+            pool = memorize(model, route(model, [pool], torch.tensor([turn.prompt])), ids)[0].pool
+    return slots_of(memory if pool is None else pool)
 
 
-def test_kill_9_at_any_moment(model: ReactiveTransformer, tokenizer: ChatTokenizer, where: str) -> None:
+def slots_of(memory: Memory | Pool) -> list[Tensor]:
+    if isinstance(memory, Memory):
+        return [memory.slots, torch.tensor(memory.turns)]
+    slots = [fragment.slots for fragment in memory.fragments]
+    return [memory.resident, memory.keys, torch.tensor([memory.turns]), *slots]
+
+
+def test_kill_9_at_any_moment(tokenizer: ChatTokenizer, where: str, kind: str) -> None:
+    model = pooled_model(max_length=64) if kind == "pool" else chat_model(max_length=64)
     seen = list[str]()
     drawn = random.Random(4)
     unfinished = 0
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), where], stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, str(SCRIPT), where, kind], stdout=subprocess.PIPE, text=True, env=environment
         )
         assert process.stdout is not None
         for _ in range(drawn.randint(2, 40)):  # moments: so many answers, and then a little more
@@ -81,11 +105,9 @@ def test_kill_9_at_any_moment(model: ReactiveTransformer, tokenizer: ChatTokeniz
             for name in seen[:: max(1, len(seen) // 12)]:
                 turn = sessions.store.turn(name)
                 assert turn is not None
-                content = sessions.store.memory(name)
+                content = memory_file(sessions.store, name)
                 assert content is not None
                 expected = uninterrupted(sessions.store, model, name, model.config.tokens.eos)
-                found = Memory.from_bytes(content)
-                assert found.turns == expected.turns
-                torch.testing.assert_close(found.slots, expected.slots)
+                torch.testing.assert_close(slots_of(memory_of(content)), expected)
 
     asyncio.run(scene())

@@ -13,6 +13,7 @@ from factories import chat_model
 from rxt.engine.scheduler import HURRY, Engine, Limits, Overloaded, Stopped
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
+from rxt.generation.ready import Ready
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import Prepared
 from rxt.pretrained import ReactiveTransformer
@@ -63,7 +64,7 @@ def test_an_update_waits_for_answers_but_not_for_ever(endless: ReactiveTransform
     heard = Heard()
     with engine._wake:
         ticket = engine.answer([3, 9, 10, 4], engine.fresh(0), GREEDY, 400, heard)
-        results = [engine.memorize(engine.fresh(0).memory, [3, 9, 2]) for _ in range(2)]
+        results = [engine.memorize(engine.fresh(0), [3, 9, 2]) for _ in range(2)]
         for name, result in zip(("patient", "hurried"), results, strict=True):
             result.add_done_callback(note(name))  # type: ignore[arg-type]
         engine.hurry(results[1])
@@ -78,7 +79,7 @@ def test_updates_run_at_once_while_nobody_is_answered(model: ReactiveTransformer
     engine = Engine(model, Limits(together=3))
     memory = engine.fresh(0).memory
     with engine._wake:
-        results: list[Future[Prepared]] = [engine.memorize(memory, [3, 9 + number, 2]) for number in range(5)]
+        results: list[Future[Ready]] = [engine.memorize(Prepared(memory), [3, 9 + n, 2]) for n in range(5)]
     for number, result in enumerate(results):
         with torch.no_grad():
             expected = model.memorize(memory, torch.tensor([[3, 9 + number, 2]]))
@@ -129,7 +130,7 @@ def test_mistakes_reach_only_who_made_them(model: ReactiveTransformer) -> None:
     with pytest.raises(UserError, match="no room for an answer"):
         wrong.wait()
     with pytest.raises(IndexError):
-        engine.memorize(engine.fresh(0).memory, [99999]).result(60)
+        engine.memorize(engine.fresh(0), [99999]).result(60)
     engine.stop()
 
 
@@ -156,7 +157,7 @@ def test_a_failed_step_ends_its_answers_and_no_others(
 def test_stopping_finishes_what_it_can(endless: ReactiveTransformer) -> None:
     engine, heard = Engine(endless), Heard()
     engine.answer([3, 4], engine.fresh(0), GREEDY, 20, heard)
-    result = engine.memorize(engine.fresh(0).memory, [3, 2])
+    result = engine.memorize(engine.fresh(0), [3, 2])
     engine.stop()
     assert len(heard.wait()) == 20
     assert result.done()
@@ -170,7 +171,7 @@ def test_stopping_without_grace_gives_up(endless: ReactiveTransformer) -> None:
     with engine._wake:
         engine.answer([3, 4], engine.fresh(0), GREEDY, 500, heard)
         engine.answer([3, 4], engine.fresh(0), GREEDY, 500, queued)
-        result = engine.memorize(engine.fresh(0).memory, [3, 2])
+        result = engine.memorize(engine.fresh(0), [3, 2])
     engine.stop(0.0)
     for lost in (heard, queued):
         with pytest.raises(Stopped, match="not finished"):

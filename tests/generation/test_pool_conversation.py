@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from factories import chat_model
+from factories import FRAGMENTS, chat_model, pooled_model
 from rxt.config import PoolConfig
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
@@ -21,24 +21,12 @@ from rxt.model.pool import Pool
 from rxt.pretrained import ReactiveTransformer
 
 QUERIES = ["hello there", "my name is Ann", "how are you 🙂", "I live in Graz", "hello"]
-FRAGMENTS = PoolConfig(fragment_slots=2, chosen=2, key_width=8, new_below=-1, most_writes=2)
 WARM = Sampling(temperature=1.0, top_p=0.95)
-
-
-def pooled(config: PoolConfig = FRAGMENTS) -> ReactiveTransformer:
-    """Always the same model."""
-    model = with_pool(chat_model(), config)
-    torch.manual_seed(1)
-    assert model.router is not None
-    with torch.no_grad():
-        for weight in model.router.parameters():
-            weight.normal_()
-    return model
 
 
 @pytest.fixture(scope="module")
 def model() -> ReactiveTransformer:
-    return pooled()
+    return pooled_model()
 
 
 @pytest.fixture
@@ -85,7 +73,7 @@ def test_the_turns_are_route_decode_and_memorize(
 
 
 def test_one_fragment_is_a_plain_memory(tokenizer: ChatTokenizer) -> None:
-    one = Conversation(pooled(PoolConfig(4, key_width=8, new_below=-1)), tokenizer, max_new_tokens=6)
+    one = Conversation(pooled_model(PoolConfig(4, key_width=8, new_below=-1)), tokenizer, max_new_tokens=6)
     plain = Conversation(chat_model(), tokenizer, max_new_tokens=6)
     assert plain.pool is None
     for query in QUERIES[:3]:
@@ -103,7 +91,7 @@ def test_restored_is_uninterrupted(
     first = Conversation(model, tokenizer, 7, WARM, max_new_tokens=6)
     answers = [first.ask(query) for query in QUERIES[:cut]]
     first.save(tmp_path / "chat")
-    second = Conversation.load(tmp_path / "chat", pooled(), tokenizer, 7, WARM, max_new_tokens=6)
+    second = Conversation.load(tmp_path / "chat", pooled_model(), tokenizer, 7, WARM, max_new_tokens=6)
     assert second.turns == cut
     assert torch.equal(second.memory.slots, first.memory.slots)
     answers += [second.ask(query) for query in QUERIES[cut:]]

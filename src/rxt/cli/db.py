@@ -169,7 +169,9 @@ def _export(options: ExportOptions) -> int:
     with _opened(options.store) as store:
         head, owner = (None, "") if options.name is None else _head(store, options.name)
         if options.memory:
-            memory = None if head is None else store.memory(head)
+            from rxt.engine.stored import memory_file
+
+            memory = None if head is None else memory_file(store, head)
             if memory is None:
                 raise UserError(
                     "there is no memory to write: name a response with --name, one that is memorized (rxt db show)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
+    from rxt.generation.turn import MemoryUpdated
     from rxt.tools.builtin import ToolBox
 
 COMMANDS = {
@@ -232,6 +233,8 @@ class Terminal:
         )
         if (pool := self.chat.pool) is not None:
             self._say(f"the part that is active of {pool.nbytes:,} bytes, {len(pool.fragments)} fragments", "dim")
+            if update is not None:
+                self._say(told_fragments(update), "dim")
         if update is None:
             self._say("no turn has changed it here yet", "dim")
             return
@@ -264,6 +267,18 @@ class Terminal:
     def _write(self, text: str) -> None:
         self._console.file.write(printable(text))
         self._console.file.flush()
+
+
+def told_fragments(update: MemoryUpdated) -> str:
+    """What a turn did with the fragments of a pool, in words; people count them from 1."""
+    seen, new = update.seen, [index for index in update.written if index not in update.seen]
+    text = f"turn {update.turn} looked up {_numbers(seen)}" + (" (the most alike first)" if len(seen) > 1 else "")
+    return f"{text} and was written into {_numbers(update.written)}" + (f"; {_numbers(new)} is new" if new else "")
+
+
+def _numbers(fragments: Sequence[int]) -> str:
+    word = "fragment" if len(fragments) == 1 else "fragments"
+    return f"{word} {', '.join(str(index + 1) for index in fragments)}"
 
 
 @contextmanager

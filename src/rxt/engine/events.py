@@ -112,6 +112,20 @@ class Question:
 
 
 @dataclass(frozen=True)
+class TurnFragments:
+    """What a turn did with the fragments of a pool, which count from 0."""
+
+    count: int
+    """There are after it."""
+    slots: int
+    """Of a fragment."""
+    seen: tuple[int, ...]
+    """By the answer, the one most like the query first; empty where nothing was answered here."""
+    written: tuple[int, ...]
+    """In their order; one that was not seen is new."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """The answer is complete, and written down."""
 

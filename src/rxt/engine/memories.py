@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
 from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import OtherModel
+from rxt.engine.kept import KeptMemories
 from rxt.engine.scheduler import Engine
+from rxt.engine.stored import StoredMemories
 from rxt.errors import UserError
-from rxt.generation.turn import Prepared
-from rxt.model.memory import Memory
+from rxt.generation.ready import Ready
 from rxt.store.base import Store
 from rxt.store.records import Damaged, Turn
 
@@ -30,12 +29,12 @@ class Memories:
         self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, calls: StoreCalls
     ) -> None:
         """``most_bytes`` of memories are kept at hand; ``half``: written in half precision."""
-        self._engine, self._store, self._template, self._half = engine, store, template, half
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[str, Prepared] = OrderedDict()
-        self._bytes = 0
-        self._coming: dict[str, asyncio.Task[Prepared]] = {}
-        self._awaited: dict[str, Future[Prepared]] = {}
+        self._engine, self._store, self._template = engine, store, template
+        self.stored = StoredMemories(engine.model, store, half, calls)
+        """What the store has of them."""
+        self._kept = KeptMemories(most_bytes)
+        self._coming: dict[str, asyncio.Task[Ready]] = {}
+        self._awaited: dict[str, Future[Ready]] = {}
         self._calls = calls
         self.updated: Callable[[float], None] = lambda seconds: None
         """Is told how long each update took."""
@@ -45,7 +44,7 @@ class Memories:
         if turn.fingerprint != self._engine.model.fingerprint():
             raise OtherModel(turn.id, turn.fingerprint, self._engine.model.fingerprint())
 
-    async def after(self, turn: Turn, hurried: bool = True) -> Prepared:
+    async def after(self, turn: Turn, hurried: bool = True) -> Ready:
         """The memory after a turn; waits for an update that is under way.
 
         Raises:
@@ -54,7 +53,6 @@ class Memories:
         """
         found = self._kept.get(turn.id)
         if found is not None:
-            self._kept.move_to_end(turn.id)
             return found
         task = self._coming.get(turn.id)
         if task is None:
@@ -69,38 +67,48 @@ class Memories:
         if found is None:
             await self.after(turn, hurried=False)
         elif turn.id not in self._coming:
-            await self._calls(self._store.memorize, turn.id, self.write(found.memory))
+            await self.stored.put(turn.id, found)
 
-    def update(self, turn: Turn, before: Prepared) -> asyncio.Task[Prepared]:
+    def update(self, turn: Turn, before: Ready) -> asyncio.Task[Ready]:
         """Begin to memorize a turn that has just been written down; ``before``: the memory that it was answered
         with, all that it began with in it."""
         return self._keep(turn.id, self._memorize(turn, before, False))
 
-    async def with_turn(self, before: Prepared, turn: Turn, hurried: bool = True) -> Prepared:
+    async def with_turn(self, before: Ready, turn: Turn, hurried: bool = True) -> Ready:
         """A memory after a turn of which nothing is kept."""
         before = await self.with_lead(before, turn.lead, hurried)
-        return await self.with_one_more(before, self._template.complete(turn.prompt, turn.said), hurried)
+        return await self._one_turn_more(before, turn, hurried)
 
-    async def with_lead(self, before: Prepared, lead: Sequence[Sequence[int]], hurried: bool = True) -> Prepared:
+    async def with_lead(self, before: Ready, lead: Sequence[Sequence[int]], hurried: bool = True) -> Ready:
         """A memory after interactions that are no turns."""
         for ids in lead:
-            before = (await self.with_one_more(before, ids, hurried)).uncounted()
+            before = (await self._one_more(before, ids, hurried, ids)).uncounted()
         return before
 
-    async def begun(self, seed: int, opening: Sequence[int]) -> Prepared:
+    async def begun(self, seed: int, opening: Sequence[int]) -> Ready:
         """The memory of a conversation that has not begun, the system prompt in it."""
         name = f"{seed} {list(opening)}"
         found = self._kept.get(name)
         if found is None:
             found = self._engine.fresh(seed)
             if opening:
-                found = (await self.with_one_more(found, opening, True)).uncounted()
-            self._hold(name, found)
+                found = (await self._one_more(found, opening, True, opening)).uncounted()
+            self._kept.hold(name, found)
         return found
 
-    async def with_one_more(self, before: Prepared, ids: Sequence[int], hurried: bool, name: str = "") -> Prepared:
-        """A memory after one more interaction."""
-        result = self._engine.memorize(before.memory, ids, hurried)
+    async def _one_turn_more(self, before: Ready, turn: Turn, hurried: bool, name: str = "") -> Ready:
+        """A memory after one more turn, which sees of a pool what it saw when it was answered."""
+        ids = self._template.complete(turn.prompt, turn.said)
+        if turn.chosen:
+            return await self._one_more(before.choosing(turn.chosen), ids, hurried, None, name)
+        return await self._one_more(before, ids, hurried, turn.prompt or ids, name)
+
+    async def _one_more(
+        self, before: Ready, ids: Sequence[int], hurried: bool, query: Sequence[int] | None, name: str = ""
+    ) -> Ready:
+        """A memory after one more interaction; of a pool, what is most like the ``query`` is seen, None: what is chosen
+        already."""
+        result = self._engine.memorize(before, ids, hurried, query)
         if name:
             self._awaited[name] = result
         try:
@@ -111,32 +119,9 @@ class Memories:
         self.updated(prepared.update.seconds)
         return prepared
 
-    def read(self, content: bytes, name: str) -> Prepared:
-        """A memory that the store held, for this model. ``OtherModel`` or ``Damaged`` if it is not one."""
-        try:
-            return self.read_brought(content, name)
-        except OtherModel:
-            raise
-        except UserError as error:
-            raise Damaged(str(error)) from None
-
-    def read_brought(self, content: bytes, name: str) -> Prepared:
-        """A memory that a client brought, for this model. ``OtherModel`` or another ``UserError`` if it is not one."""
-        memory = Memory.from_bytes(content, name)
-        if memory.fingerprint != self._engine.model.fingerprint():
-            raise OtherModel(name, str(memory.fingerprint), self._engine.model.fingerprint())
-        return Prepared.of(self._engine.model, memory)
-
-    def write(self, memory: Memory) -> bytes:
-        """As the store holds it."""
-        if self._half:
-            memory = replace(memory, slots=memory.slots.half())
-        return memory.to_bytes()
-
     def forget(self, turn: str) -> None:
         """Keep nothing of a deleted turn at hand."""
-        found = self._kept.pop(turn, None)
-        self._bytes -= 0 if found is None else found.nbytes
+        self._kept.forget(turn)
 
     async def settled(self) -> None:
         """Wait for all updates that are under way."""
@@ -144,11 +129,11 @@ class Memories:
             await asyncio.wait(list(self._coming.values()))
             await asyncio.sleep(0)
 
-    def _keep(self, name: str, work: Coroutine[None, None, Prepared]) -> asyncio.Task[Prepared]:
+    def _keep(self, name: str, work: Coroutine[None, None, Ready]) -> asyncio.Task[Ready]:
         task = asyncio.ensure_future(work)
         self._coming[name] = task
 
-        def done(task: asyncio.Task[Prepared]) -> None:
+        def done(task: asyncio.Task[Ready]) -> None:
             if self._coming.get(name) is task:
                 del self._coming[name]
             if not task.cancelled() and task.exception() is not None:
@@ -157,7 +142,7 @@ class Memories:
         task.add_done_callback(done)
         return task
 
-    async def _bring(self, turn: Turn, hurried: bool) -> Prepared:
+    async def _bring(self, turn: Turn, hurried: bool) -> Ready:
         """From the store, or made again from the nearest turn before it that has a memory."""
         missing: list[Turn] = []
         at = turn
@@ -166,10 +151,10 @@ class Memories:
             if missing and (at.id in self._kept or at.id in self._coming):
                 prepared = await self.after(at, hurried)
                 break
-            content = await self._calls(self._store.memory, at.id)
-            if content is not None:
-                prepared = self.read(content, at.id)
-                self._hold(at.id, prepared)
+            stored = await self.stored.get(at.id)
+            if stored is not None:
+                prepared = stored
+                self._kept.hold(at.id, prepared)
                 break
             if at.kind == "memory":
                 raise Damaged(f"{at.id}: its memory is not in the store")
@@ -187,19 +172,11 @@ class Memories:
             prepared = await self._memorize(one, await self.with_lead(prepared, one.lead, hurried), hurried)
         return prepared
 
-    async def _memorize(self, turn: Turn, before: Prepared, hurried: bool) -> Prepared:
-        ids = self._template.complete(turn.prompt, turn.said)
-        prepared = await self.with_one_more(before, ids, hurried, turn.id)
-        self._hold(turn.id, prepared)
+    async def _memorize(self, turn: Turn, before: Ready, hurried: bool) -> Ready:
+        prepared = await self._one_turn_more(before, turn, hurried, turn.id)
+        self._kept.hold(turn.id, prepared)
         try:
-            await self._calls(self._store.memorize, turn.id, self.write(prepared.memory))
+            await self.stored.put(turn.id, prepared)
         except UserError as error:  # the turn is written down; its memory is made again when it is needed
             log.warning("the memory of turn %s could not be written: %s", turn.id, error)
         return prepared
-
-    def _hold(self, name: str, prepared: Prepared) -> None:
-        self.forget(name)
-        self._kept[name] = prepared
-        self._bytes += prepared.nbytes
-        while self._bytes > self._most_bytes and len(self._kept) > 1:
-            self.forget(next(iter(self._kept)))

@@ -14,7 +14,8 @@ from rxt.engine.memories import Memories
 from rxt.engine.scheduler import Engine
 from rxt.generation.batch import Said
 from rxt.generation.constraint import Constraint
-from rxt.generation.turn import OpenTurn, Prepared
+from rxt.generation.ready import Ready
+from rxt.generation.turn import OpenTurn
 from rxt.store.base import Store
 from rxt.store.records import Call, Turn, next_prefix
 from rxt.tools.tool import Tool, as_json, read_call
@@ -44,7 +45,7 @@ class Host(Protocol):
     io: StoreCalls
     memories: Memories
     observer: Observer
-    writing: set[asyncio.Task[asyncio.Task[Prepared]]]
+    writing: set[asyncio.Task[asyncio.Task[Ready]]]
     """Finished answers that are being written down."""
 
 
@@ -57,7 +58,7 @@ class Running:
         question: Question,
         draft: Turn,
         answer: OpenTurn,
-        prepared: Prepared,
+        prepared: Ready,
         release: list[Callable[[], None]],
         constraint: Constraint | None = None,
     ) -> None:
@@ -65,9 +66,9 @@ class Running:
         the last first."""
         self.draft = draft
         self.question = question
-        self._host, self._answer, self._prepared, self._release = host, answer, prepared, release
+        self._host, self._answer, self._release = host, answer, release
         self._news: asyncio.Queue[Said | Exception] = asyncio.Queue()
-        self._commit: asyncio.Task[asyncio.Task[Prepared]] | None = None
+        self._commit: asyncio.Task[asyncio.Task[Ready]] | None = None
         self._began = time.perf_counter()
         self._ended = False
         loop = asyncio.get_running_loop()
@@ -129,6 +130,7 @@ class Running:
             thinking_tokens=answer.thinking_tokens,
             call=call,
             finish_reason=answer.finish_reason,
+            chosen=self._ticket.prepared.chosen,
             prefix=next_prefix(self.draft.prefix, asked.query, reply.answer, bool(asked.result_of), call),
         )
 
@@ -141,15 +143,15 @@ class Running:
         if self._commit is None:
             self._free()
 
-    async def _write(self, turn: Turn) -> asyncio.Task[Prepared]:
+    async def _write(self, turn: Turn) -> asyncio.Task[Ready]:
         """Write the turn down, then begin to memorize it. It happens whether or not the client stays."""
         try:
             await self._host.io(self._host.store.add, [turn], turn.conversation, turn.parent)
-            return self._host.memories.update(turn, self._prepared)
+            return self._host.memories.update(turn, self._ticket.prepared)
         finally:
             self._free()
 
-    def _written(self, commit: asyncio.Task[asyncio.Task[Prepared]]) -> None:
+    def _written(self, commit: asyncio.Task[asyncio.Task[Ready]]) -> None:
         self._host.writing.discard(commit)
         if not commit.cancelled():
             commit.exception()  # of a client that has gone nobody asks for it

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from rxt.errors import UserError
 from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.constraint import Constraint
+from rxt.generation.ready import Ready, fresh, memorize_all, routed
 from rxt.generation.sampling import Sampling
-from rxt.generation.turn import Prepared, memorize
-from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
 
 log = logging.getLogger("rxt.engine")
@@ -59,7 +58,8 @@ class Ticket:
     """An answer that was asked for."""
 
     prompt: Sequence[int]
-    prepared: Prepared
+    prepared: Ready
+    """What the answer looks up: from its admission on, of a pool the fragments that were chosen for the prompt."""
     sampling: Sampling
     most: int
     listener: Listener
@@ -73,11 +73,12 @@ class Ticket:
 class _Job:
     """An update that was asked for."""
 
-    memory: Memory
+    before: Ready
     ids: Sequence[int]
-    result: Future[Prepared]
+    result: Future[Ready]
     since: int
     """Steps that had been made then."""
+    query: Sequence[int] | None
     hurried: bool = False
 
 
@@ -123,7 +124,7 @@ class Engine:
     def answer(
         self,
         prompt: Sequence[int],
-        prepared: Prepared,
+        prepared: Ready,
         sampling: Sampling,
         most: int,
         listener: Listener,
@@ -147,25 +148,30 @@ class Engine:
             self._left.add(ticket)
             self._wake.notify()
 
-    def memorize(self, memory: Memory, ids: Sequence[int], hurried: bool = False) -> Future[Prepared]:
-        """Merge a finished interaction into a memory, B = 1, when there is time for it."""
-        job = _Job(memory, ids, Future(), self.steps, hurried)
+    def memorize(
+        self, before: Ready, ids: Sequence[int], hurried: bool = False, query: Sequence[int] | None = None
+    ) -> Future[Ready]:
+        """Merge a finished interaction into a memory when there is time for it.
+
+        ``query``: the tokens by which fragments of a pool are chosen first; None where ``before`` has chosen.
+        """
+        job = _Job(before, ids, Future(), self.steps, query, hurried)
         with self._wake:
             self._refuse_when_closed()
             self._jobs.append(job)
             self._wake.notify()
         return job.result
 
-    def hurry(self, result: Future[Prepared]) -> None:
+    def hurry(self, result: Future[Ready]) -> None:
         """Somebody waits for this update now."""
         with self._wake:
             for job in self._jobs:
                 if job.result is result:
                     job.hurried = True
 
-    def fresh(self, seed: int) -> Prepared:
+    def fresh(self, seed: int) -> Ready:
         """The memory of a conversation that has not begun."""
-        return Prepared.fresh(self.model, seed)
+        return fresh(self.model, seed)
 
     @property
     def running(self) -> int:
@@ -226,8 +232,7 @@ class Engine:
             if ticket.handle is not None and self._is_answered(ticket):
                 del self._answering[ticket.handle]
                 self._batch.cancel(ticket.handle)
-        for ticket in newcomers:
-            self._admit(ticket)
+        self._admit(newcomers)
         if jobs:
             self._update(jobs)
         if self._answering:
@@ -266,23 +271,31 @@ class Engine:
                 return [job]
         return []
 
-    def _admit(self, ticket: Ticket) -> None:
+    def _admit(self, newcomers: Sequence[Ticket]) -> None:
+        """What they look up is chosen for all of them together."""
         try:
-            prepared = ticket.prepared
-            handle = self._batch.admit(
-                ticket.prompt,
-                prepared.memory,
-                ticket.sampling,
-                ticket.most,
-                memory_kv=prepared.memory_kv,
-                alternatives=ticket.alternatives,
-                constraint=ticket.constraint,
-            )
+            prepared = [ticket.prepared for ticket in newcomers]
+            chosen = routed(self.model, prepared, [ticket.prompt for ticket in newcomers])
         except Exception as error:
-            _tell(ticket.listener, error)
-        else:
-            ticket.handle = handle
-            self._answering[handle] = ticket
+            for ticket in newcomers:
+                _tell(ticket.listener, error)
+            return
+        for ticket, prepared in zip(newcomers, chosen, strict=True):
+            ticket.prepared = prepared
+            try:
+                ticket.handle = self._batch.admit(
+                    ticket.prompt,
+                    prepared.memory,
+                    ticket.sampling,
+                    ticket.most,
+                    memory_kv=prepared.memory_kv,
+                    alternatives=ticket.alternatives,
+                    constraint=ticket.constraint,
+                )
+            except Exception as error:
+                _tell(ticket.listener, error)
+            else:
+                self._answering[ticket.handle] = ticket
 
     def _step(self) -> None:
         try:
@@ -304,7 +317,8 @@ class Engine:
     def _update(self, jobs: Sequence[_Job]) -> None:
         wanted = [job for job in jobs if job.result.set_running_or_notify_cancel()]
         try:
-            new = memorize(self.model, [job.memory for job in wanted], [job.ids for job in wanted], self._half)
+            before = routed(self.model, [job.before for job in wanted], [job.query for job in wanted])
+            new = memorize_all(self.model, before, [job.ids for job in wanted], self._half)
             for job, prepared in zip(wanted, new, strict=True):
                 job.result.set_result(prepared)
         except Exception as error:

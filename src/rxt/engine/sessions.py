@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import NotThere, Past, Question, TooMany
+from rxt.engine.events import NotThere, Past, Question, TooMany, TurnFragments
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.openings import Openings
@@ -25,7 +25,8 @@ from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
 from rxt.engine.starts import PartOfTurn, Starts
 from rxt.errors import UserError
-from rxt.generation.turn import Prepared
+from rxt.generation.pool_turn import PreparedPool
+from rxt.generation.ready import Ready, change
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
@@ -53,6 +54,8 @@ class Rules:
     """Of memories that are kept at hand."""
     half_memory: bool = False
     """Memories are kept in half precision."""
+    pool_bytes: int = 64 << 20
+    """Of a pool that a client brings as a file."""
     retention: Retention = field(default_factory=Retention)
 
 
@@ -74,7 +77,7 @@ class Sessions:
         self.openings = Openings(self.template, self.starts, engine.model.config.decoder.vocab_size)
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
         self.draining = False
-        self.writing: set[asyncio.Task[asyncio.Task[Prepared]]] = set()
+        self.writing: set[asyncio.Task[asyncio.Task[Ready]]] = set()
         """Finished answers that are being written down."""
         self._active: Counter[str] = Counter()
 
@@ -210,31 +213,45 @@ class Sessions:
 
     async def import_memory(self, owner: str, content: bytes) -> Turn:
         """A turn that consists of a memory alone, to go on from. ``UserError`` if it is not one of this model's."""
-        prepared = self.memories.read_brought(content, "the memory")
+        prepared = self.memories.stored.brought(content, "the memory")
         number = prepared.memory.turns[0]
         prefix = chain_prefix("memory", secrets.token_hex(16), "")
         turn = Turn(new_id("resp"), owner, time.time(), self.fingerprint, kind="memory", number=number, prefix=prefix)
         await self.io(self.store.add, [turn])
-        await self.io(self.store.memorize, turn.id, self.memories.write(prepared.memory))
+        await self.memories.stored.put(turn.id, prepared)
         return turn.memorized()
 
     @property
     def most_memory_bytes(self) -> int:
-        """Of a memory file of this model, in single precision, with its header."""
-        return 4 * math.prod(self.engine.model.config.memory_shape) + HEADER_BYTES
+        """Of a memory file that a client may bring: one of this model, in single precision, with its header; of a
+        pool, as many fragments as the rules allow."""
+        config = self.engine.model.config
+        pool = 0 if config.pool is None else self.rules.pool_bytes
+        return max(pool, 4 * math.prod(config.memory_shape) + HEADER_BYTES)
 
     async def export_memory(self, turn: Turn) -> bytes:
-        """The memory after a turn, as a file that ``Memory.load`` reads."""
+        """The memory after a turn, as a file that ``Memory.load`` reads, or where it is a pool ``Pool.load``."""
         self.memories.check_model(turn)
-        return self.memories.write((await self.memories.after(turn)).memory)
+        return self.memories.stored.file(await self.memories.after(turn))
 
     async def change(self, turn: Turn) -> list[list[float]]:
-        """How much each slot changed in a turn, layers × slots: the mean absolute change of its numbers."""
+        """How much each slot changed in a turn, layers × slots: the mean absolute change of its numbers. Of a pool, the
+        slots that the turn was written into: resident ones, then those of the fragments that were written."""
         self.memories.check_model(turn)
-        after = (await self.memories.after(turn)).memory.slots
+        after = await self.memories.after(turn)
         parent = None if turn.parent is None else await self.io(self.store.turn, turn.parent)
-        before = await (self.memories.begun(turn.seed, turn.opening) if parent is None else self.memories.after(parent))
-        return (after - before.memory.slots).abs().float().mean(-1)[:, 0].tolist()
+        if parent is None:
+            return change(await self.memories.begun(turn.seed, turn.opening), after).tolist()
+        return change(await self.memories.after(parent), after).tolist()
+
+    async def fragments(self, turn: Turn) -> TurnFragments | None:
+        """What a turn saw and wrote of a pool; None where the memory is a plain one."""
+        self.memories.check_model(turn)
+        after = await self.memories.after(turn)
+        if not isinstance(after, PreparedPool):
+            return None
+        slots = after.pool.fresh.shape[1]
+        return TurnFragments(len(after.pool.fragments), slots, turn.chosen, tuple(sorted(after.chosen)))
 
     async def delete_turn(self, owner: str, name: str) -> None:
         """Forget a turn. Those after it keep their own memories."""

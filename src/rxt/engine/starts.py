@@ -16,7 +16,7 @@ from rxt.engine.calls import StoreCalls
 from rxt.engine.events import NotWaiting, Past, Question, TooLong
 from rxt.engine.memories import Memories
 from rxt.errors import UserError
-from rxt.generation.turn import Prepared
+from rxt.generation.ready import Ready
 from rxt.store.base import Store
 from rxt.store.records import Call, Mode, Turn, chain_prefix, new_id, next_prefix
 from rxt.tools.tool import call_text
@@ -29,7 +29,7 @@ PartOfTurn = Literal["query", "think", "answer", "call"]
 class Start:
     """What a turn begins with."""
 
-    prepared: Prepared
+    prepared: Ready
     parent: Turn | None
     prefix: str
     opening: tuple[int, ...] = ()

@@ -20,16 +20,15 @@ from rxt.generation.generate import generate_tokens
 from rxt.generation.last_turn import LastTurn, check_result
 from rxt.generation.manner import FAST, Manner, Offered, system_prompt
 from rxt.generation.pool_turn import PreparedPool
+from rxt.generation.ready import Ready, fresh, ready
 from rxt.generation.sampling import GREEDY, Sampling
-from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Prepared, Thought, Token
+from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Thought, Token
 from rxt.model.memory import Memory
 from rxt.model.pool import Pool, load_memory
 from rxt.model.reactive import ReactiveTransformer
 from rxt.tools.tool import ToolCall, read_call, tools_of
 
 Event = Token | Thought | Called | Answered | MemoryUpdated
-Ready = Prepared | PreparedPool
-"""What a turn starts from: a memory, or in models that have one a pool of fragments."""
 
 
 class Conversation:
@@ -234,12 +233,11 @@ class Conversation:
 
     def _start(self) -> None:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
-        kind = Prepared if self.model.config.pool is None else PreparedPool
-        self._ready = fresh = kind.fresh(self.model, self.seed)
+        self._ready = begun = fresh(self.model, self.seed)
         self._last = None
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(lambda: fresh.after(self.model, ids).uncounted())
+            self._pending = _in_background(lambda: begun.after(self.model, ids).uncounted())
 
     def _answer(self, turn: OpenTurn, manner: Manner, result_of: str | None = None) -> Generator[Event, None, None]:
         with self._one_at_a_time():
@@ -321,11 +319,6 @@ class Conversation:
             yield
         finally:
             self._answering = False
-
-
-def ready(model: ReactiveTransformer, memory: Memory | Pool) -> Ready:
-    """To go on from a memory of either kind. Raises ``UserError`` where it is not one that this model goes on from."""
-    return PreparedPool.of(model, memory) if isinstance(memory, Pool) else Prepared.of(model, memory)
 
 
 def _answer_of(events: Generator[Event, None, None]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from rxt.generation.remember import by_length, padded
 from rxt.generation.turn import MemoryUpdated
 from rxt.model.memory import Memory
 from rxt.model.mixture_of_memory import PoolTurn, check_pool, init_pool, memorize, route, router_of
@@ -55,22 +56,28 @@ class PreparedPool:
         """What is active of it."""
         return self.turn.memory
 
-    @torch.no_grad()
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The fragments that the turn sees, the one most like its query first; of what no query has come to yet, those
+        that were written last."""
+        return self.turn.chosen
+
+    @property
+    def nbytes(self) -> int:
+        """Of all of the memory."""
+        return self.pool.nbytes
+
     def for_query(self, model: ReactiveTransformer, prompt: Sequence[int]) -> PreparedPool:
         """What the turn looks up that begins with ``prompt`` (token ids): the fragments that are most like it."""
-        ids = torch.tensor([prompt], device=self.pool.keys.device)
-        return replace(self, turn=route(model, [self.pool], ids)[0])
+        return routed_pools(model, [self], [prompt])[0]
 
-    @torch.no_grad()
+    def choosing(self, chosen: Sequence[int]) -> PreparedPool:
+        """What the turn looks up that saw these fragments."""
+        return replace(self, turn=replace(self.turn, chosen=tuple(chosen)))
+
     def after(self, model: ReactiveTransformer, interaction: Sequence[int]) -> PreparedPool:
         """With one more interaction (token ids) memorized."""
-        began = time.perf_counter()
-        ids = torch.tensor([interaction], device=self.pool.keys.device)
-        written = memorize(model, [self.turn], ids)[0]
-        before, after = self.pool.active(written.chosen), written.memory
-        change = (after.slots - before.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,)
-        seconds = time.perf_counter() - began
-        return PreparedPool(written, MemoryUpdated(written.pool.turns, seconds, tuple(change)))
+        return memorize_pools(model, [self], [interaction])[0]
 
     def uncounted(self) -> PreparedPool:
         """The same, where what was memorized last is no turn of its own."""
@@ -79,3 +86,49 @@ class PreparedPool:
     def save(self, path: str | Path) -> None:
         """Write the pool to a file, whole or not at all."""
         self.pool.save(path)
+
+
+@torch.no_grad()
+def routed_pools(
+    model: ReactiveTransformer, prepared: Sequence[PreparedPool], prompts: Sequence[Sequence[int]]
+) -> list[PreparedPool]:
+    """What turns look up that begin with these prompts (token ids), in order; prompts of like length are encoded
+    together."""
+    routed: dict[int, PreparedPool] = {}
+    for group in by_length([len(prompt) for prompt in prompts]):
+        ids, mask = padded(model, [prompts[index] for index in group])
+        turns = route(model, [prepared[index].pool for index in group], ids, mask)
+        routed |= {index: replace(prepared[index], turn=turn) for index, turn in zip(group, turns, strict=True)}
+    return [routed[index] for index in range(len(prepared))]
+
+
+@torch.no_grad()
+def memorize_pools(
+    model: ReactiveTransformer,
+    before: Sequence[PreparedPool],
+    interactions: Sequence[Sequence[int]],
+    half: bool = False,
+) -> list[PreparedPool]:
+    """Merge one finished interaction (token ids) into each pool, in order; interactions of like length share a batch.
+
+    ``half`` rounds what is written to half precision. The seconds of an update are its share of those of all.
+    """
+    began, written = time.perf_counter(), dict[int, PoolTurn]()
+    for group in by_length([len(interaction) for interaction in interactions]):
+        ids, mask = padded(model, [interactions[index] for index in group])
+        turns = memorize(model, [before[index].turn for index in group], ids, mask)
+        if half:
+            turns = [replace(turn, pool=turn.pool.rounded(turn.chosen)) for turn in turns]
+        written |= dict(zip(group, turns, strict=True))
+    after = [written[index] for index in range(len(before))]
+    changes = [
+        (turn.memory.slots - each.pool.active(turn.chosen).slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,)
+        for each, turn in zip(before, after, strict=True)
+    ]
+    seconds = (time.perf_counter() - began) / max(1, len(after))
+    return [
+        PreparedPool(
+            turn, MemoryUpdated(turn.pool.turns, seconds, tuple(change), each.chosen, tuple(sorted(turn.chosen)))
+        )
+        for each, turn, change in zip(before, after, changes, strict=True)
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.model.memory import Memory
@@ -40,17 +41,22 @@ def memorize_together(
         raise UserError("an interaction has at least one token")
     updated: dict[int, Memory] = {}
     for group in by_length([len(interaction) for interaction in interactions]):
-        longest = len(interactions[group[-1]])
-        ids = torch.full((len(group), longest), model.config.tokens.pad)
-        for row, index in enumerate(group):
-            ids[row, : len(interactions[index])] = torch.tensor(interactions[index])
-        lengths = torch.tensor([len(interactions[index]) for index in group])
-        mask = torch.arange(longest) < lengths[:, None]
-        device = memories[group[0]].slots.device
         together = Memory.stack([memories[index] for index in group])
-        new = model.memorize(together, ids.to(device), None if bool(mask.all()) else mask.to(device))
+        new = model.memorize(together, *padded(model, [interactions[index] for index in group]))
         updated |= {index: new.select(row) for row, index in enumerate(group)}
     return [updated[index] for index in range(len(memories))]
+
+
+def padded(model: ReactiveTransformer, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
+    """Token ids of several texts as one batch (B, T) where the model is, and the mask (B, T) that is False at padding,
+    None where there is no padding."""
+    lengths = torch.tensor([len(text) for text in texts])
+    longest = int(lengths.max())
+    ids = torch.full((len(texts), longest), model.config.tokens.pad)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text)
+    mask, device = torch.arange(longest) < lengths[:, None], model.decoder.embedding.weight.device
+    return ids.to(device), None if bool(mask.all()) else mask.to(device)
 
 
 def by_length(lengths: Sequence[int]) -> list[list[int]]:

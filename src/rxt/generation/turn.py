@@ -82,6 +82,10 @@ class MemoryUpdated:
     """Duration of the update, without waiting."""
     change: tuple[float, ...]
     """Mean absolute change of a slot's numbers, one mean for each of the L layers."""
+    seen: tuple[int, ...] = ()
+    """Of a pool: the fragments, counted from 0, that the answer looked up, the one most like the query first."""
+    written: tuple[int, ...] = ()
+    """Of a pool: the fragments that the turn was written into, in their order; one that was not seen is new."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ class Prepared:
         """What the turn looks up that begins with ``prompt`` (token ids): all of the memory, whatever is asked."""
         return self
 
+    def choosing(self, chosen: Sequence[int]) -> Prepared:
+        """What the turn looks up that saw these fragments: a plain memory has none, and is looked up whole."""
+        return self
+
     def after(self, model: ReactiveTransformer, interaction: Sequence[int]) -> Prepared:
         """With one more interaction (token ids) memorized."""
         return memorize(model, [self.memory], [interaction])[0]
@@ -129,6 +137,11 @@ class Prepared:
     def save(self, path: str | Path) -> None:
         """Write the memory to a file, whole or not at all."""
         self.memory.save(path)
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """A plain memory has no fragments."""
+        return ()
 
     @property
     def nbytes(self) -> int:

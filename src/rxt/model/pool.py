@@ -6,7 +6,7 @@ Fragments: F. Slots: S_r resident ones, S_f of a fragment, S = S_r + k·S_f that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,6 +132,16 @@ class Pool:
             if index >= len(known) or fragment is not known[index]
         )
 
+    def rounded(self, fragments: Collection[int]) -> Pool:
+        """The same, with the numbers of the resident slots and of these fragments rounded to half precision, so that
+        they can be kept in half the space and stay what they are."""
+
+        def one(fragment: Fragment) -> Fragment:
+            return replace(fragment, slots=fragment.slots.half().to(fragment.slots.dtype))
+
+        made = tuple(one(each) if index in fragments else each for index, each in enumerate(self.fragments))
+        return replace(self, resident=self.resident.half().to(self.resident.dtype), fragments=made)
+
     def uncounted(self) -> Pool:
         """The same, where what was memorized last is no turn of its own: a system prompt, a part of a message."""
         fragments = tuple(
@@ -226,6 +236,16 @@ class Pool:
     def load(cls, path: str | Path) -> Pool:
         """Read a file that :meth:`save` wrote; anything else is an error that says what was found."""
         return cls.from_bytes(read_bytes(Path(path)), str(path))
+
+
+def memory_of(content: bytes, name: str = "memory") -> Memory | Pool:
+    """What ``Memory.to_bytes`` or ``Pool.to_bytes`` made: the content says which; ``name``: of it, in errors."""
+    length = int.from_bytes(content[:8], "little")
+    try:
+        pool = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("format") == FORMAT
+    except (ValueError, AttributeError, RecursionError):
+        pool = False  # the error is told by the reader of memories
+    return Pool.from_bytes(content, name) if pool else Memory.from_bytes(content, name)
 
 
 def load_memory(path: str | Path) -> Memory | Pool:

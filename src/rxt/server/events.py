@@ -62,13 +62,10 @@ class Teller:
                 yield from self._finishes(turn)
                 self.over = not self._tells_memory
             case Memorized(turn, update):
-                yield self._event(
-                    "rxt.memory.updated",
-                    response_id=turn.id,
-                    turn=turn.number,
-                    seconds=update.seconds,
-                    change=update.change,
-                )
+                told: dict[str, Value] = {"turn": turn.number, "seconds": update.seconds, "change": update.change}
+                if update.written:
+                    told |= {"fragments_seen": update.seen, "fragments_written": update.written}
+                yield self._event("rxt.memory.updated", response_id=turn.id, **told)
                 self.over = True
 
     def _thinks(self, text: str) -> Iterator[str]:

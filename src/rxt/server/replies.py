@@ -182,8 +182,21 @@ class MemoryReply(BaseModel):
     fingerprint: str
 
 
+class FragmentsReply(BaseModel):
+    """What a turn saw and wrote of a memory in fragments, which count from 0."""
+
+    count: int
+    slots: int
+    """Of a fragment."""
+    seen: list[int]
+    """By the answer, the one most like the query first."""
+    written: list[int]
+    """The last slots are theirs, in this order; one that was not seen is new."""
+
+
 class ChangeReply(BaseModel):
-    """How much each slot of the memory changed in a turn: the mean absolute change of its numbers."""
+    """How much each slot of the memory changed in a turn: the mean absolute change of its numbers. Of a memory in
+    fragments, the slots that the turn was written into."""
 
     object: Literal["rxt.memory.change"] = "rxt.memory.change"
     response_id: str
@@ -191,6 +204,8 @@ class ChangeReply(BaseModel):
     layers: int
     slots: int
     change: list[list[float]]
+    fragments: FragmentsReply | None = None
+    """Where the memory has any."""
 
 
 class ModelReply(BaseModel):

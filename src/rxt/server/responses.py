@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +18,7 @@ from rxt.server.paging import Paging
 from rxt.server.replies import (
     ChangeReply,
     Deleted,
+    FragmentsReply,
     ItemList,
     MemoryReply,
     ResponseReply,
@@ -114,7 +116,16 @@ async def change(response_id: str, serves: Serves, owner: Owner) -> ChangeReply:
     """How much each slot changed in this turn: layers × slots."""
     turn = await named(serves, owner, response_id)
     found = await serves.sessions.change(turn)
-    return ChangeReply(response_id=turn.id, turn=turn.number, layers=len(found), slots=len(found[0]), change=found)
+    parts = await serves.sessions.fragments(turn)
+    fragments = None if parts is None else FragmentsReply.model_validate(asdict(parts))
+    return ChangeReply(
+        response_id=turn.id,
+        turn=turn.number,
+        layers=len(found),
+        slots=len(found[0]),
+        change=found,
+        fragments=fragments,
+    )
 
 
 @router.post("/memories", response_model=MemoryReply, tags=["memory"])

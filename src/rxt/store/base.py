@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Self
 
 from rxt.errors import UserError
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
 
 
 class StoreFailed(UserError):
@@ -17,6 +17,13 @@ class StoreFailed(UserError):
 
 class Moved(UserError):
     """The conversation went on elsewhere in the meantime, or is gone."""
+
+
+class Lacking(UserError):
+    """Fragments that a memory is made of are not in the store, and were not given either."""
+
+    def __init__(self, turn: str) -> None:
+        super().__init__(f"{turn}: a fragment of its memory is not in the store")
 
 
 class Store(ABC):
@@ -38,8 +45,17 @@ class Store(ABC):
         ``Moved``."""
 
     @abstractmethod
-    def memorize(self, turn: str, memory: bytes) -> None:
-        """Add the memory after a turn. Nothing happens for a turn that is gone."""
+    def memorize(
+        self, turn: str, memory: bytes, fragments: Sequence[str] = (), new: Sequence[StoredFragment] = ()
+    ) -> None:
+        """Add the memory after a turn. Nothing happens for a turn that is gone.
+
+        Of a pool ``memory`` is what is no fragment, and ``fragments`` are the names of these in their order; ``new``
+        are those that the store may not have yet. A fragment is kept as long as any turn's memory has it.
+
+        Raises:
+            Lacking: a fragment is neither in the store nor among ``new``.
+        """
 
     @abstractmethod
     def turn(self, turn: str, owner: str | None = None) -> Turn | None:
@@ -47,7 +63,12 @@ class Store(ABC):
 
     @abstractmethod
     def memory(self, turn: str) -> bytes | None:
-        """The memory after a turn; None if it has none. ``Damaged`` if it is not what was written."""
+        """The memory after a turn, of a pool what is no fragment; None if it has none. ``Damaged`` if it is not what
+        was written."""
+
+    @abstractmethod
+    def fragments(self, turn: str) -> list[StoredFragment]:
+        """The fragments of the memory after a turn, in their order. ``Damaged`` if one is not what was written."""
 
     @abstractmethod
     def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
@@ -141,3 +162,17 @@ def read_turn(name: str, body: str, digest: str, status: Status) -> Turn:
     if turn.id != name or turn.digest() != digest:
         raise Damaged(f"{name}: this turn in the store is damaged (its checksum is another)")
     return replace(turn, status=status)
+
+
+def read_fragment(turn: str, name: str, content: bytes | None) -> StoredFragment:
+    """A fragment out of what a store holds for a turn; ``Damaged`` if that is not what was written."""
+    if content is None:
+        raise Damaged(f"{turn}: a fragment of its memory is gone from the store")
+    if memory_checksum(content) != name:
+        raise damaged_fragment(turn)
+    return StoredFragment(name, content)
+
+
+def damaged_fragment(turn: str) -> Damaged:
+    """Of a turn whose memory has a fragment that is not what was written."""
+    return Damaged(f"{turn}: a fragment of its memory in the store is damaged (its checksum is another)")

@@ -12,11 +12,24 @@ from pydantic import Base64Bytes, TypeAdapter
 
 from rxt.errors import UserError
 from rxt.store.base import Store
-from rxt.store.records import Dialogue, Turn, memory_checksum, problem
+from rxt.store.records import Dialogue, StoredFragment, Turn, memory_checksum, problem
 
 Format = Literal["rxt-conversations-1"]
 FORMAT: Format = "rxt-conversations-1"
 MANY = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class FragmentOfLine:
+    """A fragment of a pool."""
+
+    name: str
+    content: Base64Bytes | None = None
+    """None where an earlier line of the file has it."""
+
+    def __post_init__(self) -> None:
+        if self.content is not None and memory_checksum(self.content) != self.name:
+            raise ValueError("the checksum of a fragment is another")
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class TurnLine:
     digest: str
     memory: Base64Bytes | None = None
     checksum: str | None = None
+    fragments: tuple[FragmentOfLine, ...] = ()
 
     def __post_init__(self) -> None:
         checksum = None if self.memory is None else memory_checksum(self.memory)
@@ -48,6 +62,7 @@ _TURN_LINE, _DIALOGUE_LINE = TypeAdapter(TurnLine), TypeAdapter(DialogueLine)
 
 def exported(store: Store, name: str | None, head: str | None, owner: str) -> Iterator[str]:
     """All turns and conversations; with a ``name``, what leads to ``head``, and the conversation of this name."""
+    told = set[str]()
     names = store.scan() if name is None else (turn.id for turn in store.chain(head, owner, MANY))
     for turn_id in names:
         turn = store.turn(turn_id)
@@ -57,10 +72,21 @@ def exported(store: Store, name: str | None, head: str | None, owner: str) -> It
         line: dict[str, object] = {"format": FORMAT, "turn": json.loads(turn.to_json()), "digest": turn.digest()}
         if memory is not None:
             line |= {"memory": base64.b64encode(memory).decode(), "checksum": memory_checksum(memory)}
+            fragments = store.fragments(turn_id)
+            if fragments:
+                line["fragments"] = [_fragment_line(fragment, told) for fragment in fragments]
         yield json.dumps(line)
     for dialogue in store.dialogues(limit=MANY):
         if name in (None, dialogue.id):
             yield json.dumps({"format": FORMAT, "conversation": asdict(dialogue)})
+
+
+def _fragment_line(fragment: StoredFragment, told: set[str]) -> dict[str, str]:
+    """With its content where it has not been ``told`` yet."""
+    if fragment.name in told:
+        return {"name": fragment.name}
+    told.add(fragment.name)
+    return {"name": fragment.name, "content": base64.b64encode(fragment.content).decode()}
 
 
 def imported(store: Store, content: bytes, source: str) -> int:
@@ -76,13 +102,16 @@ def imported(store: Store, content: bytes, source: str) -> int:
                     dialogues.append(dialogue)
         except ValueError as error:
             raise UserError(f"{source} line {number}: not what rxt db export wrote ({problem(error)})") from None
-    added = 0
+    added, contents = 0, dict[str, bytes]()
     for found in turns:
+        contents |= {one.name: one.content for one in found.fragments if one.content is not None}
         if store.turn(found.turn.id) is None:
             store.add([found.turn])
             added += 1
         if found.memory is not None and store.memory(found.turn.id) is None:
-            store.memorize(found.turn.id, found.memory)
+            names = [one.name for one in found.fragments]
+            new = [StoredFragment(name, contents[name]) for name in names if name in contents]
+            store.memorize(found.turn.id, found.memory, names, new)
     for dialogue in dialogues:
         if store.dialogue(dialogue.id) is None:
             store.put(dialogue)

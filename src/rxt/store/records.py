@@ -6,7 +6,7 @@ import json
 import secrets
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -84,6 +84,8 @@ class Turn:
     """Of this turn among its ancestors, counted from 1."""
     prefix: str = ""
     """Stands for the texts of all turns from the start to here."""
+    chosen: tuple[int, ...] = ()
+    """Fragments of a pool that the answer looked up, the one most like the query first."""
     settings: str = "{}"
     """What the server wants to know of it again, as JSON: sampling, metadata."""
     mode: Mode = "fast"
@@ -126,6 +128,20 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class StoredFragment:
+    """A fragment of a pool, which the memories of many turns may have in common."""
+
+    name: str
+    """Its checksum."""
+    content: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """With the name that this content has."""
+        return cls(memory_checksum(content), content)
+
+
+@dataclass(frozen=True)
 class Dialogue:
     """A conversation by name: it has one head, the newest turn, and grows by one turn at a time."""
 
@@ -164,7 +180,7 @@ class Retention:
 
 
 _TURN = TypeAdapter(Turn)
-_LATER = ("lead", "role", "name", "mode", "internal", "think", "thinking_tokens", "call", "result_of")
+_LATER = ("lead", "role", "name", "mode", "internal", "think", "thinking_tokens", "call", "result_of", "chosen")
 
 
 def problem(error: ValueError) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, Turn, memory_checksum
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
 from rxt.store.redis_connection import Changes, RedisConnection
+from rxt.store.redis_fragments import RedisFragments, keys_of
 
 UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 LOCK = """local holder = redis.call('get', KEYS[1])
@@ -31,6 +32,7 @@ class RedisStore(Store):
         another version."""
         self._connection = RedisConnection(address)
         self._ask, self._change = self._connection.ask, self._connection.change
+        self._fragments = RedisFragments(self._connection)
 
     @classmethod
     def open(cls, address: str, create: bool) -> Self:
@@ -78,21 +80,24 @@ class RedisStore(Store):
         for names in ("rxt:conversations", f"rxt:conversations:{dialogue.owner}"):
             changes.note("ZADD", names, repr(updated), dialogue.id)
 
-    def memorize(self, turn: str, memory: bytes) -> None:
+    def memorize(
+        self, turn: str, memory: bytes, fragments: Sequence[str] = (), new: Sequence[StoredFragment] = ()
+    ) -> None:
         def work(changes: Changes) -> None:
             found = self.turn(turn)
             if found is None:
                 return
-            size = len(memory) + len(found.to_json())
+            size = len(memory) + int(self._ask("HSTRLEN", _turn(turn), "body"))
             before = int(self._ask("HGET", _turn(turn), "bytes") or 0)
             values = ("status", "memorized", "memory", memory, "checksum", memory_checksum(memory), "bytes", size)
+            self._fragments.put(changes, _turn(turn), turn, fragments, new)
             changes.note("HSET", _turn(turn), *values)
             changes.note("INCRBY", "rxt:bytes", size - before)
             changes.note("ZREM", "rxt:unfinished", turn)
             if found.parent is not None:
                 changes.note("SREM", f"rxt:children:{found.parent}", turn)
 
-        self._change([_turn(turn)], work)
+        self._change([_turn(turn), *keys_of(fragments)], work)
 
     def turn(self, turn: str, owner: str | None = None) -> Turn | None:
         found = _read_turn(turn, *self._ask("HMGET", _turn(turn), *TURN))
@@ -100,6 +105,9 @@ class RedisStore(Store):
 
     def memory(self, turn: str) -> bytes | None:
         return _read_memory(turn, *self._ask("HMGET", _turn(turn), *MEMORY))
+
+    def fragments(self, turn: str) -> list[StoredFragment]:
+        return self._fragments.read(_turn(turn), turn)
 
     def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
         name = self._ask("GET", f"rxt:prefix:{owner}:{prefix}:{fingerprint}")
@@ -140,6 +148,7 @@ class RedisStore(Store):
         if size is None:
             return
         changes.note("INCRBY", "rxt:bytes", -int(size))
+        self._fragments.drop(changes, _turn(name))
         try:
             turn = self.turn(name)
         except Damaged:
@@ -267,28 +276,25 @@ class RedisStore(Store):
     def prune(self, retention: Retention, now: float) -> int:
         unfinished = self.unfinished()
         kept = {turn.id for turn in unfinished} | {turn.parent for turn in unfinished}
-        stats, gone = self.stats(), 0
-        count, size = stats.turns, stats.bytes
+        count, gone = self.stats().turns, 0
         oldest = -float("inf") if retention.seconds is None else now - retention.seconds
         for name in list(self.scan()):
             too_many = retention.turns is not None and count > retention.turns
-            too_large = retention.bytes is not None and size > retention.bytes
+            too_large = retention.bytes is not None and self.stats().bytes > retention.bytes
             turn = self.turn(name)
-            if turn is None:
+            if turn is None or name in kept:
                 continue
             if not (too_many or too_large or turn.created < oldest):
                 break
-            if name in kept:
-                continue
-            size -= int(self._ask("HGET", _turn(name), "bytes") or 0)
             self._change([_turn(name)], lambda changes, name=name: self._forget_with_dialogues(changes, name))
             count, gone = count - 1, gone + 1
         return gone
 
     def verify(self) -> list[str]:
-        problems: list[str] = []
+        problems, checked = list[str](), dict[str, bool]()
         try:
             for name in self.scan():
+                problems += self._fragments.problems(_turn(name), name, checked)
                 try:  # read at once: a server may be writing
                     body, digest, status, content, checksum = self._ask("HMGET", _turn(name), *TURN, *MEMORY)
                     turn, memory = _read_turn(name, body, digest, status), _read_memory(name, content, checksum)

@@ -13,46 +13,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from rxt.errors import UserError
-from rxt.store.base import Moved, Store, StoreFailed, read_turn
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, memory_checksum
+from rxt.store.base import Moved, Store, StoreFailed, read_fragment, read_turn
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, StoredFragment, Turn, memory_checksum
+from rxt.store.sqlite_fragments import BYTES, OF_TURN, RUNNING, put_fragments, wrong_fragments
+from rxt.store.sqlite_schema import FRAGMENTS, SCHEMA
 
 VERSION = 1
 BUSY_SECONDS = 30.0
-SCHEMA = """
-CREATE TABLE turns (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    owner TEXT NOT NULL,
-    created REAL NOT NULL,
-    parent TEXT,
-    conversation TEXT,
-    prefix TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('answered', 'memorized')),
-    body TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    memory BLOB,
-    checksum TEXT,
-    bytes INTEGER NOT NULL,
-    CHECK ((status = 'memorized') = (memory IS NOT NULL AND checksum IS NOT NULL))
-);
-CREATE INDEX turns_by_prefix ON turns (owner, prefix);
-CREATE INDEX turns_by_parent ON turns (parent);
-CREATE INDEX turns_by_conversation ON turns (conversation);
-CREATE INDEX turns_unfinished ON turns (number) WHERE status = 'answered';
-CREATE TABLE conversations (
-    id TEXT PRIMARY KEY,
-    owner TEXT NOT NULL,
-    created REAL NOT NULL,
-    updated REAL NOT NULL,
-    head TEXT,
-    metadata TEXT NOT NULL,
-    holder TEXT,
-    held_until REAL NOT NULL DEFAULT 0
-);
-CREATE INDEX conversations_by_use ON conversations (owner, updated);
-CREATE INDEX conversations_by_head ON conversations (head);
-"""
 PROTECTED = (
     "SELECT id FROM turns WHERE status = 'answered'"
     " UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
@@ -112,6 +79,8 @@ class SqliteStore(Store):
         run("PRAGMA synchronous = FULL")  # a commit is on disk, not only on its way
         if version == 0:
             self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
+        if not run("SELECT count(*) FROM sqlite_master WHERE name = 'fragments'").fetchone()[0]:
+            self._base.executescript(f"BEGIN IMMEDIATE; {FRAGMENTS}; COMMIT;")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -167,12 +136,18 @@ class SqliteStore(Store):
                 if not moved.rowcount:
                     raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
 
-    def memorize(self, turn: str, memory: bytes) -> None:
+    def memorize(
+        self, turn: str, memory: bytes, fragments: Sequence[str] = (), new: Sequence[StoredFragment] = ()
+    ) -> None:
         with self._transaction() as base:
+            found = base.execute("SELECT number FROM turns WHERE id = ?", (turn,)).fetchone()
+            if found is None:
+                return
+            put_fragments(base, found[0], turn, fragments, new)
             base.execute(
                 "UPDATE turns SET status = 'memorized', memory = ?, checksum = ?, bytes = length(body) + ?"
-                " WHERE id = ?",
-                (memory, memory_checksum(memory), len(memory), turn),
+                " WHERE number = ?",
+                (memory, memory_checksum(memory), len(memory), found[0]),
             )
 
     def turn(self, turn: str, owner: str | None = None) -> Turn | None:
@@ -187,6 +162,9 @@ class SqliteStore(Store):
         if memory_checksum(memory) != checksum:
             raise Damaged(f"{turn}: its memory in the store is damaged (its checksum is another)")
         return memory
+
+    def fragments(self, turn: str) -> list[StoredFragment]:
+        return [read_fragment(turn, *row) for row in self._rows(OF_TURN, (turn,))]
 
     def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
         where = "owner = ? AND prefix = ? AND fingerprint = ? ORDER BY number DESC LIMIT 1"
@@ -284,7 +262,7 @@ class SqliteStore(Store):
 
     def stats(self) -> Stats:
         turns, unfinished, size = self._rows(
-            "SELECT count(*), coalesce(sum(status = 'answered'), 0), coalesce(sum(bytes), 0) FROM turns"
+            f"SELECT count(*), coalesce(sum(status = 'answered'), 0), coalesce(sum(bytes), 0) + {BYTES} FROM turns"
         )[0]
         return Stats(turns, unfinished, self._rows("SELECT count(*) FROM conversations")[0][0], size)
 
@@ -301,8 +279,7 @@ class SqliteStore(Store):
                     f"DELETE FROM turns WHERE id NOT IN ({newest}) AND id NOT IN ({PROTECTED})", (retention.turns,)
                 ).rowcount
             if retention.bytes is not None:
-                running = "SELECT id, sum(bytes) OVER (ORDER BY number DESC) AS total FROM turns"
-                beyond = f"SELECT id FROM ({running}) WHERE total > ?"
+                beyond = f"SELECT id FROM ({RUNNING}) WHERE total > ?"
                 gone += base.execute(
                     f"DELETE FROM turns WHERE id IN ({beyond}) AND id NOT IN ({PROTECTED})", (retention.bytes,)
                 ).rowcount
@@ -327,6 +304,8 @@ class SqliteStore(Store):
             problems += [
                 f"{row[0]}: the turn before it is gone" for row in self._rows(f"SELECT id FROM turns WHERE {lost}")
             ]
+            with self._lock, self._errors():
+                problems += wrong_fragments(self._base)
             for name in self.scan():
                 try:
                     self.turn(name)
