@@ -243,6 +243,29 @@ def test_what_a_client_brings_is_routed_by_what_it_asks(
     asyncio.run(scene())
 
 
+def test_what_is_unsaid_leaves_no_fragment_and_later_turns_choose_anew(
+    pooled: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        async with serving(tmp_path / "db", pooled, tokenizer) as sessions:
+            dialogue = await sessions.new_dialogue("", {})
+            turns = [await ask(sessions, Question("", each, conversation=dialogue.id, most=8)) for each in QUERIES]
+            changed = await sessions.unsay("", dialogue.id, turns[0].id, "query")
+            changed = await sessions.unsay("", dialogue.id, (await chain(sessions, changed.head))[0].id, "answer")
+            left = await chain(sessions, changed.head)
+            assert [turn.query for turn in left] == QUERIES[1:]
+            pool = PreparedPool.fresh(pooled, seed=0)
+            for turn in left:
+                whole = sessions.template.complete(turn.prompt, turn.said)
+                pool = pool.for_query(pooled, turn.prompt).after(pooled, whole)
+            assert_alike(await pool_after(sessions, left[-1]), pool.pool)
+
+    async def chain(sessions: Sessions, head: str | None) -> list[Turn]:
+        return await sessions.io(sessions.store.chain, head, "")
+
+    asyncio.run(scene())
+
+
 def test_half_precision_is_the_same_before_and_after_a_restart(
     pooled: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:

@@ -239,6 +239,7 @@ class Starts:
                 conversation=conversation,
                 number=1 if before is None else before.number + 1,
                 prefix=chain_prefix("changed", name, ""),  # no history that a client sends is this one
+                chosen=(),  # the fragments before it are others now
                 status="answered",
             )
             made.append(before)
