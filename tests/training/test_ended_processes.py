@@ -41,9 +41,9 @@ def losses(out: Path) -> list[float]:
 class Running:
     """The command in two processes, which has done some updates."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, parallel: str) -> None:
         before = Checkpoints(out / STAGE, keep=2).last() or 0
-        words = [sys.executable, "-m", "rxt", *command(out, workers=2)]
+        words = [sys.executable, "-m", "rxt", *command(out, workers=2), "--parallel", parallel]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.launcher = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
         while (Checkpoints(out / STAGE, keep=2).last() or 0) < before + 2:
@@ -74,7 +74,7 @@ def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(t
     assert main(command(tmp_path / "whole", workers=1)) == 0
 
     out = tmp_path / "run"
-    running = Running(out)
+    running = Running(out, "replicate")
     os.kill(running.rank(1), signal.SIGKILL)
     code, said = running.end()
     assert code == 128 + signal.SIGKILL
@@ -82,7 +82,7 @@ def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(t
         "rxt: process 2 of 2 was killed (SIGKILL); the same command goes on from the last checkpoint"
     ]
 
-    running = Running(out)
+    running = Running(out, "shard")
     running.launcher.send_signal(signal.SIGTERM)
     code, said = running.end()
     assert code == 130

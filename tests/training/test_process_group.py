@@ -15,32 +15,61 @@ from rxt.interop.layouts import save_pretrained
 from rxt.training.process_group import ProcessGroup
 
 STAGES = ("joint", "interaction", "memory_pretrain", "memory_aware")
-PHASES = json.dumps([{"steps": 4, "turns": 3, "batch_size": 4}])
+PHASES = json.dumps(
+    [{"steps": 4, "turns": 5, "batch_size": 3}, {"steps": 2, "turns": 3, "batch_size": 1}]  # nothing for the second
+)
 
 
-def train(out: Path, workers: int, accumulate: int = 2) -> int:
+def train(out: Path, workers: int, accumulate: int = 2, parallel: str = "replicate", data: str | None = None) -> int:
     settings = [f"{stage}.optim.accumulate={accumulate}" for stage in STAGES]
     settings += [f"{stage}.steps=3" for stage in STAGES[:3]] + [
         f"memory_aware.phases={PHASES}",
         "tokenizer.conversations=40",
+        "log_every=1",
     ]
     options = [word for setting in settings for word in ("--set", setting)]
-    return main(["train", "smoke", "--out", str(out), "--workers", str(workers), *options])
+    options += [] if data is None else ["--data", data, "--everyday-share", "0"]
+    return main(
+        ["train", "smoke", "--out", str(out), "--workers", str(workers), "--parallel", parallel, *options],
+    )
+
+
+def uneven_talks(path: Path) -> str:
+    """Conversations of one to five turns."""
+    talks = [
+        [{"query": f"{name} asks {turn}", "answer": f"{turn} says {name}"} for turn in range(1 + name % 5)]
+        for name in range(100)
+    ]
+    path.write_text("".join(json.dumps({"interactions": talk}) + "\n" for talk in talks))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process, on the conversations in the file beside it."""
+    folder = tmp_path_factory.mktemp("one")
+    assert train(folder / "run", workers=1, data=uneven_talks(folder / "talks.jsonl")) == 0
+    return folder / "run"
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_that_one_does(tmp_path: Path) -> None:
-    assert train(tmp_path / "one", workers=1) == 0
-    assert train(tmp_path / "two", workers=2) == 0
-    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name in one:
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_two_processes_train_the_model_that_one_does(one: Path, parallel: str, tmp_path: Path) -> None:
+    """However uneven the conversations are, and where one of them has nothing to compute."""
+    two = tmp_path / "two"
+    assert train(two, workers=2, parallel=parallel, data=str(one.parent / "talks.jsonl")) == 0
+    expected, found = (load_file(run / "model" / "model.safetensors") for run in (one, two))
+    assert expected.keys() == found.keys()
+    for name in expected:
         torch.testing.assert_close(
-            two[name], one[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
+            found[name], expected[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
-    logs = [(tmp_path / name / "4-memory-aware" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
-    losses = [[json.loads(line)["loss"] for line in log] for log in logs]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for stage in sorted(folder.parent.name for folder in one.glob("*/stage.json")):
+        logs = [(run / stage / "metrics.jsonl").read_text().splitlines() for run in (one, two)]
+        losses = [[json.loads(line)["loss"] for line in log] for log in logs]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4), stage
+    parts = [path.suffix for path in two.glob("*/step-*/parts/*")]
+    assert set(parts) == ({".safetensors"} if parallel == "shard" else set())
 
 
 @pytest.mark.slow
@@ -87,7 +116,15 @@ def test_every_item_belongs_to_one_process() -> None:
 
 
 def test_alone_nothing_is_exchanged() -> None:
-    parameter = torch.nn.Parameter(torch.zeros(2))
-    ProcessGroup().sum_gradients([parameter])
-    assert parameter.grad is None
-    assert ProcessGroup().sum(torch.tensor(3.0)) == 3
+    assert ProcessGroup().every("mine") == ["mine"]
+    assert ProcessGroup().from_main("mine") == "mine"
+
+
+def test_what_plays_with_the_whole_model_is_not_sharded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = tmp_path / "start"
+    save_pretrained(learner().model, start)
+    template().tokenizer.save(start / "tokenizer.json")
+    out = str(tmp_path / "run")
+    assert main(["train", "mrl", "--from", str(start), "--out", out, "--parallel", "shard"]) == 2
+    message = "rxt: reinforcement: every process needs the whole model there; leave out --parallel shard\n"
+    assert capsys.readouterr().err == message

@@ -79,6 +79,9 @@ class TrainOptions:
     workers: int = 1
     """Processes on this machine that share every update, started by torchrun's launcher, each on a GPU of its own where
     there are some; each needs a micro-batch (the stages' optim.accumulate)."""
+    parallel: Literal["replicate", "shard"] = "replicate"
+    """What each of several processes holds: the whole model, or a part of every weight, gradient and moment (FSDP2),
+    for models that are too large for one GPU."""
     show: bool = False
     """Print what would be trained, stage by stage, and stop."""
     show_json: bool = False
@@ -133,7 +136,8 @@ def run(argv: list[str]) -> int:
     if "WORLD_SIZE" not in os.environ:
         torch.set_num_threads(choose_threads())
     try:
-        train(run_config, options.out or Path("runs") / options.recipe, Console(stderr=True), device)
+        out = options.out or Path("runs") / options.recipe
+        train(run_config, out, Console(stderr=True), device, options.parallel)
     except AnotherEnded:
         if not started_on_this_machine():
             raise

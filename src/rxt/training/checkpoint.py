@@ -1,4 +1,15 @@
-"""Checkpoints of a stage: a folder each, written under another name and renamed when whole."""
+"""Checkpoints of a stage: a folder each, written under another name and renamed when whole.
+
+::
+
+    step-000100/
+      state.json              where the stage stands
+      weights.safetensors     what is trained
+      optimizer.safetensors   its moments
+      parts/                  both, in place of these two, where each process holds a part of every tensor
+
+Either is read by any number of processes, however they hold what they train.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +19,19 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from rxt.errors import UserError
+from rxt.files import write_atomically
 from rxt.model.checkpoint import read_tensors
 from rxt.training.learner import Learner
 from rxt.training.optim import Optimizer, load_optimizer_tensors, optimizer_tensors
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
+from rxt.training.shards import read_shards, sizes_of, write_shards
 
-WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, OPTIMIZER, STATE, PARTS = "weights.safetensors", "optimizer.safetensors", "state.json", "parts"
 
 
 @dataclass(frozen=True)
@@ -39,33 +55,51 @@ class Checkpoints:
 
     folder: Path
     keep: int
+    process_group: ProcessGroup = SINGLE_PROCESS
+    sharded: bool = False
+    """Whether each process holds a part of what is trained, and writes it; else the main process writes alone."""
 
     def save(self, learner: Learner, optimizer: Optimizer, state: StageState) -> None:
-        """Write a checkpoint whole, then forget those that are too many."""
+        """Write a checkpoint whole, then forget those that are too many. Every process calls it."""
+        main = self.process_group.is_main_process
+        if not main and not self.sharded:
+            return
         final = self._path(state.step)
         temporary = final.with_name(f".{final.name}.tmp")
-        self._remove_unfinished()
         try:
-            temporary.mkdir(parents=True)
-            _write(
-                temporary / WEIGHTS,
-                save({name: tensor.cpu().contiguous() for name, tensor in learner.weights().items()}),
-            )
-            moments = {
-                name: tensor.cpu().contiguous() for name, tensor in optimizer_tensors(learner, optimizer).items()
-            }
-            _write(temporary / OPTIMIZER, save(moments))
-            _write(temporary / STATE, json.dumps(asdict(state)).encode())
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(temporary, final)
-            _sync_folder(self.folder)
+            if main:
+                self._remove_unfinished()
+                (temporary / PARTS if self.sharded else temporary).mkdir(parents=True)
+            self._write_tensors(temporary, learner, optimizer)
+            if main:
+                _write(temporary / STATE, json.dumps(asdict(state)).encode())
+                shutil.rmtree(final, ignore_errors=True)
+                os.replace(temporary, final)
+                _sync_folder(self.folder)
         except OSError as error:
             self._remove_unfinished()
             reason = error.strerror or error
             raise UserError(
                 f"{final}: the checkpoint cannot be written ({reason}); the one before it is whole"
             ) from None
-        self._forget({state.step, state.best_step})
+        if main:
+            self._forget({state.step, state.best_step})
+
+    def _write_tensors(self, folder: Path, learner: Learner, optimizer: Optimizer) -> None:
+        weights, moments = learner.weights(), optimizer_tensors(learner, optimizer)
+        if self.sharded:
+            self.process_group.barrier()  # until the folder is there
+            write_shards(folder / PARTS, weights | moments)
+            return
+        for name, tensors in ((WEIGHTS, weights), (OPTIMIZER, moments)):
+            _write(folder / name, save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()}))
+
+    def convert(self, step: int, learner: Learner) -> None:
+        """Write the weights of a checkpoint in parts beside them as one file too: ``learner`` has them, whole."""
+        folder = self._path(step)
+        if self.process_group.is_main_process and (folder / PARTS).is_dir() and not (folder / WEIGHTS).exists():
+            tensors = {name: tensor.cpu().contiguous() for name, tensor in learner.weights().items()}
+            write_atomically(folder / WEIGHTS, save(tensors))
 
     def last(self) -> int | None:
         """The step of the newest whole checkpoint."""
@@ -75,9 +109,12 @@ class Checkpoints:
     def load(self, step: int, learner: Learner, optimizer: Optimizer | None = None) -> StageState:
         """Put weights, and the optimiser's state where one is given, back as they were after ``step`` updates."""
         folder = self._path(step)
-        learner.load_weights(read_tensors(folder / WEIGHTS))
-        if optimizer is not None:
-            load_optimizer_tensors(learner, optimizer, read_tensors(folder / OPTIMIZER))
+        if self.sharded or (folder / PARTS).is_dir():
+            _load_parts(folder / PARTS if (folder / PARTS).is_dir() else folder, learner, optimizer)
+        else:
+            learner.load_weights(read_tensors(folder / WEIGHTS))
+            if optimizer is not None:
+                load_optimizer_tensors(learner, optimizer, read_tensors(folder / OPTIMIZER))
         return self.state(step)
 
     def state(self, step: int) -> StageState:
@@ -101,6 +138,24 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
+
+
+def _load_parts(folder: Path, learner: Learner, optimizer: Optimizer | None) -> None:
+    """What other processes may have written, or another number of them.
+
+    The moments are read by the names that the files have, not by those of ``get_optimizer_state_dict``: that would make
+    up some for parameters that have not learned yet.
+    """
+    weights, moments = learner.weights(), dict[str, Tensor]()
+    if optimizer is not None:
+        parameters = dict(learner.unique_parameters())
+        for key, size in sizes_of(folder).items():
+            parameter = parameters.get(key.rpartition("/")[0])
+            if parameter is not None and key not in weights:
+                moments[key] = torch.zeros_like(parameter) if size == parameter.shape else torch.zeros(size)
+    read_shards(folder, weights | moments)
+    if optimizer is not None:
+        load_optimizer_tensors(learner, optimizer, moments)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,12 +6,14 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.interrupt import Interrupt
@@ -20,6 +22,7 @@ from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_lea
 from rxt.training.prefetch import batches_ahead
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, EarlyStopping, LearnerT, Stage, StageLoss
+from rxt.training.together import Parallel, Together, computes_in_bfloat16, training_together
 
 
 class LoopConfig(Protocol):
@@ -49,6 +52,9 @@ class LoopContext:
     progress: Progress
     interrupt: Interrupt
     process_group: ProcessGroup = SINGLE_PROCESS
+    parallel: Parallel = "replicate"
+    device: torch.device | None = None
+    """What is trained on; where the learner is by default."""
     loader_processes: int = 0
     """Processes that make batches ahead."""
 
@@ -61,25 +67,30 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
     Returns:
         The step whose weights the learner has now.
     """
-    checkpoints = Checkpoints(context.folder / stage.name, context.run.keep_checkpoints)
-    optimizer = make_optimizer(learner, stage.optim)
-    last = checkpoints.last()
-    state = StageState(0) if last is None else checkpoints.load(last, learner, optimizer)
+    process_group, evaluator = context.process_group, stage.evaluator
+    together = training_together(learner, process_group, context.parallel, learner.device)
+    checkpoints = Checkpoints(
+        context.folder / stage.name, context.run.keep_checkpoints, process_group, together.sharded
+    )
+    optimizer = make_optimizer(together.learner, stage.optim)
+    last = process_group.from_main(checkpoints.last())
+    state = StageState(0) if last is None else checkpoints.load(last, together.learner, optimizer)
     if state.stopped is None and not state.step >= stage.steps > 0:
-        state = _go_on(stage, learner, optimizer, checkpoints, state, last is None, context)
-    evaluator = stage.evaluator
-    if evaluator is None or (evaluator.keep == "last" and state.stopped is None):
-        return state.step
-    context.process_group.barrier()
-    best = checkpoints.state(state.step).best_step
-    assert best is not None, "an evaluated stage begins with an evaluation"
-    checkpoints.load(best, learner)
-    return best
+        state = _go_on(stage, together, optimizer, checkpoints, state, last is None, context)
+    ends = state.step
+    if evaluator is not None and (evaluator.keep == "best" or state.stopped is not None):
+        assert state.best_step is not None, "an evaluated stage begins with an evaluation"
+        ends = state.best_step
+        process_group.barrier()  # until it is written
+        checkpoints.load(ends, together.learner)
+    together.give_back(learner)
+    checkpoints.convert(ends, learner)
+    return ends
 
 
 def _go_on(
     stage: Stage[LearnerT, Batch],
-    learner: LearnerT,
+    together: Together[LearnerT],
     optimizer: Optimizer,
     checkpoints: Checkpoints,
     state: StageState,
@@ -88,19 +99,19 @@ def _go_on(
 ) -> StageState:
     """Make the updates that are left; ``fresh`` where there is no checkpoint yet. The result is written in a
     checkpoint."""
-    run, process_group, evaluator = context.run, context.process_group, stage.evaluator
+    run, process_group, evaluator, learner = context.run, context.process_group, stage.evaluator, together.learner
     validate_every = run.validate_every if evaluator is None else evaluator.every
     log = MetricsLog(checkpoints.folder, -1 if fresh else state.step) if process_group.is_main_process else NoLog()
     bar = StageProgress(context.progress, stage.name, stage.steps, state.step)
     try:
-        if evaluator is not None and fresh and process_group.is_main_process:
-            state = _evaluated(stage, learner, state, log, context)
+        if evaluator is not None and fresh:
+            state = _evaluated(stage, together, state, log, context)
             checkpoints.save(learner, optimizer, state)
         with batches_ahead(stage, state.step, context.loader_processes) as batches:
             while state.step < stage.steps and state.stopped is None:
                 step = state.step
                 try:
-                    losses = update(stage, learner, optimizer, run.seed, step, process_group, batches)
+                    losses = update(stage, learner, optimizer, run.seed, step, together, batches)
                 except EarlyStopping as error:
                     if evaluator is None:
                         raise
@@ -120,19 +131,13 @@ def _go_on(
                             "train",
                             {**metrics, "tokens_per_second": bar.tokens_per_second(), "seconds": bar.lap()},
                         )
-                    if process_group.is_main_process and (
-                        state.step % validate_every == 0 or state.step == stage.steps
-                    ):
-                        state = _evaluated(stage, learner, state, log, context)
-                interrupted, stopped = process_group.sum(
-                    torch.tensor([float(context.interrupt.requested), float(state.stopped is not None)])
-                ).bool()
-                if stopped and state.stopped is None:
-                    state = replace(state, stopped="by the main process")
+                    if state.step % validate_every == 0 or state.step == stage.steps:
+                        state = _evaluated(stage, together, state, log, context)
+                interrupted = any(process_group.every(context.interrupt.requested))
                 due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
-                if process_group.is_main_process and (due or interrupted or stopped):
+                if due or interrupted or state.stopped is not None:
                     checkpoints.save(learner, optimizer, state)
-                if stopped:
+                if state.stopped is not None:
                     say(
                         context.console,
                         f"{state.stopped}: {stage.name} ends with its best weights, those of step {state.best_step}",
@@ -145,7 +150,7 @@ def _go_on(
                         f"{stage.name}  stopped and saved after step {state.step}; the same command goes on from there",
                     )
                     raise KeyboardInterrupt
-        if stage.steps == 0 and process_group.is_main_process:
+        if stage.steps == 0:
             checkpoints.save(learner, optimizer, state)
     finally:
         log.close()
@@ -153,6 +158,20 @@ def _go_on(
 
 
 def _evaluated(
+    stage: Stage[LearnerT, Batch],
+    together: Together[LearnerT],
+    state: StageState,
+    log: MetricsLog | NoLog,
+    context: LoopContext,
+) -> StageState:
+    """Where the stage stands after an evaluation, which the main process makes while the others wait."""
+    with together.whole():
+        if context.process_group.is_main_process:
+            state = _weighed(stage, together.learner, state, log, context)
+        return context.process_group.from_main(state)
+
+
+def _weighed(
     stage: Stage[LearnerT, Batch], learner: LearnerT, state: StageState, log: MetricsLog | NoLog, context: LoopContext
 ) -> StageState:
     """Validate, ask the evaluator where there is one, tell what they found; the best so far is remembered, a
@@ -187,14 +206,16 @@ def update(
     optimizer: Optimizer,
     seed: int,
     step: int,
-    process_group: ProcessGroup = SINGLE_PROCESS,
+    together: Together[LearnerT] | None = None,
     made: Callable[[int], list[Batch]] | None = None,
 ) -> list[StageLoss]:
-    """One optimiser step over all micro-batches of ``step``, of which each process of the group takes some.
+    """One optimiser step over all micro-batches of ``step``, of which each process of several takes some.
 
-    A loss that is not finite stops before any weight moves: ``NotFinite``. ``made``: gives the micro-batches in the
-    stage's place.
+    A loss that is not finite stops before any weight moves: ``NotFinite``. ``together``: how several processes train
+    this learner. ``made``: gives the micro-batches in the stage's place.
     """
+    together = together or Together(learner)
+    process_group = together.process_group
     learner.train()
     stage.unfreeze(learner, step)
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
@@ -204,16 +225,20 @@ def update(
     drawn = stage.batches("train", step) if made is None else made(step)
     batches = [batch.to(learner.device) for batch in drawn]
     losses: list[StageLoss] = []
-    for index, batch in process_group.shard(batches):
+
+    def compute(index: int, batch: Batch) -> Tensor:
         generator = step_generator(seed, stage.name, "train", step, index)
         with autocast(learner.device):
             loss = stage.loss(learner, batch, batches, generator)
-        torch.autograd.backward(loss.loss)
         losses.append(replace(loss, loss=loss.loss.detach()))
-    process_group.sum_gradients(learner.parameters())
+        return loss.loss
+
+    mine = [partial(compute, index, batch) for index, batch in process_group.shard(batches)]
+    together.backward(mine, passes=math.ceil(len(batches) / process_group.world_size))
     losses = _over_processes(losses, process_group)
     trained = [parameter for parameter in learner.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.clip_grad_norm_(trained, stage.optim.max_grad_norm)
+    norm = together.total(torch.nn.utils.get_total_norm([each.grad for each in trained if each.grad is not None]))
+    torch.nn.utils.clip_grads_with_norm_(trained, stage.optim.max_grad_norm, norm)
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
         kept = "the last checkpoint is kept; start again with a lower learning rate and another --out"
         where = f"{stage.name}: the loss or its gradient is not finite at step {step + 1}"
@@ -247,19 +272,17 @@ def step_generator(seed: int, stage: str, split: str, step: int, index: int) -> 
 
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware has it, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device))
 
 
 def _over_processes(losses: list[StageLoss], process_group: ProcessGroup) -> list[StageLoss]:
     """One loss for the whole update where several processes have computed parts of it."""
     if process_group.world_size == 1:
         return losses
-    names = list(losses[0].metrics)
-    mine = torch.tensor(
-        [_total(losses), sum(loss.tokens for loss in losses), *_metrics(losses).values()], dtype=torch.float64
-    )
-    total, tokens, *metrics = process_group.sum(mine)
-    return [StageLoss(total, dict(zip(names, metrics, strict=True)), int(tokens))]
+    mine = [(_total([loss]), _metrics([loss]), loss.tokens) for loss in losses]
+    found = [each for part in process_group.every(mine) for each in part]
+    metrics = {name: torch.tensor(sum(each[name] for _, each, _ in found)) for name in found[0][1]}
+    return [StageLoss(torch.tensor(sum(total for total, _, _ in found)), metrics, sum(each[2] for each in found))]
 
 
 def _total(losses: list[StageLoss]) -> float:

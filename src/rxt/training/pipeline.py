@@ -40,22 +40,35 @@ from rxt.training.process_group import ProcessGroup, join_process_group, own_dev
 from rxt.training.run_folder import CURVES, ENCODER, DataNote, check_claim, claim, locked, noted_data, write_json
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
+from rxt.training.together import Parallel
 from rxt.training.work import baseline_work, reactive_work, run_model
 
 
-def train(run: RunConfig, out: Path, console: Console, device: torch.device | None = None) -> Path:
-    """Do every stage that has not been done, from where the last one stopped; return the model's folder."""
+def train(
+    run: RunConfig,
+    out: Path,
+    console: Console,
+    device: torch.device | None = None,
+    parallel: Parallel = "replicate",
+) -> Path:
+    """Do every stage that has not been done, from where the last one stopped; return the model's folder.
+
+    ``parallel``: what each of several processes holds; like their number, it is no part of the run.
+    """
     device = own_device(device or torch.device("cpu"))
     if run.needs_start:
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     if run.needs_base:
         raise UserError(f"the recipe {run.name} gives a pre-trained model a memory; name that: --base PATH")
+    whole = [stage.kind for stage in run.stages if not stage.shardable]
+    if parallel == "shard" and whole:
+        raise UserError(f"{whole[0]}: every process needs the whole model there; leave out --parallel shard")
     try:
         with join_process_group(device) as process_group:
             if not process_group.is_main_process:
-                return _train(run, out, Console(quiet=True), device, process_group)
+                return _train(run, out, Console(quiet=True), device, process_group, parallel)
             with locked(out):
-                return _train(run, out, console, device, process_group)
+                return _train(run, out, console, device, process_group, parallel)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         named = Path(error.filename) if isinstance(error.filename, str) else out
@@ -65,7 +78,14 @@ def train(run: RunConfig, out: Path, console: Console, device: torch.device | No
         ) from None
 
 
-def _train(run: RunConfig, out: Path, console: Console, device: torch.device, process_group: ProcessGroup) -> Path:
+def _train(
+    run: RunConfig,
+    out: Path,
+    console: Console,
+    device: torch.device,
+    process_group: ProcessGroup,
+    parallel: Parallel,
+) -> Path:
     if process_group.is_main_process:
         check_claim(out, run)
     corpus = Corpus.load(run.data, run.seed)
@@ -93,10 +113,13 @@ def _train(run: RunConfig, out: Path, console: Console, device: torch.device, pr
     run = replace(run, model=run_model(run, tokenizer))
     torch.manual_seed(run.seed)
     work = reactive_work(run, stages) if run.baseline is None else baseline_work(run, run.baseline, stages)
-    learner = work.learner.to(device)
+    # what is sharded is a copy, so a GPU holds its part alone
+    learner = work.learner.to("cpu" if parallel == "shard" and process_group.world_size > 1 else device)
     parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
-        shared = LoopContext(run, out, console, progress, interrupt, process_group, run.loader_processes)
+        shared = LoopContext(
+            run, out, console, progress, interrupt, process_group, parallel, device, run.loader_processes
+        )
         for part in work.stages:
             stage = part.stage
             if stage.steps and stage.optim.accumulate < process_group.world_size:

@@ -1,14 +1,14 @@
 """Several processes that train one model: each takes some micro-batches of an update, and the gradients are summed.
 
 The sum over the process group is the gradient of the whole update, as the same micro-batches in one process would give
-it. The group is what ``torchrun`` has started: ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and the address of rank 0 are
-in the environment. ``rxt train --workers N`` has torchrun's launcher do so.
+it: :mod:`rxt.training.together`. The group is what ``torchrun`` has started: ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``
+and the address of rank 0 are in the environment. ``rxt train --workers N`` has torchrun's launcher do so.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from rxt.errors import UserError
 
@@ -39,19 +39,6 @@ class ProcessGroup:
         """This process's items of an update's, with their indices."""
         return [(index, item) for index, item in enumerate(items) if index % self.world_size == self.rank]
 
-    @torch.no_grad()
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum the gradients of everything that learns, in one exchange; a parameter that a process did not use counts
-        as zero."""
-        if self.world_size == 1:
-            return
-        learning = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in learning]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        for parameter, part in zip(learning, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-            parameter.grad = part.view_as(parameter)
-
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the process group of a few numbers."""
         if self.world_size > 1:
@@ -61,11 +48,24 @@ class ProcessGroup:
     def gather(self, items: Sequence[tuple[int, T]]) -> list[T]:
         """The items of all processes, which :meth:`shard` has dealt out, in the order of their indices; any tensors are
         on the CPU."""
-        if self.world_size == 1:
-            return [item for _, item in items]
-        found: list[list[tuple[int, T]]] = [[] for _ in range(self.world_size)]
-        dist.all_gather_object(found, list(items))
+        found = self.every(list(items))
         return [item for _, item in sorted((each for part in found for each in part), key=lambda each: each[0])]
+
+    def every(self, mine: T) -> list[T]:
+        """What each process has, by rank; any tensors are on the CPU."""
+        if self.world_size == 1:
+            return [mine]
+        found: list[T] = [mine] * self.world_size
+        dist.all_gather_object(found, mine)
+        return found
+
+    def from_main(self, value: T) -> T:
+        """What the main process has; what the others give is not looked at."""
+        if self.world_size == 1:
+            return value
+        found = [value]
+        dist.broadcast_object_list(found)
+        return found[0]
 
     def barrier(self) -> None:
         """Until every process of the group is here."""

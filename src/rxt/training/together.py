@@ -1,0 +1,201 @@
+"""How the processes of a run compute an update together: one path, and who holds what.
+
+An update is so many passes forward and back, the same number in every process; one that has no micro-batch left makes
+an empty pass. The gradients that an update ends with are the sum over all micro-batches, wherever they were computed.
+
+The learner stands in an :class:`Update`, whose forward is what the stage computes, so that one call of it holds the
+whole walk over turns: however often that calls encoder, decoder and memory attention, PyTorch's wrappers see one pass,
+and make the same exchanges in every process however long its conversations are. That is why a model is wrapped at its
+root, not layer by layer: layers would be gathered and their gradients shared out at each of their calls, of which two
+processes do not make the same number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from typing import Generic, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rxt.training.learner import Learner
+from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
+
+Parallel = Literal["replicate", "shard"]
+"""Whether each process of a run holds the whole of what it trains, or a part of it."""
+Compute = Callable[[], Tensor]
+"""The loss (a scalar) of a micro-batch."""
+L = TypeVar("L", bound=Learner)
+
+
+class Together(Generic[L]):
+    """A learner in the only process of a run; subclasses have several."""
+
+    sharded = False
+    """Whether a process holds a part of every parameter only."""
+
+    def __init__(self, learner: L, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.learner = learner
+        """What is trained, in this process: its parameters are those that the optimiser moves."""
+        self.process_group = process_group
+
+    def backward(self, losses: Sequence[Compute], passes: int) -> None:
+        """Add the gradients of all processes' losses. ``passes``: the most losses that any process has."""
+        for compute in losses:
+            torch.autograd.backward(compute())
+
+    def total(self, norm: Tensor) -> Tensor:
+        """The norm of whole gradients from that of the gradients that this process holds."""
+        return norm
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside the block the learner's weights are whole in this process. Every process enters it."""
+        yield
+
+    def give_back(self, learner: L) -> None:
+        """Put what was trained into the learner that the training began with."""
+
+
+class Update(nn.Module):
+    """A learner, as the wrappers for several processes want it: a module whose forward gives a loss."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, compute: Compute) -> Tensor:
+        return compute()
+
+    def nothing(self) -> Tensor:
+        """The loss of no micro-batch: 0, with a gradient of zeros."""
+        return next(each for each in self.learner.parameters() if each.requires_grad).sum() * 0
+
+
+class Replicated(Together[L]):
+    """The whole learner in each process, its gradients summed by DistributedDataParallel.
+
+    Of PyTorch's ways to replicate this one leaves the parameters plain tensors, which rollouts, validation and
+    checkpoints of one process read as they are; a parameter that no micro-batch has used has no gradient, as in one
+    process. Its buckets are laid out for the parameters that learn, so another phase gets another wrapper.
+    """
+
+    def __init__(self, learner: L, process_group: ProcessGroup) -> None:
+        super().__init__(learner, process_group)
+        self._learning: tuple[bool, ...] = ()
+        self._wrapped: tuple[Update, DistributedDataParallel] | None = None
+
+    def backward(self, losses: Sequence[Compute], passes: int) -> None:
+        update, wrapper = self._wrapper()
+        for number in range(passes):
+            compute = losses[number] if number < len(losses) else update.nothing
+            with _without_advice(), nullcontext() if number == passes - 1 else wrapper.no_sync():
+                torch.autograd.backward(wrapper(compute))
+
+    def _wrapper(self) -> tuple[Update, DistributedDataParallel]:
+        learning = tuple(each.requires_grad for each in self.learner.parameters())
+        if self._wrapped is None or learning != self._learning:
+            self._wrapped, self._learning = None, learning  # the old one's buckets go first
+            update = Update(self.learner)
+            wrapper = DistributedDataParallel(
+                update, find_unused_parameters=True, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+            wrapper.register_comm_hook(None, lambda _, bucket: _sum(bucket.buffer()))  # without it: the mean
+            self._wrapped = update, wrapper
+        return self._wrapped
+
+
+class Sharded(Together[L]):
+    """A part of every parameter, its gradient and its moments in each process, by FSDP2.
+
+    The whole weights are gathered once for an update, in bfloat16 where that is computed in, and the gradients of each
+    pass are shared out when it ends; what a process keeps between updates is its part, in float32. A parameter that no
+    micro-batch has used has a gradient of zeros.
+    """
+
+    sharded = True
+
+    def __init__(self, learner: L, process_group: ProcessGroup, device: torch.device) -> None:
+        """``learner`` itself stays as it is, and whole: FSDP2 cannot be taken off a module again."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+        super().__init__(deepcopy(learner), process_group)
+        self._update = Update(self.learner)
+        self._wrapper = fully_shard(
+            self._update,
+            mesh=init_device_mesh(device.type, (process_group.world_size,)),
+            reshard_after_forward=False,
+            mp_policy=MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+            if computes_in_bfloat16(device)
+            else MixedPrecisionPolicy(),
+        )
+        self._wrapper.set_gradient_divide_factor(1.0)
+        self._wrapper.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        self._wrapper.set_reduce_scatter_unused_params(True)
+
+    def backward(self, losses: Sequence[Compute], passes: int) -> None:
+        for number in range(passes):
+            last = number == passes - 1
+            self._wrapper.set_is_last_backward(last)
+            self._wrapper.set_reshard_after_backward(last)
+            torch.autograd.backward(self._update(losses[number] if number < len(losses) else self._update.nothing))
+
+    def total(self, norm: Tensor) -> Tensor:
+        return whole_tensor(norm)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        self._wrapper.unshard()
+        try:
+            yield
+        finally:
+            self._wrapper.reshard()
+
+    @torch.no_grad()
+    def give_back(self, learner: L) -> None:
+        plain = learner.weights()
+        for name, tensor in self.learner.weights().items():
+            plain[name].copy_(whole_tensor(tensor))
+
+
+def training_together(learner: L, process_group: ProcessGroup, parallel: Parallel, device: torch.device) -> Together[L]:
+    """How the processes of a run train a learner."""
+    if process_group.world_size == 1:
+        return Together(learner)
+    if parallel == "shard":
+        return Sharded(learner, process_group, device)
+    return Replicated(learner, process_group)
+
+
+def whole_tensor(tensor: Tensor) -> Tensor:
+    """All of a tensor of which each process may hold a part; then every process asks for it."""
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether products are computed in bfloat16: where the hardware has it."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def _sum(gradients: Tensor) -> torch.futures.Future[Tensor]:
+    """Over the processes."""
+    work = dist.all_reduce(gradients, async_op=True)
+    assert work is not None
+    return work.get_future().then(lambda done: done.value()[0])
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """DistributedDataParallel advises not to look for unused parameters where it finds none; it may find some in the
+    next update."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        yield

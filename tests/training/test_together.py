@@ -1,0 +1,175 @@
+"""Each way to hold a model computes the same updates. Here in a group of one process, which needs no others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from micro import AWARE, OPTIM, RUN, learner, stages
+from torch import Tensor
+
+import rxt.training.loop as loop
+import rxt.training.together as together
+from rxt.errors import UserError
+from rxt.training.checkpoint import Checkpoints, StageState
+from rxt.training.config_base import OptimConfig
+from rxt.training.learner import ReactiveLearner
+from rxt.training.loop import update
+from rxt.training.optim import make_optimizer, optimizer_tensors
+from rxt.training.process_group import ProcessGroup
+from rxt.training.shards import sizes_of
+from rxt.training.together import Replicated, Sharded, Together, whole_tensor
+
+ALONE = ProcessGroup()
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def group() -> Iterator[None]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def held(way: str, subject: ReactiveLearner) -> Together[ReactiveLearner]:
+    if way == "shard":
+        return Sharded(subject, ALONE, CPU)
+    return Replicated(subject, ALONE) if way == "replicate" else Together(subject)
+
+
+def trained(
+    way: str, index: int, steps: int, checkpointing: bool = False, optim: OptimConfig = OPTIM
+) -> tuple[Together[ReactiveLearner], list[float]]:
+    """A learner after some updates of a stage, and their losses."""
+    stage = stages(RUN.having(replace(AWARE, checkpointing=checkpointing)))[index]
+    subject = held(way, learner())
+    optimizer = make_optimizer(subject.learner, optim)
+    losses = [
+        float(sum(loss.loss for loss in update(stage, subject.learner, optimizer, 0, step, subject)))
+        for step in range(steps)
+    ]
+    return subject, losses
+
+
+def whole_weights(subject: Together[ReactiveLearner]) -> dict[str, Tensor]:
+    return {name: whole_tensor(tensor) for name, tensor in subject.learner.weights().items()}
+
+
+@pytest.mark.parametrize("way", ["replicate", "shard"])
+@pytest.mark.parametrize("index", range(4))
+def test_every_stage_learns_the_same(way: str, index: int) -> None:
+    """Stage 4 goes through three phases, each of which trains other parts."""
+    (expected, losses), (found, others) = (trained(each, index, steps=6) for each in ("alone", way))
+    assert others == pytest.approx(losses, rel=1e-5)
+    weights = whole_weights(found)
+    for name, tensor in whole_weights(expected).items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("way", ["replicate", "shard"])
+def test_activations_that_are_computed_again_give_the_same(way: str) -> None:
+    _, losses = trained("alone", 3, steps=6)
+    _, others = trained(way, 3, steps=6, checkpointing=True)
+    assert others == pytest.approx(losses, rel=1e-5)
+
+
+def test_muon_moves_parts_as_it_moves_the_whole() -> None:
+    muon = replace(OPTIM, kind="muon")
+    (expected, _), (found, _) = (trained(way, 0, steps=3, optim=muon) for way in ("alone", "shard"))
+    weights = whole_weights(found)
+    for name, tensor in whole_weights(expected).items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("way", ["replicate", "shard"])
+def test_an_empty_pass_adds_nothing(way: str) -> None:
+    subject = held(way, learner())
+    subject.backward([], passes=1)
+    found = [whole_tensor(each.grad) for each in subject.learner.parameters() if each.grad is not None]
+    assert found
+    assert not any(gradient.any() for gradient in found)
+
+
+def test_parts_are_computed_in_bfloat16_and_kept_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, losses = trained("alone", 3, steps=6)
+    for module in (loop, together):
+        monkeypatch.setattr(module, "computes_in_bfloat16", lambda device: True)
+    subject, others = trained("shard", 3, steps=6)
+    assert others != pytest.approx(losses, rel=1e-5)
+    assert others == pytest.approx(losses, rel=2e-2)
+    assert {each.dtype for each in subject.learner.parameters()} == {torch.float32}
+    with subject.whole():
+        assert {each.dtype for each in subject.learner.parameters()} == {torch.bfloat16}
+
+
+def test_a_sharded_learner_gives_back_what_it_has_learned() -> None:
+    plain = learner()
+    before = {name: tensor.clone() for name, tensor in plain.weights().items()}
+    subject = Sharded(plain, ALONE, CPU)
+    with torch.no_grad():
+        for parameter in subject.learner.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in plain.weights().items())
+    subject.give_back(plain)
+    added = dict(plain.unique_parameters())
+    assert all(torch.equal(tensor, before[name] + (name in added)) for name, tensor in plain.weights().items())
+
+
+@pytest.mark.parametrize(("writes", "reads"), [("shard", "alone"), ("alone", "shard"), ("shard", "shard")])
+def test_each_reads_what_another_has_written(writes: str, reads: str, tmp_path: Path) -> None:
+    """Only what has learned has moments, before and after."""
+    written, _ = trained("alone", 2, steps=0)
+    subject = held(writes, written.learner)
+    optimizer, stage = make_optimizer(subject.learner, OPTIM), stages()[2]
+    update(stage, subject.learner, optimizer, 0, 0, subject)
+    Checkpoints(tmp_path, 2, ALONE, writes == "shard").save(subject.learner, optimizer, StageState(1, best_loss=2.0))
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "parts").is_dir() == (writes == "shard")
+
+    other = held(reads, learner(seed=7))
+    optimizer_there = make_optimizer(other.learner, OPTIM)
+    checkpoints = Checkpoints(tmp_path, 2, ALONE, reads == "shard")
+    assert checkpoints.load(1, other.learner, optimizer_there) == StageState(1, best_loss=2.0)
+    expected = whole_weights(subject) | _whole(optimizer_tensors(subject.learner, optimizer))
+    found = whole_weights(other) | _whole(optimizer_tensors(other.learner, optimizer_there))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    losses = [
+        float(update(stage, each.learner, moments, 0, 1, each)[0].loss)
+        for each, moments in ((subject, optimizer), (other, optimizer_there))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_parts_become_one_file_too(tmp_path: Path) -> None:
+    plain = learner()
+    subject = Sharded(plain, ALONE, CPU)
+    checkpoints = Checkpoints(tmp_path, 2, ALONE, sharded=True)
+    checkpoints.save(subject.learner, make_optimizer(subject.learner, OPTIM), StageState(3))
+    assert set(sizes_of(tmp_path / "step-000003" / "parts")) == plain.weights().keys()
+    checkpoints.convert(3, plain)
+    (tmp_path / "step-000003" / "weights.safetensors").rename(tmp_path / "weights.safetensors")
+    assert set(sizes_of(tmp_path)) == plain.weights().keys()
+
+
+def test_parts_that_cannot_be_written_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Sharded(learner(), ALONE, CPU)
+    optimizer = make_optimizer(subject.learner, OPTIM)
+    checkpoints = Checkpoints(tmp_path, 2, ALONE, sharded=True)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        checkpoints.save(subject.learner, optimizer, StageState(1))
+    assert not list(tmp_path.iterdir())
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: whole_tensor(tensor) for name, tensor in tensors.items()}
