@@ -116,6 +116,7 @@ def test_every_item_belongs_to_one_process() -> None:
 
 
 def test_alone_nothing_is_exchanged() -> None:
+    assert ProcessGroup().sum(torch.tensor(3.0)) == 3
     assert ProcessGroup().every("mine") == ["mine"]
     assert ProcessGroup().from_main("mine") == "mine"
 

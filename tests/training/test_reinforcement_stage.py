@@ -30,11 +30,11 @@ from rxt.training.learner import Learner
 from rxt.training.loop import LoopContext, run_stage, step_generator, update
 from rxt.training.optim import Optimizer, make_optimizer
 from rxt.training.pipeline import train
-from rxt.training.process_group import ProcessGroup
 from rxt.training.reinforcement.config import Algorithm, EpisodePhase, GroupConfig, ReinforcementConfig, ReplayConfig
 from rxt.training.reinforcement.replay import Store
 from rxt.training.reinforcement.rewards import Answered
 from rxt.training.stages.base import EarlyStopping, Stage, StageLoss
+from rxt.training.together import Together
 
 NAME = "5-reinforcement"
 EVERYTHING = replace(
@@ -79,12 +79,12 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[]
             optimizer: Optimizer,
             seed: int,
             step: int,
-            process_group: ProcessGroup,
+            together: Together[Any],
             batches: Callable[[int], list[Any]],
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, process_group, batches)
+            found = original(stage, subject, optimizer, seed, step, together, batches)
             if made == number:
                 action()
             return found
@@ -297,12 +297,12 @@ def test_a_policy_that_falls_silent_ends_with_its_best_weights(tmp_path: Path, m
         optimizer: Optimizer,
         seed: int,
         step: int,
-        process_group: ProcessGroup,
+        together: Together[Any],
         batches: Callable[[int], list[Any]],
     ) -> list[StageLoss]:
         if step == 3:
             silent(subject.model)
-        return original(stage, learner, optimizer, seed, step, process_group, batches)
+        return original(stage, learner, optimizer, seed, step, together, batches)
 
     monkeypatch.setattr(loop, "update", update)
     shared = LoopContext(REINFORCED, tmp_path, quiet(), Progress(disable=True), Interrupt())

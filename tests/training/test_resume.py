@@ -28,8 +28,8 @@ from rxt.training.interrupt import Interrupt, interruptible
 from rxt.training.learner import ReactiveLearner
 from rxt.training.optim import Optimizer, make_optimizer
 from rxt.training.pipeline import train
-from rxt.training.process_group import ProcessGroup
 from rxt.training.stages.base import Stage, StageLoss
+from rxt.training.together import Together
 
 STAGES = [stage.name for stage in stages()]
 UPDATES = sum(stage.steps for stage in stages())
@@ -106,12 +106,12 @@ def after_updates(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callab
             optimizer: Optimizer,
             seed: int,
             step: int,
-            process_group: ProcessGroup,
+            together: Together[Any],
             batches: Callable[[int], list[Any]],
         ) -> list[StageLoss]:
             nonlocal made
             made += 1
-            found = original(stage, subject, optimizer, seed, step, process_group, batches)
+            found = original(stage, subject, optimizer, seed, step, together, batches)
             actions.get(made, lambda: None)()
             return found
 

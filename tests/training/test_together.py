@@ -19,7 +19,7 @@ from rxt.errors import UserError
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config_base import OptimConfig
 from rxt.training.learner import ReactiveLearner
-from rxt.training.loop import update
+from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer, optimizer_tensors
 from rxt.training.process_group import ProcessGroup
 from rxt.training.shards import sizes_of
@@ -30,8 +30,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def group() -> Iterator[None]:
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    place = tmp_path_factory.mktemp("group") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{place}", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 
@@ -56,6 +57,11 @@ def trained(
     return subject, losses
 
 
+def validated(subject: Together[ReactiveLearner], index: int) -> dict[str, float]:
+    with subject.whole():
+        return validate(stages()[index], subject.learner, seed=0, batches=1)
+
+
 def whole_weights(subject: Together[ReactiveLearner]) -> dict[str, Tensor]:
     return {name: whole_tensor(tensor) for name, tensor in subject.learner.weights().items()}
 
@@ -66,6 +72,7 @@ def test_every_stage_learns_the_same(way: str, index: int) -> None:
     """Stage 4 goes through three phases, each of which trains other parts."""
     (expected, losses), (found, others) = (trained(each, index, steps=6) for each in ("alone", way))
     assert others == pytest.approx(losses, rel=1e-5)
+    assert validated(found, index) == pytest.approx(validated(expected, index), rel=1e-4)
     weights = whole_weights(found)
     for name, tensor in whole_weights(expected).items():
         torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)

@@ -127,8 +127,8 @@ def verdict(plan: Plan) -> str:
     sharded = [each.kind for each in plan.stages if each.layout.sharded]
     how = ""
     if sharded:
-        which = "" if len(sharded) == len(plan.stages) else f" in {', '.join(sharded)}"
-        how = f", sharded{which} over {hardware.gpus} GPUs (FSDP2), where rxt train still holds all on every GPU"
+        which = "" if len(sharded) == len(plan.stages) else f" (for {', '.join(sharded)})"
+        how = f", with --parallel shard over {hardware.gpus} GPUs{which}"
     return f"fits{f' with {settings}' if settings else ''}{how}: at most {most} of {usable} ({stage.largest.name})"
 
 

@@ -24,5 +24,6 @@ def digest(module: nn.Module) -> str:
     found = hashlib.sha256()
     for name, weight in [*module.named_parameters(), *module.named_buffers()]:
         found.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        found.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
+        # a copy: numpy would pin the weight's own memory, which sharded training frees and takes again
+        found.update(weight.detach().to("cpu", copy=True).flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:DIGITS]

@@ -133,7 +133,7 @@ def _go_on(
                         )
                     if state.step % validate_every == 0 or state.step == stage.steps:
                         state = _evaluated(stage, together, state, log, context)
-                interrupted = any(process_group.every(context.interrupt.requested))
+                interrupted = bool(process_group.sum(torch.tensor(float(context.interrupt.requested))))
                 due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
                 if due or interrupted or state.stopped is not None:
                     checkpoints.save(learner, optimizer, state)
@@ -237,8 +237,7 @@ def update(
     together.backward(mine, passes=math.ceil(len(batches) / process_group.world_size))
     losses = _over_processes(losses, process_group)
     trained = [parameter for parameter in learner.parameters() if parameter.grad is not None]
-    norm = together.total(torch.nn.utils.get_total_norm([each.grad for each in trained if each.grad is not None]))
-    torch.nn.utils.clip_grads_with_norm_(trained, stage.optim.max_grad_norm, norm)
+    norm = together.total(torch.nn.utils.clip_grad_norm_(trained, stage.optim.max_grad_norm))
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
         kept = "the last checkpoint is kept; start again with a lower learning rate and another --out"
         where = f"{stage.name}: the loss or its gradient is not finite at step {step + 1}"
@@ -281,8 +280,12 @@ def _over_processes(losses: list[StageLoss], process_group: ProcessGroup) -> lis
         return losses
     mine = [(_total([loss]), _metrics([loss]), loss.tokens) for loss in losses]
     found = [each for part in process_group.every(mine) for each in part]
-    metrics = {name: torch.tensor(sum(each[name] for _, each, _ in found)) for name in found[0][1]}
-    return [StageLoss(torch.tensor(sum(total for total, _, _ in found)), metrics, sum(each[2] for each in found))]
+    metrics = {name: _exact(sum(each[name] for _, each, _ in found)) for name in found[0][1]}
+    return [StageLoss(_exact(sum(total for total, _, _ in found)), metrics, sum(tokens for _, _, tokens in found))]
+
+
+def _exact(number: float) -> Tensor:
+    return torch.tensor(number, dtype=torch.float64)
 
 
 def _total(losses: list[StageLoss]) -> float:

@@ -16,14 +16,12 @@ from rxt.training.config_base import StageConfig
 from rxt.training.learner import Learner
 from rxt.training.plan.counting import BFLOAT16, FLOAT32, Cost
 from rxt.training.plan.learners import learner_of, new_learner
-from rxt.training.plan.state import Layers, State, layers_of, states
+from rxt.training.plan.state import State, states
 from rxt.training.plan.updates import Updates, updates_of
 from rxt.training.stages.base import Settings
 
 USABLE = 0.9
 """Of a GPU's memory; the rest is for CUDA itself, passing tensors and what lies unused between others."""
-IN_FLIGHT = 2
-"""Layers whose weights are gathered at once: the one that computes, and the one that comes next."""
 MOST_GPUS = 4_096
 GB = 1e9
 
@@ -56,7 +54,7 @@ class Layout:
     """How the model lies on the GPUs, and how a batch is divided."""
 
     sharded: bool
-    """Every rank holds its share of weights, gradients and moments (FSDP2), and gathers a layer when it comes to it;
+    """Every rank holds its share of weights, gradients and moments (FSDP2), and gathers the weights for an update;
     otherwise every rank holds all of them."""
     micro_batches: int
     """That an update's batch is divided into, at most."""
@@ -72,8 +70,7 @@ class Held:
     gradients: float
     optimiser: float
     gathered: float
-    """Weights in bfloat16: all of them, or where they are sharded two layers' and those outside all layers, and a
-    layer's gradient before it is shared out."""
+    """Weights in bfloat16, and where they are sharded the gradients of a micro-batch before they are shared out."""
     activations: float
     """What is kept of a micro-batch for the backward pass, and the gradients of its logits. Or the gradients once more,
     while they are summed over the ranks, where that is more."""
@@ -148,7 +145,7 @@ class CountedStage:
     updates: list[Updates]
     states: list[State]
     """Of each of the ``updates``."""
-    layers: Layers
+    shardable: bool
 
 
 @dataclass(frozen=True)
@@ -189,9 +186,7 @@ def count_run(run: RunConfig, tokens: int | None = None) -> CountedRun:
 def _count(stage: StageConfig, learner: Learner, tokens: int) -> CountedStage:
     optim = cast(Settings, stage).optim
     updates = [each for each in updates_of(stage, learner, tokens) if each.steps]
-    return CountedStage(
-        stage.kind, optim.accumulate, updates, states(stage, optim, learner, updates), layers_of(learner)
-    )
+    return CountedStage(stage.kind, optim.accumulate, updates, states(stage, optim, learner, updates), stage.shardable)
 
 
 def _plan(stage: CountedStage, hardware: Hardware) -> StagePlan:
@@ -210,14 +205,14 @@ def _layouts(stage: CountedStage, hardware: Hardware) -> Iterator[Layout]:
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
     cheaper = any(part.cheaper is not None for part in stage.updates)
-    for sharded in (False, True) if hardware.gpus > 1 else (False,):
+    for sharded in (False, True) if hardware.gpus > 1 and stage.shardable else (False,):
         for checkpointing in (False, True) if cheaper else (False,):
             yield from (Layout(sharded, count, checkpointing) for count in counts)
 
 
 def _in_layout(stage: CountedStage, layout: Layout, hardware: Hardware) -> StagePlan:
     parts = zip(stage.updates, stage.states, strict=True)
-    phases = tuple(_phase(part, state, stage.layers, layout, hardware) for part, state in parts)
+    phases = tuple(_phase(part, state, layout, hardware) for part, state in parts)
     settings = (
         [] if layout.micro_batches <= stage.accumulate else [f"{stage.kind}.optim.accumulate={layout.micro_batches}"]
     )
@@ -232,7 +227,7 @@ def _in_layout(stage: CountedStage, layout: Layout, hardware: Hardware) -> Stage
     return StagePlan(stage.kind, layout, phases, fits, tuple(settings))
 
 
-def _phase(part: Updates, state: State, layers: Layers, layout: Layout, hardware: Hardware) -> PhasePlan:
+def _phase(part: Updates, state: State, layout: Layout, hardware: Hardware) -> PhasePlan:
     batch = max(part.batch_size, hardware.gpus)  # every rank needs one of them
     micro_batch = math.ceil(batch / min(batch, max(layout.micro_batches, part.least_parts)))
     cost = part.cheaper if layout.checkpointing and part.cheaper is not None else part.cost
@@ -243,21 +238,20 @@ def _phase(part: Updates, state: State, layers: Layers, layout: Layout, hardware
         part.turns,
         batch,
         micro_batch,
-        _held(cost, micro_batch, state, layers, layout, hardware.gpus),
+        _held(cost, micro_batch, state, layout, hardware.gpus),
         part.steps * batch * part.tokens,
         part.steps * batch * cost.flops,
         seconds,
     )
 
 
-def _held(cost: Cost, micro_batch: int, state: State, layers: Layers, layout: Layout, gpus: int) -> Held:
+def _held(cost: Cost, micro_batch: int, state: State, layout: Layout, gpus: int) -> Held:
     ranks = gpus if layout.sharded else 1
     activations = micro_batch * cost.most(BFLOAT16)
     gathered = BFLOAT16 * state.weights / FLOAT32
     if layout.sharded:
-        of_a_layer = IN_FLIGHT * BFLOAT16 + BFLOAT16 + FLOAT32  # weights; its gradient, then to be summed in float32
-        gathered = BFLOAT16 * layers.others + of_a_layer * layers.largest
-    elif gpus > 1:
+        gathered += BFLOAT16 * state.gradients / FLOAT32
+    if gpus > 1:
         activations = max(activations, state.gradients)
     return Held(state.weights / ranks, state.gradients / ranks, state.optimiser / ranks, gathered, activations)
 
@@ -267,9 +261,11 @@ def _trouble(stage: CountedStage, smallest: StagePlan, hardware: Hardware) -> st
     gpus = max(2, 2 * hardware.gpus)
     while gpus <= MOST_GPUS:
         more = replace(hardware, gpus=gpus)
-        layout = replace(smallest.layout, sharded=True, micro_batches=max(gpus, smallest.layout.micro_batches))
+        layout = replace(
+            smallest.layout, sharded=stage.shardable, micro_batches=max(gpus, smallest.layout.micro_batches)
+        )
         if _in_layout(stage, layout, more).fits:
-            return f"{gpus} such GPUs would do, sharded"
+            return f"{gpus} such GPUs would do{', sharded' if stage.shardable else ''}"
         gpus *= 2
     activations = smallest.largest.held.activations / GB
     what = "row" if smallest.largest.turns is None else "conversation"

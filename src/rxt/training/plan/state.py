@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rxt.training.config_base import OptimConfig, StageConfig
 from rxt.training.learner import GrownLearner, Learner, ReactiveLearner
@@ -30,16 +30,6 @@ class State:
     """Of what learns."""
     optimiser: int
     """Moments and counts of all that has learned in the stage so far."""
-
-
-@dataclass(frozen=True)
-class Layers:
-    """How a model's parameters lie where its layers are sharded one by one."""
-
-    largest: int
-    """Parameters of the largest layer."""
-    others: int
-    """Parameters outside all layers: embedding, heads, norms."""
 
 
 def states(stage: StageConfig, optim: OptimConfig, learner: Learner, updates: Sequence[Updates]) -> list[State]:
@@ -70,14 +60,6 @@ def weight_bytes(stage: StageConfig, learner: Learner) -> int:
     if isinstance(stage, AdaptationConfig) and stage.precision == "bfloat16" and isinstance(learner, GrownLearner):
         return own - sum(matrix.nbytes - matrix.numel() * torch.bfloat16.itemsize for matrix in learner.rounded())
     return own
-
-
-def layers_of(learner: Learner) -> Layers:
-    """How its parameters lie in layers."""
-    layers = [layer for each in learner.modules() if isinstance(each, nn.ModuleList) for layer in each]
-    sizes = [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
-    total = sum(parameter.numel() for parameter in learner.parameters())
-    return Layers(max(sizes, default=0), total - sum(sizes))
 
 
 def _tensors(values: Iterable[object]) -> list[Tensor]:
