@@ -93,12 +93,26 @@ def test_muon_moves_parts_as_it_moves_the_whole() -> None:
         torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
 
 
+@pytest.mark.parametrize("way", ["alone", "replicate", "shard"])
+def test_only_what_was_used_has_a_gradient(way: str) -> None:
+    """A gradient of zeros is another thing: momentum would move the parameter."""
+    subject = held(way, learner())
+    head = subject.learner.mlm_head
+    used = {name for name, _ in head.named_parameters(prefix="mlm_head")}
+    for _ in range(2):
+        for parameter in subject.learner.parameters():
+            parameter.grad = None
+        subject.backward([lambda: torch.stack([each.sum() for each in head.parameters()]).sum()] * 2, passes=2)
+        found = {name: each.grad for name, each in subject.learner.unique_parameters() if each.grad is not None}
+        assert found.keys() == used
+        assert all(torch.equal(whole_tensor(each), torch.full(each.shape, 2.0)) for each in found.values())
+
+
 @pytest.mark.parametrize("way", ["replicate", "shard"])
 def test_an_empty_pass_adds_nothing(way: str) -> None:
     subject = held(way, learner())
     subject.backward([], passes=1)
     found = [whole_tensor(each.grad) for each in subject.learner.parameters() if each.grad is not None]
-    assert found
     assert not any(gradient.any() for gradient in found)
 
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 import torch
@@ -114,8 +115,8 @@ class Sharded(Together[L]):
     """A part of every parameter, its gradient and its moments in each process, by FSDP2.
 
     The whole weights are gathered once for an update, in bfloat16 where that is computed in, and the gradients of each
-    pass are shared out when it ends; what a process keeps between updates is its part, in float32. A parameter that no
-    micro-batch has used has a gradient of zeros.
+    pass are shared out when it ends; what a process keeps between updates is its part, in float32. FSDP2 has zeros for
+    what no process has used; here such a parameter has no gradient, as in one process, where no momentum moves it.
     """
 
     sharded = True
@@ -138,13 +139,38 @@ class Sharded(Together[L]):
         self._wrapper.set_gradient_divide_factor(1.0)
         self._wrapper.set_force_sum_reduction_for_comms(True)  # gloo knows no other
         self._wrapper.set_reduce_scatter_unused_params(True)
+        self._watched = set[nn.Parameter]()
+        """Whole parameters that tell when they get a gradient."""
+        self._used = torch.zeros(len(list(self.learner.parameters())))
+        """How many gradients each parameter got in an update."""
 
     def backward(self, losses: Sequence[Compute], passes: int) -> None:
+        self._used.zero_()
         for number in range(passes):
             last = number == passes - 1
             self._wrapper.set_is_last_backward(last)
             self._wrapper.set_reshard_after_backward(last)
-            torch.autograd.backward(self._update(losses[number] if number < len(losses) else self._update.nothing))
+            if number < len(losses):
+                torch.autograd.backward(self._update(partial(self._watching, losses[number])))
+            else:
+                used = self._used.clone()
+                torch.autograd.backward(self._update(self._update.nothing))
+                self._used = used
+        self.process_group.sum(self._used)
+        for parameter, used in zip(self.learner.parameters(), self._used.tolist(), strict=True):
+            if not used:
+                parameter.grad = None
+
+    def _watching(self, compute: Compute) -> Tensor:
+        """A loss, while the parameters are whole: they are other tensors than the parts."""
+        for index, parameter in enumerate(self.learner.parameters()):
+            if parameter.requires_grad and parameter not in self._watched:
+                self._watched.add(parameter)
+                parameter.register_post_accumulate_grad_hook(partial(self._note, index))
+        return compute()
+
+    def _note(self, index: int, _: Tensor) -> None:
+        self._used[index] += 1
 
     def total(self, norm: Tensor) -> Tensor:
         return whole_tensor(norm)
