@@ -68,7 +68,7 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
         The step whose weights the learner has now.
     """
     process_group, evaluator = context.process_group, stage.evaluator
-    together = training_together(learner, process_group, context.parallel, learner.device)
+    together = training_together(learner, process_group, context.parallel, context.device or learner.device)
     checkpoints = Checkpoints(
         context.folder / stage.name, context.run.keep_checkpoints, process_group, together.sharded
     )
