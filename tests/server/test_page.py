@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from live import Live
+from scripted_server import FLAT, Scripted
+
+from scripted_chat import CALL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -126,6 +129,31 @@ def test_dark_and_light(page: Page, live: Live) -> None:
     assert page.evaluate(ground) == light
     page.emulate_media(color_scheme="light")
     assert page.evaluate(ground) == light
+
+
+def test_thoughts_are_folded_and_calls_are_cards(page: Page) -> None:
+    scripted = Scripted(":memory:")
+    try:
+        conversation = scripted.post("/v1/conversations")["id"]
+        scripted.says(f"<think>so<answer>hello<tool_call>{CALL}<eos>", "<answer>Ann<eos>")
+        asked = {"tools": [FLAT], "reasoning": {"effort": "low"}, "conversation": conversation}
+        call = scripted.post("/v1/responses", input="my name", **asked)["output"][-1]
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "8"}
+        scripted.post("/v1/responses", input=[result], **asked)
+        page.goto(f"{scripted.live.url}/#{conversation}")
+        wait_for_count(page, ".fork", 2)
+        assert page.locator(".card").all_inner_texts() == ['add\n{"a": 7}\n→ 8']
+        assert page.locator(".assistant").all_inner_texts() == ["hello", "Ann"]
+        assert not page.locator(".thought div").is_visible()
+        page.locator(".thought summary").click()
+        assert page.locator(".thought div").inner_text() == "so"
+        scripted.says("<think>I am Ann<answer>hello there<eos>")
+        page.locator("#query").focus()
+        assert tell(page, "how are you", 3) == "hello there"
+        assert page.locator(".thought div").nth(1).text_content() == "I am Ann"
+        assert page.locator(".said, .thought, .card").last.inner_text() == "hello there"
+    finally:
+        scripted.live.stop()
 
 
 def test_a_key_is_asked_for(page: Page, serve: Callable[..., Live]) -> None:
