@@ -1,6 +1,7 @@
 """Other clients than OpenAI's for Python, each in a process of its own, where they are installed.
 
-``RXT_CLIENTS_PYTHON`` names a Python that has langchain-openai, litellm, pydantic-ai-slim[openai] and openai-agents;
+``RXT_CLIENTS_PYTHON`` names a Python that has langchain, langchain-openai, litellm, pydantic-ai-slim[openai] and
+openai-agents;
 ``RXT_CLIENTS_NODE`` a folder in which ``npm install openai ai @ai-sdk/openai @openai/agents zod`` was run.
 """
 
@@ -10,17 +11,32 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from live import Live
+from scripted_server import Scripted
+
+from scripted_chat import CALL
 
 pytestmark = pytest.mark.slow
 SCRIPTS = Path(__file__).parent / "clients"
 PYTHON = os.environ.get("RXT_CLIENTS_PYTHON", sys.executable)
 NODE = os.environ.get("RXT_CLIENTS_NODE")
 FORMS = ["json"] if find_spec("llguidance") is not None else []
+
+LOOP = (f"<think>so<answer>hello<tool_call>{CALL}<eos>", f"<answer><tool_call>{CALL}<eos>", "<answer>Ann<eos>")
+"""Three turns: two calls and the answer."""
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server whose model says what it is told to."""
+    server = Scripted(":memory:")
+    yield server
+    server.live.stop()
 
 
 def works(command: list[str], url: str, folder: Path) -> None:
@@ -48,10 +64,26 @@ def works(command: list[str], url: str, folder: Path) -> None:
     ],
 )
 def test_clients_in_python(live: Live, tmp_path: Path, script: str, package: str, module: str) -> None:
+    works(in_python(script, package, module, tmp_path), live.url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "package", "module", "loops"),
+    [("langchain_tools.py", "langchain", "langchain", 4), ("agents_tools.py", "openai-agents", "agents", 5)],
+)
+def test_tool_loops_in_python(
+    scripted: Scripted, tmp_path: Path, script: str, package: str, module: str, loops: int
+) -> None:
+    scripted.says(*LOOP * loops)
+    works(in_python(script, package, module, tmp_path), scripted.live.url, tmp_path)
+
+
+def in_python(script: str, package: str, module: str, folder: Path) -> list[str]:
+    """The command that runs a script, where its package is."""
     look = [PYTHON, "-c", f"import sys, importlib.util as u; sys.exit(u.find_spec({module!r}) is None)"]
-    if subprocess.run(look, check=False, cwd=tmp_path).returncode:
+    if subprocess.run(look, check=False, cwd=folder).returncode:
         pytest.skip(f"{PYTHON} has no {package}: pip install '{package}', there or where RXT_CLIENTS_PYTHON says")
-    works([PYTHON, str(SCRIPTS / script)], live.url, tmp_path)
+    return [PYTHON, str(SCRIPTS / script)]
 
 
 @pytest.mark.parametrize(
@@ -59,8 +91,18 @@ def test_clients_in_python(live: Live, tmp_path: Path, script: str, package: str
     [("openai_client.mjs", "openai"), ("ai_sdk_client.mjs", "@ai-sdk/openai"), ("agents_client.mjs", "@openai/agents")],
 )
 def test_clients_in_node(live: Live, tmp_path: Path, script: str, package: str) -> None:
+    works(in_node(script, package, tmp_path), live.url, tmp_path)
+
+
+def test_tool_loops_in_node(scripted: Scripted, tmp_path: Path) -> None:
+    scripted.says(*LOOP * 4)
+    works(in_node("ai_sdk_tools.mjs", "@ai-sdk/openai", tmp_path), scripted.live.url, tmp_path)
+
+
+def in_node(script: str, package: str, folder: Path) -> list[str]:
+    """The command that runs a script in a folder, where its package is."""
     if NODE is None or shutil.which("node") is None or not (Path(NODE) / "node_modules" / package).is_dir():
         pytest.skip(f"no {package} here: npm install {package} in a folder that RXT_CLIENTS_NODE names")
-    (tmp_path / "node_modules").symlink_to(Path(NODE).resolve() / "node_modules")
-    shutil.copy(SCRIPTS / script, tmp_path)
-    works(["node", script], live.url, tmp_path)
+    (folder / "node_modules").symlink_to(Path(NODE).resolve() / "node_modules")
+    shutil.copy(SCRIPTS / script, folder)
+    return ["node", script]
