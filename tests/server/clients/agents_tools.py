@@ -1,5 +1,4 @@
-"""OpenAI's Agents SDK: its own loop of tool calls, with both of its models, streamed and not, and where the server keeps
-the conversation."""
+"""OpenAI's Agents SDK: its own loop of tool calls with both of its models, streamed and not, and in a conversation."""
 # pyright: reportMissingImports=false
 
 import asyncio
