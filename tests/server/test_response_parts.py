@@ -10,8 +10,10 @@ from typing import Any
 
 import openai
 import pytest
+from live import Live
 from scripted_server import ADD, FLAT, LENGTH, Scripted
 
+from factories import chat_model
 from rxt.tools.tool import call_text
 from scripted_chat import BETA, CALL
 
@@ -142,6 +144,30 @@ def test_streamed_is_not_streamed(served: Scripted, reply: str) -> None:
     name = events[-1]["response"]["id"]
     again = served.live.http.get(f"{PATH}/{name}", params={"stream": True}).text
     assert [json.loads(part.partition("data: ")[2]) for part in again.strip().split("\n\n")][2:] == events[2:]
+
+
+def test_a_random_model_says_the_same_streamed(tmp_path: Path) -> None:
+    """Whatever comes: no marker is shown, parts come one after the other, and a stored turn is what was said."""
+    live = Live(chat_model(max_length=LENGTH, tokens=BETA.tokens), BETA, tmp_path / "db")
+    try:
+        seen = set[str]()
+        for seed in range(12):
+            effort = ("low", "medium", "high")[seed % 3]
+            asked = {"input": "my name", "tools": [FLAT], "reasoning": {"effort": effort}, "max_output_tokens": 40}
+            body = asked | {"temperature": 1.5, "seed": seed}
+            whole = live.http.post(PATH, json=body).json()
+            text = live.http.post(PATH, json=body | {"stream": True}).text
+            events = [json.loads(part.partition("data: ")[2]) for part in text.strip().split("\n\n")]
+            assert nameless(events[-1]["response"]) == nameless(whole)
+            assert live.http.get(f"{PATH}/{whole['id']}").json() == whole
+            done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+            assert done == events[-1]["response"]["output"]
+            order = ["reasoning", "message", "function_call"]
+            assert kinds(done) == sorted(set(kinds(done)), key=order.index)
+            seen |= {*kinds(done)}
+        assert {"reasoning", "message"} <= seen
+    finally:
+        live.stop()
 
 
 def test_the_order_of_events(served: Scripted) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from live import Live
+
+from factories import chat_model, tiny_tokenizer
 
 pytestmark = [
     pytest.mark.slow,
@@ -17,7 +20,19 @@ pytestmark = [
 ]
 
 
-def test_no_request_makes_the_server_fail(live: Live, tmp_path: Path) -> None:
+@pytest.fixture(params=["words alone", "thinking and tools"])
+def described(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
+    """A server of the bundled model, or of one that thinks and calls tools."""
+    if request.param == "words alone":
+        yield request.getfixturevalue("live")
+        return
+    tokenizer = tiny_tokenizer("beta")
+    live = Live(chat_model(max_length=200, tokens=tokenizer.tokens), tokenizer, tmp_path / "parts")
+    yield live
+    live.stop()
+
+
+def test_no_request_makes_the_server_fail(described: Live, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -27,7 +42,7 @@ def test_no_request_makes_the_server_fail(live: Live, tmp_path: Path) -> None:
             "-c",
             "from schemathesis.cli import schemathesis; schemathesis()",
             "run",
-            f"{live.url}/openapi.json",
+            f"{described.url}/openapi.json",
         ),
         *(
             "--checks",

@@ -281,14 +281,16 @@ class Template:
         self._refuse_mode(mode)
         starts = {self.markup.parts[name].ids: name for name in SAID if name in self.markup.parts}
         said, finished = self._until_eos(ids)
-        parts: dict[str, list[int]] = {"answer": []}
-        current = parts.setdefault("think" if mode == "thinking" else "answer", [])
+        current = "think" if mode == "thinking" else "answer"
+        parts: dict[str, list[list[int]]] = {"answer": [[]], current: [[]]}
         for token in self.markup.without_end(said) if finished else said:
-            if (token,) in starts:
-                current = parts.setdefault(starts[(token,)], [])
-            else:
-                current.append(token)
-        texts = {name: self.text_of(name, part) for name, part in parts.items()}
+            opened = starts.get((token,))
+            if opened is None:
+                parts[current][-1].append(token)
+            elif opened != current:  # a part that comes again goes on, but no character reaches over a marker
+                parts.setdefault(opened, []).append([])
+                current = opened
+        texts = {name: "".join(self.text_of(name, ids) for ids in pieces) for name, pieces in parts.items()}
         return Reply(texts["answer"], texts.get("think"), texts.get("tool_call"), finished)
 
     def answer_text(self, ids: Sequence[int], mode: Mode = "fast") -> str:

@@ -66,10 +66,11 @@ class PartStream:
 
     def __init__(self, template: Template, mode: Mode = "fast") -> None:
         """``mode``: of the prompt, which names the part that comes first."""
-        parts = {name: template.markup.parts[name] for name in SAID if name in template.markup.parts}
-        self._texts = {name: TextStream(template.tokenizer, marker.space) for name, marker in parts.items()}
-        self._markers = {marker.ids: name for name, marker in parts.items()}
+        self._parts = {name: template.markup.parts[name] for name in SAID if name in template.markup.parts}
+        self._markers = {marker.ids: name for name, marker in self._parts.items()}
+        self._tokenizer = template.tokenizer
         self._part = "think" if mode == "thinking" else "answer"
+        self._text = self._begun()
         self._end = template.markup.end
         self._ending: list[int] = []
         """Held back, for the end of the interaction begins like this."""
@@ -82,17 +83,24 @@ class PartStream:
     def push(self, token: int, last: bool = False) -> Piece:
         """The text that is certain with this token; with the ``last`` one, all that was held back."""
         self._ending.append(token)
-        shown = dict.fromkeys(self._texts, "")
+        shown = dict.fromkeys(self._parts, "")
         while self._ending and (tuple(self._ending) != self._end[: len(self._ending)] or last):
             if tuple(self._ending) == self._end:
                 self._ending = []
                 break
             held = self._ending.pop(0)
-            self._part = self._markers.get((held,), self._part)
-            shown[self._part] += self._texts[self._part].push(held)
+            opened = self._markers.get((held,), self._part)
+            if opened != self._part:
+                shown[self._part] += self._text.finish()
+                self._part, self._text = opened, self._begun()
+            shown[self._part] += self._text.push(held)
         if last:
-            shown = {name: text + self._texts[name].finish() for name, text in shown.items()}
+            shown[self._part] += self._text.finish()
         return Piece(**shown)
+
+    def _begun(self) -> TextStream:
+        """The text of the part that begins here: no character reaches over a marker."""
+        return TextStream(self._tokenizer, self._parts[self._part].space)
 
 
 class AnswerStream:
