@@ -80,15 +80,23 @@ def active(turns: Sequence[PoolTurn]) -> Memory:
 
 
 def memorize(
-    model: ReactiveTransformer, turns: Sequence[PoolTurn], ids: Tensor, mask: Tensor | None = None
+    model: ReactiveTransformer,
+    turns: Sequence[PoolTurn],
+    ids: Tensor,
+    mask: Tensor | None = None,
+    config: PoolConfig | None = None,
 ) -> list[PoolTurn]:
-    """Merge finished interactions (B, T) into the pools of B turns: new pools, and which fragments were written."""
+    """Merge finished interactions (B, T) into the pools of B turns: new pools, and which fragments were written.
+
+    ``config``: when fragments are opened, where it is not to be as the model's own says.
+    """
     router = router_of(model)
+    config = router.config if config is None else config
     if mask is not None:
         ids, mask = without_padding(ids, mask)
     encoded = model.encode(ids, mask)  # (L, B, T, D)
     queries, keys = router.queries(encoded, mask), router.keys(encoded, mask)  # (B, D_k)
-    turns = [with_room(turn, router, query) for turn, query in zip(turns, queries, strict=True)]
+    turns = [with_room(turn, router, query, config) for turn, query in zip(turns, queries, strict=True)]
     memory = active(turns)
     model.check_memory(memory, len(ids))
     slots = model.memory_attention(memory.slots, encoded, mask)  # (L, B, S, D)
@@ -120,14 +128,14 @@ def check_pool(model: ReactiveTransformer, pool: Pool) -> None:
     model.check_memory(pool.active(range(config.chosen)), 1)
 
 
-def with_room(turn: PoolTurn, router: Router, query: Tensor) -> PoolTurn:
+def with_room(turn: PoolTurn, router: Router, query: Tensor, config: PoolConfig) -> PoolTurn:
     """The turn as its interaction is written, ``query`` (D_k,) being what that would ask for: with a fresh fragment
-    where it needs one."""
+    where it needs one by ``config``."""
     pool, similarities = turn.pool, router.similarities(query, turn.pool.keys)
     if any(pool.fragment(index).writes == 0 for index in turn.chosen):
         return replace(turn, similarities=similarities)  # there is a fresh one already
-    full = pool.fragment(turn.chosen[0]).is_full(router.config)
-    if full or bool(similarities.max() < router.config.new_below):
+    full = pool.fragment(turn.chosen[0]).is_full(config)
+    if full or bool(similarities.max() < config.new_below):
         return PoolTurn(pool, (len(pool.fragments), *turn.chosen[:-1]), similarities)
     return replace(turn, similarities=similarities)
 

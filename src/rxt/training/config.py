@@ -110,6 +110,7 @@ class RunConfig:
 
     def going_on(self, start: str, model: RxTConfig) -> Self:
         """The run as further training of a model: all of a curriculum that is meant for that, else what each stage has
-        left to teach."""
+        left to teach. A model without a pool of fragments gets that of the recipe, where it has one."""
+        model = replace(model, pool=self.model.pool) if model.pool is None else model
         stages = self.stages if self.needs_start else tuple(filter(None, (stage.further() for stage in self.stages)))
         return replace(self, start=start, model=model, stages=stages)

@@ -16,6 +16,7 @@ from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
+from rxt.training.recipes_fragments import with_fragments
 from rxt.training.recipes_open import open_world
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 from rxt.training.stages.interaction import InteractionConfig
@@ -104,6 +105,11 @@ def phrasings() -> RunConfig:
         validate_every=200,
         checkpoint_every=200,
     )
+
+
+def fragments() -> RunConfig:
+    """A pool of fragments for the bundled model (``--from MODEL``)."""
+    return replace(with_fragments(pocket()), data=everyday(replace(POCKET_MIX, never_told_rate=0.1, change_rate=0.25)))
 
 
 def mrl() -> RunConfig:
@@ -310,6 +316,7 @@ _OWN: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "open": open_world,
     "phrasings": phrasings,
+    "fragments": fragments,
     "mrl": mrl,
     "dmpo": dmpo,
     "dialogue": dialogue,

@@ -13,14 +13,56 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rxt.data.collate import Conversations, Rows
+from rxt.config import PoolConfig
+from rxt.data.collate import Conversations, Rows, collate_conversations
+from rxt.data.encoding import encode_conversation
+from rxt.data.template import Template
 from rxt.generation.scoring import AnswerScores, answer_scores
 from rxt.model.mixture_of_memory import PoolTurn, active, memorize, route, router_of
 from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer, without_padding
+from rxt.tasks.base import Told
 
 TEMPERATURE = 0.1
 """Similarities are divided by it."""
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Conversations, and where each row finds what it asks for."""
+
+    conversations: Conversations
+    told: tuple[int | None, ...]
+    """(R,) the turn, counted from 0, in which that was told which the row asks for; None where it asks for nothing that
+    was told, or that is not known."""
+
+    def to(self, device: torch.device) -> Sourced:
+        """The same on a device."""
+        return Sourced(self.conversations.to(device), self.told)
+
+    @property
+    def asked(self) -> int:
+        """Rows that ask for what was told."""
+        return sum(turn is not None for turn in self.told)
+
+
+def collate_sourced(conversations: Sequence[Told], template: Template) -> Sourced:
+    """Arrange conversations whose questions are known."""
+    encoded = [(encode_conversation(each.conversation, template), each) for each in conversations]
+    encoded.sort(key=lambda pair: len(pair[0]), reverse=True)  # as collate_conversations has them
+    batch = collate_conversations([turns for turns, _ in encoded], template.tokens.pad)
+    told = list[int | None]()
+    for turn, count in enumerate(batch.alive):
+        for _, each in encoded[:count]:
+            told.append(_told_turn(each, turn))
+    return Sourced(batch, tuple(told))
+
+
+def _told_turn(conversation: Told, turn: int) -> int | None:
+    """In turns of the memory, of which a system prompt is the first."""
+    before = 1 if conversation.conversation.system else 0
+    question = (conversation.questions or {}).get(turn - before)
+    return None if question is None or question.told_turn is None else question.told_turn + before
 
 
 @dataclass(frozen=True)
@@ -53,6 +95,7 @@ def pool_scores(
     told: Sequence[int | None],
     guided: bool = True,
     temperature: float = TEMPERATURE,
+    config: PoolConfig | None = None,
 ) -> tuple[AnswerScores, Routed]:
     """Score every answer token of B conversations that start from ``pools``, and the routing of what they ask for.
 
@@ -60,6 +103,7 @@ def pool_scores(
         told: for each row (R,) of the batch the turn, counted from 0, in which that was told which it asks for; None
             where it asks for nothing that was told.
         guided: a turn that asks sees what holds the answer, wherever it was routed; otherwise what the router chose.
+        config: when fragments are opened, where it is not to be as the model's own says.
     """
     new_below = router_of(model).config.new_below
     scores, losses, correct = list[AnswerScores](), list[Tensor](), list[bool]()
@@ -77,7 +121,7 @@ def pool_scores(
         scores.append(answer_scores(hidden, model.decoder.head, rows, torch.full((len(rows),), turn)))
         if turn + 1 < len(batch.alive):
             going_on = rows[: batch.alive[turn + 1]]
-            after = memorize(model, turns[: len(going_on)], going_on.ids, going_on.mask)
+            after = memorize(model, turns[: len(going_on)], going_on.ids, going_on.mask, config)
             pools = [each.pool for each in after]
             for row, each in enumerate(after):
                 written[row].append(each.chosen)

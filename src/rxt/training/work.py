@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 
 from rxt.baselines.config import BaselineKind
@@ -20,6 +21,7 @@ from rxt.interop.layouts import load_pretrained
 from rxt.interop.on_base import load_base
 from rxt.model.checkpoint import save_model
 from rxt.model.grow import grow
+from rxt.model.mixture_of_memory import with_pool
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.card import model_card
 from rxt.training.config import RunConfig
@@ -108,9 +110,13 @@ def new_model(config: RxTConfig) -> ReactiveTransformer:
 
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
-    """The model that the run goes on with; its weights must be of the run's configuration."""
+    """The model that the run goes on with; its weights must be of the run's configuration. A pool of fragments may be
+    new, with a router that is still to be trained."""
     folder = model_folder(start)
     model = load_pretrained(folder)
+    if model.config.pool is None and run.model.pool is not None:
+        torch.manual_seed(run.seed)
+        model = with_pool(model, run.model.pool)
     adapter = TypeAdapter(RxTConfig)
     found, wanted = (
         adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model)

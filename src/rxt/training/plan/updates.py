@@ -29,6 +29,7 @@ from rxt.training.plan.pieces import (
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.reinforcement.config import ReinforcementConfig
 from rxt.training.stages.adaptation import AdaptationConfig
+from rxt.training.stages.fragments import FragmentsConfig, FragmentsPhase
 from rxt.training.stages.interaction import InteractionConfig
 from rxt.training.stages.joint import LENGTH_GROUPS, JointConfig, LanguageConfig
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
@@ -117,6 +118,17 @@ def memory_aware(config: MemoryAwareConfig, learner: ReactiveLearner, tokens: in
                 cheaper=again if possible and not config.checkpointing else None,
             )
         )
+    return found
+
+
+def fragments(config: FragmentsConfig, learner: ReactiveLearner, tokens: int) -> list[Updates]:
+    """Stage 4 with a pool: each turn's prompt is read once more, to be routed."""
+    found = list[Updates]()
+    for name, phase in named_phases(config.kind, config.phases):
+        learn_only(config, phase.trains, learner)
+        turn = every_turn(learner.model, tokens)
+        cost = conversation(turn, phase.turns, tokens, None, reads_along=True) + turn.read * phase.turns
+        found.append(of_phase(name, phase, tokens, cost))
     return found
 
 
@@ -214,7 +226,7 @@ def named_phases(kind: str, phases: tuple[Any, ...]) -> list[tuple[str, Any]]:
     return [(f"{kind}.phases.{number}", phase) for number, phase in enumerate(phases) if phase.steps]
 
 
-def of_phase(name: str, phase: Phase, tokens: int, cost: Cost) -> Updates:
+def of_phase(name: str, phase: Phase | FragmentsPhase, tokens: int, cost: Cost) -> Updates:
     return Updates(name, phase.steps, phase.batch_size, phase.turns, phase.turns * tokens, phase.trains, cost)
 
 
@@ -223,6 +235,7 @@ _COUNTS: dict[type[StageConfig], Callable[[Any, Any, int], list[Updates]]] = {
     InteractionConfig: language,
     MemoryPretrainConfig: memory_pretrain,
     MemoryAwareConfig: memory_aware,
+    FragmentsConfig: fragments,
     AdaptationConfig: adaptation,
     PreferenceConfig: preference,
     ReinforcementConfig: reinforcement,

@@ -15,6 +15,7 @@ from rxt.training.preference.stage import PreferenceConfig, PreferenceStage
 from rxt.training.reinforcement.stage import ReinforcementConfig, ReinforcementStage
 from rxt.training.stages.adaptation import AdaptationConfig, AdaptationStage
 from rxt.training.stages.base import CurriculumStage, StageContext
+from rxt.training.stages.fragments import FragmentsConfig, FragmentsStage
 from rxt.training.stages.interaction import InteractionConfig, InteractionStage
 from rxt.training.stages.joint import JointConfig, JointStage
 from rxt.training.stages.memory_aware import MemoryAwareConfig, MemoryAwareStage
@@ -36,6 +37,7 @@ STAGES: dict[str, StageEntry[Any]] = {
     "interaction": StageEntry(InteractionConfig, InteractionStage.build),
     "memory_pretrain": StageEntry(MemoryPretrainConfig, MemoryPretrainStage.build),
     "memory_aware": StageEntry(MemoryAwareConfig, MemoryAwareStage.build),
+    "fragments": StageEntry(FragmentsConfig, FragmentsStage.build),
     "adaptation": StageEntry(AdaptationConfig, AdaptationStage.build),
     "reinforcement": StageEntry(ReinforcementConfig, ReinforcementStage.build),
     "preference": StageEntry(PreferenceConfig, PreferenceStage.build),

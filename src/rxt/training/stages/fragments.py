@@ -1,0 +1,187 @@
+"""Stage 4 with a pool: answer every turn out of the fragments that its query is about, and learn to find them.
+
+Whoever made the conversations knows in which turn that was told which a later one asks for, so the router has exact
+targets. The first phases have one fragment, a plain memory; later ones open more.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import ConfigDict
+
+from rxt.baselines.config import BaselineKind
+from rxt.config import STRICT, PoolConfig, RxTConfig
+from rxt.errors import UserError
+from rxt.model.mixture_of_memory import init_pool
+from rxt.training.config_base import (
+    COUNTS_EVERY_PASS,
+    OptimConfig,
+    PhaseSummary,
+    StageConfig,
+    StageSummary,
+    parts_of_model,
+    require,
+    require_size,
+)
+from rxt.training.corpus import Split
+from rxt.training.learner import ReactiveLearner
+from rxt.training.phases import Phased
+from rxt.training.routing import TEMPERATURE, Sourced, collate_sourced, pool_scores
+from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.conversations import conversation_loss, split_evenly
+
+
+@dataclass(frozen=True)
+class FragmentsPhase:
+    """A step of the curriculum from one fragment to many."""
+
+    steps: int
+    turns: int
+    """Interactions of a conversation."""
+    batch_size: int
+    """Conversations in an update."""
+    trains: tuple[str, ...] = ("decoder", "memory_attention", "encoder", "router")
+    most_writes: int | None = None
+    """Interactions after which a fragment is full in this phase, in place of the model's own number."""
+    shortest: int | None = None
+    """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
+    guided: bool = True
+    """A turn that asks sees what holds the answer, wherever it was routed; without it, what the router chose."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        require_size(self.steps, self.batch_size)
+        require(self.turns >= 2, "phase.turns", f"must be at least 2, found {self.turns}: one turn needs no memory")
+        require(bool(self.trains), "phase.trains", "names no part of the model")
+        writes, shortest = self.most_writes, self.shortest
+        require(writes is None or writes >= 1, "phase.most_writes", f"must be at least 1, found {writes}")
+        fits = shortest is None or 2 <= shortest <= self.turns
+        require(fits, "phase.shortest", f"must lie in 2 … turns={self.turns}, found {shortest}")
+
+    def summary(self) -> PhaseSummary:
+        """The phase for people."""
+        full = "" if self.most_writes is None else f", a fragment full after {self.most_writes}"
+        return PhaseSummary(
+            self.steps, self.batch_size, f"conversations{full}", parts_of_model(self.trains), self.turns
+        )
+
+    def opening(self, config: PoolConfig) -> PoolConfig:
+        """When this phase opens fragments."""
+        return config if self.most_writes is None else replace(config, most_writes=self.most_writes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
+    """Stage 4 of models with a pool."""
+
+    needs_trained: ClassVar[bool] = True
+    kind: Literal["fragments"] = "fragments"
+    phases: tuple[FragmentsPhase, ...]
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    routing_weight: float = 1.0
+    """Of the routing loss beside that of the answers; 0 leaves the router as it is."""
+    temperature: float = TEMPERATURE
+    """Similarities are divided by it in the routing loss."""
+    mean_over: Literal["turns", "answers"] = "answers"
+    """As in ``memory_aware``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        self.require_phases("fragments")
+        weight, temperature = self.routing_weight, self.temperature
+        require(weight >= 0, "fragments.routing_weight", f"cannot be negative, found {weight}")
+        require(temperature > 0, "fragments.temperature", f"must be positive, found {temperature}")
+
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
+        require(model.pool is not None, "fragments", "is for models with a pool, so set model.pool")
+        counts = model.memory_attention.norm.kind == "ema-rms"
+        require(not counts, "fragments", f"cannot train {COUNTS_EVERY_PASS}")
+        self.check_phases(model, "fragments")
+
+    def summary(self) -> StageSummary:
+        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        loss = f"answer cross-entropy, mean over {mean}; + {self.routing_weight:g} × routing"
+        return StageSummary(loss, tuple(phase.summary() for phase in self.phases))
+
+    def further(self) -> Self:
+        """The last phase, of the longest conversations."""
+        return replace(self, phases=self.phases[-1:])
+
+
+@dataclass(frozen=True)
+class PhaseBatch:
+    """Conversations, and the phase that they are trained in."""
+
+    sourced: Sourced
+    phase: FragmentsPhase
+
+    def to(self, device: torch.device) -> PhaseBatch:
+        """The same on a device."""
+        return replace(self, sourced=self.sourced.to(device))
+
+
+@dataclass(frozen=True)
+class FragmentsStage(CorpusStage[FragmentsConfig]):
+    """Data: conversations whose questions are known. Trains: what the phase says."""
+
+    name: str = "4-fragments"
+
+    def curve(self) -> str:
+        return "answer"
+
+    def phase(self, step: int) -> FragmentsPhase:
+        """The phase that a step belongs to; the last one from there on."""
+        return self.config.at(step)[0]
+
+    def batches(self, split: Split, step: int) -> list[PhaseBatch]:
+        phase = self.phase(step) if split == "train" else self.config.phases[-1]
+        turns = phase.turns
+        if phase.shortest is not None and split == "train":
+            turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
+        told = self.corpus.questioned(split, step, phase.batch_size, turns, long_range=False)
+        parts = [collate_sourced(part, self.template) for part in split_evenly(told, self.optim.accumulate)]
+        if not any(part.asked for part in parts):
+            raise UserError(
+                "fragments: no conversation of a batch asks for what is known to have been told in it, so the router "
+                "would learn nothing; train on generated conversations, or on a share of them (--everyday-share)"
+            )
+        return [PhaseBatch(part, phase) for part in parts]
+
+    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+        learner.learn_only(self.phase(step).trains)
+
+    def loss(
+        self, learner: ReactiveLearner, batch: PhaseBatch, all_batches: list[PhaseBatch], generator: torch.Generator
+    ) -> StageLoss:
+        return fragments_loss(learner, batch, all_batches, self.config, generator)
+
+
+def fragments_loss(
+    learner: ReactiveLearner,
+    batch: PhaseBatch,
+    all_batches: list[PhaseBatch],
+    config: FragmentsConfig,
+    generator: torch.Generator,
+) -> StageLoss:
+    """The answers of every turn out of what it sees of its conversation's pool, which begins fresh, and how well that
+    was found: the mean of the routing loss over all questions of the update."""
+    model, sourced, conversations = learner.model, batch.sourced, batch.sourced.conversations
+    assert model.config.pool is not None
+    seeds = torch.randint(2**62, (conversations.size,), generator=generator).tolist()
+    pools = [init_pool(model, seed) for seed in seeds]
+    opening = batch.phase.opening(model.config.pool)
+    scores, routed = pool_scores(
+        model, conversations, pools, sourced.told, batch.phase.guided, config.temperature, opening
+    )
+    every = [each.sourced for each in all_batches]
+    answers = conversation_loss(scores, conversations, [each.conversations for each in every], config.mean_over)
+    asked = sum(each.asked for each in every)
+    routing, found = routed.nll.sum() / asked, routed.correct.sum() / asked
+    metrics = {**answers.metrics, "routing": routing.detach(), "routed": found.to(routing.device)}
+    return StageLoss(answers.loss + config.routing_weight * routing, metrics, answers.tokens)
