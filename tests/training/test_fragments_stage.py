@@ -167,7 +167,7 @@ def test_the_recipe_goes_on_from_a_model_that_remembers() -> None:
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(UserError, match="fragments is for models with a pool, so set model.pool"):
+    with pytest.raises(UserError, match=r"fragments is for models with a pool, so set model.pool"):
         made(MODEL)
     for wrong, message in (
         ({"turns": 1}, "phase.turns must be at least 2"),
@@ -176,7 +176,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=message):
             replace(PHASES[0], **wrong)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="fragments.routing_weight cannot be negative"):
+    with pytest.raises(UserError, match=r"fragments\.routing_weight cannot be negative"):
         made(routing_weight=-1)
-    with pytest.raises(UserError, match="fragments.temperature must be positive"):
+    with pytest.raises(UserError, match=r"fragments\.temperature must be positive"):
         made(temperature=0)
