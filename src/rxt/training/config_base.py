@@ -48,7 +48,7 @@ class StageSummary(NamedTuple):
 
 def parts_of_model(patterns: Sequence[str]) -> str:
     """What ``trains`` names, in words: "decoder, memory attention"."""
-    if set(patterns) == {"decoder", "memory_attention", "encoder"}:
+    if {*patterns} - {"router"} == {"decoder", "memory_attention", "encoder"}:
         return "all"
     return ", ".join("memory attention" if pattern == "memory_attention" else pattern for pattern in patterns)
 
