@@ -37,10 +37,10 @@ STAGES: dict[str, StageEntry[Any]] = {
     "interaction": StageEntry(InteractionConfig, InteractionStage.build),
     "memory_pretrain": StageEntry(MemoryPretrainConfig, MemoryPretrainStage.build),
     "memory_aware": StageEntry(MemoryAwareConfig, MemoryAwareStage.build),
-    "fragments": StageEntry(FragmentsConfig, FragmentsStage.build),
     "adaptation": StageEntry(AdaptationConfig, AdaptationStage.build),
     "reinforcement": StageEntry(ReinforcementConfig, ReinforcementStage.build),
     "preference": StageEntry(PreferenceConfig, PreferenceStage.build),
+    "fragments": StageEntry(FragmentsConfig, FragmentsStage.build),
 }
 """By the ``kind`` of their configurations."""
 
