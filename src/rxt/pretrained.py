@@ -31,6 +31,7 @@ from rxt.model.grow import grow
 from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.mixture_of_memory import with_pool
+from rxt.model.pool import Pool
 
 
 class ReactiveTransformer(reactive.ReactiveTransformer):
@@ -179,16 +180,17 @@ def load_chat(
     cache_dir: str | Path | None = None,
     base: str | Path | None = None,
     manner: Manner = FAST,
+    knowledge: Pool | None = None,
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
     one.
 
     ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained
     model is that this one is built on, if not where its configuration says. ``manner``: mode, budget and tools of turns
-    that do not ask for others.
+    that do not ask for others. ``knowledge``: fragments to begin with, for models with a pool.
     """
     model, tokenizer = load_model(source, revision, cache_dir, base)
-    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner)
+    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner, knowledge=knowledge)
 
 
 def load_model(

@@ -20,6 +20,7 @@ LATER = {
     "call",
     "result_of",
     "chosen",
+    "knowledge",
 }
 
 
@@ -39,8 +40,9 @@ def test_a_turn_of_before_a_field_keeps_its_checksum() -> None:
         replace(turn, call=Call("call_1", "add", "{}", "wrong")),
         replace(turn, role="tool", result_of="call_1"),
         replace(turn, chosen=(2, 0)),
+        replace(turn, knowledge="k"),
     ]
-    assert len({one.digest() for one in (turn, *changed)}) == 12, "what such a field says is part of it"
+    assert len({one.digest() for one in (turn, *changed)}) == 13, "what such a field says is part of it"
     read = Turn.from_json(json.dumps({name: value for name, value in asdict(turn).items() if name not in LATER}))
     assert read == turn
     assert [Turn.from_json(one.to_json()) for one in changed] == changed

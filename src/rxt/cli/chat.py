@@ -36,6 +36,8 @@ class Options:
     """Where the pre-trained model is that MODEL is the memory of: a folder, a GGUF file, or owner/name on the Hub."""
     memory: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Continue from this memory if the file exists, and save to it after every turn."""
+    knowledge: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Begin with what rxt memory build has read; a memory file that exists has its own already."""
     system: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
     """A system prompt, memorized at the start; a memory file that exists has its own already."""
     thinking: Literal["fast", "thinking", "auto"] = "fast"
@@ -94,15 +96,23 @@ def open_conversation(options: Options, tools: ToolBox | None = None) -> Convers
     from rxt.generation.manner import Manner
     from rxt.generation.sampling import Sampling
     from rxt.model.parameters import parameter_counts
-    from rxt.model.pool import load_memory
+    from rxt.model.pool import Pool, load_memory
     from rxt.pretrained import load_chat
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = load_memory(options.memory) if options.memory is not None and options.memory.exists() else None
     system = options.system if memory is None else None
     manner = Manner(options.thinking, options.thinking_budget, () if tools is None else tools.tools)
+    knowledge = None if options.knowledge is None else Pool.load(options.knowledge)
     chat = load_chat(
-        options.model, options.seed, sampling, system, options.max_new_tokens, base=options.base, manner=manner
+        options.model,
+        options.seed,
+        sampling,
+        system,
+        options.max_new_tokens,
+        base=options.base,
+        manner=manner,
+        knowledge=knowledge,
     )
     if memory is not None:
         chat.restore(memory)

@@ -32,6 +32,7 @@ VERBS = {
     "average": Verb("one model out of several of the same run: the mean of their weights", "rxt.cli.average:run"),
     "eval": Verb("measure a model: retention, latency, perplexity", "rxt.cli.eval:run"),
     "serve": Verb("offer a model over HTTP, as OpenAI's clients speak it", "rxt.cli.serve:run"),
+    "memory": Verb("read texts into fragments of memory that conversations begin with", "rxt.cli.memory:run"),
     "db": Verb("look into, copy and tidy up the store of a server", "rxt.cli.db:run"),
     "bench": Verb("how fast a model runs here, beside what the machine could do", "rxt.cli.bench:run"),
 }

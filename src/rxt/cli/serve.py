@@ -57,6 +57,8 @@ class Options:
     """Bytes of a request."""
     cache: int = 256
     """Megabytes of memories that are kept at hand."""
+    knowledge: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """What every conversation begins with: what rxt memory build has read."""
     half_memory: bool = False
     """Keep memories in half precision, in half the space."""
     keep_days: Annotated[float | None, arg(metavar="DAYS", help_behavior_hint="")] = None
@@ -214,6 +216,7 @@ def open_sessions(options: Options) -> Sessions:
     from rxt.engine.scheduler import Engine, Limits
     from rxt.engine.sessions import Rules, Sessions
     from rxt.model.parameters import parameter_counts
+    from rxt.model.pool import Pool
     from rxt.model.quantize import quantize
     from rxt.pretrained import load_model
     from rxt.store.open import open_store
@@ -236,6 +239,7 @@ def open_sessions(options: Options) -> Sessions:
             cache_bytes=options.cache << 20,
             half_memory=options.half_memory,
             pieces=1 if options.long_messages == "refuse" else Rules.pieces,
+            knowledge=None if options.knowledge is None else Pool.load(options.knowledge),
             retention=Retention(None if days is None else days * 86400, options.keep_turns, options.keep_bytes),
         )
         limits = Limits(options.places, options.queue)

@@ -232,7 +232,9 @@ class Terminal:
             f"{layers} layers x {slots} slots x {width} numbers, however many turns"
         )
         if (pool := self.chat.pool) is not None:
-            self._say(f"the part that is active of {pool.nbytes:,} bytes, {len(pool.fragments)} fragments", "dim")
+            known = f", of them {pool.sealed} of knowledge" if pool.sealed else ""
+            count = len(pool.fragments)
+            self._say(f"the part that is active of {pool.nbytes:,} bytes, {count} fragments{known}", "dim")
             if update is not None:
                 self._say(told_fragments(update), "dim")
         if update is None:

@@ -12,9 +12,10 @@ from rxt.engine.calls import StoreCalls
 from rxt.engine.events import OtherModel
 from rxt.engine.kept import KeptMemories
 from rxt.engine.scheduler import Engine
-from rxt.engine.stored import StoredMemories
+from rxt.engine.stored import StoredMemories, name_of
 from rxt.errors import UserError
 from rxt.generation.ready import Ready
+from rxt.model.pool import Pool
 from rxt.store.base import Store
 from rxt.store.records import Damaged, Turn
 
@@ -26,9 +27,26 @@ class Memories:
     it is missing."""
 
     def __init__(
-        self, engine: Engine, store: Store, template: Template, most_bytes: int, half: bool, calls: StoreCalls
+        self,
+        engine: Engine,
+        store: Store,
+        template: Template,
+        most_bytes: int,
+        half: bool,
+        calls: StoreCalls,
+        knowledge: Pool | None = None,
     ) -> None:
-        """``most_bytes`` of memories are kept at hand; ``half``: written in half precision."""
+        """``most_bytes`` of memories are kept at hand; ``half``: written in half precision; ``knowledge``: what every
+        conversation begins with.
+
+        Raises:
+            UserError: the knowledge is another model's.
+        """
+        if knowledge is not None:
+            engine.fresh(0, knowledge)  # an error of it is told at once
+        self._knowledge = knowledge
+        self.knowledge_name = "" if knowledge is None else name_of(knowledge)
+        """The same name stands for the same knowledge."""
         self._engine, self._store, self._template = engine, store, template
         self.stored = StoredMemories(engine.model, store, half, calls)
         """What the store has of them."""
@@ -90,7 +108,7 @@ class Memories:
         name = f"{seed} {list(opening)}"
         found = self._kept.get(name)
         if found is None:
-            found = self._engine.fresh(seed)
+            found = self._engine.fresh(seed, self._knowledge)
             if opening:
                 found = (await self._one_more(found, opening, True, opening)).uncounted()
             self._kept.hold(name, found)
@@ -160,7 +178,9 @@ class Memories:
                 raise Damaged(f"{at.id}: its memory is not in the store")
             missing.append(at)
             if at.parent is None:
-                prepared = self._engine.fresh(at.seed)
+                if at.knowledge != self.knowledge_name:
+                    raise Damaged(f"{at.id}: began with other knowledge than this server's, and was not memorized")
+                prepared = self._engine.fresh(at.seed, self._knowledge)
                 break
             parent = await self._calls(self._store.turn, at.parent)
             if parent is None:

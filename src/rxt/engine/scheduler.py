@@ -19,6 +19,7 @@ from rxt.generation.batch import BatchDecoder, Said
 from rxt.generation.constraint import Constraint
 from rxt.generation.ready import Ready, fresh, memorize_all, routed
 from rxt.generation.sampling import Sampling
+from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer
 
 log = logging.getLogger("rxt.engine")
@@ -169,9 +170,9 @@ class Engine:
                 if job.result is result:
                     job.hurried = True
 
-    def fresh(self, seed: int) -> Ready:
+    def fresh(self, seed: int, knowledge: Pool | None = None) -> Ready:
         """The memory of a conversation that has not begun."""
-        return fresh(self.model, seed)
+        return fresh(self.model, seed, knowledge)
 
     @property
     def running(self) -> int:

@@ -27,6 +27,7 @@ from rxt.engine.starts import PartOfTurn, Starts
 from rxt.errors import UserError
 from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.ready import Ready, change
+from rxt.model.pool import Pool
 from rxt.store.base import Store
 from rxt.store.records import Dialogue, Retention, Turn, chain_prefix, new_id
 
@@ -54,6 +55,8 @@ class Rules:
     """Of memories that are kept at hand."""
     half_memory: bool = False
     """Memories are kept in half precision."""
+    knowledge: Pool | None = None
+    """Fragments that every conversation begins with, and none changes."""
     pool_bytes: int = 64 << 20
     """Of a pool that a client brings as a file."""
     retention: Retention = field(default_factory=Retention)
@@ -69,7 +72,10 @@ class Sessions:
         self.fingerprint = engine.model.fingerprint()
         self.observer = Observer()
         self.io = StoreCalls()
-        self.memories = Memories(engine, store, self.template, self.rules.cache_bytes, self.rules.half_memory, self.io)
+        rules = self.rules
+        self.memories = Memories(
+            engine, store, self.template, rules.cache_bytes, rules.half_memory, self.io, rules.knowledge
+        )
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
         self.starts = Starts(
             self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed, self.rules.pieces
@@ -114,6 +120,7 @@ class Sessions:
                 seed=self.rules.seed,
                 instructions=start.instructions,
                 opening=start.opening,
+                knowledge=self.memories.knowledge_name if start.parent is None else "",
                 lead=start.lead,
                 role="tool" if question.result_of else "user",
                 query=question.query,
@@ -251,7 +258,7 @@ class Sessions:
         if not isinstance(after, PreparedPool):
             return None
         slots = after.pool.fresh.shape[1]
-        return TurnFragments(len(after.pool.fragments), slots, turn.chosen, tuple(sorted(after.chosen)))
+        return TurnFragments(len(after.pool.fragments), slots, turn.chosen, after.written)
 
     async def delete_turn(self, owner: str, name: str) -> None:
         """Forget a turn. Those after it keep their own memories."""

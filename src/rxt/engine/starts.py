@@ -138,7 +138,7 @@ class Starts:
         late: Lead = ()
         if parent is None:
             begins, instructions = self._opening(told), told
-            prefixes = [chain_prefix(str(self._seed), told or "", "")]
+            prefixes = [chain_prefix(self._beginning(), told or "", "")]
         else:
             self._memories.check_model(parent)
             begins, instructions = (), parent.instructions if told is None else told
@@ -168,6 +168,10 @@ class Starts:
             prepared = await self._memories.with_turn(prepared, turn)
         prepared = await self._memories.with_lead(prepared, late + lead)
         return Start(prepared, parent, prefixes[-1], begins if parent is None else (), late + lead, instructions)
+
+    def _beginning(self) -> str:
+        """Stands for the memory of a conversation that has not begun."""
+        return " ".join(filter(None, (str(self._seed), self._memories.knowledge_name)))
 
     def _longest_known(self, owner: str, prefixes: list[str]) -> tuple[int, Turn | None]:
         for count in range(len(prefixes) - 1, 0, -1):
@@ -206,6 +210,7 @@ class Starts:
             said=said,
             number=1 if before is None else before.number + 1,
             prefix=prefix,
+            knowledge=self._memories.knowledge_name if before is None else "",
             call=past.call,
             result_of=past.result_of,
         )
@@ -225,7 +230,8 @@ class Starts:
             changed = replace(left, kind="history", mode=mode, prompt=pieces.prompt, said=pieces.said)
             turns = [replace(changed, lead=late + pieces.lead), *turns[1:]]
         elif len(turns) > 1:
-            turns = [replace(turns[1], opening=first.opening, lead=late + turns[1].lead), *turns[2:]]
+            begun = replace(turns[1], opening=first.opening, knowledge=first.knowledge, lead=late + turns[1].lead)
+            turns = [begun, *turns[2:]]
         else:
             turns = []
         made: list[Turn] = []

@@ -16,7 +16,7 @@ from rxt.model.pool import Fragment, Pool, memory_of
 from rxt.model.pool_parts import fragment_bytes, head_bytes, is_head, joined
 from rxt.model.reactive import ReactiveTransformer
 from rxt.store.base import Lacking, Store
-from rxt.store.records import Damaged, StoredFragment
+from rxt.store.records import Damaged, StoredFragment, memory_checksum
 
 
 class StoredMemories:
@@ -116,6 +116,12 @@ class StoredMemories:
     def _know(self, name: str, fragment: Fragment) -> None:
         self._names[fragment] = name
         self._fragments[name] = fragment
+
+
+def name_of(pool: Pool) -> str:
+    """Stands for all fragments of a pool: their checksums'."""
+    names = [memory_checksum(fragment_bytes(pool, index)) for index in range(len(pool.fragments))]
+    return memory_checksum(" ".join(names).encode())
 
 
 def memory_file(store: Store, turn: str) -> bytes | None:

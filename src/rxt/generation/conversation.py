@@ -49,6 +49,7 @@ class Conversation:
         max_new_tokens: int | None = None,
         memory: Memory | Pool | None = None,
         manner: Manner = FAST,
+        knowledge: Pool | None = None,
     ) -> None:
         """
         Args:
@@ -62,9 +63,10 @@ class Conversation:
                 fragments a fresh one is a pool; a plain memory stays one.
             manner: how turns are replied to that do not ask for something else. Its tools are told with the system
                 prompt; a ``memory`` has been told of them already.
+            knowledge: fragments that a fresh memory begins with and no turn changes; for models with a pool.
 
         Raises:
-            UserError: tokenizer and model do not belong together; the memory is another model's, or not one
+            UserError: tokenizer and model do not belong together; memory or knowledge are another model's, or not one
                 conversation's; the system prompt is blank; the model has not the parts for ``manner``, or its tools do
                 not fit.
         """
@@ -78,6 +80,7 @@ class Conversation:
         self.max_new_tokens = max_new_tokens
         manner.check(self.template)
         self.manner = manner
+        self._knowledge = knowledge
         self._system = system_prompt(self.template, system, manner.tools)
         self._last: LastTurn | None = None
         self._lock = threading.RLock()
@@ -217,6 +220,7 @@ class Conversation:
             self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, settled.memory, self.manner
         )
         other._system, other._ready, other._last = self._system, settled, self._last
+        other._knowledge = self._knowledge
         return other
 
     def restore(self, memory: Memory | Pool) -> None:
@@ -226,14 +230,14 @@ class Conversation:
             self._ready, self._last = ready(self.model, memory), None
 
     def reset(self) -> None:
-        """Forget everything but the system prompt."""
+        """Forget everything but the system prompt and the knowledge."""
         with self._one_at_a_time():
             self._settle_anyhow()
             self._start()
 
     def _start(self) -> None:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
-        self._ready = begun = fresh(self.model, self.seed)
+        self._ready = begun = fresh(self.model, self.seed, self._knowledge)
         self._last = None
         if self._system is not None:
             ids = self._system

@@ -29,9 +29,9 @@ class PreparedPool:
     """Nothing is projected before a query has chosen."""
 
     @classmethod
-    def fresh(cls, model: ReactiveTransformer, seed: int | None) -> PreparedPool:
-        """For a conversation that has not begun."""
-        return cls.of(model, init_pool(model, seed))
+    def fresh(cls, model: ReactiveTransformer, seed: int | None, knowledge: Pool | None = None) -> PreparedPool:
+        """For a conversation that has not begun, and may know something already."""
+        return cls.of(model, init_pool(model, seed, knowledge))
 
     @classmethod
     def of(cls, model: ReactiveTransformer, pool: Pool) -> PreparedPool:
@@ -43,7 +43,8 @@ class PreparedPool:
         check_pool(model, pool)
         weight, chosen = model.decoder.embedding.weight, router_of(model).config.chosen
         pool = pool.to(weight.device, weight.dtype)
-        latest = sorted(range(len(pool.fragments)), key=lambda index: -pool.fragments[index].turn)[:chosen]
+        own = range(pool.sealed, len(pool.fragments))
+        latest = sorted(own, key=lambda index: -pool.fragments[index].turn)[:chosen]
         return cls(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
 
     @property
@@ -61,6 +62,13 @@ class PreparedPool:
         """The fragments that the turn sees, the one most like its query first; of what no query has come to yet, those
         that were written last."""
         return self.turn.chosen
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The fragments that were written last, in their order."""
+        pool = self.pool
+        own = range(pool.sealed, len(pool.fragments))
+        return tuple(index for index in own if pool.fragments[index].turn == pool.turns)
 
     @property
     def nbytes(self) -> int:
@@ -126,9 +134,8 @@ def memorize_pools(
         for each, turn in zip(before, after, strict=True)
     ]
     seconds = (time.perf_counter() - began) / max(1, len(after))
-    return [
-        PreparedPool(
-            turn, MemoryUpdated(turn.pool.turns, seconds, tuple(change), each.chosen, tuple(sorted(turn.chosen)))
-        )
-        for each, turn, change in zip(before, after, changes, strict=True)
-    ]
+    found = list[PreparedPool]()
+    for each, turn, change in zip(before, after, changes, strict=True):
+        written = tuple(index for index in sorted(turn.chosen) if index >= turn.pool.sealed)
+        found.append(PreparedPool(turn, MemoryUpdated(turn.pool.turns, seconds, tuple(change), each.chosen, written)))
+    return found

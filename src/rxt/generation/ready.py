@@ -16,10 +16,15 @@ from rxt.model.reactive import ReactiveTransformer
 Ready = Prepared | PreparedPool
 
 
-def fresh(model: ReactiveTransformer, seed: int | None) -> Ready:
-    """For a conversation that has not begun: a pool where the model has one."""
-    kind = Prepared if model.config.pool is None else PreparedPool
-    return kind.fresh(model, seed)
+def fresh(model: ReactiveTransformer, seed: int | None, knowledge: Pool | None = None) -> Ready:
+    """For a conversation that has not begun: a pool where the model has one, with what is known already.
+
+    Raises:
+        UserError: other weights made the knowledge, or the model keeps no fragments.
+    """
+    if model.config.pool is None and knowledge is None:
+        return Prepared.fresh(model, seed)
+    return PreparedPool.fresh(model, seed, knowledge)
 
 
 def ready(model: ReactiveTransformer, memory: Memory | Pool) -> Ready:
@@ -70,9 +75,9 @@ def memorize_all(
 def change(before: Ready, after: Ready) -> Tensor:
     """How much each slot changed (L, S): the mean absolute change of its numbers. Of a pool, the slots that were
     written."""
-    was = before.memory
+    was, now = before.memory, after.memory
     if isinstance(before, PreparedPool) and isinstance(after, PreparedPool):
-        count = len(before.pool.fragments)
-        if max(after.chosen) <= count:  # a pool that was brought did not come out of this one
-            was = before.pool.active(after.chosen)
-    return (after.memory.slots - was.slots).abs().float().mean(-1)[:, 0]
+        places = after.written
+        if max(places) <= len(before.pool.fragments):  # a pool that was brought did not come out of this one
+            was, now = before.pool.active(places), after.pool.active(places)
+    return (now.slots - was.slots).abs().float().mean(-1)[:, 0]

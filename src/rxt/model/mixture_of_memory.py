@@ -132,17 +132,26 @@ def with_room(turn: PoolTurn, router: Router, query: Tensor, config: PoolConfig)
     """The turn as its interaction is written, ``query`` (D_k,) being what that would ask for: with a fresh fragment
     where it needs one by ``config``."""
     pool, similarities = turn.pool, router.similarities(query, turn.pool.keys)
-    if any(pool.fragment(index).writes == 0 for index in turn.chosen):
+    own = [index for index in turn.chosen if index >= pool.sealed]  # knowledge is not written into
+    if any(pool.fragment(index).writes == 0 for index in own):
         return replace(turn, similarities=similarities)  # there is a fresh one already
-    full = pool.fragment(turn.chosen[0]).is_full(config)
-    if full or bool(similarities.max() < config.new_below):
-        return PoolTurn(pool, (len(pool.fragments), *turn.chosen[:-1]), similarities)
-    return replace(turn, similarities=similarities)
+    alike = bool((similarities[pool.sealed :] >= config.new_below).any())
+    if own and alike and not pool.fragment(own[0]).is_full(config):
+        return replace(turn, similarities=similarities)
+    return PoolTurn(pool, (unwritten(pool, config), *turn.chosen[:-1]), similarities)
 
 
-def init_pool(model: ReactiveTransformer, seed: int | None = None) -> Pool:
-    """The pool of a conversation that has not begun: the model's fresh memory, k fragments of it."""
-    return Pool.split(model.init_memory(1, seed), router_of(model).config)
+def unwritten(pool: Pool, config: PoolConfig) -> int:
+    """The fragment that is opened next: one of the first, as long as nothing was written into it, or else a new one."""
+    first = range(pool.sealed, min(pool.sealed + config.chosen, len(pool.fragments)))
+    return next((index for index in first if not pool.fragments[index].writes), len(pool.fragments))
+
+
+def init_pool(model: ReactiveTransformer, seed: int | None = None, knowledge: Pool | None = None) -> Pool:
+    """The pool of a conversation that has not begun: the model's fresh memory, k fragments of it, after those of what
+    all conversations know. ``UserError`` if other weights made the knowledge."""
+    pool = Pool.split(model.init_memory(1, seed), router_of(model).config)
+    return pool if knowledge is None else pool.knowing(knowledge)
 
 
 def with_pool(model: Model, config: PoolConfig) -> Model:

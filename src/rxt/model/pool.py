@@ -60,6 +60,8 @@ class Pool:
     """Interactions memorized so far."""
     fingerprint: str | None = None
     """Of the weights that made it; None when not known, which every model accepts."""
+    sealed: int = 0
+    """The first so many fragments are knowledge: turns see them, and write into none of them."""
 
     def __post_init__(self) -> None:
         for name, slots in (("resident", self.resident), ("fresh", self.fresh)):
@@ -70,6 +72,8 @@ class Pool:
                 f"a pool of {len(self.fragments)} fragments has keys (F, D_k), one for each, found "
                 f"{tuple(self.keys.shape)}"
             )
+        if not 0 <= self.sealed <= len(self.fragments):
+            raise UserError(f"a pool of {len(self.fragments)} fragments cannot have {self.sealed} of knowledge")
 
     @classmethod
     def split(cls, memory: Memory, config: PoolConfig) -> Pool:
@@ -91,6 +95,28 @@ class Pool:
         keys = slots.new_zeros(config.chosen, config.key_width)
         return cls(resident, parts[-1], tuple(map(Fragment, parts)), keys, memory.turns[0], memory.fingerprint)
 
+    def as_knowledge(self) -> Pool:
+        """What has been written of it, for conversations to begin with, none of which changes it."""
+        kept = [index for index, fragment in enumerate(self.fragments) if fragment.writes]
+        fragments = tuple(replace(self.fragments[index], turn=0) for index in kept)
+        return replace(self, fragments=fragments, keys=self.keys[kept], turns=0, sealed=len(kept))
+
+    def knowing(self, knowledge: Pool) -> Pool:
+        """The same with the fragments of ``knowledge`` before its own, which are read alone.
+
+        Raises:
+            UserError: other weights made it.
+        """
+        if self.sealed:
+            raise ValueError("this pool has its knowledge already")
+        if knowledge.fingerprint != self.fingerprint or knowledge.fresh.shape != self.fresh.shape:
+            raise UserError(
+                f"the knowledge was made by other weights ({knowledge.fingerprint}), not {self.fingerprint}"
+            )
+        known = knowledge.to(self.keys.device, self.keys.dtype).as_knowledge()
+        keys = torch.cat([known.keys, self.keys])
+        return replace(self, fragments=known.fragments + self.fragments, keys=keys, sealed=known.sealed)
+
     def fragment(self, index: int) -> Fragment:
         """Fragment 0 … F − 1; F: the one that would be opened next."""
         return Fragment(self.fresh) if index == len(self.fragments) else self.fragments[index]
@@ -105,7 +131,8 @@ class Pool:
         self, chosen: Sequence[int], slots: Tensor, key: Tensor, key_decay: float, fingerprint: str | None
     ) -> Pool:
         """The pool after one more interaction: ``slots`` (L, S, D) in the place of what :meth:`active` gave for
-        ``chosen``, and ``key`` (D_k,) added to theirs. Where F is among them, a fragment is opened."""
+        ``chosen``, and ``key`` (D_k,) added to theirs. Where F is among them, a fragment is opened; knowledge stays as
+        it is."""
         places, count = sorted(chosen), len(self.fragments)
         size, turn = self.fresh.shape[1], self.turns + 1
         resident, *parts = slots.split([self.resident.shape[1], *[size] * len(places)], dim=1)
@@ -117,10 +144,12 @@ class Pool:
             fragments.append(self.fragment(count))
             keys = torch.cat([keys, keys.new_zeros(1, keys.shape[1])])
         for index, part, moved in zip(places, parts, change.tolist(), strict=True):
+            if index < self.sealed:
+                continue
             fragments[index] = Fragment(part.contiguous(), turn, fragments[index].writes + 1, moved)
-        rows = torch.tensor(places, device=keys.device)
+        rows = torch.tensor([index for index in places if index >= self.sealed], device=keys.device, dtype=torch.long)
         keys = keys.index_copy(0, rows, key_decay * keys[rows] + key.to(keys.dtype))
-        return Pool(resident.contiguous(), self.fresh, tuple(fragments), keys, turn, fingerprint)
+        return Pool(resident.contiguous(), self.fresh, tuple(fragments), keys, turn, fingerprint, self.sealed)
 
     def changed_since(self, older: Pool) -> tuple[int, ...]:
         """Indices of the fragments that are not those of ``older``, a pool that this one came from: what a store has to
@@ -145,8 +174,8 @@ class Pool:
     def uncounted(self) -> Pool:
         """The same, where what was memorized last is no turn of its own: a system prompt, a part of a message."""
         fragments = tuple(
-            replace(fragment, turn=self.turns - 1) if fragment.turn == self.turns else fragment
-            for fragment in self.fragments
+            replace(fragment, turn=self.turns - 1) if fragment.turn == self.turns and index >= self.sealed else fragment
+            for index, fragment in enumerate(self.fragments)
         )
         return replace(self, turns=self.turns - 1, fragments=fragments)
 
@@ -199,6 +228,8 @@ class Pool:
             "fragment_changes": torch.tensor([fragment.change for fragment in self.fragments], dtype=torch.float64),
         }
         metadata = {"format": FORMAT, "turns": str(self.turns), "fingerprint": self.fingerprint or ""}
+        if self.sealed:
+            metadata["sealed"] = str(self.sealed)
         return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
 
     @classmethod
@@ -228,6 +259,7 @@ class Pool:
                 tensors["keys"],
                 int(metadata["turns"]),
                 metadata["fingerprint"] or None,
+                int(metadata.get("sealed", 0)),
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise UserError(f"{name}: not a pool ({error})") from None

@@ -20,7 +20,7 @@ HEAD_FORMAT, FRAGMENT_FORMAT = "rxt-pool-head-1", "rxt-fragment-1"
 def head_bytes(pool: Pool, half: bool = False) -> bytes:
     """All of a pool but its fragments; ``half``: resident slots in half precision."""
     resident = pool.resident.half() if half else pool.resident
-    count = torch.tensor([len(pool.fragments), pool.turns])
+    count = torch.tensor([len(pool.fragments), pool.turns, pool.sealed])
     fingerprint = torch.tensor(list((pool.fingerprint or "").encode()), dtype=torch.uint8)
     return _written(
         {"resident": resident, "fresh": pool.fresh, "count": count, "fingerprint": fingerprint}, HEAD_FORMAT
@@ -56,7 +56,7 @@ def joined(head: bytes, fragments: Sequence[bytes], name: str = "pool") -> Pool:
     """
     try:
         whole, parts = _read(head, HEAD_FORMAT), [_read(part, FRAGMENT_FORMAT) for part in fragments]
-        count, turns = whole["count"].tolist()
+        count, turns, sealed = (*whole["count"].tolist(), 0)[:3]  # those of before there was knowledge have two
         if count != len(parts):
             raise UserError(f"{name}: a pool of {count} fragments, of which {len(parts)} are there")
         made = tuple(
@@ -65,7 +65,7 @@ def joined(head: bytes, fragments: Sequence[bytes], name: str = "pool") -> Pool:
         )
         fingerprint = bytes(whole["fingerprint"].tolist()).decode()
         keys = torch.stack([part["key"] for part in parts])
-        return Pool(whole["resident"], whole["fresh"], made, keys, turns, fingerprint or None)
+        return Pool(whole["resident"], whole["fresh"], made, keys, turns, fingerprint or None, sealed)
     except (SafetensorError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(f"{name}: not a pool ({error})") from None
 

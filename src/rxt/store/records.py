@@ -84,6 +84,8 @@ class Turn:
     """Of this turn among its ancestors, counted from 1."""
     prefix: str = ""
     """Stands for the texts of all turns from the start to here."""
+    knowledge: str = ""
+    """What stands for the fragments that the fresh memory at the start had already; the first turn has it."""
     chosen: tuple[int, ...] = ()
     """Fragments of a pool that the answer looked up, the one most like the query first."""
     settings: str = "{}"
@@ -180,7 +182,19 @@ class Retention:
 
 
 _TURN = TypeAdapter(Turn)
-_LATER = ("lead", "role", "name", "mode", "internal", "think", "thinking_tokens", "call", "result_of", "chosen")
+_LATER = (
+    "lead",
+    "role",
+    "name",
+    "mode",
+    "internal",
+    "think",
+    "thinking_tokens",
+    "call",
+    "result_of",
+    "chosen",
+    "knowledge",
+)
 
 
 def problem(error: ValueError) -> str:
