@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,24 @@ def test_a_store_of_before_there_were_any_gets_them(tmp_path: Path) -> None:
         turn = add(store, A, new=(A,), parent=old)
         assert store.fragments(turn.id) == [A]
         assert store.verify() == []
+
+
+@pytest.mark.parametrize("by", ["turn", "conversation", "pruning"])
+def test_what_is_deleted_is_in_no_file(tmp_path: Path, by: str) -> None:
+    secret, other = StoredFragment.of(b"secret fragment " * 2000), StoredFragment.of(b"another fragment " * 2000)
+    with closing(open_store(str(tmp_path / "db"))) as store:
+        dialogue = make_dialogue(store)
+        turn = replace(make_turn(conversation=dialogue.id), query="secret query", owner="me")
+        store.add([turn], dialogue.id)
+        store.memorize(turn.id, b"secret head " * 500, [secret.name], [secret])
+        kept = add(store, other, new=(other,))
+        if by == "turn":
+            store.delete_turn(turn.id, "me")
+        elif by == "conversation":
+            store.delete_dialogue(dialogue.id, "me")
+        else:
+            store.prune(Retention(turns=1), 10.0)
+        for file in tmp_path.iterdir():
+            content = file.read_bytes()
+            assert b"secret" not in content, file.name
+        assert store.fragments(kept.id) == [other]

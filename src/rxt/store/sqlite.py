@@ -188,7 +188,8 @@ class SqliteStore(Store):
                 (gone[0], turn),
             )
             base.execute("DELETE FROM conversations WHERE head = ?", (turn,))
-            return True
+        self._give_back()  # what was deleted is not in the log either
+        return True
 
     def scan(self) -> Iterator[str]:
         last = 0
@@ -236,7 +237,9 @@ class SqliteStore(Store):
                     f"{FORKED} DELETE FROM turns WHERE conversation = ?1 AND owner = ?2 AND id NOT IN forked",
                     (dialogue, owner),
                 )
-            return bool(gone)
+        if gone:
+            self._give_back()
+        return bool(gone)
 
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
         now = time.time()
