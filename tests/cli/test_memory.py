@@ -47,9 +47,7 @@ def test_texts_and_conversations_become_knowledge(
     assert Pool.load(tmp_path / "chat").sealed == 4
 
 
-def test_mistakes_are_one_line(
-    folder: Path, pooled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_are_one_line(folder: Path, pooled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, empty, out = tmp_path / "text.txt", tmp_path / "empty.txt", tmp_path / "out"
     text.write_text(TEXT)
     empty.write_text("")

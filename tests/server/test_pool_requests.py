@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from live import Live
 
-from factories import pooled_model, tiny_tokenizer
+from factories import FRAGMENTS, pooled_model, tiny_tokenizer
+from rxt.engine.sessions import Rules
+from rxt.generation.knowledge import knowledge_of
 from rxt.model.pool import Pool
 
 QUERIES = ["hello there", "my name is Ann", "how are you", "I live in Graz"]
@@ -54,3 +58,31 @@ def test_a_conversation_over_a_pool(live: Live) -> None:
     assert again.output_text == same.output_text
     for path in (f"/v1/responses/{said.id}/memory", f"/v1/responses/{said.id}/memory/change"):
         assert live.raw("yours").get(path).status_code == 404
+
+
+def test_what_one_key_tells_reaches_no_other_though_both_begin_with_the_same_knowledge(tmp_path: Path) -> None:
+    model, tokenizer = pooled_model(replace(FRAGMENTS, most_writes=1), max_length=64), tiny_tokenizer()
+    knowledge = knowledge_of(model, [[1, 3, *range(20 + number, 26 + number), 2] for number in range(0, 40, 8)])
+    live = Live(model, tokenizer, tmp_path / "db", rules=Rules(knowledge=knowledge), keys=("mine", "yours"))
+    try:
+        answers, files = list[list[str]](), list[Pool]()
+        for key, before in (("yours", 0), ("mine", 3), ("yours", 0)):
+            client, previous, said = live.client(key), None, list[str]()
+            for query in [*QUERIES[:before], None, *QUERIES]:
+                if query is None:
+                    previous, said = None, []  # another conversation of the same key
+                    continue
+                reply = client.responses.create(
+                    model="rxt", input=query, previous_response_id=previous, max_output_tokens=8
+                )
+                previous = reply.id
+                said.append(reply.output_text)
+            answers.append(said)
+            files.append(Pool.from_bytes(live.raw(key).get(f"/v1/responses/{previous}/memory").content))
+        assert answers[0] == answers[1] == answers[2]
+        for pool in files:
+            assert pool.sealed == len(knowledge.fragments)
+            for mine, known in zip(pool.fragments, knowledge.fragments, strict=False):
+                assert torch.equal(mine.slots, known.slots)
+    finally:
+        live.stop()

@@ -53,6 +53,8 @@ def run(argv: list[str]) -> int:
 
 def build(options: BuildOptions) -> int:
     """Read the files, one after another, and write what was made of them."""
+    if not options.files:
+        raise UserError("rxt memory build: name a FILE to read")
     check_writable(options.out)
     import torch
 
