@@ -49,6 +49,7 @@ def run(argv: list[str]) -> int:
             return build(parse_arguments(BuildOptions, "rxt memory build", rest))
         case [other, *_]:
             raise UserError(f"memory {other}: there is no such command, only build (rxt memory --help)")
+    raise AssertionError(argv)
 
 
 def build(options: BuildOptions) -> int:
