@@ -41,6 +41,7 @@ class PartsConstraint:
         """
         assert template.tokens.tool_call is not None
         self._marker = template.tokens.tool_call
+        self._at = torch.tensor([self._marker])
         markers = template.tokenizer.special_ids - {template.tokens.eos}
         self._not_in_call = torch.tensor(sorted(markers))
         self._not_in_answer = torch.tensor(sorted(markers - ({self._marker} if calls == "may" else set())))
@@ -52,18 +53,21 @@ class PartsConstraint:
 
     def narrow(self, logits: Tensor) -> Tensor:
         """As :class:`rxt.generation.constraint.Constraint`."""
+        self._follow(logits.device)
         if self._thinks:
             assert self._thoughts is not None
             return self._thoughts.narrow(logits)
         if self._calling:
-            return _without(logits, self._not_in_call) if self._call is None else self._call.narrow(logits)
+            return (
+                logits.index_fill(0, self._not_in_call, -math.inf) if self._call is None else self._call.narrow(logits)
+            )
         if self._said == 0 and self._calls == "must":
-            return torch.full_like(logits, -math.inf).index_fill(0, self._at(logits), 0.0)
+            return torch.full_like(logits, -math.inf).index_fill(0, self._at, 0.0)
         if self._answer is None:
-            return _without(logits, self._not_in_answer)
+            return logits.index_fill(0, self._not_in_answer, -math.inf)
         narrowed = self._answer.narrow(logits)
         if self._said == 0 and self._calls == "may":
-            return narrowed.index_copy(0, self._at(logits), logits[self._at(logits)])
+            return narrowed.index_copy(0, self._at, logits[self._at])
         return narrowed
 
     def take(self, token: int, left: int) -> int:
@@ -84,12 +88,12 @@ class PartsConstraint:
     def _thinks(self) -> bool:
         return self._thoughts is not None and not self._thoughts.over
 
-    def _at(self, logits: Tensor) -> Tensor:
-        return torch.tensor([self._marker], device=logits.device)
-
-
-def _without(logits: Tensor, tokens: Tensor) -> Tensor:
-    return logits.index_fill(0, tokens.to(logits.device), -math.inf)
+    def _follow(self, device: torch.device) -> None:
+        """Have the tokens where the logits are."""
+        if self._at.device != device:
+            self._at, self._not_in_call, self._not_in_answer = (
+                tokens.to(device) for tokens in (self._at, self._not_in_call, self._not_in_answer)
+            )
 
 
 def schema_of_calls(tools: Iterable[Tool], strict: frozenset[str]) -> str:
