@@ -17,7 +17,7 @@ from rxt.errors import UserError
 from rxt.store.base import Moved, Store
 from rxt.store.copy import exported, imported
 from rxt.store.open import KINDS, open_store
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Turn, new_id
+from rxt.store.records import Call, Damaged, Dialogue, Retention, Stats, Turn, new_id
 from rxt.store.redis import RedisStore
 from rxt.store.sqlite import SqliteStore
 
@@ -284,8 +284,10 @@ def test_what_was_written_is_there_after_opening_again(store: Store, where: str)
 
 def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
     turns = chain(store, 3)
-    unfinished = make_turn(turns[-1].id)
+    call = Call("call_1", "add", '{"a": 7}', "wrong")
+    unfinished = replace(make_turn(turns[-1].id), role="tool", result_of="call_0", mode="auto", think="so", call=call)
     store.add([unfinished])
+    assert store.turn(unfinished.id) == unfinished
     dialogue = make_dialogue(store, head=unfinished.id)
     content = "\n".join(exported(store, None, None, "")).encode()
     other = SqliteStore(tmp_path / "other")
