@@ -102,9 +102,9 @@ def measure(start: Path, out: Path) -> None:
 def numbers_of(model: Path) -> dict[str, Any]:
     """Recall, perplexity and reward of one model."""
     from rxt.evaluation.perplexity import measure_perplexity
+    from rxt.evaluation.pooled import load_subject
     from rxt.evaluation.retention import measure_recall
     from rxt.evaluation.reward import score
-    from rxt.evaluation.subject import load_subject
     from rxt.evaluation.walk import walk
     from rxt.tasks.everyday import EverydayConfig, generate
     from rxt.tasks.registry import task

@@ -11,8 +11,8 @@ from echo_task import Echo
 from rxt.cli.main import main
 from rxt.errors import UserError
 from rxt.evaluation.groups import measure_groups
+from rxt.evaluation.pooled import load_subject
 from rxt.evaluation.retention import Plan, Score, measure_recall, measure_retention
-from rxt.evaluation.subject import load_subject
 from rxt.tasks.registry import TASKS, task
 
 TINY = {

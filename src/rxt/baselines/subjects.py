@@ -18,7 +18,8 @@ from rxt.data.collate import Rows
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
-from rxt.evaluation.subject import Subject, as_rows, load_subject
+from rxt.evaluation.pooled import load_subject
+from rxt.evaluation.subject import Subject, as_rows
 from rxt.folders import model_folder
 from rxt.generation.decode import Begun, continue_texts
 from rxt.model.cache import KVCache

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -18,7 +17,6 @@ from rxt.data.template import Encoded, Template
 from rxt.generation.generate import generate
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
-from rxt.pretrained import load_model
 
 State = TypeVar("State")
 
@@ -93,13 +91,6 @@ class Reactive(Subject[Memory]):
         ids, mask = as_rows(sequences, self.template)
         device = self.model.decoder.embedding.weight.device
         return ids.to(device), mask.to(device)
-
-
-def load_subject(source: str | Path | None = None, base: str | Path | None = None) -> Reactive:
-    """A model folder or hub id, ready to be measured; the bundled model when not given. ``base``: where the model is
-    that it is the memory of."""
-    model, tokenizer = load_model(source, base=base)
-    return Reactive(model, Template.of_model(model.config, tokenizer))
 
 
 def as_rows(sequences: Sequence[list[int]], template: Template) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
 def babi(options: BabiOptions) -> int:
     """A table by task, with the control without memory."""
     from rxt.evaluation.groups import measure_groups
-    from rxt.evaluation.subject import load_subject
+    from rxt.evaluation.pooled import load_subject
     from rxt.folders import BUNDLED_BABI
     from rxt.tasks.registry import task as task_called
 

@@ -1,0 +1,122 @@
+"""Models with a pool under test: their turns are those of conversations, and what is counted is what was seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from factories import FRAGMENTS, chat_model, pooled_model, tiny_tokenizer
+from rxt.cli.main import main
+from rxt.config import PoolConfig
+from rxt.data.template import Template
+from rxt.errors import UserError
+from rxt.evaluation.capacity import measure_capacity, measure_turn_cost
+from rxt.evaluation.pooled import Pooled, load_subject
+from rxt.evaluation.subject import Reactive
+from rxt.evaluation.walk import prompts_of, walk
+from rxt.generation.conversation import Conversation
+from rxt.model.pool import Pool
+from rxt.pretrained import ReactiveTransformer, load_chat
+from rxt.tasks.registry import task
+
+CONVERSATIONS = [
+    ["my name is Ann", "hello", "who am I?"],
+    ["hi"],
+    ["I live in Graz", "my name is Ann", "where do I live?", "hello there", "and now?"],
+]
+CONFIG = replace(FRAGMENTS, most_writes=1)
+
+
+def template(length: int = 48) -> Template:
+    return Template(tiny_tokenizer(), "alpha", length)
+
+
+def test_a_walk_over_pools_is_its_conversations_alone() -> None:
+    model = pooled_model(CONFIG)
+    found = walk(Pooled(model, template()), CONVERSATIONS, seed=4, max_new_tokens=8)
+    order = sorted(range(3), key=lambda index: -len(CONVERSATIONS[index]))
+    memories = model.init_memory(3, 4)
+    for row, index in enumerate(order):
+        pool = Pool.split(memories.select(row), CONFIG)
+        chat = Conversation(model, tiny_tokenizer(), max_new_tokens=8, memory=pool)
+        assert found.answers[index] == tuple(map(chat.ask, CONVERSATIONS[index]))
+    last = found.before_last_query[2].pool
+    assert last.turns == 4
+    assert len(last.fragments) > 3
+
+
+def test_one_fragment_is_a_plain_memory() -> None:
+    model, plain = pooled_model(PoolConfig(4, key_width=8, new_below=-1)), chat_model()
+    one = walk(Pooled(model, template()), CONVERSATIONS, seed=4, max_new_tokens=8)
+    other = walk(Reactive(plain, template()), CONVERSATIONS, seed=4, max_new_tokens=8)
+    assert one.answers == other.answers
+
+
+def test_states_are_values() -> None:
+    subject = Pooled(pooled_model(CONFIG), template())
+    state = subject.start(3, 1)
+    prompts = prompts_of(subject.template, ["hello", "hi there", "who am I?"])
+    interactions = [subject.template.complete(prompt, [20, 21]) for prompt in prompts]
+    after = subject.remember(state, interactions)
+    assert [each.pool.turns for each in state] == [0, 0, 0]
+    assert subject.join([subject.take(after, [2]), subject.take(after, [0, 1])]) == (after[2], after[0], after[1])
+    assert subject.state_bytes(after) == sum(each.pool.nbytes for each in after)
+    routed = subject.route(prompts, state)
+    for mine, theirs in zip(subject.remember_routed(routed, interactions), after, strict=True):
+        torch.testing.assert_close(mine.pool.keys, theirs.pool.keys)
+
+
+def test_what_is_counted_is_what_was_seen() -> None:
+    """Of pools with one fragment every question is routed right; of those that see all of them, too."""
+    everyday = task("everyday")
+    for config, routed in ((PoolConfig(4, key_width=8, new_below=-1), True), (CONFIG, False)):
+        model = pooled_model(config, max_length=96)
+        (cell,) = measure_capacity(model, template(96), everyday, [(4, 3)], 6, "test", 0)
+        assert (cell.facts, cell.distance, cell.plain.asked) == (4, 3, 6)
+        assert cell.pooled is not None
+        assert cell.routed is not None
+        assert cell.pooled.asked == cell.routed.asked == 6
+        assert cell.fragments >= (1 if routed else 4)
+        if routed:
+            assert cell.routed.right == 6
+            assert cell.pooled == cell.plain
+            assert cell.fragments == 1
+    (plain,) = measure_capacity(chat_model(max_length=96), template(96), everyday, [(2, 1)], 2, "test", 0)
+    assert plain.pooled is None
+
+
+def test_turns_of_any_number_of_fragments_are_timed() -> None:
+    model = pooled_model(CONFIG)
+    found = measure_turn_cost(model, template(), (2, 50), repeats=1)
+    assert [cost.fragments for cost in found] == [2, 50]
+    assert all(cost.route > 0 < cost.update for cost in found)
+    with pytest.raises(UserError, match="sees 2 fragments, a pool cannot have 1"):
+        measure_turn_cost(model, template(), (1,))
+
+
+def test_the_suite_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = PoolConfig(2, new_below=-1, most_writes=1)
+    ReactiveTransformer.from_pretrained(folder).with_pool(pool).save_pretrained(tmp_path / "model")
+    load_chat(folder).tokenizer.save(tmp_path / "model")
+    assert isinstance(load_subject(tmp_path / "model"), Pooled)
+    assert isinstance(load_subject(folder), Reactive)
+    out = tmp_path / "out.json"
+    options = ["--cells", "3,2", "2,1", "--questions", "2", "--fragments", "1", "20", "--json", str(out)]
+    assert main(["eval", "capacity", str(tmp_path / "model"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "recall by facts told" in printed
+    assert "a turn by the number of fragments" in printed
+    numbers = json.loads(out.read_text())
+    assert [(cell["facts"], cell["distance"], cell["pooled"]["asked"]) for cell in numbers["cells"]] == [
+        (3, 2, 2),
+        (2, 1, 2),
+    ]
+    assert [turn["fragments"] for turn in numbers["turns"]] == [1, 20]
+    for wrong in ("3", "0,1", "a,b", "3,2,1"):
+        assert main(["eval", "capacity", str(folder), "--cells", wrong]) == 2
+        assert "a cell is FACTS,DISTANCE" in capsys.readouterr().err
+    assert main(["eval", "capacity", str(folder), "--task", "babi"]) == 2
