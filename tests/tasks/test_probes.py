@@ -127,3 +127,8 @@ def test_all_kinds_can_be_probed() -> None:
     everything = EverydayConfig(kinds=kinds(), values=400)
     asked = {retention_conversation("test", 2, 1, index, everything).questions[-1].kind for index in range(400)}
     assert asked == set(kinds())
+
+
+def test_more_facts_than_there_are_is_said_rather_than_sought_for_ever() -> None:
+    with pytest.raises(UserError, match=r"nothing is left to tell after \d+ facts; ask for fewer, or of the task open"):
+        capacity_conversation("test", 200, 10, 0, 0)

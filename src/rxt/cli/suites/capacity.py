@@ -30,14 +30,14 @@ class CapacityOptions:
     """A model folder or hub id; the bundled model when not given."""
     base: str = ""
     """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
-    cells: tuple[str, ...] = ("16,12", "32,24", "64,48")
+    cells: tuple[str, ...] = ("4,3", "16,12", "32,24")
     """FACTS,DISTANCE: told in one conversation, one a turn, and turns since that one was told which is asked for."""
     questions: int = 64
     """In every cell."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
     """Of the task."""
     task: str = "everyday"
-    """What the conversations are about: everyday, or open."""
+    """What the conversations are about: everyday, which has some 40 facts to tell, or open, which has hundreds."""
     fragments: tuple[int, ...] = (4, 100, 1_000, 10_000)
     """Of pools whose turns are timed."""
     seed: int = 1

@@ -12,6 +12,8 @@ from rxt.tasks.everyday.wording import Fact
 
 MOST_BEFORE = 3
 """Turns before the fact that is asked for, at most."""
+TRIES = 300
+"""To find something that was not told yet, before it is taken that there is nothing."""
 USUAL = EverydayConfig()
 
 
@@ -127,9 +129,12 @@ def _lead_in(writer: Writer) -> int:
 
 def _tell_new(writer: Writer, changeable: bool = False) -> Fact:
     """Tell a fact; nothing after this speaks of it again by the way."""
-    target = None
-    while target is None:
-        target = writer.new_fact(changeable)
+    target = next(filter(None, (writer.new_fact(changeable) for _ in range(TRIES))), None)
+    if target is None:
+        raise UserError(
+            f"everyday conversations: nothing is left to tell after {len(writer.facts)} facts; ask for fewer, or of the "
+            "task open"
+        )
     writer.reserved = {(target.subject, target.kind)}
     writer.tell([target])
     return target
