@@ -132,8 +132,8 @@ def _tell_new(writer: Writer, changeable: bool = False) -> Fact:
     target = next(filter(None, (writer.new_fact(changeable) for _ in range(TRIES))), None)
     if target is None:
         raise UserError(
-            f"everyday conversations: nothing is left to tell after {len(writer.facts)} facts; ask for fewer, or of the "
-            "task open"
+            f"everyday conversations: nothing is left to tell after {len(writer.facts)} facts; ask for fewer, or of "
+            "the task open"
         )
     writer.reserved = {(target.subject, target.kind)}
     writer.tell([target])
