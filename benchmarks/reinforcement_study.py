@@ -101,19 +101,22 @@ def measure(start: Path, out: Path) -> None:
 
 def numbers_of(model: Path) -> dict[str, Any]:
     """Recall, perplexity and reward of one model."""
+    from rxt.data.template import Template
     from rxt.evaluation.perplexity import measure_perplexity
-    from rxt.evaluation.pooled import load_subject
     from rxt.evaluation.retention import measure_recall
     from rxt.evaluation.reward import score
+    from rxt.evaluation.subject import Reactive
     from rxt.evaluation.walk import walk
+    from rxt.pretrained import load_model
     from rxt.tasks.everyday import EverydayConfig, generate
     from rxt.tasks.registry import task
 
     mix = EverydayConfig(kinds=KINDS, values=VALUES)
-    subject = load_subject(str(model))
+    loaded, tokenizer = load_model(str(model))
+    subject = Reactive(loaded, Template.of_model(loaded.config, tokenizer))
     recall = measure_recall(subject, "validation", DISTANCES, 40, 128, SEED, task("everyday", mix))
     cases = [generate("validation", 16, SEED, index, mix) for index in range(CONVERSATIONS)]
-    perplexity = measure_perplexity(subject.model, subject.template, [case.conversation for case in cases], SEED)
+    perplexity = measure_perplexity(loaded, subject.template, [case.conversation for case in cases], SEED)
     rewards = []
     said_by_all = walk(
         subject, [[said.query for said in case.conversation.interactions] for case in cases], SEED

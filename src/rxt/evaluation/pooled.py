@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,11 +67,13 @@ class Pooled(Subject[Pools]):
         return sum(each.nbytes for each in state)
 
     def _prompt(self, interaction: list[int]) -> list[int]:
-        end = interaction.index(self.template.tokens.answer)
-        return interaction[: end + 1]
+        marker = list(self.template.markup.parts["answer"].ids)
+        starts = range(len(interaction) - len(marker) + 1)
+        ends = (start + len(marker) for start in starts if interaction[start : start + len(marker)] == marker)
+        return interaction[: next(ends, len(interaction))]
 
 
-def load_subject(source: str | Path | None = None, base: str | Path | None = None) -> Reactive | Pooled:
+def load_subject(source: str | Path | None = None, base: str | Path | None = None) -> Subject[Any]:
     """A model folder or hub id, ready to be measured, with its pool where it has one; the bundled model when not given.
     ``base``: where the model is that it is the memory of."""
     model, tokenizer = load_model(source, base=base)
