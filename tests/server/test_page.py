@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from live import Live
 from scripted_server import FLAT, Scripted
 
+from factories import pooled_model, tiny_tokenizer
 from scripted_chat import CALL
 
 if TYPE_CHECKING:
@@ -94,6 +97,23 @@ def test_a_conversation_by_keyboard_alone(page: Page, live: Live) -> None:
     page.keyboard.press("Alt+ArrowDown")
     page.locator(".assistant").nth(1).wait_for()
     assert page.locator(".said").first.inner_text() == "My dog is called Rex."
+
+
+def test_which_fragments_a_turn_looked_up_and_wrote(page: Page, tmp_path: Path) -> None:
+    live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
+    try:
+        page.goto(live.url)
+        page.locator(".hint").wait_for()
+        for count, query in enumerate(("hello there", "my name is Ann", "how are you"), start=1):
+            tell(page, query, count)
+        wait_for_count(page, "#fragments i", 3)
+        told = page.locator("#fragments .small").inner_text()
+        assert re.fullmatch(r"Fragments: 3 · looked up [12], [12] · written [12], 3 · new 3", told)
+        assert page.locator("#fragments i.seen").count() == 2
+        assert page.locator("#picture .layer i[title*='fragment 3:']").count() == 2 * 2, "slots of every layer"
+        assert "however many fragments" in page.locator("#size").inner_text()
+    finally:
+        live.stop()
 
 
 def test_a_fork_from_an_earlier_message(page: Page, live: Live) -> None:
