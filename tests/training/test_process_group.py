@@ -72,6 +72,20 @@ def test_two_processes_train_the_model_that_one_does(one: Path, parallel: str, t
     assert set(parts) == ({".safetensors"} if parallel == "shard" else set())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_two_gpus_train_as_one_does(parallel: str, tmp_path: Path) -> None:
+    """In bfloat16, so not to the last digit."""
+    talks = uneven_talks(tmp_path / "talks.jsonl")
+    assert train(tmp_path / "one", workers=1, data=talks) == 0
+    assert train(tmp_path / "two", workers=2, parallel=parallel, data=talks) == 0
+    for log in (tmp_path / "one").glob("*/metrics.jsonl"):
+        runs = [log, tmp_path / "two" / log.relative_to(tmp_path / "one")]
+        losses = [[json.loads(line)["loss"] for line in run.read_text().splitlines()] for run in runs]
+        assert losses[1] == pytest.approx(losses[0], rel=2e-2), log.parent.name
+
+
 @pytest.mark.slow
 def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     """Each plays half of the episodes; what they learn from is the same."""

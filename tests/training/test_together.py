@@ -10,18 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from micro import AWARE, OPTIM, RUN, learner, stages
+from micro import AWARE, OPTIM, RUN, learner, stages, template
 from torch import Tensor
 
 import rxt.training.loop as loop
 import rxt.training.together as together
 from rxt.errors import UserError
+from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.everyday.task import Everyday
 from rxt.training.checkpoint import Checkpoints, StageState
-from rxt.training.config_base import OptimConfig
+from rxt.training.config_base import OptimConfig, RecallConfig
 from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer, optimizer_tensors
 from rxt.training.process_group import ProcessGroup
+from rxt.training.recall import RecallProbe
 from rxt.training.shards import sizes_of
 from rxt.training.together import Replicated, Sharded, Together, whole_tensor
 
@@ -124,8 +127,10 @@ def test_parts_are_computed_in_bfloat16_and_kept_in_float32(monkeypatch: pytest.
     assert others != pytest.approx(losses, rel=1e-5)
     assert others == pytest.approx(losses, rel=2e-2)
     assert {each.dtype for each in subject.learner.parameters()} == {torch.float32}
+    probe = RecallProbe(RecallConfig(distances=(1,), questions=2, special=0), template(), Everyday(EverydayConfig()), 0)
     with subject.whole():
         assert {each.dtype for each in subject.learner.parameters()} == {torch.bfloat16}
+        assert probe.measure(subject.learner).keys() == {"recall", "recall_1_4"}
 
 
 def test_a_sharded_learner_gives_back_what_it_has_learned() -> None:

@@ -127,13 +127,14 @@ class Sharded(Together[L]):
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(deepcopy(learner), process_group)
+        self._device, self._bfloat16 = device, computes_in_bfloat16(device)
         self._update = Update(self.learner)
         self._wrapper = fully_shard(
             self._update,
             mesh=init_device_mesh(device.type, (process_group.world_size,)),
             reshard_after_forward=False,
             mp_policy=MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-            if computes_in_bfloat16(device)
+            if self._bfloat16
             else MixedPrecisionPolicy(),
         )
         self._wrapper.set_gradient_divide_factor(1.0)
@@ -179,7 +180,8 @@ class Sharded(Together[L]):
     def whole(self) -> Iterator[None]:
         self._wrapper.unshard()
         try:
-            yield
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):  # what is gathered is
+                yield
         finally:
             self._wrapper.reshard()
 
