@@ -35,8 +35,9 @@ class Router(nn.Module):
         A fragment into which nothing has been written has a key of zeros. It is as like anything as ``new_below`` says:
         better than what is less like it, and worse than what is more.
         """
-        cosines = F.normalize(keys, dim=-1) @ query
-        return torch.where(keys.any(-1), cosines, self.config.new_below)
+        lengths = torch.linalg.vector_norm(keys, dim=-1)  # (F,): of all keys no second copy is made
+        cosines = (keys @ query) / lengths.clamp(min=1e-12)
+        return torch.where(lengths > 0, cosines, self.config.new_below)
 
 
 def mean_of_text(encoded: Tensor, mask: Tensor | None = None) -> Tensor:

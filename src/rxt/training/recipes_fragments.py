@@ -22,7 +22,7 @@ def with_fragments(base: RunConfig) -> RunConfig:
     """
     pool = PoolConfig(base.model.memory_attention.slots, new_below=-1, most_writes=4)
     phases = (
-        FragmentsPhase(steps=150, turns=16, batch_size=8, trains=("router",), most_writes=1),
+        FragmentsPhase(steps=800, turns=16, batch_size=8, trains=("router",), most_writes=1),
         FragmentsPhase(steps=100, turns=8, batch_size=12, most_writes=8),
         FragmentsPhase(steps=300, turns=16, batch_size=8, most_writes=8),
         FragmentsPhase(steps=600, turns=24, batch_size=6),
