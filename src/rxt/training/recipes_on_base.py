@@ -46,9 +46,9 @@ def smollm2() -> RunConfig:
             AdaptationConfig(
                 phases=(
                     phase(250, 6, 8, random=1.0),
-                    phase(1_200, 8, 4, shortest=2),
-                    phase(600, 16, 3, shortest=6),
-                    phase(100, 24, 2, shortest=12),
+                    phase(1_500, 8, 4, shortest=2),
+                    phase(900, 16, 3, shortest=6),
+                    phase(150, 24, 2, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
