@@ -157,6 +157,60 @@ def test_who_may_not_wait_is_not_counted(model: ReactiveTransformer, tokenizer: 
     asyncio.run(scene())
 
 
+def test_who_lives_keeps_what_it_holds(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn may take many times as long as a lease."""
+    monkeypatch.setattr("rxt.engine.leases.LEASE_SECONDS", 3.0)
+
+    async def scene() -> None:
+        async with conversation(tmp_path / "db", model, tokenizer) as (sessions, name, other):
+            await sessions.leases.take("", name)
+            ends = time.monotonic() + 5
+            while time.monotonic() < ends:
+                assert not other.lock(name, "another", 60)
+                await asyncio.sleep(0.05)
+            sessions.leases.give_back(name)
+
+    asyncio.run(scene())
+
+
+def test_who_dies_elsewhere_keeps_it_no_longer_than_a_lease(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        async with conversation(tmp_path / "db", model, tokenizer) as (sessions, name, other):
+            assert other.lock(name, "elsewhere/1/2/3", 1.0)  # whom nobody on this machine can see
+            turn = await ask(sessions, Question("", "hello", conversation=name, most=4))
+            assert (await sessions.dialogue("", name)).head == turn.id
+
+    asyncio.run(scene())
+
+
+def test_a_lease_that_another_process_has_by_now_is_not_taken_back(
+    model: ReactiveTransformer,
+    tokenizer: ChatTokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("rxt.engine.leases.LEASE_SECONDS", 0.6)
+
+    async def scene() -> None:
+        async with conversation(tmp_path / "db", model, tokenizer) as (sessions, name, other):
+            await sessions.leases.take("", name)
+            time.sleep(0.8)  # it stands still
+            assert other.lock(name, "another", 60)
+            while "another process's by now" not in caplog.text:
+                await asyncio.sleep(0.05)
+            sessions.leases.give_back(name)
+            await free(sessions)
+            assert other.holder(name) == "another"
+            other.unlock(name, "another")
+
+    asyncio.run(scene())
+
+
 def test_a_process_that_ends_gives_back_what_it_holds(
     model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:

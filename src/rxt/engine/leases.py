@@ -15,8 +15,9 @@ from rxt.store.base import Store
 
 log = logging.getLogger("rxt.engine")
 
-LEASE_SECONDS = 120.0
-"""A process that holds a conversation and dies leaves it to others after this time; on the same machine at once."""
+LEASE_SECONDS = 10.0
+"""A process that holds a conversation and dies leaves it to others after this time; on the same machine at once. As
+long as it lives it renews what it holds."""
 LOOK_SECONDS = 0.1
 """Between two looks at whether another process has given a conversation back."""
 
@@ -34,6 +35,9 @@ class Leases:
         self._lines: dict[str, tuple[asyncio.Lock, int]] = {}
         """With the number of those who hold or await it."""
         self._returns: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()
+        self._renewing = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
 
     async def take(self, owner: str, name: str) -> None:
         """Wait for one's turn, in the order of the calls.
@@ -74,6 +78,28 @@ class Leases:
                 await self._calls(self._store.unlock, name, holder)  # of this very holder: a newer one keeps it
             else:
                 await asyncio.sleep(LOOK_SECONDS)
+        self._held.add(name)
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.ensure_future(self._keep())
+
+    async def _keep(self) -> None:
+        """Renew leases as long as there are any."""
+        while self._held:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            for name in list(self._held):
+                async with self._renewing:  # what is given back meanwhile is not taken again
+                    if name in self._held:
+                        await self._renew(name)
+
+    async def _renew(self, name: str) -> None:
+        try:
+            kept = await self._calls(self._store.lock, name, self._holder, LEASE_SECONDS)
+        except UserError as error:  # tried again while it lasts
+            log.warning("the lease of %s could not be renewed: %s", name, error)
+            return
+        if not kept:
+            self._held.discard(name)
+            log.warning("%s is another process's by now, or deleted: this process has stood still too long", name)
 
     def give_back(self, name: str) -> None:
         """It is the next one's turn, as soon as the store knows."""
@@ -89,6 +115,8 @@ class Leases:
             self._leave_line(name)
 
     async def _unlock(self, name: str) -> None:
+        async with self._renewing:
+            self._held.discard(name)
         try:
             await self._calls(self._store.unlock, name, self._holder)
         except UserError as error:  # the lease ends by itself
@@ -107,3 +135,5 @@ class Leases:
             await asyncio.wait(list(self._returns))
         for name in list(self._lines):
             await self._unlock(name)
+        if self._keeper is not None:
+            self._keeper.cancel()

@@ -17,7 +17,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rxt
-from rxt.engine.leases import LEASE_SECONDS
 from rxt.errors import UserError
 from rxt.server import chat, completions, conversations, embeddings, responses
 from rxt.server.errors import Refused, install, reply
@@ -39,6 +38,8 @@ PAGE_POLICY = (
 )
 ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Whoever watches over the server must be able to tell one with too many clients from one that has died."""
+UNFINISHED_SECONDS = 120.0
+"""A turn that was answered so long ago and is not memorized yet was left behind by a process that died."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorReply} for status in (400, 401, 404, 408, 409, 413, 415, 429, 503)
 }
@@ -103,7 +104,7 @@ async def keep_up(service: Service) -> None:
                 log.info("%d turns forgotten", gone)
         except UserError as error:
             log.error("upkeep failed: %s", error)
-        older = LEASE_SECONDS
+        older = UNFINISHED_SECONDS
         await asyncio.sleep(service.options.upkeep_seconds)
 
 
