@@ -15,7 +15,7 @@ from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
 READ_SCALE = 1.0
 """What is read counts from the start as what self-attention finds: with a tenth of it, copying is learned several times
 as slowly."""
-PLACE = 16
+PLACE = 32
 """Slots, of each layer, that an interaction is given in the queue, where there are slots enough."""
 LONGEST = 16.0
 """Turns: the longest of the time scales of slots that are open to every interaction."""
@@ -27,7 +27,7 @@ def memory_on(
     decoder: DecoderConfig,
     base: BaseModel,
     memory_layers: Sequence[int] | None = None,
-    slots: int = 320,
+    slots: int = 608,
     max_length: int | None = None,
     tokens: SpecialTokens | None = None,
     markers: Markers | None = None,
@@ -36,8 +36,8 @@ def memory_on(
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
     Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
-    look at, so neither reads nor writes norm it. Memory is a queue of interactions, a tenth of the slots open to all;
-    the fresh memory learns.
+    look at, so neither reads nor writes norm it. Memory is a queue of interactions, with a twentieth of the slots open to
+    all; the fresh memory learns.
 
     Args:
         memory_layers: counted from 0; by default :func:`default_memory_layers`.
@@ -87,9 +87,9 @@ def memory_on(
 
 
 def queue_of(slots: int) -> QueueConfig:
-    """A queue of so many slots a layer: as many places as they are enough for, with a tenth of them open."""
+    """A queue of so many slots a layer: as many places as they are enough for, with a twentieth of them open."""
     place = min(PLACE, max(1, slots // 4))
-    return QueueConfig((slots - max(1, slots // 10)) // place, place)
+    return QueueConfig((slots - max(1, slots // 20)) // place, place)
 
 
 def default_memory_layers(layers: int) -> range:

