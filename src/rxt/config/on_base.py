@@ -36,8 +36,8 @@ def memory_on(
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
     Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
-    look at, so neither reads nor writes norm it. Memory is a queue of interactions, with a twentieth of the slots open to
-    all; the fresh memory learns.
+    look at, so neither reads nor writes norm it. Memory is a queue of interactions, with a twentieth of the slots
+    open to all; the fresh memory learns.
 
     Args:
         memory_layers: counted from 0; by default :func:`default_memory_layers`.
