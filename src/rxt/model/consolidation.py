@@ -51,12 +51,18 @@ class MemoryAttentionLayer(nn.Module, ABC):
     published: ClassVar[Published | None] = None
     """None where the published layout has no place for the variant."""
 
+    input_norm: MemoryNorm | None
+    """Of the encoded interaction."""
+
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__()
         self.config = config
         self.attention = Attention(config.width, config.attention)
         start_as_copy(self.attention)
-        self.input_norm = MemoryNorm(config.norm, config.width) if config.input_norm else None
+
+    def new_norm(self) -> MemoryNorm:
+        """A norm over the width."""
+        return MemoryNorm(self.config.norm, self.config.width)
 
     def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
         """Keys and values of the encoded interaction (B, T, D)."""
@@ -75,7 +81,8 @@ class GatedLayer(MemoryAttentionLayer):
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__(config)
-        self.norm = MemoryNorm(config.norm, config.width)
+        self.norm = self.new_norm()
+        self.input_norm = self.new_norm() if config.input_norm else None
         self.gate = self.new_gate(config.gate)
 
     def new_gate(self, config: GateConfig) -> ResidualGate:
