@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 import rxt
-from rxt.cli import main
+from rxt.cli.main import main
 from rxt.config import RxTConfig
 from rxt.folders import BUNDLED
 from rxt.interop.base_files import PACKAGES

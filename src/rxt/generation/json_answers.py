@@ -77,9 +77,10 @@ class JsonGrammar:
         """
         from llguidance import LLMatcher
 
-        form: dict[str, bool | str] = {"whitespace_flexible": False}
-        form |= {"item_separator": ", ", "key_separator": ": "} if spaced else {}
-        rules = LLMatcher.grammar_from_json_schema(schema, overrides=form)
+        item, key = (", ", ": ") if spaced else (",", ":")
+        rules = LLMatcher.grammar_from_json_schema(
+            schema, overrides={"whitespace_flexible": False, "item_separator": item, "key_separator": key}
+        )
         matcher = LLMatcher(self._words, rules, log_level=0)
         if matcher.is_error():
             raise UserError(f"the JSON schema cannot be used: {matcher.get_error().splitlines()[0]}")
