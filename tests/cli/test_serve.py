@@ -15,7 +15,7 @@ import pytest
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.main import main
-from rxt.cli.serve import Options, open_sessions
+from rxt.cli.serve_options import Options, open_sessions
 from serve_process import Process
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]

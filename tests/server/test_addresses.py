@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from live import Live
 
-from rxt.cli.serve import Options as Arguments
-from rxt.cli.serve import _check, _hosts
+from rxt.cli.serve_options import Options as Arguments
+from rxt.cli.serve_options import allowed_hosts, check
 from rxt.errors import UserError
 from rxt.server.service import Options
 
@@ -18,7 +18,7 @@ PAGE = "https://example.com"
 
 
 def test_only_the_servers_own_names_are_answered(serve: Callable[..., Live]) -> None:
-    live = serve(options=Options(hosts=_hosts(Arguments(hosts=("Chat.example.com",)))))
+    live = serve(options=Options(hosts=allowed_hosts(Arguments(hosts=("Chat.example.com",)))))
     for name in ("localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "chat.example.com"):
         assert live.http.get("/v1/models", headers={"Host": name}).status_code == 200, name
     for name in ("evil.example", "evil.example:8000", "localhost.evil.example", "evil.example@x", "[", ""):
@@ -28,9 +28,9 @@ def test_only_the_servers_own_names_are_answered(serve: Callable[..., Live]) -> 
 
 
 def test_names_are_checked_at_loopback_addresses_and_where_they_are_given() -> None:
-    assert _hosts(Arguments()) == {"localhost", "127.0.0.1", "::1"}
-    assert _hosts(Arguments(host="0.0.0.0")) == frozenset()
-    assert "a.example" in _hosts(Arguments(host="0.0.0.0", hosts=("a.example",)))
+    assert allowed_hosts(Arguments()) == {"localhost", "127.0.0.1", "::1"}
+    assert allowed_hosts(Arguments(host="0.0.0.0")) == frozenset()
+    assert "a.example" in allowed_hosts(Arguments(host="0.0.0.0", hosts=("a.example",)))
 
 
 def test_pages_of_other_sites_call_only_where_they_may(serve: Callable[..., Live]) -> None:
@@ -66,7 +66,7 @@ def test_a_path_before_all_others(serve: Callable[..., Live]) -> None:
 )
 def test_wrong_addresses_are_named(wrong: Arguments) -> None:
     with pytest.raises(UserError, match=r"--(origins|root-path)"):
-        _check(wrong)
+        check(wrong)
 
 
 def test_the_page_of_the_interface_comes_from_here_alone(live: Live) -> None:
