@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "baselines": BASE | {"model", "data", "generation", "evaluation"},
     "bench": BASE | {"model", "data", "tasks", "generation", "evaluation", "training"},
     "cli": None,  # on top of everything
+    "serving_on_ray": None,  # the same, for Ray
     "__init__": None,  # the public names, loaded when they are asked for
     "__main__": None,
 }

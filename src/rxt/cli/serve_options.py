@@ -15,6 +15,7 @@ from rxt.errors import UserError
 if TYPE_CHECKING:
     from rxt.engine.sessions import Sessions
     from rxt.server.keys import Keys
+    from rxt.server.service import Options as ServiceOptions
     from rxt.server.service import Service
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -137,11 +138,11 @@ def name_of(options: Options) -> str:
     return options.name or (Path(options.model).name if options.model else "rxt")
 
 
-def open_service(options: Options, keys: Keys) -> Service:
-    """The service of this process, for its event loop. Loads the model and opens the store."""
-    from rxt.server import service as shared
+def offered(options: Options) -> ServiceOptions:
+    """How the service behaves."""
+    from rxt.server.service import Options as ServiceOptions
 
-    asked = shared.Options(
+    return ServiceOptions(
         name_of(options),
         options.temperature,
         options.max_body,
@@ -153,7 +154,13 @@ def open_service(options: Options, keys: Keys) -> Service:
         root_path=options.root_path.rstrip("/"),
         connections=options.connections,
     )
-    return shared.Service(open_sessions(options), asked, keys)
+
+
+def open_service(options: Options, keys: Keys) -> Service:
+    """The service of this process, for its event loop. Loads the model and opens the store."""
+    from rxt.server.service import Service
+
+    return Service(open_sessions(options), offered(options), keys)
 
 
 def open_sessions(options: Options) -> Sessions:

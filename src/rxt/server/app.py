@@ -20,6 +20,7 @@ import rxt
 from rxt.errors import UserError
 from rxt.server import chat, completions, conversations, embeddings, responses
 from rxt.server.errors import Refused, install, reply
+from rxt.server.metrics import METRICS_TYPE
 from rxt.server.reference import add_reference
 from rxt.server.replies import ErrorReply, Health, ModelList, ModelReply
 from rxt.server.service import Owner, Serves, Service
@@ -148,11 +149,16 @@ async def readiness(serves: Serves) -> Response:
 @router.get("/metrics", response_class=Response, tags=["operation"])
 async def metrics(serves: Serves) -> Response:
     """For Prometheus."""
+    return Response(await metrics_page(serves), media_type=METRICS_TYPE)
+
+
+async def metrics_page(service: Service) -> bytes:
+    """What Prometheus reads of this process."""
     try:
-        stats = await serves.sessions.io(serves.sessions.store.stats)
+        stats = await service.sessions.io(service.sessions.store.stats)
     except StoreFailed:
         stats = None
-    return Response(serves.metrics.page(serves.sessions, stats), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return service.metrics.page(service.sessions, stats)
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)

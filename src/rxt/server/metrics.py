@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +14,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from rxt.engine.running import Observer
 from rxt.engine.sessions import Sessions
@@ -21,6 +25,9 @@ from rxt.store.records import Stats, Turn
 access = logging.getLogger("rxt.access")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Observer):
@@ -84,3 +91,22 @@ class Metrics(Observer):
         for what, count in ({} if stats is None else vars(stats)).items():
             self._store.labels(what).set(count)
         return generate_latest(self._registry)
+
+
+class _Together(Collector):
+    def __init__(self, pages: Mapping[str, bytes]) -> None:
+        self._pages = pages
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for replica, page in self._pages.items():
+            for found in text_string_to_metric_families(page.decode()):
+                family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+                for sample in found.samples:
+                    family.add_sample(sample.name, {**sample.labels, "replica": replica}, sample.value)
+        return families.values()
+
+
+def together(pages: Mapping[str, bytes]) -> bytes:
+    """The pages of several servers as one, each count with the label ``replica``, which is the key of its page."""
+    return generate_latest(_Together(pages))

@@ -82,8 +82,7 @@ class Service:
 
     def most_body(self, path: str) -> int:
         """Bytes that a request to this path may have."""
-        brings_memory = path.endswith(("/memories", "/memory"))
-        return max(self.options.most_body, self.sessions.most_memory_bytes if brings_memory else 0)
+        return max(self.options.most_body, self.sessions.most_memory_bytes if brings_memory(path) else 0)
 
     def lookup(self, owner: str) -> Lookup:
         """This owner's stored items, by name."""
@@ -106,6 +105,11 @@ class Service:
             if error.what == "response" and question.previous is not None:
                 raise Refused(404, str(error), "previous_response_not_found", "previous_response_id") from None
             raise
+
+
+def brings_memory(path: str) -> bool:
+    """Whether the body of a request to this path may be a memory file."""
+    return path.endswith(("/memories", "/memory"))
 
 
 def service(request: Request) -> Service:

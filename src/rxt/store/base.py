@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 from rxt.errors import UserError
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
@@ -31,6 +31,9 @@ class Store(ABC):
 
     Calls may come from several threads. What one owner made does not exist for another, where an owner is asked for.
     """
+
+    shared: ClassVar[bool] = False
+    """Whether any number of servers, on several machines too, may use it at once."""
 
     @classmethod
     @abstractmethod

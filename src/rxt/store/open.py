@@ -20,9 +20,17 @@ scheme is the path of a file."""
 def open_store(address: str, create: bool = True) -> Store:
     """The store at a file, or at an address such as ``redis://HOST:PORT/NUMBER``; ``create``: make it where it is
     missing."""
+    return _kind(address).open(address, create)
+
+
+def is_shared(address: str) -> bool:
+    """Whether any number of servers may use the store at this address at once."""
+    return _kind(address).shared
+
+
+def _kind(address: str) -> type[Store]:
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme not in KINDS:
         raise UserError(f"{scheme}://: no such kind of store; name a file, or one of {', '.join(KINDS)}")
     module, name = KINDS[scheme].split(":")
-    kind: type[Store] = getattr(import_module(module), name)
-    return kind.open(address, create)
+    return getattr(import_module(module), name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 from rxt.store.base import Moved, Store, StoreFailed, read_turn
 from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
@@ -26,6 +26,8 @@ BATCH = 500
 
 class RedisStore(Store):
     """Under the keys that begin with ``rxt:`` in one Redis database."""
+
+    shared: ClassVar[bool] = True
 
     def __init__(self, address: str) -> None:
         """``redis://[:PASSWORD@]HOST:PORT/NUMBER``. Raises ``UserError`` if there is none, or its contents are of
