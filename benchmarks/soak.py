@@ -1,11 +1,14 @@
 """Many conversations at once for a while: ``python benchmarks/soak.py [--connections 200] [--active 64] [--seconds 60]
-[--db ADDRESS]``.
+[--db ADDRESS] [--replicas N [--kill]]``.
 
 It starts ``rxt serve`` as a process of its own, tells each conversation a name, keeps them talking while idle
 connections stay open, and asks each for its name at the end. It prints load, errors, times to the first token, memory
-of the server, and the
-of the server, and the check that nothing crossed over: some conversations are held again alone, and every answer must
-be the same. Exit code 1 if anything but a documented 429 or 503 came, or an answer differs.
+of the server, and two checks: every turn that was seen as complete is among what the server has kept, and nothing
+crossed over: some conversations are held again alone, and every answer must be the same. Exit code 1 if anything but
+a documented 429 or 503 came, a turn is lost, or an answer differs.
+
+``--replicas`` serves so many by Ray, and needs a Redis (``--db redis://…``); ``--kill`` kills one of them with SIGKILL
+halfway through. The streams that it was sending are cut then, which is counted and no failure.
 """
 
 from __future__ import annotations
@@ -13,13 +16,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +35,8 @@ import httpx2
 import rxt
 from rxt.tasks.everyday.values import CITIES, NAMES
 
+CUT = ("RemoteProtocolError", "ReadError", "not completed")
+"""How a stream ends whose server has died."""
 TALK = ["Hello!", "How are you?", "Thanks!", "Good morning!", "See you soon."]
 
 
@@ -45,7 +54,10 @@ class Soak:
     def __init__(self, address: str, secrets: list[Secret]) -> None:
         self.address = address
         self.secrets = secrets
-        self.transcripts: dict[str, list[tuple[str, str]]] = {}
+        self.seen: dict[str, list[tuple[str, str]]] = {}
+        """What each conversation has said, as far as it was told that a turn is complete."""
+        self.kept: dict[str, list[tuple[str, str]]] = {}
+        """What the server says of it at the end."""
         self.errors: Counter[str] = Counter()
         self.first: list[float] = []
         self.whole: list[float] = []
@@ -80,11 +92,28 @@ class Soak:
                 return ""
             if not completed:
                 self.errors["not completed"] += 1
+                return ""
             if first is not None:
                 self.first.append(first - began)
             self.turns += 1
-            self.transcripts.setdefault(conversation, []).append((text, said))
+            self.seen.setdefault(conversation, []).append((text, said))
             return said
+
+    async def read(self, client: httpx2.AsyncClient, conversation: str) -> None:
+        """Ask the server for what was said."""
+        said, after = list[str](), ""
+        while True:
+            place = f"/v1/conversations/{conversation}/items?order=asc&limit=1000" + (after and f"&after={after}")
+            page = (await client.get(place)).raise_for_status().json()
+            said += [item["content"][0]["text"] for item in page["data"]]
+            if not page["has_more"]:
+                break
+            after = page["last_id"]
+        self.kept[conversation] = list(zip(said[::2], said[1::2], strict=True))
+
+    def lost(self) -> int:
+        """Conversations in which something that was seen as complete is not kept, or not in its order."""
+        return sum(not is_part(seen, self.kept[name]) for name, seen in self.seen.items())
 
     async def talk(self, client: httpx2.AsyncClient, index: int, ends: float) -> str:
         """One conversation -> its answer about its secret."""
@@ -109,15 +138,48 @@ class Soak:
         async with httpx2.AsyncClient(base_url=self.address, timeout=120, limits=limits) as client:
             ends = time.monotonic() + seconds
             answers = await asyncio.gather(*(self.talk(client, index, ends) for index in range(len(self.secrets))))
+            for conversation in self.seen:
+                await self.read(client, conversation)
         for _, writer in idle:
             writer.close()
         return answers
 
 
+def is_part(some: list[tuple[str, str]], whole: list[tuple[str, str]]) -> bool:
+    """Whether all of ``some`` are in ``whole``, in their order."""
+    rest = iter(whole)
+    return all(each in rest for each in some)
+
+
 def memory_of(process: int) -> float:
-    """Megabytes that a process has in use."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+    """Megabytes that a process and those that it has started have in use; what they share is counted for each."""
+    used = 0
+    for each in (process, *descendants(process)):
+        with suppress(OSError):
+            used += int(*re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{each}/status").read_text()) or [0])
+    return used / 1024
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that it, or one of these, has started."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            parents[int(status.parent.name)] = int(re.findall(r"PPid:\s+(\d+)", status.read_text())[0])
+    found = [process]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
+def kill_one(server: int) -> None:
+    """Kill a replica of the model, of those that a server has."""
+    for process in descendants(server):
+        with suppress(OSError):
+            if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::ServeReplica:rxt:Model"):
+                os.kill(process, signal.SIGKILL)
+                return
+    raise SystemExit("there is no replica to kill")
 
 
 def percentile(values: list[float], part: float) -> float:
@@ -132,6 +194,8 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=64)
     parser.add_argument("--replay", type=int, default=8, help="conversations that are held again alone")
     parser.add_argument("--db", default="")
+    parser.add_argument("--replicas", type=int, default=0, help="by Ray; 0: one server without it")
+    parser.add_argument("--kill", action="store_true", help="kill one of the replicas halfway")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         db = options.db or f"{folder}/db"
@@ -149,6 +213,8 @@ def main() -> int:
             "--per-key",
             "1000",
         ]
+        if options.replicas:
+            command += ["--ray", "--replicas", str(options.replicas)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
@@ -158,6 +224,8 @@ def main() -> int:
                 time.sleep(0.1)
             before = memory_of(server.pid)
             soak, began = Soak(found[0], known_secrets(options.active)), time.perf_counter()
+            if options.kill:
+                threading.Timer(options.seconds / 2, kill_one, [server.pid]).start()
             answers = asyncio.run(soak.run(options.connections, options.seconds))
             lasted, after = time.perf_counter() - began, memory_of(server.pid)
         finally:
@@ -167,7 +235,8 @@ def main() -> int:
     pairs = list(zip((secret.value for secret in soak.secrets), answers, strict=True))
     own = sum(value in answer for value, answer in pairs)
     crossed = sum(bool((told - {value}) & set(re.findall(r"\w+", answer))) for value, answer in pairs)
-    replayed = list(soak.transcripts.values())[:: max(1, options.active // options.replay)]
+    lost = soak.lost()
+    replayed = list(soak.kept.values())[:: max(1, options.active // options.replay)]
     differing = sum(differences(transcript) for transcript in replayed)
     print(f"load: {options.active} conversations, {options.connections} connections, {lasted:.0f} s")
     print(
@@ -178,12 +247,13 @@ def main() -> int:
         print(f"{what}: p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s")
     print(f"memory of the server: {before:.0f} MB at the start, {after:.0f} MB at the end")
     print(f"secrets at the end: {own} of {options.active} its own, {crossed} of somebody else")
+    print(f"turns seen as complete: {soak.turns}; conversations in which one is not kept: {lost}")
     print(
         f"cross-talk: {len(replayed)} conversations held again alone, "
         f"{sum(map(len, replayed))} turns, {differing} answers differ"
     )
-    wrong = [name for name in soak.errors if "documented" not in name]
-    return 1 if wrong or differing else 0
+    wrong = [name for name in soak.errors if "documented" not in name and not (options.kill and name in CUT)]
+    return 1 if wrong or differing or lost else 0
 
 
 def known_secrets(count: int) -> list[Secret]:
