@@ -34,6 +34,8 @@ MODEL, INGRESS = "Model", "Ingress"
 DRAIN_SECONDS = 15.0
 """Beyond the grace of an answer, in which a replica that is stopped gives up the others and writes what it has."""
 METRICS_SECONDS = 5.0
+LOG_LEVEL = "WARNING"
+"""Of what Ray Serve has to say."""
 
 
 def app(args: Mapping[str, object]) -> Application:
@@ -83,7 +85,7 @@ def application(options: Options, keys: Keys) -> Application:
         request_router_class="ray.serve.experimental.consistent_hash_router:ConsistentHashRouter",
         request_router_kwargs={"num_fallback_replicas": max(1, most - 1)},  # all of them can go on
     )
-    logging = LoggingConfig(log_level="WARNING", enable_access_log=False)
+    logging = LoggingConfig(log_level=LOG_LEVEL, enable_access_log=False)  # replicas log requests themselves
     drain = options.grace + DRAIN_SECONDS
     model = serve.deployment(
         Model,

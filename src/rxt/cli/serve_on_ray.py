@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rxt.cli.serve_options import Options, tell_ready
 from rxt.errors import UserError
-from rxt.serving_on_ray import DRAIN_SECONDS, application
+from rxt.serving_on_ray import DRAIN_SECONDS, LOG_LEVEL, application
 from rxt.store.open import open_store
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def serve_on_ray(options: Options, keys: Keys, host: str, port: int) -> None:
     open_store(options.db).close()  # what is wrong with it is better told here than by every replica
     from ray import serve  # pyright: ignore[reportMissingImports]
     from ray.serve.config import HTTPOptions  # pyright: ignore[reportMissingImports]
+    from ray.serve.schema import LoggingConfig  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("ray").setLevel(logging.WARNING)
     with _ray(options):
@@ -49,6 +50,7 @@ def serve_on_ray(options: Options, keys: Keys, host: str, port: int) -> None:
             serve.start(
                 proxy_location="EveryNode" if CLUSTER in os.environ else "HeadOnly",
                 http_options=HTTPOptions(host=host, port=port, keep_alive_timeout_s=options.keep_alive),
+                logging_config=LoggingConfig(log_level=LOG_LEVEL, enable_access_log=False),
             )
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
             with _stopping() as stopped:
