@@ -23,6 +23,7 @@ from rxt.errors import UserError
 from rxt.serving_on_ray import app, read_options
 from serve_process import Process
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own, when it is imported
 ROOT = Path(__file__).parents[2]
 SOAK = ROOT / "benchmarks" / "soak.py"
 HAS_RAY = find_spec("ray") is not None
