@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +20,9 @@ from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.training.config import RunConfig
+
+SECONDS_TO_SPEAK = 5.0
+"""The first process is given so long to say what all find wrong, before another one's end ends it."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,10 @@ def run(argv: list[str]) -> int:
         if not started_on_this_machine():
             raise
         return FOLLOWED
+    except UserError:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(SECONDS_TO_SPEAK)
+        raise
     return 0
 
 
