@@ -64,6 +64,11 @@ class MemoryAttentionLayer(nn.Module, ABC):
         """A norm over the width."""
         return MemoryNorm(self.config.norm, self.config.width)
 
+    def new_input_norm(self) -> MemoryNorm | None:
+        """Where the configuration has one. A variant makes it in its own order: parameters are clipped, and
+        fingerprinted, in the order of their making."""
+        return self.new_norm() if self.config.input_norm else None
+
     def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
         """Keys and values of the encoded interaction (B, T, D)."""
         normed = encoded if self.input_norm is None else self.input_norm(encoded)
@@ -82,7 +87,7 @@ class GatedLayer(MemoryAttentionLayer):
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__(config)
         self.norm = self.new_norm()
-        self.input_norm = self.new_norm() if config.input_norm else None
+        self.input_norm = self.new_input_norm()
         self.gate = self.new_gate(config.gate)
 
     def new_gate(self, config: GateConfig) -> ResidualGate:
@@ -118,7 +123,7 @@ class SelfAttention(GatedLayer):
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__(config)
         self.consolidation = Attention(config.width, config.consolidation or config.attention)
-        self.consolidation_norm = MemoryNorm(config.norm, config.width)
+        self.consolidation_norm = self.new_norm()
         self.consolidation_gate = self.new_gate(config.gate if config.self_gate else GateConfig("ungated"))
 
     def consolidate(self, memory: Tensor, mean: Tensor | None) -> Tensor:

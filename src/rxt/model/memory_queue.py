@@ -30,7 +30,7 @@ class Queue(MemoryAttentionLayer):
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__(config)
-        self.input_norm = self.new_norm() if config.input_norm else None
+        self.input_norm = self.new_input_norm()
         queue = config.queue
         assert queue is not None
         self.place, self.queued = queue.slots, queue.places * queue.slots

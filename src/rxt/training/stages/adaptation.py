@@ -24,7 +24,7 @@ from rxt.training.learner import GrownLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.reading import BaseReader, scores_on_base
 from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
-from rxt.training.stages.conversations import conversation_loss, split_evenly
+from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
 from rxt.training.stages.memory_aware import Phase, phase_batches
 from rxt.training.text_cache import TextCache
 
@@ -43,7 +43,7 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     optim: OptimConfig = field(default_factory=OptimConfig)
     window: int | None = None
     """As in stage 4."""
-    mean_over: Literal["turns", "answers"] = "answers"
+    mean_over: MeanOver = "answers"
     """As in stage 4."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16``: the base's matrices are rounded to it and products are computed in it; states, gates, losses and
@@ -67,7 +67,7 @@ class AdaptationConfig(Phased[Phase], StageConfig):
         self.check_phases(model, "adaptation")
 
     def summary(self) -> StageSummary:
-        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        mean = mean_in_words(self.mean_over)
         phases = tuple(phase.summary()._replace(trains="memory") for phase in self.phases)
         kept = "" if self.keep is None else "; divergence from the base's own answers"
         return StageSummary(f"answer cross-entropy, mean over {mean}{kept}", phases)

@@ -7,7 +7,7 @@ conversation from what the baseline knows of the turns before it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, Literal
+from typing import Generic
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from rxt.training.learner import BaselineLearner, ReactiveLearner
 from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, Stage, StageLoss
-from rxt.training.stages.conversations import conversation_loss
+from rxt.training.stages.conversations import MeanOver, conversation_loss
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class BaselineTextStage(BaselineStage[Rows]):
 class BaselineConversationStage(BaselineStage[Conversations]):
     """Stage 4. Loss: that of the memory-aware stage."""
 
-    mean_over: Literal["turns", "answers"]
+    mean_over: MeanOver
 
     def loss(
         self,

@@ -15,11 +15,17 @@ from rxt.training.corpus import Corpus, Split
 from rxt.training.losses import BALANCE_WEIGHT
 from rxt.training.stages.base import StageLoss
 
+MeanOver = Literal["turns", "answers"]
 T = TypeVar("T")
 
 
+def mean_in_words(mean_over: MeanOver) -> str:
+    """Over what the loss of conversations is a mean, for people."""
+    return "a turn's tokens, summed over turns" if mean_over == "turns" else "all answer tokens"
+
+
 def conversation_loss(
-    scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: Literal["turns", "answers"]
+    scores: AnswerScores, batch: Conversations, all_batches: list[Conversations], mean_over: MeanOver
 ) -> StageLoss:
     """The mean over the answer tokens of a turn, summed over turns, or the mean over all of them; as a part of the
     whole update."""

@@ -32,7 +32,7 @@ from rxt.training.learner import ReactiveLearner
 from rxt.training.phases import Phased
 from rxt.training.routing import TEMPERATURE, Sourced, collate_sourced, pool_scores
 from rxt.training.stages.base import CorpusStage, StageLoss
-from rxt.training.stages.conversations import conversation_loss, split_evenly
+from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
     """Of the routing loss beside that of the answers; 0 leaves the router as it is."""
     temperature: float = TEMPERATURE
     """Similarities are divided by it in the routing loss."""
-    mean_over: Literal["turns", "answers"] = "answers"
+    mean_over: MeanOver = "answers"
     """As in ``memory_aware``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -105,7 +105,7 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
         self.check_phases(model, "fragments")
 
     def summary(self) -> StageSummary:
-        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        mean = mean_in_words(self.mean_over)
         loss = f"answer cross-entropy, mean over {mean}; + {self.routing_weight:g} × routing"
         return StageSummary(loss, tuple(phase.summary() for phase in self.phases))
 

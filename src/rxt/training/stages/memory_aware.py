@@ -33,7 +33,7 @@ from rxt.training.phases import Phased
 from rxt.training.recitation import SHORTEST_STRING, recitation
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
-from rxt.training.stages.conversations import conversation_loss, split_evenly, spread
+from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly, spread
 from rxt.training.unroll import conversation_scores
 
 
@@ -104,7 +104,7 @@ class MemoryAwareConfig(Phased[Phase], StageConfig):
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     checkpointing: bool = False
     """Keep one turn's activations at a time: less memory, more time, the same gradient."""
-    mean_over: Literal["turns", "answers"] = "turns"
+    mean_over: MeanOver = "turns"
     """``turns``: the mean over the answer tokens of a turn, summed over turns. ``answers``: the mean over all answer
     tokens, so that late turns, which few conversations of uneven length reach, count no more than others."""
 
@@ -121,7 +121,7 @@ class MemoryAwareConfig(Phased[Phase], StageConfig):
         self.check_phases(model, "memory_aware")
 
     def summary(self) -> StageSummary:
-        mean = "a turn's tokens, summed over turns" if self.mean_over == "turns" else "all answer tokens"
+        mean = mean_in_words(self.mean_over)
         phases = tuple(phase.summary() for phase in self.phases)
         return StageSummary(f"answer cross-entropy, mean over {mean}", phases)
 
