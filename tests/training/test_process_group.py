@@ -87,7 +87,8 @@ def test_two_gpus_train_as_one_does(parallel: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_two_processes_play_what_one_does(parallel: str, tmp_path: Path) -> None:
     """Each plays half of the episodes; what they learn from is the same."""
     start = tmp_path / "start"
     save_pretrained(learner(seed=3).model, start)
@@ -103,10 +104,8 @@ def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     settings += ["reinforcement.reward=composite", "reinforcement.recall.distances=[1,2]"]
     options = [word for setting in settings for word in ("--set", setting)]
     for name, workers in (("one", "1"), ("two", "2")):
-        assert (
-            main(["train", "mrl", "--from", str(start), "--out", str(tmp_path / name), "--workers", workers, *options])
-            == 0
-        )
+        words = ["train", "mrl", "--from", str(start), "--out", str(tmp_path / name), "--workers", workers]
+        assert main([*words, "--parallel", parallel, *options]) == 0
     logs = [(tmp_path / name / "5-reinforcement" / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     found = [[line for line in map(json.loads, log) if line["split"] == "train"] for log in logs]
     for number in ("reward", "entropy", "value", "answer_tokens", "memory_change"):
@@ -133,13 +132,3 @@ def test_alone_nothing_is_exchanged() -> None:
     assert ProcessGroup().sum(torch.tensor(3.0)) == 3
     assert ProcessGroup().every("mine") == ["mine"]
     assert ProcessGroup().from_main("mine") == "mine"
-
-
-def test_what_plays_with_the_whole_model_is_not_sharded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = tmp_path / "start"
-    save_pretrained(learner().model, start)
-    template().tokenizer.save(start / "tokenizer.json")
-    out = str(tmp_path / "run")
-    assert main(["train", "mrl", "--from", str(start), "--out", out, "--parallel", "shard"]) == 2
-    message = "rxt: reinforcement: every process needs the whole model there; leave out --parallel shard\n"
-    assert capsys.readouterr().err == message

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+import reinforcing
 import torch
 import torch.distributed as dist
-from micro import AWARE, OPTIM, RUN, learner, stages, template
+from grown import grown
+from micro import AWARE, OPTIM, PREFERENCE, RUN, learner, preference_stage, stages, template, tokenizer
 from torch import Tensor
 
 import rxt.training.loop as loop
@@ -20,12 +23,20 @@ from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.everyday.task import Everyday
 from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.config_base import OptimConfig, RecallConfig
-from rxt.training.learner import ReactiveLearner
+from rxt.training.corpus import Corpus
+from rxt.training.data_config import DataConfig
+from rxt.training.keeping import KeepConfig, OwnWords
+from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.loop import update, validate
 from rxt.training.optim import make_optimizer, optimizer_tensors
 from rxt.training.process_group import ProcessGroup
 from rxt.training.recall import RecallProbe
+from rxt.training.recipes_on_base import MEMORY
+from rxt.training.recipes_on_base import OPTIM as BASE_OPTIM
+from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.shards import sizes_of
+from rxt.training.stages.adaptation import AdaptationConfig, AdaptationStage
+from rxt.training.stages.memory_aware import Phase
 from rxt.training.together import Replicated, Sharded, Together, whole_tensor
 
 ALONE = ProcessGroup()
@@ -79,6 +90,56 @@ def test_every_stage_learns_the_same(way: str, index: int) -> None:
     weights = whole_weights(found)
     for name, tensor in whole_weights(expected).items():
         torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+
+
+def assert_learns_the_same(stage: Any, plain: Callable[[], Any], steps: int) -> None:
+    """In parts as whole: losses, weights, validation, and what a checkpoint holds besides."""
+    found = list[tuple[list[float], dict[str, float], dict[str, Tensor]]]()
+    for way in ("alone", "shard"):
+        learner_now = stage.learner_for(plain())
+        subject = Sharded(learner_now, ALONE, CPU, stage.beside) if way == "shard" else Together(learner_now)
+        optimizer = make_optimizer(subject.learner, stage.optim)
+        losses = [
+            float(sum(loss.loss for loss in update(stage, subject.learner, optimizer, 0, step, subject)))
+            for step in range(steps)
+        ]
+        with subject.whole():
+            validation = validate(stage, subject.learner, seed=0, batches=1)
+        subject.give_back(learner_now)
+        found.append((losses, validation, learner_now.weights() | learner_now.carried()))
+    (losses, validation, weights), (others, validation_too, weights_too) = found
+    assert others == pytest.approx(losses, rel=1e-4)
+    assert validation_too == pytest.approx(validation, rel=1e-3, abs=1e-6)
+    assert weights.keys() == weights_too.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(
+            weights_too[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_a_policy_and_its_reference_in_parts_play_and_learn_the_same() -> None:
+    config = replace(reinforcing.CONFIG, algorithm="impo", epochs=2)
+    assert_learns_the_same(reinforcing.stage(config), lambda: learner(seed=3), steps=4)
+
+
+def test_preferences_are_learned_the_same_beside_a_reference_in_parts(tmp_path: Path) -> None:
+    """The policy's own answers are among them."""
+    config = replace(PREFERENCE, own_temperature=0.0, accepted_weight=0.5, anchor_weight=0.3)
+    assert_learns_the_same(preference_stage(tmp_path, config), lambda: learner(seed=3), steps=4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_memory_is_learned_the_same_on_a_base_in_parts(
+    precision: Literal["float32", "bfloat16"], tmp_path: Path
+) -> None:
+    """A base may be rounded, and what it makes of texts kept."""
+    keep = KeepConfig(interactions=3, batch_size=2)
+    phases = (Phase(2, 2, 4, MEMORY, echo=True), Phase(4, 3, 4, ("memory_attention",)))
+    config = AdaptationConfig(phases=phases, optim=BASE_OPTIM, precision=precision, keep=keep, cache_gigabytes=1e-3)
+    corpus = Corpus.load(DataConfig(), 0)
+    own = OwnWords(tmp_path / "own.json", keep, 0)
+    stage = AdaptationStage(corpus, template(), config, folder=tmp_path, own=own)
+    assert_learns_the_same(stage, lambda: GrownLearner(grown(tokenizer().vocab_size)), steps=5)
 
 
 @pytest.mark.parametrize("way", ["replicate", "shard"])
@@ -170,6 +231,25 @@ def test_each_reads_what_another_has_written(writes: str, reads: str, tmp_path: 
         for each, moments in ((subject, optimizer), (other, optimizer_there))
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("writes", "reads"), [("shard", "alone"), ("alone", "shard"), ("shard", "shard")])
+def test_what_is_kept_beside_the_weights_comes_back(writes: str, reads: str, tmp_path: Path) -> None:
+    """Stage 5 goes on with the very answers that it had collected."""
+
+    def policy(way: str, seed: int) -> Together[ReinforcementLearner]:
+        plain = ReinforcementLearner(learner(seed=seed), with_critic=False)
+        return Sharded(plain, ALONE, CPU) if way == "shard" else Together(plain)
+
+    stage, subject, other = reinforcing.stage(), policy(writes, 3), policy(reads, 4)
+    update(stage, subject.learner, make_optimizer(subject.learner, OPTIM), 0, 0, subject)
+    optimizer = make_optimizer(subject.learner, OPTIM)
+    Checkpoints(tmp_path, 2, ALONE, writes == "shard").save(subject.learner, optimizer, StageState(1))
+    Checkpoints(tmp_path, 2, ALONE, reads == "shard").load(1, other.learner)
+    found, expected = (each.learner.carried() for each in (other, subject))
+    assert len(expected) > 10
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
 def test_parts_become_one_file_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
       weights.safetensors     what is trained
       optimizer.safetensors   its moments
       parts/                  both, in place of these two, where each process holds a part of every tensor
+      beside.safetensors      what else the stage keeps, where there is something; without parts it is with the weights
 
 Either is read by any number of processes, however they hold what they train.
 """
@@ -16,10 +17,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -32,6 +35,7 @@ from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.shards import read_shards, sizes_of, write_shards
 
 WEIGHTS, OPTIMIZER, STATE, PARTS = "weights.safetensors", "optimizer.safetensors", "state.json", "parts"
+BESIDE = "beside.safetensors"
 
 
 @dataclass(frozen=True)
@@ -90,16 +94,17 @@ class Checkpoints:
         if self.sharded:
             self.process_group.barrier()  # until the folder is there
             write_shards(folder / PARTS, weights | moments)
+            if (beside := learner.carried()) and self.process_group.is_main_process:
+                _write(folder / BESIDE, _as_file(beside))
             return
-        for name, tensors in ((WEIGHTS, weights), (OPTIMIZER, moments)):
-            _write(folder / name, save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()}))
+        _write(folder / WEIGHTS, _as_file(weights | learner.carried()))
+        _write(folder / OPTIMIZER, _as_file(moments))
 
     def convert(self, step: int, learner: Learner) -> None:
         """Write the weights of a checkpoint in parts beside them as one file too: ``learner`` has them, whole."""
         folder = self._path(step)
         if self.process_group.is_main_process and (folder / PARTS).is_dir() and not (folder / WEIGHTS).exists():
-            tensors = {name: tensor.cpu().contiguous() for name, tensor in learner.weights().items()}
-            write_atomically(folder / WEIGHTS, save(tensors))
+            write_atomically(folder / WEIGHTS, _as_file(learner.weights()))
 
     def last(self) -> int | None:
         """The step of the newest whole checkpoint."""
@@ -109,12 +114,14 @@ class Checkpoints:
     def load(self, step: int, learner: Learner, optimizer: Optimizer | None = None) -> StageState:
         """Put weights, and the optimiser's state where one is given, back as they were after ``step`` updates."""
         folder = self._path(step)
-        if self.sharded or (folder / PARTS).is_dir():
-            _load_parts(folder / PARTS if (folder / PARTS).is_dir() else folder, learner, optimizer)
+        in_parts = (folder / PARTS).is_dir()
+        if self.sharded or in_parts:
+            _load_parts(folder / PARTS if in_parts else folder, learner, optimizer)
         else:
             learner.load_weights(read_tensors(folder / WEIGHTS))
             if optimizer is not None:
                 load_optimizer_tensors(learner, optimizer, read_tensors(folder / OPTIMIZER))
+        learner.carry(_others(folder / (BESIDE if in_parts else WEIGHTS), learner.weights()))
         return self.state(step)
 
     def state(self, step: int) -> StageState:
@@ -156,6 +163,19 @@ def _load_parts(folder: Path, learner: Learner, optimizer: Optimizer | None) -> 
     read_shards(folder, weights | moments)
     if optimizer is not None:
         load_optimizer_tensors(learner, optimizer, moments)
+
+
+def _others(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file that are no weights; none where there is no file."""
+    if not path.exists():
+        return {}
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name not in weights}  # noqa: SIM118 - no dict
+
+
+def _as_file(tensors: Mapping[str, Tensor]) -> bytes:
+    """The content of a safetensors file."""
+    return save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -61,8 +61,6 @@ class StageConfig:
     """The name that ``rxt.training.stages.registry`` knows the stage by, and ``--set`` addresses it by."""
     needs_trained: ClassVar[bool] = False
     """Whether the stage can only follow others, or go on from a trained model."""
-    shardable: ClassVar[bool] = True
-    """Whether processes may hold a part of the model each. Not where a stage plays, or compares, with the whole."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 

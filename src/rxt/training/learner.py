@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ MODEL = "model."
 
 class Learner(nn.Module):
     """Anything that the loop can train."""
+
+    gathered_in_bfloat16: ClassVar[bool] = True
+    """Whether processes that hold parts may gather the whole weights in bfloat16, where products are computed in it."""
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
@@ -45,6 +49,13 @@ class Learner(nn.Module):
             for name, tensor in self.weights().items():
                 tensor.copy_(tensors[name])
 
+    def carried(self) -> dict[str, Tensor]:
+        """What a checkpoint holds beside the weights: the same in every process, and of another shape each time."""
+        return {}
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """Have what :meth:`carried` gave in place of what there is."""
+
 
 class ReactiveLearner(Learner):
     """A Reactive Transformer and its masked-language-model head."""
@@ -66,6 +77,9 @@ class ReactiveLearner(Learner):
 class GrownLearner(Learner):
     """A Reactive Transformer on a pre-trained base, which stays as it is: the memory's own parameters alone learn, and
     they alone are in a checkpoint."""
+
+    gathered_in_bfloat16 = False
+    """What learns is computed with in float32, and the base's matrices may be rounded already."""
 
     def __init__(self, model: ReactiveTransformer) -> None:
         super().__init__(model.config.decoder.vocab_size)

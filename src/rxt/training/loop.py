@@ -68,7 +68,8 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
         The step whose weights the learner has now.
     """
     process_group, evaluator = context.process_group, stage.evaluator
-    together = training_together(learner, process_group, context.parallel, context.device or learner.device)
+    device = context.device or learner.device
+    together = training_together(learner, process_group, context.parallel, device, stage.beside)
     checkpoints = Checkpoints(
         context.folder / stage.name, context.run.keep_checkpoints, process_group, together.sharded
     )
@@ -220,8 +221,9 @@ def update(
     stage.unfreeze(learner, step)
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
-    with autocast(learner.device):
-        stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
+    if stage.collects(step):
+        with together.whole(), autocast(learner.device):
+            stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
     drawn = stage.batches("train", step) if made is None else made(step)
     batches = [batch.to(learner.device) for batch in drawn]
     losses: list[StageLoss] = []

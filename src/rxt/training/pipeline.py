@@ -60,9 +60,6 @@ def train(
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     if run.needs_base:
         raise UserError(f"the recipe {run.name} gives a pre-trained model a memory; name that: --base PATH")
-    whole = [stage.kind for stage in run.stages if not stage.shardable]
-    if parallel == "shard" and whole:
-        raise UserError(f"{whole[0]}: every process needs the whole model there; leave out --parallel shard")
     try:
         with join_process_group(device) as process_group:
             if not process_group.is_main_process:

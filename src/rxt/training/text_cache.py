@@ -107,6 +107,10 @@ class TextCache:
                 file.truncate(file.tell() - file.tell() % size)
         self._look_around()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> TextCache:
+        """Itself: it stands for files, which a copy of the model may read and add to as well."""
+        return self
+
     def complete(self, kind: str, rows: Rows, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Tensors (K, R, T, D) of rows: those that are kept, and what ``compute`` makes (K, r, T, D) of the others,
         whose numbers (r,) it is given. All are rounded to half precision, kept or not; what stands at padding means

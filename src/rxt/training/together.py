@@ -66,9 +66,11 @@ class Together(Generic[L]):
 class Update(nn.Module):
     """A learner, as the wrappers for several processes want it: a module whose forward gives a loss."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, beside: Sequence[nn.Module] = ()) -> None:
+        """``beside``: what losses are computed with and does not learn."""
         super().__init__()
         self.learner = learner
+        self.beside = nn.ModuleList(beside)
 
     def forward(self, compute: Compute) -> Tensor:
         return compute()
@@ -76,6 +78,11 @@ class Update(nn.Module):
     def nothing(self) -> Tensor:
         """The loss of no micro-batch: 0, with a gradient of zeros."""
         return next(each for each in self.learner.parameters() if each.requires_grad).sum() * 0
+
+
+def nothing_beside(_: Learner) -> Sequence[nn.Module]:
+    """What the losses of most stages are computed with, beside the learner."""
+    return ()
 
 
 class Replicated(Together[L]):
@@ -117,18 +124,30 @@ class Sharded(Together[L]):
     The whole weights are gathered once for an update, in bfloat16 where that is computed in, and the gradients of each
     pass are shared out when it ends; what a process keeps between updates is its part, in float32. FSDP2 has zeros for
     what no process has used; here such a parameter has no gradient, as in one process, where no momentum moves it.
+    A frozen model that the stage compares with is held in parts too, and gathered with the rest.
     """
 
     sharded = True
 
-    def __init__(self, learner: L, process_group: ProcessGroup, device: torch.device) -> None:
-        """``learner`` itself stays as it is, and whole: FSDP2 cannot be taken off a module again."""
+    def __init__(
+        self,
+        learner: L,
+        process_group: ProcessGroup,
+        device: torch.device,
+        beside: Callable[[L], Sequence[nn.Module]] = nothing_beside,
+    ) -> None:
+        """``learner`` itself stays as it is, and whole: FSDP2 cannot be taken off a module again.
+
+        ``beside``: what the losses of a learner are computed with and does not learn.
+        """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(deepcopy(learner), process_group)
-        self._device, self._bfloat16 = device, computes_in_bfloat16(device)
-        self._update = Update(self.learner)
+        self._device = device
+        self._bfloat16 = learner.gathered_in_bfloat16 and computes_in_bfloat16(device)
+        _as_in_main(self.learner)
+        self._update = Update(self.learner, beside(self.learner))
         self._wrapper = fully_shard(
             self._update,
             mesh=init_device_mesh(device.type, (process_group.world_size,)),
@@ -190,14 +209,21 @@ class Sharded(Together[L]):
         plain = learner.weights()
         for name, tensor in self.learner.weights().items():
             plain[name].copy_(whole_tensor(tensor))
+        learner.carry(self.learner.carried())
 
 
-def training_together(learner: L, process_group: ProcessGroup, parallel: Parallel, device: torch.device) -> Together[L]:
-    """How the processes of a run train a learner."""
+def training_together(
+    learner: L,
+    process_group: ProcessGroup,
+    parallel: Parallel,
+    device: torch.device,
+    beside: Callable[[L], Sequence[nn.Module]] = nothing_beside,
+) -> Together[L]:
+    """How the processes of a run train a learner. ``beside``: what its losses are computed with and does not learn."""
     if process_group.world_size == 1:
         return Together(learner)
     if parallel == "shard":
-        return Sharded(learner, process_group, device)
+        return Sharded(learner, process_group, device, beside)
     return Replicated(learner, process_group)
 
 
@@ -211,6 +237,14 @@ def whole_tensor(tensor: Tensor) -> Tensor:
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether products are computed in bfloat16: where the hardware has it."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+@torch.no_grad()
+def _as_in_main(learner: Learner) -> None:
+    """Begin with the main process's weights, as DistributedDataParallel does: those that are drawn anew for a stage
+    may depend on what a process has done before."""
+    for _, parameter in learner.unique_parameters():
+        dist.broadcast(parameter, src=0)
 
 
 def _sum(gradients: Tensor) -> torch.futures.Future[Tensor]:

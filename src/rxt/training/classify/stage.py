@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
@@ -131,6 +131,14 @@ class ClassifyStage:
     seed: int
     name: str = "classify"
 
+    def beside(self, learner: ClassifierLearner) -> Sequence[nn.Module]:
+        """None: its loss is computed with the learner alone."""
+        return ()
+
+    def collects(self, step: int) -> bool:
+        """No: the data is there already."""
+        return False
+
     def collect(
         self,
         learner: ClassifierLearner,
@@ -138,7 +146,7 @@ class ClassifyStage:
         generator: torch.Generator,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Nothing: the data is there already."""
+        """Nothing."""
 
     def unfreeze(self, learner: ClassifierLearner, step: int) -> None:
         """Nothing: the same parameters learn in every step."""

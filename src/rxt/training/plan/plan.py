@@ -70,7 +70,8 @@ class Held:
     gradients: float
     optimiser: float
     gathered: float
-    """Weights in bfloat16, and where they are sharded the gradients of a micro-batch before they are shared out."""
+    """Weights in bfloat16 (whole ones of a stage on a base as they are held), and where they are sharded the gradients
+    of a micro-batch before they are shared out."""
     activations: float
     """What is kept of a micro-batch for the backward pass, and the gradients of its logits. Or the gradients once more,
     while they are summed over the ranks, where that is more."""
@@ -145,7 +146,8 @@ class CountedStage:
     updates: list[Updates]
     states: list[State]
     """Of each of the ``updates``."""
-    shardable: bool
+    gathered_in_bfloat16: bool
+    """Where the weights are sharded, how whole ones are gathered: else as they are held."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def count_run(run: RunConfig, tokens: int | None = None) -> CountedRun:
 def _count(stage: StageConfig, learner: Learner, tokens: int) -> CountedStage:
     optim = cast(Settings, stage).optim
     updates = [each for each in updates_of(stage, learner, tokens) if each.steps]
-    return CountedStage(stage.kind, optim.accumulate, updates, states(stage, optim, learner, updates), stage.shardable)
+    held = states(stage, optim, learner, updates)
+    return CountedStage(stage.kind, optim.accumulate, updates, held, learner.gathered_in_bfloat16)
 
 
 def _plan(stage: CountedStage, hardware: Hardware) -> StagePlan:
@@ -205,14 +208,14 @@ def _layouts(stage: CountedStage, hardware: Hardware) -> Iterator[Layout]:
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
     cheaper = any(part.cheaper is not None for part in stage.updates)
-    for sharded in (False, True) if hardware.gpus > 1 and stage.shardable else (False,):
+    for sharded in (False, True) if hardware.gpus > 1 else (False,):
         for checkpointing in (False, True) if cheaper else (False,):
             yield from (Layout(sharded, count, checkpointing) for count in counts)
 
 
 def _in_layout(stage: CountedStage, layout: Layout, hardware: Hardware) -> StagePlan:
     parts = zip(stage.updates, stage.states, strict=True)
-    phases = tuple(_phase(part, state, layout, hardware) for part, state in parts)
+    phases = tuple(_phase(part, state, layout, hardware, stage.gathered_in_bfloat16) for part, state in parts)
     settings = (
         [] if layout.micro_batches <= stage.accumulate else [f"{stage.kind}.optim.accumulate={layout.micro_batches}"]
     )
@@ -227,7 +230,7 @@ def _in_layout(stage: CountedStage, layout: Layout, hardware: Hardware) -> Stage
     return StagePlan(stage.kind, layout, phases, fits, tuple(settings))
 
 
-def _phase(part: Updates, state: State, layout: Layout, hardware: Hardware) -> PhasePlan:
+def _phase(part: Updates, state: State, layout: Layout, hardware: Hardware, rounded: bool) -> PhasePlan:
     batch = max(part.batch_size, hardware.gpus)  # every rank needs one of them
     micro_batch = math.ceil(batch / min(batch, max(layout.micro_batches, part.least_parts)))
     cost = part.cheaper if layout.checkpointing and part.cheaper is not None else part.cost
@@ -238,19 +241,20 @@ def _phase(part: Updates, state: State, layout: Layout, hardware: Hardware) -> P
         part.turns,
         batch,
         micro_batch,
-        _held(cost, micro_batch, state, layout, hardware.gpus),
+        _held(cost, micro_batch, state, layout, hardware.gpus, rounded),
         part.steps * batch * part.tokens,
         part.steps * batch * cost.flops,
         seconds,
     )
 
 
-def _held(cost: Cost, micro_batch: int, state: State, layout: Layout, gpus: int) -> Held:
+def _held(cost: Cost, micro_batch: int, state: State, layout: Layout, gpus: int, rounded: bool) -> Held:
+    """``rounded``: whole weights are gathered in bfloat16."""
     ranks = gpus if layout.sharded else 1
     activations = micro_batch * cost.most(BFLOAT16)
     gathered = BFLOAT16 * state.weights / FLOAT32
     if layout.sharded:
-        gathered += BFLOAT16 * state.gradients / FLOAT32
+        gathered = (state.weights + state.gradients) * (BFLOAT16 / FLOAT32 if rounded else 1)
     if gpus > 1:
         activations = max(activations, state.gradients)
     return Held(state.weights / ranks, state.gradients / ranks, state.optimiser / ranks, gathered, activations)
@@ -261,11 +265,9 @@ def _trouble(stage: CountedStage, smallest: StagePlan, hardware: Hardware) -> st
     gpus = max(2, 2 * hardware.gpus)
     while gpus <= MOST_GPUS:
         more = replace(hardware, gpus=gpus)
-        layout = replace(
-            smallest.layout, sharded=stage.shardable, micro_batches=max(gpus, smallest.layout.micro_batches)
-        )
+        layout = replace(smallest.layout, sharded=True, micro_batches=max(gpus, smallest.layout.micro_batches))
         if _in_layout(stage, layout, more).fits:
-            return f"{gpus} such GPUs would do{', sharded' if stage.shardable else ''}"
+            return f"{gpus} such GPUs would do, sharded"
         gpus *= 2
     activations = smallest.largest.held.activations / GB
     what = "row" if smallest.largest.turns is None else "conversation"

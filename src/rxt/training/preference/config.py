@@ -30,7 +30,6 @@ class PreferenceConfig(StageConfig):
     """Stage 5′, DMPO: of two ways to answer out of the same memory, prefer the accepted one."""
 
     needs_trained: ClassVar[bool] = True
-    shardable: ClassVar[bool] = False
     kind: Literal["preference"] = "preference"
     steps: int
     turns: int

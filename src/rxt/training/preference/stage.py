@@ -11,10 +11,12 @@ Preferences alone may make both answers less likely; ``accepted_weight`` adds th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch import nn
 
 from rxt.data.collate import Preferences, collate_preferences
 from rxt.data.template import Template
@@ -64,6 +66,10 @@ class PreferenceStage(BaseStage[PreferenceConfig]):
     def made_ahead(self) -> bool:
         """What is trained on may be made with the model as it is."""
         return False
+
+    def beside(self, learner: ReactiveLearner) -> Sequence[nn.Module]:
+        """The reference."""
+        return (self.reference.of(learner),)
 
     def batches(self, split: Split, step: int) -> list[Preferences]:
         conversations = self.corpus.conversations(split, step, self.config.batch_size, self.config.turns)

@@ -162,7 +162,6 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
     included."""
 
     needs_trained: ClassVar[bool] = True
-    shardable: ClassVar[bool] = False
     kind: Literal["reinforcement"] = "reinforcement"
     phases: tuple[EpisodePhase, ...]
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
-import torch
 from torch import Tensor
 
 from rxt.model.reactive import ReactiveTransformer
@@ -44,14 +43,11 @@ class ReinforcementLearner(Learner):
         if self.critic is not None:
             self.critic.requires_grad_(True)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Every parameter once, and what there is to learn from."""
-        return {**super().weights(), **{f"{STORE}{name}": tensor for name, tensor in self.store.tensors().items()}}
+    def carried(self) -> dict[str, Tensor]:
+        """What there is to learn from."""
+        return {f"{STORE}{name}": tensor for name, tensor in self.store.tensors().items()}
 
-    def load_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Copy what :meth:`weights` gave; the store becomes the one that was saved, whatever it held."""
-        with torch.no_grad():
-            for name, tensor in super().weights().items():
-                tensor.copy_(tensors[name])
-        kept = {name.removeprefix(STORE): tensor for name, tensor in tensors.items() if name.startswith(STORE)}
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """The store becomes the one that was saved, whatever it held."""
+        kept = {name.removeprefix(STORE): tensor for name, tensor in tensors.items()}
         self.store = Store.of(kept).to(self.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.data.collate import Conversations
 from rxt.data.template import Template
@@ -93,6 +93,14 @@ class ReinforcementStage(BaseStage[ReinforcementConfig]):
         phase, _ = self.config.at(step)
         learner.learn_only(phase.trains)
 
+    def beside(self, learner: ReinforcementLearner) -> Sequence[nn.Module]:
+        """The reference."""
+        return (learner.reference,)
+
+    def collects(self, step: int) -> bool:
+        """At the beginning of every cycle."""
+        return self.config.at(step)[1] % self.config.cycle == 0
+
     def collect(
         self,
         learner: ReinforcementLearner,
@@ -106,9 +114,9 @@ class ReinforcementStage(BaseStage[ReinforcementConfig]):
             EarlyStopping: the policy says nothing any more.
             UserError: it said nothing to begin with; nothing can be asked or rewarded.
         """
-        phase, done = self.config.at(step)
-        if done % self.config.cycle:
+        if not self.collects(step):
             return
+        phase, _ = self.config.at(step)
         learner.eval()
         parts = [
             part

@@ -37,7 +37,6 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     """The memory of a model on a pre-trained base learns to remember, turn after turn. ``trains`` of a phase chooses
     among the memory's parameters; the base never learns."""
 
-    shardable: ClassVar[bool] = False
     kind: Literal["adaptation"] = "adaptation"
     phases: tuple[Phase, ...]
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.data.template import Template
 from rxt.errors import UserError
@@ -100,12 +100,20 @@ class Stage(Protocol, Generic[LearnerT, Batch]):
         """Whether its batches depend on nothing that training changes, so that they can be made before their turn."""
         ...
 
+    def beside(self, learner: LearnerT) -> Sequence[nn.Module]:
+        """The frozen models that its losses are computed with. Asked before the first update: processes that hold
+        parts of the learner hold parts of these too."""
+        ...
+
+    def collects(self, step: int) -> bool:
+        """Whether it makes its own data with the model as it is, before an update."""
+        ...
+
     def collect(
         self, learner: LearnerT, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
     ) -> None:
-        """Called before every update, for a stage that makes its own data with the model as it is; whether there is
-        something to collect is for the stage to know. What it collects lies in the learner, so a checkpoint holds it.
-        All processes collect the same."""
+        """Make that data. What it collects lies in the learner, so a checkpoint holds it. All processes collect the
+        same."""
         ...
 
     def batches(self, split: Split, step: int) -> list[Batch]:
@@ -202,10 +210,18 @@ class BaseStage(Generic[ConfigT]):
         """None: a baseline's run leaves the stage out."""
         return None
 
+    def beside(self, learner: Any) -> Sequence[nn.Module]:
+        """None: its losses are computed with the learner alone."""
+        return ()
+
+    def collects(self, step: int) -> bool:
+        """No: the data is there already."""
+        return False
+
     def collect(
         self, learner: Any, step: int, generator: torch.Generator, process_group: ProcessGroup = SINGLE_PROCESS
     ) -> None:
-        """Nothing: the data is there already."""
+        """Nothing."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ conversation from what the baseline knows of the turns before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rxt.baselines.model import Baseline
 from rxt.data.collate import Conversations, Rows
@@ -51,6 +52,14 @@ class BaselineStage(Generic[Batch]):
     def batches(self, split: Split, step: int) -> list[Batch]:
         return self.like.batches(split, step)
 
+    def beside(self, learner: BaselineLearner) -> Sequence[nn.Module]:
+        """None: its loss is computed with the learner alone."""
+        return ()
+
+    def collects(self, step: int) -> bool:
+        """No: the data is there already."""
+        return False
+
     def collect(
         self,
         learner: BaselineLearner,
@@ -58,7 +67,7 @@ class BaselineStage(Generic[Batch]):
         generator: torch.Generator,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Nothing: the data is there already."""
+        """Nothing."""
 
     def unfreeze(self, learner: BaselineLearner, step: int) -> None:
         learner.requires_grad_(True)
