@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,20 @@ class Scripted:
 
     def says(self, *replies: str) -> None:
         """What comes next; each reply ends with ``<eos>``."""
-        self._head.follow([token for reply in replies for token in ids(reply)])
+        self._follow([token for reply in replies for token in ids(reply)])
 
     def wishes(self, *logits: dict[int, float], first: str = "") -> None:
         """What it would like to say: after ``first`` the same at every step."""
-        self._head.follow([*ids(first), *(each for _ in range(LENGTH) for each in logits)])
+        self._follow([*ids(first), *(each for _ in range(LENGTH) for each in logits)])
+
+    def _follow(self, script: Sequence[int | Mapping[int, float]]) -> None:
+        """An answer that the server ends itself, at a stop text or after so many tokens, goes on in the engine's thread
+        until that hears of it, though its reply is there: it must not read the new script."""
+        engine, give_up = self.live.sessions.engine, time.monotonic() + 60
+        while engine.running or engine.waiting:
+            assert time.monotonic() < give_up, "an answer does not end"
+            time.sleep(0.001)
+        self._head.follow(script)
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """The reply, which must be one."""
