@@ -14,6 +14,8 @@ def encode_conversation(conversation: Conversation, template: Template) -> list[
     learn from."""
     system = [template.system(conversation.system)] if conversation.system else []
     turns = [template.interaction(interaction) for interaction in conversation.interactions]
+    for index in conversation.prompted:
+        turns[index] = without_first_marker(turns[index], template)
     return system + [
         without_targets(turn) if index in conversation.unlearned else turn for index, turn in enumerate(turns)
     ]
@@ -22,3 +24,13 @@ def encode_conversation(conversation: Conversation, template: Template) -> list[
 def without_targets(encoded: Encoded) -> Encoded:
     """The same tokens, none of them to be learned."""
     return replace(encoded, loss=[False] * len(encoded.ids))
+
+
+def without_first_marker(encoded: Encoded, template: Template) -> Encoded:
+    """The same interaction where the prompt has the model's first marker, [T] or [A]: that is nothing to learn then. In
+    templates whose prompts always end with [A], nothing changes."""
+    if template.markup.told:
+        return encoded
+    loss = list(encoded.loss)
+    loss[loss.index(True)] = False
+    return replace(encoded, loss=loss)

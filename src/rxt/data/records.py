@@ -41,6 +41,9 @@ class Conversation:
     system: str | None = None
     unlearned: frozenset[int] = frozenset()
     """Interactions, counted from 0, whose answers are memorized like the others, but are nothing to learn from."""
+    prompted: frozenset[int] = field(default=frozenset(), repr=False)
+    """Interactions, counted from 0, whose prompt has the model's first marker, [T] or [A]: it was told whether to
+    think, so that marker is nothing to learn. No file has these, and a digest is of what files have."""
 
 
 @dataclass(frozen=True)

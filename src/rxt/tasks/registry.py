@@ -11,11 +11,13 @@ from rxt.errors import UserError
 from rxt.tasks.babi.task import Babi
 from rxt.tasks.base import Task
 from rxt.tasks.everyday.task import Everyday
+from rxt.tasks.hybrid.task import Hybrid
 from rxt.tasks.open.task import Open
 
 TASKS: dict[str, type[Task[Any]]] = {
     "everyday": Everyday,
     "open": Open,
+    "hybrid": Hybrid,
     "babi": Babi,
 }
 

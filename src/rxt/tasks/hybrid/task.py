@@ -1,0 +1,42 @@
+"""Hybrid conversations as a task."""
+
+from __future__ import annotations
+
+from rxt.data.asked import Asked
+from rxt.tasks.base import GeneratingTask, Split, Told
+from rxt.tasks.hybrid.config import HybridConfig
+from rxt.tasks.hybrid.probes import ProbeKind, probe
+from rxt.tasks.hybrid.questions import HybridQuestion
+from rxt.tasks.hybrid.talks import HybridConversation, generate
+
+PROBES: dict[str, ProbeKind] = {"told": "recall", "steps": "steps"}
+"""Those that an answer in words can be right to; ``rxt.evaluation.hybrid`` asks the others too."""
+USUAL = HybridConfig()
+
+
+class Hybrid(GeneratingTask[HybridConfig]):
+    """Questions that need steps or a tool, over what was told turns ago; for models of the Beta template."""
+
+    name = "hybrid"
+    settings_type = HybridConfig
+    special = ("steps",)
+
+    def conversation(self, split: Split, turns: int, seed: int, index: int) -> Told:
+        return told(generate(split, turns, seed, index, self.settings if split == "train" else USUAL))
+
+    def probe(self, split: Split, distance: int, seed: int, index: int, kind: str = "told") -> Told:
+        return told(probe(split, distance, seed, index, self.settings, PROBES[kind]))
+
+    def chance(self, question: Asked) -> float:
+        return question.chance if isinstance(question, HybridQuestion) else 0.0
+
+    def as_evaluated(self) -> Hybrid:
+        return Hybrid(USUAL)
+
+    def describe(self, share: float) -> str:
+        return f"hybrid conversations from the generator ({share:.0%} of every batch)"
+
+
+def told(case: HybridConversation) -> Told:
+    """What the protocol knows of a hybrid conversation."""
+    return Told(case.conversation, {question.turn: question for question in case.questions})
