@@ -67,12 +67,13 @@ def test_the_best_and_the_last_checkpoints_stay(tmp_path: Path, monkeypatch: pyt
     run = replace(run, validate_every=2, checkpoint_every=1, keep_checkpoints=2)
     kept = []
 
-    def save(self: Checkpoints, *arguments: object) -> None:
+    def begin(self: Checkpoints, *arguments: object) -> None:
         original(self, *arguments)  # type: ignore[arg-type]
+        self.finish()
         kept.append(checkpoints(tmp_path / stage.name))
 
-    original = Checkpoints.save
-    monkeypatch.setattr(Checkpoints, "save", save)
+    original = Checkpoints.begin
+    monkeypatch.setattr(Checkpoints, "begin", begin)
     run_stage(stage, learner(), context(tmp_path, run))
     assert kept[8] == ["step-000004", "step-000008", "step-000009"]
     assert kept[11] == ["step-000010", "step-000011", "step-000012"], "the best of step 4 has gone for that of step 10"

@@ -1,4 +1,4 @@
-"""Checkpoints of a stage: a folder each, written under another name and renamed when whole.
+"""Checkpoints of a stage: a folder each, written under another name and renamed when whole, while training goes on.
 
 ::
 
@@ -18,7 +18,8 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,10 +30,11 @@ from torch import Tensor
 from rxt.errors import UserError
 from rxt.files import write_atomically
 from rxt.model.checkpoint import read_tensors
+from rxt.training.background import Background
 from rxt.training.learner import Learner
 from rxt.training.optim import Optimizer, load_optimizer_tensors, optimizer_tensors
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
-from rxt.training.shards import read_shards, sizes_of, write_shards
+from rxt.training.shards import copied, read_shards, sizes_of, write_shards
 
 WEIGHTS, OPTIMIZER, STATE, PARTS = "weights.safetensors", "optimizer.safetensors", "state.json", "parts"
 BESIDE = "beside.safetensors"
@@ -54,29 +56,85 @@ class StageState:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a checkpoint holds: copies on the CPU, of this process's parts where each process holds some."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    carried: dict[str, Tensor]
+    state: StageState
+
+    @classmethod
+    def of(cls, learner: Learner, optimizer: Optimizer, state: StageState) -> Content:
+        """What a learner has now."""
+        moments = optimizer_tensors(learner, optimizer)
+        return cls(copied(learner.weights()), copied(moments), copied(learner.carried()), state)
+
+
+@dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one stage in one folder: ``step-000100``, …; the last ``keep`` and the best stay."""
 
     folder: Path
     keep: int
     process_group: ProcessGroup = SINGLE_PROCESS
+    """Where ``sharded``, one that the training makes no exchanges in."""
     sharded: bool = False
     """Whether each process holds a part of what is trained, and writes it; else the main process writes alone."""
+    _writing: Background = field(default_factory=Background, init=False, repr=False, compare=False)
 
     def save(self, learner: Learner, optimizer: Optimizer, state: StageState) -> None:
-        """Write a checkpoint whole, then forget those that are too many. Every process calls it."""
+        """Write a checkpoint whole, then forget those that are too many. Every process calls it.
+
+        Raises:
+            UserError: it, or one that was begun before, cannot be written.
+        """
+        self.begin(learner, optimizer, state)
+        self.finish()
+
+    def begin(self, learner: Learner, optimizer: Optimizer, state: StageState) -> None:
+        """The same, except that only a copy is made now; it is written while training goes on, after the one before.
+        Every process calls it.
+
+        Raises:
+            UserError: one that was begun before cannot be written.
+        """
+        self.finish()
+        if self.sharded or self.process_group.is_main_process:
+            content = Content.of(learner, optimizer, state)
+            self._writing.begin(lambda: self._write(content))
+
+    @property
+    def failed(self) -> bool:
+        """Whether :meth:`finish` would raise something by now, in this process."""
+        return self._writing.failed
+
+    def finish(self) -> None:
+        """Until what was begun is written. Every process calls it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        self._writing.finish()
+
+    def abandon(self) -> None:
+        """Until what was begun is written, where another error is told already."""
+        with suppress(Exception):
+            self.finish()
+
+    def _write(self, content: Content) -> None:
         main = self.process_group.is_main_process
-        if not main and not self.sharded:
-            return
-        final = self._path(state.step)
+        final = self._path(content.state.step)
         temporary = final.with_name(f".{final.name}.tmp")
         try:
             if main:
                 self._remove_unfinished()
                 (temporary / PARTS if self.sharded else temporary).mkdir(parents=True)
-            self._write_tensors(temporary, learner, optimizer)
+            if self.sharded:
+                self.process_group.barrier()  # until the folder is there
+                write_shards(temporary / PARTS, content.weights | content.moments, self.process_group.group)
             if main:
-                _write(temporary / STATE, json.dumps(asdict(state)).encode())
+                self._write_files(temporary, content)
                 shutil.rmtree(final, ignore_errors=True)
                 os.replace(temporary, final)
                 _sync_folder(self.folder)
@@ -87,18 +145,16 @@ class Checkpoints:
                 f"{final}: the checkpoint cannot be written ({reason}); the one before it is whole"
             ) from None
         if main:
-            self._forget({state.step, state.best_step})
+            self._forget({content.state.step, content.state.best_step})
 
-    def _write_tensors(self, folder: Path, learner: Learner, optimizer: Optimizer) -> None:
-        weights, moments = learner.weights(), optimizer_tensors(learner, optimizer)
-        if self.sharded:
-            self.process_group.barrier()  # until the folder is there
-            write_shards(folder / PARTS, weights | moments)
-            if (beside := learner.carried()) and self.process_group.is_main_process:
-                _write(folder / BESIDE, _as_file(beside))
-            return
-        _write(folder / WEIGHTS, _as_file(weights | learner.carried()))
-        _write(folder / OPTIMIZER, _as_file(moments))
+    def _write_files(self, folder: Path, content: Content) -> None:
+        """What the main process writes."""
+        if not self.sharded:
+            _write(folder / WEIGHTS, _as_file(content.weights | content.carried))
+            _write(folder / OPTIMIZER, _as_file(content.moments))
+        elif content.carried:
+            _write(folder / BESIDE, _as_file(content.carried))
+        _write(folder / STATE, json.dumps(asdict(content.state)).encode())
 
     def convert(self, step: int, learner: Learner) -> None:
         """Write the weights of a checkpoint in parts beside them as one file too: ``learner`` has them, whole."""

@@ -70,9 +70,8 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
     process_group, evaluator = context.process_group, stage.evaluator
     device = context.device or learner.device
     together = training_together(learner, process_group, context.parallel, device, stage.beside)
-    checkpoints = Checkpoints(
-        context.folder / stage.name, context.run.keep_checkpoints, process_group, together.sharded
-    )
+    writing = process_group.once_more() if together.sharded else process_group
+    checkpoints = Checkpoints(context.folder / stage.name, context.run.keep_checkpoints, writing, together.sharded)
     optimizer = make_optimizer(together.learner, stage.optim)
     last = process_group.from_main(checkpoints.last())
     state = StageState(0) if last is None else checkpoints.load(last, together.learner, optimizer)
@@ -134,10 +133,13 @@ def _go_on(
                         )
                     if state.step % validate_every == 0 or state.step == stage.steps:
                         state = _evaluated(stage, together, state, log, context)
-                interrupted = bool(process_group.sum(torch.tensor(float(context.interrupt.requested))))
+                flags = torch.tensor([float(context.interrupt.requested), float(checkpoints.failed)])
+                interrupted, failed = process_group.sum(flags).tolist()
+                if failed:
+                    checkpoints.finish()
                 due = state.step % run.checkpoint_every == 0 or state.step in (stage.steps, state.best_step)
                 if due or interrupted or state.stopped is not None:
-                    checkpoints.save(learner, optimizer, state)
+                    checkpoints.begin(learner, optimizer, state)
                 if state.stopped is not None:
                     say(
                         context.console,
@@ -145,6 +147,7 @@ def _go_on(
                         "yellow",
                     )
                 elif interrupted:
+                    checkpoints.finish()
                     process_group.barrier()  # whoever ends first would have the launcher end the one that still saves
                     say(
                         context.console,
@@ -152,7 +155,11 @@ def _go_on(
                     )
                     raise KeyboardInterrupt
         if stage.steps == 0:
-            checkpoints.save(learner, optimizer, state)
+            checkpoints.begin(learner, optimizer, state)
+        checkpoints.finish()
+    except Exception:  # not what a second Ctrl-C raises, which waits for nothing
+        checkpoints.abandon()
+        raise
     finally:
         log.close()
     return state

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -29,6 +29,8 @@ class ProcessGroup:
 
     rank: int = 0
     world_size: int = 1
+    group: dist.ProcessGroup | None = None
+    """PyTorch's; None is its default group."""
 
     @property
     def is_main_process(self) -> bool:
@@ -42,7 +44,7 @@ class ProcessGroup:
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the process group of a few numbers."""
         if self.world_size > 1:
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.group)
         return values
 
     def gather(self, items: Sequence[tuple[int, T]]) -> list[T]:
@@ -56,7 +58,7 @@ class ProcessGroup:
         if self.world_size == 1:
             return [mine]
         found: list[T] = [mine] * self.world_size
-        dist.all_gather_object(found, mine)
+        dist.all_gather_object(found, mine, group=self.group)
         return found
 
     def from_main(self, value: T) -> T:
@@ -64,13 +66,20 @@ class ProcessGroup:
         if self.world_size == 1:
             return value
         found = [value]
-        dist.broadcast_object_list(found)
+        dist.broadcast_object_list(found, src=0, group=self.group)
         return found[0]
 
     def barrier(self) -> None:
         """Until every process of the group is here."""
         if self.world_size > 1:
-            dist.barrier()
+            dist.barrier(self.group)
+
+    def once_more(self) -> ProcessGroup:
+        """The same processes, for exchanges that another thread makes meanwhile; tensors on the CPU alone. Every
+        process calls it."""
+        if self.world_size == 1:
+            return self
+        return replace(self, group=dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
 SINGLE_PROCESS = ProcessGroup()

@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from rxt.errors import UserError
 
 
-def write_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy on the CPU, of this process's parts, that training does not change."""
+    from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+
+    nothing_special = StagingOptions(
+        use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False
+    )
+    stager = DefaultStager(nothing_special)
+    try:
+        return cast("dict[str, Tensor]", stager.stage(tensors))
+    finally:
+        stager.close()
+
+
+def write_shards(folder: Path, tensors: dict[str, Tensor], group: dist.ProcessGroup | None) -> None:
     """Write tensors of which each process holds a part. Every process calls it, and the folder is there.
+
+    ``group``: the processes, for what they exchange; None is the group of the training.
 
     Raises:
         OSError: a process cannot write; raised in all of them.
@@ -26,7 +44,8 @@ def write_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
     from torch.distributed.checkpoint.state_dict_saver import save
 
     try:
-        save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        save(tensors, storage_writer=writer, process_group=group)
     except CheckpointException as error:
         causes = [cause for cause, _ in error.failures.values()]
         raise next((cause for cause in causes if isinstance(cause, OSError)), causes[0]) from None
