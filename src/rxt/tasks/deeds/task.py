@@ -1,0 +1,39 @@
+"""Conversations about deeds as a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from rxt.tasks.base import GeneratingTask, Split, Told
+from rxt.tasks.deeds.config import DeedsConfig
+from rxt.tasks.deeds.talks import USUAL, DeedsConversation, generate, told
+
+
+class Deeds(GeneratingTask[DeedsConfig]):
+    """Who did, does or will do what, told by the way and asked for by any of its parts."""
+
+    name = "deeds"
+    settings_type = DeedsConfig
+
+    def conversation(self, split: Split, turns: int, seed: int, index: int) -> Told:
+        mix = self.settings if split == "train" else USUAL
+        made = _told(generate(split, turns, seed, index, mix))
+        rng, questions = Random(f"{seed} {index} replies"), made.questions or {}
+        others = (turn for turn in range(len(made.conversation.interactions)) if turn not in questions)
+        unlearned = frozenset(turn for turn in others if rng.random() >= mix.reply_rate)
+        return replace(made, conversation=replace(made.conversation, unlearned=unlearned))
+
+    def probe(self, split: Split, distance: int, seed: int, index: int, kind: str = "told") -> Told:
+        return _told(told(split, distance, seed, index, self.settings))
+
+    def as_evaluated(self) -> Deeds:
+        return Deeds(USUAL)
+
+    def describe(self, share: float) -> str:
+        return f"conversations about what people do from the generator ({share:.0%} of every batch)"
+
+
+def _told(case: DeedsConversation) -> Told:
+    """What the protocol knows of a conversation."""
+    return Told(case.conversation, {question.turn: question for question in case.questions})
