@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
-from rxt.cli.launch import FOLLOWED, check_workers, launch
+from rxt.cli.launch import FOLLOWED, INTERRUPTED, USER_MISTAKE, check_workers, launch
 from rxt.cli.plan import PlanOptions
 from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
@@ -134,7 +135,7 @@ def run(argv: list[str]) -> int:
     import torch
 
     from rxt.training.pipeline import train
-    from rxt.training.process_group import AnotherEnded, started_on_this_machine
+    from rxt.training.process_group import AnotherEnded, end_at_once, started_on_this_machine
 
     device = find_device(options.device)
     if "WORLD_SIZE" not in os.environ:
@@ -142,10 +143,15 @@ def run(argv: list[str]) -> int:
     try:
         out = options.out or Path("runs") / options.recipe
         train(run_config, out, Console(stderr=True), device, options.parallel)
-    except AnotherEnded:
-        if not started_on_this_machine():
-            raise
-        return FOLLOWED
+    except AnotherEnded as error:
+        if started_on_this_machine():
+            end_at_once(FOLLOWED)
+        print(f"rxt: {error}", file=sys.stderr)
+        end_at_once(USER_MISTAKE)
+    except KeyboardInterrupt:
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            end_at_once(INTERRUPTED)
+        raise
     except UserError:
         if os.environ.get("RANK", "0") != "0":
             time.sleep(SECONDS_TO_SPEAK)

@@ -13,14 +13,16 @@ HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 
 
 class Interrupt:
-    """Set by the first Ctrl-C, termination or hangup signal; a second Ctrl-C or termination stops at once."""
+    """Set by the first Ctrl-C, termination or hangup signal; Ctrl-C stops at once then."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def request(self, number: int, _frame: FrameType | None) -> None:
         """Ask the loop to stop after its step."""
-        if self.requested and number != HANGUP:  # a closed terminal sends it twice: through the shell, and itself
+        # the others come twice: a batch system sends them to all processes, whose launcher passes them on; a closed
+        # terminal through the shell, and itself
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
 

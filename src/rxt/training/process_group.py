@@ -8,11 +8,12 @@ and the address of rank 0 are in the environment. ``rxt train --workers N`` has 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -143,6 +144,17 @@ def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
         ) from None
     finally:
         dist.destroy_process_group()
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End a process of a group that was stopped in the middle of an exchange.
+
+    Python would wait for gloo's threads to end, while one of those waits for Python's lock, to let go of what was being
+    summed: such a process would never end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _of_the_connection(error: RuntimeError) -> bool:
