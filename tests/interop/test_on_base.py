@@ -98,12 +98,12 @@ def test_generation_and_int8_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(small.decode(ids, memory), model.decode(ids, memory), atol=0.2, rtol=0.1)
 
 
-def test_gradients_reach_reads_writes_and_the_fresh_memory(tmp_path: Path) -> None:
+def test_gradients_reach_reads_and_writes(tmp_path: Path) -> None:
     model = grown(tmp_path).train()
     memory = model.memorize(model.init_memory(2), some_ids(2, 7))
     model.decode(some_ids(), memory).square().mean().backward()
     own = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
-    for name in ("fresh_memory", "decoder.layers.1.read_scale", "decoder.layers.3.cross_attention.q_proj.weight"):
+    for name in ("decoder.layers.1.read_scale", "decoder.layers.3.cross_attention.q_proj.weight"):
         assert name in own
     assert "memory_attention.layers.1.attention.v_proj.weight" in own
 

