@@ -120,7 +120,7 @@ class Writer:
 
     def one_of(self, deed: Deed) -> Role:
         """A part of a deed to ask for, rather one not asked for yet."""
-        roles = [role for role in self._roles(deed) if role != "object" or self._can_tell_apart(deed)] or ["who"]
+        roles: list[Role] = [role for role in self._roles(deed) if role != "object" or self._can_tell_apart(deed)]
         weights = [(1 + self.asked[deed.object, role]) ** -3.0 for role in roles]
         return self.rng.choices(roles, weights)[0]
 
