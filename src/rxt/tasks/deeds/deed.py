@@ -38,6 +38,8 @@ class Part:
     text: str
     """In the language of ``rxt.tasks.open.grammar``, with the role's name for the value: ``in the {where}``."""
     value: str
+    changed: int | None = None
+    """The turn that told that it is different now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,7 @@ class Deed:
     """Before the object, with a space after it: ``the``, ``{my}``, ``a`` or nothing."""
     parts: Mapping[Role, Part]
     turn: int
-    """That told it, or the newest change of it."""
-    changed: bool = False
+    """That told it."""
 
     @property
     def thing(self) -> str:
@@ -67,6 +68,11 @@ class Deed:
         """What must be spelled as it is."""
         people = [name for name in (self.subject.name,) if name]
         return [self.object, *people, *(part.value for part in self.parts.values())]
+
+    def told(self, role: Role) -> int:
+        """The turn that told this part as it is now."""
+        changed = self.parts[role].changed if role in self.parts else None
+        return self.turn if changed is None else changed
 
     def value(self, role: Role) -> str:
         """What a right answer to a question for this part holds."""

@@ -110,12 +110,12 @@ class Writer:
         also = self._defining(deed, role)
         again = deed is self.spoken_of and also is None and self.rng.random() < self.config.again_rate
         self.asked[deed.object, role] += 1
-        right = deed.value(role)
+        right, told = deed.value(role), deed.told(role)
         others = [each.value(role) for each in self.deeds if each is not deed and role in self._roles(each)]
         wrong = () if right == YOU else tuple({each for each in others if each != YOU and not names(right, each)})
         if role in ("who", "with"):
             wrong = tuple(each for each in wrong if not names(deed.object, each))
-        self.questions.append(Question(self.turn, deed.verb.base, right, deed.turn, deed.changed, wrong))
+        self.questions.append(Question(self.turn, deed.verb.base, right, told, told != deed.turn, wrong))
         self._say(self.words.ask(deed, role, known=True, again=again, also=also), deed)
 
     def one_of(self, deed: Deed) -> Role:
@@ -162,7 +162,7 @@ class Writer:
         part = self._part(role, deed.tense, deed.verb)
         if part is None:
             return False
-        new = replace(deed, parts={**deed.parts, role: part}, turn=self.turn, changed=True)
+        new = replace(deed, parts={**deed.parts, role: replace(part, changed=self.turn)})
         self.deeds[self.deeds.index(deed)] = new
         self._say(self.words.change(new, role, deed is self.spoken_of), new)
         return True
