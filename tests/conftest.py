@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import torch
 
+from watched_exit import watch_exit
+
 REFERENCE = Path(__file__).parent / "fixtures" / "reference"
 
 
@@ -16,6 +18,11 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)  # tiny models: threads cost more than they give
     hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
     hypothesis.settings.load_profile("steady")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    watch_exit()
 
 
 @pytest.fixture(autouse=True)
