@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "store": {"errors", "files"},
     "engine": BASE | {"model", "data", "generation", "store", "tools"},
     "server": BASE | {"model", "data", "generation", "engine", "store", "understanding", "tools"},
-    "evaluation": BASE | {"model", "data", "tasks", "generation", "pretrained"},
+    "evaluation": BASE | {"model", "data", "tasks", "tools", "generation", "pretrained"},
     "baselines": BASE | {"model", "data", "generation", "evaluation"},
     "bench": BASE | {"model", "data", "tasks", "generation", "evaluation", "training"},
     "cli": None,  # on top of everything

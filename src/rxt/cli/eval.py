@@ -20,6 +20,7 @@ SUITES = {
         "how much of what people type in their own words is remembered, and how much is invented", "open_talk"
     ),
     "retention": Suite("how often a fact is recalled, by how many turns ago it was told", "retention"),
+    "hybrid": Suite("how well it thinks and calls tools over what was told, by how many turns ago", "hybrid"),
     "capacity": Suite("how many facts are held at once, with a pool of fragments and without", "capacity"),
     "perplexity": Suite(
         "how well the answers of a conversation file are predicted, and what memory is worth there", "perplexity"

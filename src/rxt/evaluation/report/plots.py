@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rxt.errors import UserError
+from rxt.evaluation.hybrid import By, HybridResult, total
 from rxt.evaluation.latency import LatencyResult
 from rxt.evaluation.report.results import PerplexityResult, RetentionResult
+from rxt.tasks.hybrid.probes import ProbeKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,6 +168,33 @@ def perplexity_plot(perplexity: PerplexityResult) -> str:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, axes)
     return _svg(figure, "nats", "Nats a token by turn")
+
+
+def hybrid_plot(result: HybridResult) -> str:
+    """Right answers by distance: where steps are needed, in every mode, and after a tool's result."""
+    figure, (steps, calls) = _figure("hybrid", 2)
+    panels: tuple[tuple[Axes, Sequence[ProbeKind]], ...] = ((steps, ("steps",)), (calls, ("call",)))
+    for axes, kinds in panels:
+        for index, (mode, found) in enumerate(result.modes.items()):
+            colour, style = _PLACEHOLDERS[SERIES[index]], DASHES[index]
+            axes.plot(*_shares(found, kinds, result.distances), color=colour, linestyle=style, linewidth=2, label=mode)
+        label, style = "auto, memory erased", (0, (5, 2))
+        points = _shares(result.reset, kinds, result.distances)
+        axes.plot(*points, color=_PLACEHOLDERS["muted"], linestyle=style, linewidth=1.4, label=label)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        _doubling(axes, result.distances)
+    steps.set(ylabel="right where\nsteps are needed")
+    calls.set(xlabel="turns since what is needed was told", ylabel="right after\na tool's result")
+    _legend(figure, steps)
+    return _svg(figure, "hybrid", "Right answers by distance")
+
+
+def _shares(found: By, kinds: Sequence[ProbeKind], distances: Sequence[int]) -> tuple[list[int], list[float]]:
+    """Where questions of these kinds were asked, and the shares of right answers there."""
+    tallies = {distance: total(found, kinds, [distance]) for distance in distances}
+    asked = {distance: tally for distance, tally in tallies.items() if tally.asked}
+    return list(asked), [tally.right / tally.asked for tally in asked.values()]
 
 
 def standalone(svg: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rxt.data.records import Conversation, Interaction
@@ -35,8 +36,8 @@ class HybridConversation:
     questions: tuple[HybridQuestion, ...]
     tools: tuple[Tool, ...]
     """Those that it offers; in the system prompt, or in the turns that ask."""
-    in_turns: frozenset[int]
-    """The turns that tell of the tools themselves."""
+    told_in: Mapping[int, tuple[Tool, ...]]
+    """By turn, the tools that it tells of itself."""
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Writer:
         self.interactions: list[Interaction] = []
         self.questions: list[HybridQuestion] = []
         self.prompted: set[int] = set()
-        self.in_turns: set[int] = set()
+        self.told_in: dict[int, tuple[Tool, ...]] = {}
         self.open: list[_Open] = []
 
     @property
@@ -92,7 +93,7 @@ class Writer:
         tools = tuple(each.tool for each in self.offered)
         system = tools_text(tools) if self.in_system else None
         conversation = Conversation(tuple(self.interactions), system, prompted=frozenset(self.prompted))
-        return HybridConversation(conversation, tuple(self.questions), tools, frozenset(self.in_turns))
+        return HybridConversation(conversation, tuple(self.questions), tools, self.told_in)
 
     def move(self, calls: bool = True) -> None:
         """One more ordinary turn, or two where a tool is called; ``calls``: whether one may be."""
@@ -171,7 +172,10 @@ class Writer:
         """A question, and where a tool is called for it, the turn with the result."""
         found.left.remove(ask)
         told = found.told[ask.told] if found.told else None
-        internal = self._internal(ask)
+        tools = self._told_tools(ask)
+        internal = tools_text(tools) if tools else None
+        if tools:
+            self.told_in |= {self.turn: tools} | ({} if ask.calling is None else {self.turn + 1: tools})
         if ask.calling is None:
             question = HybridQuestion(self.turn, told, ask.kind, ask.value, ask.others, ask.chance, ask.stepped)
             self._say(Interaction(ask.query, ask.answer, internal=internal), ask)
@@ -212,17 +216,17 @@ class Writer:
         ]
         return self.rng.choices(ready, weights)[0]
 
-    def _internal(self, ask: Ask) -> str | None:
-        """What the turn tells of tools: nothing where the system prompt has done so."""
+    def _told_tools(self, ask: Ask) -> tuple[Tool, ...]:
+        """The tools that the turn tells of: none where the system prompt has done so."""
         if self.in_system or (ask.calling is None and ask.kind != "no_tool" and self.rng.random() >= NEEDLESS_TOLD):
-            return None
+            return ()
         tools = [each.tool for each in self.offered]
         if ask.calling is not None:
             needed = ask.calling.tool
             others = [tool for tool in tools if tool != needed]
             tools = [needed, *self.rng.sample(others, min(len(others), MOST_IN_TURN - 1))]
             self.rng.shuffle(tools)
-        return tools_text(tools[:MOST_IN_TURN])
+        return tuple(tools[:MOST_IN_TURN])
 
     def _say(self, interaction: Interaction, ask: Ask | None = None) -> None:
         """Write a turn, in the mode that is drawn for it."""
@@ -235,8 +239,6 @@ class Writer:
             forced, thinks = True, draw < self.config.auto_rate + self.config.thinking_rate
         if forced:
             self.prompted.add(self.turn)
-        if interaction.internal is not None:
-            self.in_turns.add(self.turn)
         think = (IDLE if ask is None else ask.think) if thinks else None
         self.interactions.append(replace(interaction, think=think))
 

@@ -1,0 +1,74 @@
+"""``rxt eval hybrid``: tables, JSON and plot; one line for what cannot be measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from factories import tiny_config, tiny_model
+from rxt.cli.main import main
+from rxt.data.tokenizer import ChatTokenizer
+from rxt.tasks.hybrid.talks import generate
+from rxt.tasks.registry import task
+from rxt.training.corpus import texts_of
+
+
+@pytest.fixture(scope="module")
+def beta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved random model with the Beta template and a tokenizer that knows what tools look like."""
+    settings = task("hybrid").settings
+    texts = [text for index in range(20) for text in texts_of(generate("train", 12, 0, index, settings).conversation)]
+    tokenizer = ChatTokenizer.train(texts, 600, "beta")
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "beta"
+    config = tiny_config(max_length=700, layers=1, tokens=tokenizer.tokens)
+    tiny_model(config.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens)).save_pretrained(path)
+    tokenizer.save(path)
+    return path
+
+
+def test_a_model_is_measured_and_its_numbers_are_written(
+    beta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    out, plot = tmp_path / "numbers.json", tmp_path / "plot.svg"
+    few = ["--distances", "1,2", "--questions", "2", "--budget", "5", "--kinds", "steps,call"]
+    assert main(["eval", "hybrid", str(beta), *few, "--json", str(out), "--plot", str(plot)]) == 0
+    told, errors = capsys.readouterr()
+    assert errors == ""
+    for words in ("right answers, split test, seed 1", "calls, split test", "reset", "thinking gain"):
+        assert words in told
+    numbers = json.loads(out.read_text())
+    assert (numbers["split"], numbers["seed"], numbers["budget"], numbers["model"]) == ("test", 1, 5, str(beta))
+    assert numbers["modes"].keys() == {"fast", "thinking", "auto"}
+    steps = numbers["modes"]["thinking"]["steps"]
+    assert (steps["questions"], steps["thought"], steps["by_distance"].keys()) == (4, 1.0, {"1", "2"})
+    assert numbers["modes"]["fast"]["call"].keys() >= {"valid_calls", "right_arguments", "right"}
+    assert numbers["controls"]["reset"].keys() == numbers["controls"]["chance"].keys() == {"steps", "call"}
+    assert 0 <= numbers["controls"]["chance"]["steps"] < 1
+    assert plot.read_text().startswith("<svg")
+    assert "memory erased" in plot.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--kinds", "sums"], "no questions of the kind 'sums'"),
+        (["--distances", "0"], "--distances 0"),
+        (["--questions", "0"], "--questions 0: must be at least 1"),
+        (["--budget", "-1"], "--budget -1: must be at least 0"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    beta: Path, options: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "hybrid", str(beta), *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_model_without_these_parts_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "hybrid", str(folder)]) == 2
+    assert "the alpha template has no thinking part" in capsys.readouterr().err
