@@ -199,6 +199,18 @@ def _open() -> RxTConfig:
     )
 
 
+def _hybrid() -> RxTConfig:
+    """For thinking and tools: as the open model, of the Beta template, with room for a few tools in an interaction."""
+    like = _open()
+    return replace(
+        like,
+        decoder=replace(like.decoder, max_length=320),
+        encoder=replace(like.encoder, max_length=320),
+        tokens=SpecialTokens(think=5, tool_call=6, tool_use=7, internal=8),
+        template="beta",
+    )
+
+
 def _babi() -> RxTConfig:
     """The bundled bAbI model: near to the pocket model, but its encoder reads memory too.
 
@@ -227,6 +239,7 @@ def _smoke() -> RxTConfig:
 _PRESETS: dict[str, Callable[[], RxTConfig]] = {
     "pocket": _pocket,
     "open": _open,
+    "hybrid": _hybrid,
     "babi": _babi,
     "smoke": _smoke,
     "rxt-alpha-nano": _alpha_nano,

@@ -17,6 +17,7 @@ from rxt.training.config_base import SLOW_GATES, OptimConfig, RecallConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.preference.config import PreferenceConfig
 from rxt.training.recipes_fragments import with_fragments
+from rxt.training.recipes_hybrid import hybrid
 from rxt.training.recipes_open import open_world
 from rxt.training.reinforcement.config import EpisodePhase, LossWeights, ReinforcementConfig
 from rxt.training.stages.interaction import InteractionConfig
@@ -315,6 +316,7 @@ def published(name: str) -> RunConfig:
 _OWN: dict[str, Callable[[], RunConfig]] = {
     "pocket": pocket,
     "open": open_world,
+    "hybrid": hybrid,
     "phrasings": phrasings,
     "fragments": fragments,
     "mrl": mrl,
