@@ -191,6 +191,8 @@ KNOW_A_TASK = {
     "training/recipes.py": "a recipe is the task's settings",
     "training/recipes_on_base.py": "the same",
     "training/recipes_open.py": "the same",
+    "training/recipes_hybrid.py": "the same",
+    "evaluation/hybrid.py": "its questions have calls, results and modes, which the protocol does not know",
     "evaluation/ranking.py": "its questions are made of the generator's wordings",
 }
 

@@ -18,8 +18,7 @@ from rxt.cli.suites.retention import parse_numbers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rxt.evaluation.hybrid import By, HybridResult, Tally
-    from rxt.tasks.hybrid.probes import ProbeKind
+    from rxt.evaluation.hybrid import By, HybridResult, ProbeKind, Tally
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rxt.errors import UserError
-from rxt.evaluation.hybrid import By, HybridResult, total
+from rxt.evaluation.hybrid import By, HybridResult, ProbeKind, total
 from rxt.evaluation.latency import LatencyResult
 from rxt.evaluation.report.results import PerplexityResult, RetentionResult
-from rxt.tasks.hybrid.probes import ProbeKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
