@@ -96,3 +96,19 @@ def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(t
     assert main(command(out, workers=1)) == 0
     assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
     assert_nothing_half_written(out)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_interrupted_while_gradients_are_exchanged_ends(tmp_path: Path) -> None:
+    """Though the other one does not take part any more."""
+    script = Path(__file__).with_name("interrupted_exchange.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    both = [
+        subprocess.Popen([sys.executable, str(script), str(tmp_path), str(rank)], env=environment) for rank in (0, 1)
+    ]
+    try:
+        assert [each.wait(600) for each in both] == [130, 0]
+    finally:
+        for each in both:
+            each.kill()
+            each.wait()

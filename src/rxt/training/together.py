@@ -103,7 +103,10 @@ class Replicated(Together[L]):
         for number in range(passes):
             compute = losses[number] if number < len(losses) else update.nothing
             with _without_advice(), nullcontext() if number == passes - 1 else wrapper.no_sync():
-                torch.autograd.backward(wrapper(compute))
+                loss = wrapper(compute)
+                # The wrapper divides by the number of processes. A hook that sums would run in a thread of gloo's and
+                # need Python there, which a process that ends in the middle of an exchange would wait for in vain.
+                torch.autograd.backward(loss, torch.full_like(loss, self.process_group.world_size))
 
     def _wrapper(self) -> tuple[Update, DistributedDataParallel]:
         learning = tuple(each.requires_grad for each in self.learner.parameters())
@@ -113,7 +116,6 @@ class Replicated(Together[L]):
             wrapper = DistributedDataParallel(
                 update, find_unused_parameters=True, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-            wrapper.register_comm_hook(None, lambda _, bucket: _sum(bucket.buffer()))  # without it: the mean
             self._wrapped = update, wrapper
         return self._wrapped
 
@@ -245,13 +247,6 @@ def _as_in_main(learner: Learner) -> None:
     may depend on what a process has done before."""
     for _, parameter in learner.unique_parameters():
         dist.broadcast(parameter, src=0)
-
-
-def _sum(gradients: Tensor) -> torch.futures.Future[Tensor]:
-    """Over the processes."""
-    work = dist.all_reduce(gradients, async_op=True)
-    assert work is not None
-    return work.get_future().then(lambda done: done.value()[0])
 
 
 @contextmanager
