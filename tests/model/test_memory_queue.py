@@ -117,7 +117,7 @@ def test_a_whole_model_comes_back_from_its_file(tmp_path) -> None:
     torch.testing.assert_close(one.slots, other.slots, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("slots", [2, 3, 8, 48, 320, 608])
+@pytest.mark.parametrize("slots", [2, 3, 8, 48, 320, 912])
 def test_any_number_of_slots_makes_a_queue(slots: int) -> None:
     queue = queue_of(slots)
     assert queue.places >= 1
@@ -125,7 +125,7 @@ def test_any_number_of_slots_makes_a_queue(slots: int) -> None:
 
 
 def test_a_queue_of_the_bundled_size() -> None:
-    assert queue_of(608) == QueueConfig(18, 32)
+    assert queue_of(912) == QueueConfig(18, 48)
 
 
 def test_a_queue_needs_what_it_is_made_of() -> None:

