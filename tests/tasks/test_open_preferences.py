@@ -13,6 +13,8 @@ from rxt.tasks.rejected import RejectedMix
 
 MIX = OpenConfig(change_rate=0.5, never_told_rate=0.3, alike_rate=0.6)
 MANY = 60
+KINDS = {"wrong_value", "told_value", "stale_value", "copy", "evasive", "invented_value"}
+"""Those that an answer in words can be of."""
 
 
 def made(rejected: RejectedMix = RejectedMix(), neutral_rate: float = 0.0) -> list[OpenPreferences]:  # noqa: B008
@@ -57,7 +59,8 @@ def test_every_kind_of_rejected_answer_is_what_it_says() -> None:
                 case "wrong_value":
                     assert question.fact is not None
                     assert not names(answer, question.fact.value)
-    assert min(found[kind] for kind in vars(RejectedMix())) > 5, found
+    assert min(found[kind] for kind in KINDS) > 5, found
+    assert found.keys() == KINDS
 
 
 def test_only_questions_have_wrong_answers_and_some_of_the_others_stay_as_they_are() -> None:

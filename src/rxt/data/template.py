@@ -208,8 +208,8 @@ class Template:
         asked = self._opening("", query, internal) if of_tool else self._opening(query, None, internal)
         return self.markup.begun([*asked, Part("answer")])
 
-    def prompt_of(self, interaction: Interaction) -> list[int]:
-        """The prompt that an interaction grew out of, up to [A]; what was asked is cut where it leaves less than
+    def prompt_of(self, interaction: Interaction, mode: Mode = "fast") -> list[int]:
+        """The prompt that an interaction grew out of, as ``prompt``; what was asked is cut where it leaves less than
         ``reserve`` tokens.
 
         Raises:
@@ -222,7 +222,7 @@ class Template:
             taken = min(max(0, excess), len(part.ids))
             excess -= taken
             kept.insert(0, replace(part, ids=part.ids[: len(part.ids) - taken]))
-        return self._prompt(kept, "query", "fast")
+        return self._prompt(kept, "query", mode)
 
     def require(self, part: str) -> None:
         """Raises ``UserError`` where the template has not this part."""

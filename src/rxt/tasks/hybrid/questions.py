@@ -64,10 +64,13 @@ class HybridQuestion:
     """The call that has to come, in place of an answer."""
 
     def correct(self, answer: str) -> bool:
-        """Whether an answer is right; where a call has to come, whether the text is the right call."""
+        """Whether an answer is right. Where a call has to come, its last line has to be the right one, and elsewhere
+        there has to be none (``rxt.data.said.spoken``)."""
         if self.calling is not None:
-            return self.calling.right(read_call(answer.strip(), [self.calling.tool], "call"))
-        return self.value is not None and holds(answer, self.value, self.others)
+            call = answer.rstrip().rpartition("\n")[2]
+            return self.calling.right(read_call(call, [self.calling.tool], "call"))
+        needless = '{"name":' in answer
+        return not needless and self.value is not None and holds(answer, self.value, self.others)
 
 
 def holds(answer: str, value: str, others: tuple[str, ...] = ()) -> bool:

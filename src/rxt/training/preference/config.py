@@ -52,6 +52,8 @@ class PreferenceConfig(StageConfig):
     own_temperature: float | None = None
     """When given, the policy answers the generated questions at this temperature (0: its likeliest words), and what it
     says is the rejected answer where it is wrong."""
+    own_longest: int = 32
+    """Tokens of what it says then, thinking and a tool call among them."""
     rejected: RejectedMix = field(default_factory=RejectedMix)
     """What is wrong with the rejected answers of generated conversations."""
     neutral_rate: float = 0.0
@@ -84,6 +86,7 @@ class PreferenceConfig(StageConfig):
         )
         heat = self.own_temperature
         require(heat is None or 0 <= heat < math.inf, "preference.own_temperature", f"cannot be negative, found {heat}")
+        require(self.own_longest >= 1, "preference.own_longest", f"must be at least 1, found {self.own_longest}")
         require(
             self.window is None or self.window >= 1, "preference.window", f"must be at least 1, found {self.window}"
         )

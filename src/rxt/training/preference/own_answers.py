@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Preferences, Rows, collate_rows
+from rxt.data.said import spoken
 from rxt.data.template import Encoded, Template
 from rxt.generation.generate import generate
 from rxt.generation.sampling import Sampling
@@ -24,11 +25,20 @@ MAX_NEW_TOKENS = 32
 
 @torch.no_grad()
 def with_own_answers(
-    model: ReactiveTransformer, template: Template, batch: Preferences, memories: list[Tensor], sampling: Sampling
+    model: ReactiveTransformer,
+    template: Template,
+    batch: Preferences,
+    memories: list[Tensor],
+    sampling: Sampling,
+    longest: int = MAX_NEW_TOKENS,
 ) -> tuple[Preferences, int]:
     """The batch, in which the policy's answers are the rejected ones where they are wrong; how many these are.
 
-    Asked are the questions of which the right answer is known. ``memories``: as ``conversation_memories`` gives them.
+    Asked are the questions of which the right answer is known, in a template of several parts in automatic mode: the
+    policy decides whether it thinks, and calls what it likes. ``memories``: as ``conversation_memories`` gives them.
+
+    Args:
+        longest: tokens of an answer, with all its parts.
     """
     asked = [pair for pair, question in enumerate(batch.questions) if question is not None]
     if not asked:
@@ -40,12 +50,13 @@ def with_own_answers(
         accepted.ids.device
     )
     slots = torch.cat(memories, dim=1)[:, batch.turn_row[asked]].detach()
-    said = generate(model, rows.ids, Memory(slots), MAX_NEW_TOKENS, sampling, mask=rows.mask).tolist()
+    said = generate(model, rows.ids, Memory(slots), longest, sampling, mask=rows.mask).tolist()
     wrong: dict[int, Encoded] = {}
     for pair, prompt, ids in zip(asked, prompts, said, strict=True):
         question = batch.questions[pair]
         whole = template.complete(prompt, [token for token in ids[len(prompt) :] if token != template.tokens.pad])
-        if question is not None and not question.correct(template.answer_text(whole[len(prompt) :])):
+        reply = template.parse(whole[len(prompt) :])
+        if question is not None and not question.correct(spoken(reply.answer, reply.tool_call)):
             wrong[batch.pairs + pair] = Encoded(whole, [False] * len(prompt) + [True] * (len(whole) - len(prompt)))
     return replace(batch, answers=with_rows(batch.answers, wrong, template.tokens.pad)), len(wrong)
 

@@ -91,7 +91,7 @@ class PreferenceStage(BaseStage[PreferenceConfig]):
         if config.own_temperature is not None and learner.training:  # validation keeps to the same pairs
             seed = int(torch.randint(2**62, (), generator=generator))
             sampling = Sampling(temperature=config.own_temperature, seed=seed)
-            batch, own = with_own_answers(learner.model, self.template, batch, memories, sampling)
+            batch, own = with_own_answers(learner.model, self.template, batch, memories, sampling, config.own_longest)
         policy = policy_scores(learner.model, batch, memories)
         with torch.no_grad():
             reference = score_answers(

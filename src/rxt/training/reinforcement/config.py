@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
@@ -9,6 +10,7 @@ from pydantic import ConfigDict
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
+from rxt.data.template import Mode
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
@@ -182,7 +184,12 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
     temperature: float = 1.0
     """That answers are drawn with."""
     longest_answer: int = 48
-    """Tokens."""
+    """Tokens, thinking and a tool call among them."""
+    mode: Mode = "fast"
+    """How questions are asked. In the Beta template ``thinking`` has the policy think before each answer, ``auto`` has
+    it decide; what it thinks and decides is learned, as what it answers and calls is."""
+    thinking_price: float = 0.0
+    """What a token of thinking takes from the reward, so that thinking has to be worth it."""
     warm_up: int = 1
     """Interactions at an episode's beginning that are only memorized."""
     weights: LossWeights = field(default_factory=LossWeights)
@@ -208,6 +215,8 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
             "reinforcement.warm_up",
             f"must leave a question in {shortest} turns, found {self.warm_up}",
         )
+        price = self.thinking_price
+        require(0 <= price < math.inf, "reinforcement.thinking_price", f"cannot be negative, found {price}")
         require(self.temperature > 0, "reinforcement.temperature", f"must be above 0, found {self.temperature}")
         require(
             self.window is None or self.window >= 1, "reinforcement.window", f"must be at least 1, found {self.window}"
@@ -221,6 +230,8 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         require(baseline is None, "reinforcement", "is for Reactive Transformers, not for a baseline")
+        parts = self.mode == "fast" or model.template == "beta"
+        require(parts, "reinforcement.mode", f"must be fast with the {model.template} template, found {self.mode}")
         running_norm = model.memory_attention.norm.kind == "ema-rms"
         require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
         self.check_phases(model, "reinforcement")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rxt.data.encoding import encode_conversation
 from rxt.data.records import Conversation, Interaction
+from rxt.data.said import spoken_in
 from rxt.data.template import Encoded, Template
 from rxt.errors import UserError
 from rxt.tasks.base import Question
@@ -81,6 +82,7 @@ def _episode(
         question = None if questions is None else questions.get(turn)
         wanted = config.score == "all" or questions is None or question is not None
         wanted = wanted and turn >= config.warm_up and turn not in conversation.unlearned
-        can = bool(interaction.answer.strip()) and reward.applies_to(interaction.answer, question)
+        wanted_text = spoken_in(interaction)
+        can = bool(wanted_text.strip()) and reward.applies_to(wanted_text, question)
         steps.append(Step(reference, interaction, wanted and can, question))
     return [*system, *steps]

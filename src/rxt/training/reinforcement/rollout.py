@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import torch
 from torch import Tensor
 
 from rxt.data.collate import Conversations, Rows, collate_conversations, collate_rows
-from rxt.data.template import Encoded, Template
+from rxt.data.said import heard_and_spoken, spoken, spoken_in
+from rxt.data.template import Encoded, Mode, Template
 from rxt.generation.scored import generate_scored
 from rxt.model.memory import Memory
 from rxt.model.reactive import ReactiveTransformer
@@ -120,6 +121,8 @@ class _Said:
     tokens: list[int]
     log_probabilities: Tensor
     about: Answered
+    thinking: int
+    """Tokens of thinking among them."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def play(
         answers=collate_rows(answered, pad),
         source=rows.repeat_interleave(config.answers),
         log_probabilities=torch.cat([each.log_probabilities for each in scene.answers]),
-        rewards=torch.tensor(rewards(reward, [each.about for each in scene.answers])),
+        rewards=torch.tensor(_earned(reward, scene.answers, config.thinking_price)),
         distance=torch.tensor([asked.step.distance for asked in scene.asked]).repeat_interleave(config.answers),
         wanted=collate_rows([asked.step.reference for asked in scene.asked], pad),
         wanted_source=rows,
@@ -194,7 +197,8 @@ def _turn_by_turn(
         before.append(memory.slots)
         chosen = [index for index, episode in enumerate(active) if episode[turn].answered]
         questions = [
-            _question(template, active[index][turn], row + index, said[index], texts[index]) for index in chosen
+            _question(template, active[index][turn], row + index, said[index], texts[index], config.mode)
+            for index in chosen
         ]
         given = _answer(model, template, questions, memory.take(chosen), config, seed + turn) if chosen else []
         own = {
@@ -246,7 +250,8 @@ def _at_once(
         for index, episode in enumerate(active):
             if episode[turn].answered:
                 heard = [step.reference for step in episode[:turn]]
-                asked.append(_question(template, episode[turn], rows.start + index, heard, _text(episode[turn - 1])))
+                previous = _text(episode[turn - 1])
+                asked.append(_question(template, episode[turn], rows.start + index, heard, previous, config.mode))
         staying = sum(len(episode) > turn + 1 for episode in active)
         if staying < len(active):
             ended = said.rows[slice(rows.start + staying, rows.stop)]
@@ -261,9 +266,15 @@ def _at_once(
     return _Scene(said, before, torch.cat(left, dim=1), asked, answers)
 
 
-def _question(template: Template, step: Step, row: int, said: Sequence[Encoded], previous: str) -> _Asked:
+def _earned(reward: Reward, answers: Sequence[_Said], thinking_price: float) -> list[float]:
+    """The rewards, less what the thinking costs, and never below 0."""
+    found = rewards(reward, [each.about for each in answers])
+    return [max(0.0, value - thinking_price * each.thinking) for value, each in zip(found, answers, strict=True)]
+
+
+def _question(template: Template, step: Step, row: int, said: Sequence[Encoded], previous: str, mode: Mode) -> _Asked:
     assert step.interaction is not None  # a system prompt is never answered
-    return _Asked(step, row, said[-1].ids if said else [], previous, template.prompt_of(step.interaction))
+    return _Asked(step, row, said[-1].ids if said else [], previous, template.prompt_of(step.interaction, mode))
 
 
 def _answer(
@@ -286,14 +297,28 @@ def _answer(
     for index, length, tokens, log_p in zip(
         repeated, lengths, sampled.tokens.tolist(), sampled.log_probabilities, strict=True
     ):
-        reply, question = template.parse(tokens[:length]), questions[index]
+        question = questions[index]
         interaction, known = question.step.interaction, question.step.question
         assert interaction is not None
-        about = Answered(interaction.query, reply.answer, interaction.answer, question.previous, known, reply.finished)
-        found.append(_Said(tokens[:length], log_p[:length], about))
+        said = tokens[:length]
+        reply = template.parse(said, config.mode)
+        whole = reply.finished and (config.mode != "auto" or said[0] in template.openers)
+        asked = interaction.query if interaction.tool_use is None else interaction.tool_use
+        text = spoken(reply.answer, reply.tool_call)
+        about = Answered(asked, text, spoken_in(interaction), question.previous, known, whole)
+        found.append(_Said(said, log_p[:length], about, thinking_tokens(template, said, config.mode)))
     return found
 
 
 def _text(step: Step) -> str:
     """What is said in an interaction; a system prompt is no interaction."""
-    return "" if step.interaction is None else f"{step.interaction.query} {step.interaction.answer}".strip()
+    return "" if step.interaction is None else heard_and_spoken(step.interaction)
+
+
+def thinking_tokens(template: Template, said: Sequence[int], mode: Mode) -> int:
+    """Of a reply's tokens, those of thinking: all before the answer's marker, where it begins with thinking."""
+    begins = said[:1] == [template.tokens.think]
+    if mode != "thinking" and not (mode == "auto" and begins):
+        return 0
+    ends = {template.tokens.answer, template.tokens.tool_call, template.tokens.eos}
+    return sum(1 for _ in takewhile(lambda token: token not in ends, said[int(begins) :]))
