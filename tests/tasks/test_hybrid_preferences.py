@@ -19,6 +19,7 @@ def test_every_question_has_a_wrong_way_of_a_known_kind() -> None:
         made = generate_preferences("train", 12, 5, index, CONFIG, MIX)
         assert made == generate_preferences("train", 12, 5, index, CONFIG, MIX)
         assert made.preferences.system == made.case.conversation.system
+        assert not made.case.conversation.prompted, "what is accepted decides for itself"
         said = made.case.conversation.interactions
         assert tuple(turn.accepted for turn in made.preferences.turns) == said
         questions = {question.turn: question for question in made.case.questions}
@@ -48,6 +49,9 @@ def test_every_question_has_a_wrong_way_of_a_known_kind() -> None:
                 case "needless_call":
                     assert right.tool_call is None
                     assert read_call(rejected.tool_call or "", made.case.tools, "").error is None
+                case "wrong_value":
+                    assert rejected.think is None
+                    assert rejected.answer not in (right.answer, "")
                 case _:
                     assert rejected.tool_call is None
     assert kinds == {"wrong_value", "wrong_step", "wrong_call", "no_call", "needless_call", "evasive", "copy"}

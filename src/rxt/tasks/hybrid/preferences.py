@@ -58,8 +58,11 @@ def generate_preferences(
     mix: RejectedMix,
     neutral_rate: float = 0.0,
 ) -> HybridPreferences:
-    """Conversation number ``index`` of a split, as ``generate`` makes it, and wrong ways to reply to its questions."""
-    case = generate(split, turns, seed, index, config)
+    """Conversation number ``index`` of a split, as ``generate`` makes it in automatic mode, and wrong ways to reply to
+    its questions: what is accepted thinks where steps are needed, and nowhere else."""
+    case = generate(
+        split, turns, seed, index, replace(config, auto_rate=1.0, thinking_rate=0.0, idle_thinking_rate=0.0)
+    )
     writer = _Wrong(case, split, seed, index)
     asked = {question.turn: question for question in case.questions}
 
@@ -96,9 +99,8 @@ class _Wrong:
         other = None if value is None else self._other(value, question.others)
         if value is not None and other is not None:
             answer = right.answer.replace(value, other)
-            if right.think is None:
-                found["wrong_value"] = replace(right, answer=answer)
-            else:
+            found["wrong_value"] = replace(right, answer=answer, think=None)
+            if right.think is not None:
                 found["wrong_step"] = replace(right, answer=answer, think=_replace_last(right.think, value, other))
         for tool in self.case.tools if question.kind != "result" else ():
             if tool.problem({}) is None:
