@@ -15,6 +15,8 @@ from rxt.training.stages.joint import JointConfig
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
 from rxt.training.stages.memory_pretrain import MemoryPretrainConfig
 
+MIX = HybridConfig(question_rate=0.4, distance_evenness=4.0, open_threads=6)
+"""Asks late: of the questions in conversations of 28 turns, four in ten are about what was told 9 turns ago or more."""
 EVERYDAY = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
 """Short facts beside the hybrid conversations: what memory is for is learned from them sooner, and they cost little."""
 
@@ -42,14 +44,14 @@ def hybrid() -> RunConfig:
                     Phase(steps=200, turns=3, batch_size=32),
                     Phase(steps=1_500, turns=6, batch_size=16),
                     Phase(steps=2_500, turns=12, batch_size=8),
-                    Phase(steps=2_500, turns=20, batch_size=6),
-                    Phase(steps=800, turns=28, batch_size=4),
+                    Phase(steps=2_000, turns=20, batch_size=6),
+                    Phase(steps=1_200, turns=28, batch_size=4),
                 ),
                 optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
                 mean_over="answers",
             ),
         ),
-        data=DataConfig((TaskSource("hybrid", HybridConfig(), weight=3), TaskSource("everyday", EVERYDAY, weight=1))),
+        data=DataConfig((TaskSource("hybrid", MIX, weight=3), TaskSource("everyday", EVERYDAY, weight=1))),
         validate_every=400,
         checkpoint_every=200,
     )
