@@ -55,14 +55,14 @@ def use_thread(draw: Draw, found: Offered, there: bool = True) -> Thread:
 def product_thread(draw: Draw, calculator: Tool | None) -> Thread:
     """A product of two told numbers: by the calculator where there is one, else in steps."""
     if draw.rng.random() < 0.5:
-        number, times = draw.fitting("months", lambda: (draw.rng.randint(11, 99), 12))
+        number, times = draw.fitting("product", lambda: (draw.rng.randint(11, 99), 12))
         (name,) = draw.new(NAMES, 1)
         draw.use(name)
         told = (f"{name} has been with us for {number} years.",)
         query, answer = f"For how many months has {name} been with us?", "For {} months."
         about = f"{name} {number} years"
     else:
-        number, times = draw.fitting("tickets", lambda: (draw.rng.randint(11, 99), draw.rng.randint(3, 9)))
+        number, times = draw.fitting("product", lambda: (draw.rng.randint(11, 99), draw.rng.randint(3, 9)))
         (place,) = draw.new(CITIES, 1)
         draw.use(place)
         told = (f"A ticket to {place} costs {number} euros.", f"We are {times} people who go to {place}.")

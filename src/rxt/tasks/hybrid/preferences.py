@@ -28,6 +28,7 @@ _LISTS: tuple[Sequence[str], ...] = (
     lists.LANGUAGES,
     lists.WORDS,
     lists.CURRENCIES,
+    lists.UNITS,
     lists.HOTELS,
     lists.SHOPS,
     lists.TEAMS,

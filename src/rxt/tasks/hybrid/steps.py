@@ -18,7 +18,7 @@ LEAST, MOST = 11, 99
 def amounts(draw: Draw) -> Thread:
     """How many of two or three things somebody has."""
     things = draw.new(THINGS, draw.one((2, 2, 3)))
-    numbers = draw.fitting("amounts", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), len(things))))
+    numbers = draw.fitting("numbers", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), len(things))))
     draw.use(*things)
     tellings: list[Telling] = []
     asks: list[Ask] = []
@@ -47,7 +47,7 @@ def amounts(draw: Draw) -> Thread:
 def ages(draw: Draw) -> Thread:
     """How old two people are."""
     names = draw.new(NAMES, 2)
-    numbers = draw.fitting("ages", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), 2)))
+    numbers = draw.fitting("numbers", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), 2)))
     draw.use(*names)
     tellings = [
         Telling(
@@ -87,7 +87,7 @@ def ages(draw: Draw) -> Thread:
 def prices(draw: Draw) -> Thread:
     """What two things cost."""
     things = draw.new(OBJECTS, 2)
-    numbers = draw.fitting("prices", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), 2)))
+    numbers = draw.fitting("numbers", lambda: tuple(draw.rng.sample(range(LEAST, MOST + 1), 2)))
     draw.use(*things)
     tellings = [
         Telling(

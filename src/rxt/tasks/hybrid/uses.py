@@ -21,6 +21,7 @@ from rxt.tasks.hybrid.values import (
     SHOPS,
     TEAMS,
     TITLES,
+    UNITS,
     WORDS,
 )
 
@@ -84,6 +85,14 @@ USES = (
         ("I have saved {0} euros.",),
         "{m}",
         (Wanted("How much are my savings in {1}?", "They are {m} {1}.", "{m}"),),
+    ),
+    Use(
+        ("convert", "convert_units", "length_in"),
+        "Kilometres in another unit.",
+        (Argument(("km", "length", "value"), range(11, 100)), Argument(("unit", "to", "into"), UNITS)),
+        ("My way to work is {0} km long.",),
+        "{m}",
+        (Wanted("How long is my way to work in {1}?", "It is {m} {1} long.", "{m}"),),
     ),
     Use(
         ("translate", "dictionary", "word_in"),

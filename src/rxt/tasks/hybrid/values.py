@@ -59,6 +59,7 @@ EVENTS = _words("holiday course festival cruise conference tournament exhibition
 LANGUAGES = _words("Finnish Polish Greek Dutch Welsh Turkish Danish Basque Czech Irish Latvian Maltese")
 WORDS = _words("bread river house window winter friend garden bridge letter mountain")
 CURRENCIES = _words("dollars pounds yen francs kroner zloty pesos rupees")
+UNITS = _words("miles feet yards inches furlongs leagues cubits fathoms")
 HOTELS = _words(
     "Aurora Bellevue Continental Miramar Regent Savoy Plaza Lindenhof Sonne Adler Ritz Astoria Majestic Carlton "
     "Excelsior Metropole Waldhof Seeblick Palace Central Krone Post Belmont Tivoli Windsor Bristol"
