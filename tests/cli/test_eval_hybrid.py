@@ -69,6 +69,36 @@ def test_what_cannot_be_asked_is_said(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options", "stage"),
+    [
+        (
+            "mrl",
+            ["reinforcement.mode=auto", "reinforcement.longest_answer=160", "reinforcement.thinking_price=0.01"],
+            {"mode": "auto", "longest_answer": 160, "thinking_price": 0.01},
+        ),
+        ("dmpo", ["preference.own_longest=160"], {"own_longest": 160}),
+    ],
+)
+def test_rewards_and_preferences_go_on_from_it_as_documented(
+    beta: Path,
+    folder: Path,
+    recipe: str,
+    options: list[str],
+    stage: dict[str, object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = 'data.conversations=[{"kind": "task", "name": "hybrid"}]'
+    settings = [word for option in (data, *options) for word in ("--set", option)]
+    assert main(["train", recipe, "--from", str(beta), *settings, "--show-json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["stages"][0].items() >= stage.items()
+    assert found["data"]["conversations"][0]["name"] == "hybrid"
+    if recipe == "mrl":
+        assert main(["train", recipe, "--from", str(folder), *settings, "--show-json"]) == 2
+        assert "mode must be fast with the alpha template" in capsys.readouterr().err
+
+
 def test_a_model_without_these_parts_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "hybrid", str(folder)]) == 2
     assert "the alpha template has no thinking part" in capsys.readouterr().err
