@@ -64,6 +64,27 @@ class Running:
         return self.launcher.returncode, said.splitlines()
 
 
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path) -> None:
+    """In the middle of an update, which is not waited for."""
+    words = [*command(tmp_path, workers=2), "--set", "joint.batch_size=100000"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "rxt", *words], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / STAGE / "stage.json").exists():
+        assert launcher.poll() is None, launcher.communicate()[1]
+        time.sleep(0.02)
+    launcher.send_signal(signal.SIGINT)
+    time.sleep(1)  # a system may make one signal of two that come at once
+    launcher.send_signal(signal.SIGINT)
+    said = launcher.communicate()[1]
+    assert launcher.returncode == 130
+    assert "stopped and saved" not in said
+    assert "Traceback" not in said
+    assert Checkpoints(tmp_path / STAGE, keep=2).last() is None
+
+
 def assert_nothing_half_written(out: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 

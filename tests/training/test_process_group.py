@@ -20,7 +20,7 @@ PHASES = json.dumps(
 )
 
 
-def train(out: Path, workers: int, accumulate: int = 2, parallel: str = "replicate", data: str | None = None) -> int:
+def train(out: Path, workers: int, accumulate: int = 4, parallel: str = "replicate", data: str | None = None) -> int:
     settings = [f"{stage}.optim.accumulate={accumulate}" for stage in STAGES]
     settings += [f"{stage}.steps=3" for stage in STAGES[:3]] + [
         f"memory_aware.phases={PHASES}",
@@ -53,22 +53,25 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize("parallel", ["replicate", "shard"])
-def test_two_processes_train_the_model_that_one_does(one: Path, parallel: str, tmp_path: Path) -> None:
+def test_several_processes_train_the_model_that_one_does(
+    one: Path, workers: int, parallel: str, tmp_path: Path
+) -> None:
     """However uneven the conversations are, and where one of them has nothing to compute."""
-    two = tmp_path / "two"
-    assert train(two, workers=2, parallel=parallel, data=str(one.parent / "talks.jsonl")) == 0
-    expected, found = (load_file(run / "model" / "model.safetensors") for run in (one, two))
+    several = tmp_path / "several"
+    assert train(several, workers, parallel=parallel, data=str(one.parent / "talks.jsonl")) == 0
+    expected, found = (load_file(run / "model" / "model.safetensors") for run in (one, several))
     assert expected.keys() == found.keys()
     for name in expected:
         torch.testing.assert_close(
             found[name], expected[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
     for stage in sorted(folder.parent.name for folder in one.glob("*/stage.json")):
-        logs = [(run / stage / "metrics.jsonl").read_text().splitlines() for run in (one, two)]
+        logs = [(run / stage / "metrics.jsonl").read_text().splitlines() for run in (one, several)]
         losses = [[json.loads(line)["loss"] for line in log] for log in logs]
         assert losses[1] == pytest.approx(losses[0], rel=1e-4), stage
-    parts = [path.suffix for path in two.glob("*/step-*/parts/*")]
+    parts = [path.suffix for path in several.glob("*/step-*/parts/*")]
     assert set(parts) == ({".safetensors"} if parallel == "shard" else set())
 
 

@@ -30,7 +30,9 @@ SECONDS_TO_SAVE = 3600
 """How long processes that were told to stop may take for their step and its checkpoint."""
 QUIET = "torch.distributed.elastic"
 """Opens the names of the launcher's loggers, which would tell at length what is told here in a line."""
-ENVIRONMENT = ("OMP_NUM_THREADS", "TORCHELASTIC_SIGNALS_TO_HANDLE")
+MISTAKES = "RXT_MISTAKES"
+"""A folder where the launcher's processes leave what a user has done wrong, which all of them may find at once."""
+ENVIRONMENT = ("OMP_NUM_THREADS", "TORCHELASTIC_SIGNALS_TO_HANDLE", MISTAKES)
 """What the launcher's processes are told, or the launcher tells itself."""
 
 
@@ -45,7 +47,7 @@ def launch(argv: list[str], workers: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    with TemporaryDirectory(prefix="rxt-") as logs, _surroundings(workers):
+    with TemporaryDirectory(prefix="rxt-") as logs, _surroundings(workers, logs):
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -78,11 +80,26 @@ def _told(error: ChildFailedError, logs: Path, workers: int) -> int:
         why = f"was killed ({failure.signal_name()})"
         print(f"rxt: {name} {why}; the same command goes on from the last checkpoint", file=sys.stderr)
         return 128 - code
-    if rank and code != INTERRUPTED:
+    if (left := _mistake(logs, rank)).exists():
+        print(f"rxt: {left.read_text(encoding='utf-8')}", file=sys.stderr)
+    elif rank and code != INTERRUPTED:
         said = "".join(log.read_text(errors="replace") for log in logs.glob(f"*/*/{rank}/stderr.log")).strip()
         line = said if code != USER_MISTAKE else said.rpartition("\n")[2].removeprefix("rxt: ")
         print(f"rxt: {name}: {line or f'exit code {code}'}", file=sys.stderr)
     return code
+
+
+def left_to_launcher(mistake: UserError) -> bool:
+    """Have the launcher say what is wrong, which does so once; False where it has not started this process."""
+    folder = os.environ.get(MISTAKES)
+    if folder is None:
+        return False
+    _mistake(Path(folder), int(os.environ["RANK"])).write_text(str(mistake), encoding="utf-8")
+    return True
+
+
+def _mistake(folder: Path, rank: int) -> Path:
+    return folder / f"mistake-{rank}.txt"
 
 
 def _stops(name: str) -> bool:
@@ -92,13 +109,14 @@ def _stops(name: str) -> bool:
 
 
 @contextmanager
-def _surroundings(workers: int) -> Iterator[None]:
+def _surroundings(workers: int, folder: str) -> Iterator[None]:
     """Share the cores, unless ``OMP_NUM_THREADS`` says otherwise; afterwards environment, signal handlers and loggers
     are as they were."""
     environment = {name: os.environ.get(name) for name in ENVIRONMENT}
     handlers = {number: signal.getsignal(number) for name in STOPS if (number := getattr(signal, name, None))}
     logger = logging.getLogger(QUIET)
     propagates, nothing = logger.propagate, logging.NullHandler()
+    os.environ[MISTAKES] = folder
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     logger.addHandler(nothing)
     logger.propagate = False

@@ -14,7 +14,7 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
-from rxt.cli.launch import FOLLOWED, INTERRUPTED, USER_MISTAKE, check_workers, launch
+from rxt.cli.launch import FOLLOWED, INTERRUPTED, USER_MISTAKE, check_workers, launch, left_to_launcher
 from rxt.cli.plan import PlanOptions
 from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rxt.training.config import RunConfig
 
 SECONDS_TO_SPEAK = 5.0
-"""The first process is given so long to say what all find wrong, before another one's end ends it."""
+"""Under torchrun the first process is given so long to say what all find wrong, before another one's end ends it."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def run(argv: list[str]) -> int:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             end_at_once(INTERRUPTED)
         raise
-    except UserError:
+    except UserError as error:
+        if left_to_launcher(error):
+            return USER_MISTAKE
         if os.environ.get("RANK", "0") != "0":
             time.sleep(SECONDS_TO_SPEAK)
         raise
