@@ -84,6 +84,27 @@ def test_train(extra: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert found["memory_aware_tokens_per_second"] == aware["tokens_per_second"]
     assert aware["peak_bytes"] is None or aware["peak_bytes"] > 2**20
     check_limits(found["limits"])
+    best = 1e9 * found["limits"]["matmul_gflops"]  # type: ignore[index]
+    assert "model FLOPs utilisation" in told
+    assert joint["utilisation"] == pytest.approx(joint["flops"] / joint["step"]["median"] / best)
+
+
+def test_utilisation_is_a_share_of_what_is_stated(tmp_path: Path) -> None:
+    argv = ["train", "--preset", "smoke", "--batch", "1", "--turns", "2", "--tokens", "8", "--flops-per-gpu", "1e12"]
+    aware = bench(argv, tmp_path / "x.json")["memory_aware"]
+    assert isinstance(aware, dict)
+    assert aware["utilisation"] == pytest.approx(aware["flops"] / aware["step"]["median"] / 1e12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_used(tmp_path: Path) -> None:
+    argv = ["train", "--preset", "rxt-alpha-nano", "--batch", "8", "--turns", "4", "--tokens", "256"]
+    found = bench([*argv, "--device", "cuda"], tmp_path / "x.json")
+    for kind in ("joint", "memory_aware"):
+        step = found[kind]
+        assert isinstance(step, dict)
+        assert 0 < step["utilisation"] < 1
 
 
 def test_a_model_folder_is_timed(folder: Path, tmp_path: Path) -> None:
@@ -104,6 +125,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["decode", "--batch", "0"], "--batch 0: must be at least 1"),
         (["train", "--repeats", "0"], "--repeats 0: must be at least 1"),
         (["train", "--turns", "0"], "--turns 0: must be at least 1"),
+        (["train", "--flops-per-gpu", "0"], "--flops-per-gpu 0: must be positive"),
         (["decode", "--preset", "smoke", "--new-tokens", "1"], "--new-tokens 1: must be at least 2"),
         (
             ["decode", "--preset", "smoke", "--new-tokens", "40"],

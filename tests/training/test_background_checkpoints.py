@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,3 +163,21 @@ def test_whoever_asks_knows_that_a_task_has_failed() -> None:
     with pytest.raises(OSError, match="x"):
         background.finish()
     assert not background.failed
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_one_process_of_two(tmp_path: Path) -> None:
+    """Both know it, and what was begun is gone."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = str(Path(__file__).with_name("full_for_one.py"))
+    commands = [[sys.executable, script, str(tmp_path), str(rank)] for rank in range(2)]
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    step = tmp_path / "stage" / "step-000002"
+    why = "the checkpoint cannot be written (No space left on device); the one before it is whole\n"
+    assert [output for output, _ in said] == [f"{step}: {why}"] * 2
+    assert [path.name for path in (tmp_path / "stage").iterdir()] == ["step-000001"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from micro import assert_same_gradients, gradients, random_batch, random_conversations
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rxt.config import (
     AttentionConfig,
@@ -27,7 +29,15 @@ from rxt.generation.scoring import AnswerScores
 from rxt.model.encoder import Encoder
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer
-from rxt.training.unroll import all_turns_at_once, answers_at_once, conversation_scores, turn_by_turn
+from rxt.training.unroll import (
+    all_turns_at_once,
+    answers_at_once,
+    conversation_scores,
+    encode_and_write,
+    memories_before,
+    read_and_write,
+    turn_by_turn,
+)
 
 VOCABULARY = 13
 ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(6)
@@ -47,6 +57,18 @@ MODELS = {
 }
 READS_MEMORY = replace(PLAIN, encoder=replace(PLAIN.encoder, cross_attention=ATTENTION))
 TURNS = [3, 1, 5, 3, 2]
+
+
+class AsksForNoNumber(TorchDispatchMode):
+    """Refuses what would have a GPU's host wait: numbers of tensors, and tensors whose size depends on them."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default), func
+        return func(*args, **(kwargs or {}))
+
+
 Way = Callable[..., AnswerScores]
 WAYS = {"all turns at once": all_turns_at_once, "turn by turn": turn_by_turn}
 EVERY_WAY = {
@@ -318,3 +340,33 @@ def test_conversations_of_one_turn_have_nothing_to_remember() -> None:
     slots = model.init_memory(3).slots
     together, apart = conversation_scores(model, batch, slots), turn_by_turn(model, batch, slots)
     torch.testing.assert_close(together.nll, apart.nll)
+
+
+@pytest.mark.parametrize(
+    ("config", "way"), [(PLAIN, read_and_write), (READS_MEMORY, encode_and_write)], ids=["at once", "turn by turn"]
+)
+@pytest.mark.parametrize("window", [None, 2])
+def test_the_walk_over_turns_asks_for_no_number(config: RxTConfig, way: Any, window: int | None) -> None:
+    """On a GPU each would wait until all that was begun is done."""
+    model, batch = make(config), random_batch(TURNS)
+    update = way(model, batch)
+    slots = model.init_memory(batch.size, seed=1).slots
+    with AsksForNoNumber():
+        memories = memories_before(update, batch, slots, window)
+    assert [memory.shape[1] for memory in memories] == list(batch.alive)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("config", "way"), [(PLAIN, read_and_write), (READS_MEMORY, encode_and_write)], ids=["at once", "turn by turn"]
+)
+def test_the_walk_over_turns_waits_for_no_gpu(config: RxTConfig, way: Any) -> None:
+    device = torch.device("cuda")
+    model, batch = make(config).float().to(device), random_batch(TURNS).to(device)
+    update, slots = way(model, batch), model.init_memory(batch.size, seed=1).slots
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        memories_before(update, batch, slots, None)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

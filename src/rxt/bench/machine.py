@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rxt.bench.cost import Work
 
-PRODUCT = 1024
-"""Rows and columns of the matrices that are multiplied."""
+PRODUCT, PRODUCT_ON_GPU = 1024, 8192
+"""Rows and columns of the matrices that are multiplied: large enough to keep all of the device busy."""
 LARGE = (64 * 1024, 512)
 """A matrix that no cache of a processor holds: 128 MiB in float32."""
 CALLS = 7
@@ -48,11 +48,12 @@ class Limits:
 @torch.no_grad()
 def measure_limits(dtype: torch.dtype, device: torch.device) -> Limits:
     """Measure them, with as many threads as PyTorch has now."""
-    square = torch.randn(PRODUCT, PRODUCT, device=device).to(dtype)
+    size = PRODUCT_ON_GPU if device.type == "cuda" else PRODUCT
+    square = torch.randn(size, size, device=device).to(dtype)
     large = torch.randn(LARGE, device=device).to(dtype)
     vector = large[0].clone()
     return Limits(
-        2 * PRODUCT**3 / 1e9 / fastest(lambda: square @ square, device),
+        2 * size**3 / 1e9 / fastest(lambda: square @ square, device),
         large.nbytes / 1e9 / fastest(lambda: large @ vector, device),
         large.nbytes / 1e9 / fastest(large.amax, device),
     )

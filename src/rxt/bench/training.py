@@ -24,6 +24,7 @@ from rxt.training.patterns import ALL_PARTS
 from rxt.training.stages.base import BaseStage, Settings, Stage, StageLoss
 from rxt.training.stages.joint import JointConfig, joint_loss
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
+from rxt.training.together import computes_in_bfloat16
 
 OPTIM = OptimConfig(learning_rate=1e-5)
 """Small: random tokens are nothing to learn from, and the cost is the same."""
@@ -44,6 +45,8 @@ class StepTimes:
     """That gradients and optimiser move at least, from the configuration."""
     bound_tokens_per_second: float
     share: float
+    utilisation: float
+    """Model FLOPs utilisation: ``flops`` a second, as a share of what the device can do at best."""
     peak_bytes: int | None
     """The process's or the device's highest use of memory, weights and optimiser included; None where it cannot be
     known."""
@@ -106,12 +109,19 @@ def bench_train(
     checkpointing: bool,
     setting: Setting,
     report: Report = lambda: None,
+    best_flops: float | None = None,
 ) -> TrainResult:
     """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights
-    change."""
+    change.
+
+    ``best_flops``: operations a second of the device, of which the utilisation is a share; what it makes of a large
+    product now when not given.
+    """
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
-    limits = measure_limits(model.decoder.embedding.weight.dtype, device)
+    multiplied = torch.bfloat16 if computes_in_bfloat16(device) else model.decoder.embedding.weight.dtype
+    limits = measure_limits(multiplied, device)
+    best = best_flops or 1e9 * limits.matmul_gflops
     joint = JointConfig(steps=UPDATES, batch_size=batch_size, optim=OPTIM)
     aware = MemoryAwareConfig(
         phases=(Phase(steps=UPDATES, turns=turns, batch_size=batch_size),), optim=OPTIM, checkpointing=checkpointing
@@ -125,8 +135,8 @@ def bench_train(
     joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
     aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
     read = batch_size * tokens
-    joint_times = _measure(joint_stage, model, read, joint_work, limits, setting, report)
-    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, setting, report)
+    joint_times = _measure(joint_stage, model, read, joint_work, limits, best, setting, report)
+    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, best, setting, report)
     return TrainResult(
         batch_size,
         turns,
@@ -148,7 +158,14 @@ def random_rows(model: ReactiveTransformer, rows: int, tokens: int, seed: int, a
 
 
 def _measure(
-    stage: Stage, model: ReactiveTransformer, tokens: int, work: Work, limits: Limits, setting: Setting, report: Report
+    stage: Stage,
+    model: ReactiveTransformer,
+    tokens: int,
+    work: Work,
+    limits: Limits,
+    best_flops: float,
+    setting: Setting,
+    report: Report,
 ) -> StepTimes:
     learner = ReactiveLearner(model).to(model.decoder.embedding.weight.device)
     optimizer = make_optimizer(learner, stage.optim)
@@ -173,5 +190,6 @@ def _measure(
         work.bytes,
         tokens / bound,
         bound / found.median,
+        work.flops / found.median / best_flops,
         peak.bytes(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,6 +83,9 @@ class TrainOptions(Options):
     """Of a row."""
     checkpointing: bool = False
     """Keep one turn's activations at a time in the memory-aware step."""
+    flops_per_gpu: float | None = None
+    """Operations a second of the device at best, for the utilisation (989e12 for an H100 in bfloat16); what it makes
+    of a large product now when not given."""
 
 
 def run(argv: list[str]) -> int:
@@ -158,6 +162,8 @@ def memorize(options: MemorizeOptions) -> int:
 def train(options: TrainOptions) -> int:
     """Time training steps."""
     check_least(options, ("turns", 1))
+    if options.flops_per_gpu is not None and not 0 < options.flops_per_gpu < math.inf:
+        raise UserError(f"--flops-per-gpu {options.flops_per_gpu:g}: must be positive")
     model, setting = _prepare(options)
     from rxt.bench.training import bench_train
 
@@ -171,12 +177,14 @@ def train(options: TrainOptions) -> int:
             options.checkpointing,
             setting,
             lambda: progress.advance(task),
+            options.flops_per_gpu,
         )
     table = _table()
     for name, times in (("joint step", result.joint), ("memory-aware step", result.memory_aware)):
         rate, bound = f"{times.tokens_per_second:,.0f} tokens/s", f"{times.bound_tokens_per_second:,.0f} tokens/s"
         table.add_row(name, rate, bound, f"{times.share:.0%}")
         table.add_row(f"  {times.tokens:,} tokens", _milliseconds(times.step.median), "", "")
+        table.add_row("  model FLOPs utilisation", f"{times.utilisation:.1%}", "", "")
         table.add_row(
             "  memory peak", "not known" if times.peak_bytes is None else f"{times.peak_bytes / 2**20:,.0f} MiB", "", ""
         )

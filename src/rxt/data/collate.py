@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,19 +28,27 @@ class Rows:
     """(R, T) True at real tokens."""
     targets: Tensor
     """(R, T) True at tokens that the model must produce."""
+    known_lengths: tuple[int, ...] | None = None
+    """Where they are known: asking a GPU would wait until it has done all it was told."""
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Real tokens of each row, as numbers."""
+        return tuple(self.mask.sum(1).tolist()) if self.known_lengths is None else self.known_lengths
 
     def __getitem__(self, rows: slice | Tensor) -> Rows:
-        """Some of the rows, by slice or by index (r,), cut to the longest among them."""
+        """Some of the rows, by slice or by index (r,), cut to the longest among them. Slices wait for no GPU."""
+        lengths = self.lengths[rows] if isinstance(rows, slice) else None
         mask = self.mask[rows]
-        length = int(mask.sum(1).max())
-        return Rows(self.ids[rows, :length], mask[:, :length], self.targets[rows, :length])
+        longest = int(mask.sum(1).max()) if lengths is None else max(lengths)
+        return Rows(self.ids[rows, :longest], mask[:, :longest], self.targets[rows, :longest], lengths)
 
     def __len__(self) -> int:
         return self.ids.shape[0]
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on a device."""
-        return Rows(self.ids.to(device), self.mask.to(device), self.targets.to(device))
+        return Rows(self.ids.to(device), self.mask.to(device), self.targets.to(device), self.lengths)
 
     def by_length(self, groups: int) -> list[Tensor]:
         """Row indices, shortest rows first, in at most ``groups`` parts: computed apart, they need little padding."""
@@ -48,14 +57,13 @@ class Rows:
 
     def with_little_padding(self) -> list[Tensor]:
         """Row indices, shortest rows first, in the parts that cost the least when each is padded to its own longest."""
-        lengths = self.mask.sum(1)
-        order = lengths.argsort(stable=True)
-        return list(order.split(cheapest_parts(lengths[order].tolist())))
+        order = torch.tensor(self.lengths).argsort(stable=True)
+        return list(order.to(self.ids.device).split(cheapest_parts(sorted(self.lengths))))
 
     @property
     def tokens(self) -> int:
         """Real tokens, without padding."""
-        return int(self.mask.sum())
+        return sum(self.lengths)
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ def collate_rows(sequences: Sequence[Encoded], pad: int) -> Rows:
         ids[row, : len(sequence.ids)] = torch.tensor(sequence.ids)
         mask[row, : len(sequence.ids)] = True
         targets[row, : len(sequence.ids)] = torch.tensor(sequence.loss)
-    return Rows(ids, mask, targets)
+    return Rows(ids, mask, targets, tuple(len(sequence.ids) for sequence in sequences))
 
 
 def collate_conversations(conversations: Sequence[Sequence[Encoded]], pad: int) -> Conversations:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -34,20 +35,27 @@ class Projected:
     """(L, B, Hkv, T, Hd)"""
     mask: Tensor | None = None
     """(B, T), False at padding."""
+    lengths: tuple[int, ...] | None = None
+    """Real tokens of each interaction, where they are known as numbers: asking a GPU for them would wait for it."""
 
     def __getitem__(self, rows: slice) -> Projected:
         """Some of the interactions, cut to the longest among them."""
         if self.mask is None:
             return Projected(self.keys[:, rows], self.values[:, rows])
-        mask = self.mask[rows]
-        length = int(mask.sum(1).max())
-        return Projected(self.keys[:, rows, :, :length], self.values[:, rows, :, :length], mask[:, :length])
+        mask, lengths = self.mask[rows], None if self.lengths is None else self.lengths[rows]
+        longest = int(mask.sum(1).max()) if lengths is None else max(lengths)
+        return Projected(self.keys[:, rows, :, :longest], self.values[:, rows, :, :longest], mask[:, :longest], lengths)
 
     def split(self, sizes: Sequence[int]) -> list[Projected]:
         """So many interactions each. Their gradients are joined once; those of slices would each be as large as all."""
         sizes = list(sizes)
         masks = [None] * len(sizes) if self.mask is None else self.mask.split(sizes)
-        parts = zip(self.keys.split(sizes, dim=1), self.values.split(sizes, dim=1), masks, strict=True)
+        ends = list(accumulate(sizes))
+        lengths = [
+            None if self.lengths is None else self.lengths[end - size : end]
+            for end, size in zip(ends, sizes, strict=True)
+        ]
+        parts = zip(self.keys.split(sizes, dim=1), self.values.split(sizes, dim=1), masks, lengths, strict=True)
         return [Projected(*part) for part in parts]
 
 

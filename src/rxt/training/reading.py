@@ -135,7 +135,8 @@ def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, bat
         return torch.cat(padded, dim=1).index_select(1, back)
 
     keys, values = whole([part.keys for part in parts]), whole([part.values for part in parts])
-    return Projected(keys, values, batch.rows.mask[remembered])
+    lengths = tuple(batch.rows.lengths[row] for row in remembered.tolist())
+    return Projected(keys, values, batch.rows.mask[remembered], lengths)
 
 
 def decode(

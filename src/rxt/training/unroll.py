@@ -120,7 +120,8 @@ def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:
             1, back
         )
 
-    return Projected(whole([part.keys for part in parts]), whole([part.values for part in parts]), rows.mask)
+    keys, values = whole([part.keys for part in parts]), whole([part.values for part in parts])
+    return Projected(keys, values, rows.mask, rows.lengths)
 
 
 def turn_by_turn(
