@@ -17,14 +17,15 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.requested = False
+        self._first: int | None = None
 
     def request(self, number: int, _frame: FrameType | None) -> None:
         """Ask the loop to stop after its step."""
         # the others come twice: a batch system sends them to all processes, whose launcher passes them on; a closed
-        # terminal through the shell, and itself
-        if self.requested and number == signal.SIGINT:
+        # terminal through the shell, and itself. A launcher passes a second Ctrl-C on as SIGTERM.
+        if number != HANGUP and self.requested and signal.SIGINT in (number, self._first):
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self._first = True, self._first or number
 
 
 @contextmanager
