@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,7 +31,8 @@ def grown(scale: float = 1.0) -> ReactiveTransformer:
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2)
-    model = grow(decoder, memory_on(config, BaseModel("tiny", "0"), (1, 2), 4), ReactiveTransformer)
+    whole = replace(memory_on(config, BaseModel("tiny", "0"), (1, 2), 4), memory_init="learned")
+    model = grow(decoder, whole, ReactiveTransformer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("read_scale"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def grown(vocab_size: int = 13, double: bool = False, rank: int = 0) -> Reactive
         decoder = decoder.double()
     torch.manual_seed(6)
     config = memory_on(decoder.config, BaseModel("tiny", "0"), READING, SLOTS, adapter_rank=rank)
+    config = replace(config, memory_init="learned")  # of zeros nothing is heard
     model = grow(decoder, config, ReactiveTransformer)
     with torch.no_grad():
         assert model.fresh_memory is not None

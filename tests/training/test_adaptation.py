@@ -66,7 +66,7 @@ def test_the_memory_learns_and_the_base_stays() -> None:
     for step in range(CONFIG.steps):
         update(trained, subject, optimizer, 0, step)
     moved = {name for name, weight in subject.model.named_parameters() if not torch.equal(weight, before[name])}
-    assert moved == subject.own
+    assert moved == subject.own - {"fresh_memory"}, "the phases name reads and writes"
     assert "decoder.layers.1.cross_attention.q_proj.weight" in moved
     assert not any("embedding" in name or ".attention.q_proj" in name for name in moved if name.startswith("decoder"))
     assert set(subject.weights()) == {f"model.{name}" for name in subject.own}
@@ -112,7 +112,7 @@ def test_a_run_ends_with_a_memory_that_finds_its_base(tmp_path: Path) -> None:
     run = tiny_run(base, replace(CONFIG, precision="bfloat16", cache_gigabytes=1e-3, keep=keep))
     folder = train(run, tmp_path / "run", quiet())
     stored = load_file(folder / "model.safetensors")
-    assert "fresh_memory" in stored
+    assert any(name.startswith("memory_attention.") for name in stored)
     assert not any("embedding" in name for name in stored)
     assert json.loads((folder / "config.json").read_text())["base"]["name"] == str(base.resolve())
     model = ReactiveTransformer.from_pretrained(folder)
