@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.main import main
 from rxt.cli.serve_options import Options, open_sessions
+from rxt.server.logs import logged_to_stderr
 from serve_process import Process
 
 MISSING = [name for name in ("fastapi", "uvicorn", "prometheus_client", "redis") if find_spec(name) is None]
@@ -110,6 +112,19 @@ def test_mistakes_are_one_line(
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_logs_go_where_they_went_when_the_server_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard error of then may be closed: here it is one that is read after each test."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    assert main(["serve", "no/such/model", "--port", "0", "--db", str(tmp_path / "db")]) == 2
+    assert (root.level, root.handlers) == before
+    with logged_to_stderr():
+        capsys.readouterr()
+        logging.getLogger("rxt.access").info("request", extra={"fields": {"status": 200}})
+        line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["logger"], line["status"]) == ("request", "rxt.access", 200)
 
 
 @pytest.mark.parametrize(("told", "pieces"), [("pieces", 64), ("refuse", 1)])

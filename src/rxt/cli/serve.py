@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,11 @@ def run(argv: list[str]) -> int:
     except ImportError as error:
         raise UserError(f"the server needs {error.name}: pip install 'reactive-transformers[serve]'") from None
     from rxt.server.keys import VARIABLE, Keys
-    from rxt.server.logs import log_to_stderr
+    from rxt.server.logs import logged_to_stderr
 
     keys = Keys.read(options.keys, os.environ.get(VARIABLE))
     check(options)
-    log_to_stderr()
-    listener = _listen(options)
-    try:
+    with logged_to_stderr(), closing(_listen(options)) as listener:
         if options.ray:
             from rxt.cli.serve_on_ray import serve_on_ray
 
@@ -43,8 +42,6 @@ def run(argv: list[str]) -> int:
             serve_on_ray(options, keys, host, port)
         else:
             _serve(options, keys, listener)
-    finally:
-        listener.close()
     return 0
 
 

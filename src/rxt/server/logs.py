@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class JsonLines(logging.Formatter):
@@ -27,7 +29,23 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Have everything logged there."""
+    """Have everything logged there, and nowhere else, as long as this process lives."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.handlers[:] = [handler]
+
+
+@contextmanager
+def logged_to_stderr() -> Iterator[None]:
+    """Have everything logged there, and nowhere else, inside the block: standard error may be another one by the time
+    that who called goes on."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    log_to_stderr()
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
