@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,12 +44,16 @@ ALONE = ProcessGroup()
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all of them: PyTorch keeps what it has found out about a mesh of devices, and with it the mesh's group
+    and the group's threads, until the process ends."""
+    hook = sys.excepthook  # a group puts another one before it
     place = tmp_path_factory.mktemp("group") / "store"
     dist.init_process_group("gloo", init_method=f"file://{place}", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+    sys.excepthook = hook
 
 
 def held(way: str, subject: ReactiveLearner) -> Together[ReactiveLearner]:
