@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -76,14 +77,40 @@ def test_two_replicas_answer_as_one_process(redis: RedisServer, serve: Callable[
 
 @needs_ray
 @pytest.mark.slow
-def test_a_replica_killed_under_load_loses_nothing_that_was_seen(redis: RedisServer) -> None:
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_a_replica_killed_under_load_loses_nothing_that_was_seen(redis: RedisServer, replicas: int) -> None:
     load = ["--active", "6", "--connections", "6", "--seconds", "15", "--replay", "6"]
-    command = [sys.executable, str(SOAK), "--db", redis.address, "--replicas", "2", "--kill", *load]
+    command = [sys.executable, str(SOAK), "--db", redis.address, "--replicas", str(replicas), "--kill", *load]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "in which one is not kept: 0" in done.stdout
     assert "0 answers differ" in done.stdout
     assert main(["db", "verify", redis.address]) == 0
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_replica_is_added_while_more_is_asked_than_one_answers(
+    redis: RedisServer, serve: Callable[..., Live]
+) -> None:
+    """Ray looks for half a minute before it adds one; the answers are the same before and after."""
+    alone, asked = serve(), {"input": TALK[0], "store": False}
+    expected = text_of(alone.http.post("/v1/responses", json=asked).json())
+
+    def replicas() -> int:
+        return len(set(re.findall(r'replica="(\w+)"', alone.http.get(f"{server.url}/metrics").text)))
+
+    server = Process(redis.address, "--ray", "--replicas", "1", "--most-replicas", "2", "--places", "1")
+    try:
+        assert replicas() == 1
+        gives_up = time.monotonic() + 300
+        with ThreadPoolExecutor(8) as pool:
+            while replicas() < 2:
+                assert time.monotonic() < gives_up, "no replica is added"
+                answers = list(pool.map(lambda _: text_of(server.post("/v1/responses", asked)), range(64)))
+                assert answers == [expected] * 64
+    finally:
+        assert server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize(
