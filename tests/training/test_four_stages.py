@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +80,31 @@ def test_what_is_wrong_with_batches_made_ahead_is_one_line() -> None:
         assert drawn(1) == [1]
         with pytest.raises(UserError, match=r"^no such batch$"):
             drawn(2)
+
+
+@pytest.mark.parametrize("stuck", [False, True], ids=["waits", "is stuck"])
+def test_no_process_outlives_training_that_fails(stuck: bool) -> None:
+    """Though the error, and with it all that took part, is still held."""
+
+    class Endless:
+        made_ahead, steps = True, 10
+
+        def batches(self, split: str, step: int) -> list[Any]:
+            if stuck and step > 1:
+                time.sleep(3600)
+            return [step]
+
+    def fail() -> None:
+        with batches_ahead(cast(Any, Endless()), 1, 1) as drawn:
+            assert drawn(1) == [1]
+            raise RuntimeError("failed")
+
+    with pytest.raises(RuntimeError, match="failed") as held:
+        fail()
+    assert held.value.__traceback__ is not None
+    for process in multiprocessing.active_children():
+        process.join(30)
+    assert multiprocessing.active_children() == []
 
 
 def test_a_run_from_folders_goes_on_as_if_it_had_not_stopped(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import active_children
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -50,9 +51,12 @@ def batches_ahead(stage: Stage[Any, Batch], first: int, processes: int) -> Itera
         collate_fn=_unchanged,
         worker_init_fn=_leave_signals_to_training,
     )
-    made = iter(loader)
+    before = set(active_children())
+    made: Iterator[list[Batch] | UserError] | None = iter(loader)
+    workers = set(active_children()) - before
 
     def drawn(step: int) -> list[Batch]:
+        assert made is not None
         try:
             found = next(made)
         except RuntimeError as error:
@@ -63,7 +67,12 @@ def batches_ahead(stage: Stage[Any, Batch], first: int, processes: int) -> Itera
             raise found
         return found
 
-    yield drawn
+    try:
+        yield drawn
+    finally:
+        made = None  # tells them to end, and gives them a few seconds
+        for worker in workers:
+            worker.kill()  # Python would wait at its own end for one that is left, which hears of no other signal
 
 
 def _unchanged(found: T) -> T:
