@@ -21,6 +21,8 @@ LATER = {
     "result_of",
     "chosen",
     "knowledge",
+    "user",
+    "follows",
 }
 
 

@@ -81,6 +81,9 @@ class Options:
     """Seconds for what is being answered when the server is stopped."""
     slow: float = 30.0
     """Seconds without a byte after which a client has gone."""
+    memory_scope: Literal["conversation", "user"] = "conversation"
+    """Of conversations that do not say it: each has a memory of its own, or those whose requests name the same user
+    share one, with a model that keeps fragments."""
     long_messages: Literal["pieces", "refuse"] = "pieces"
     """What is longer than an interaction is memorized in pieces, the last of which is answered, or refused with status
     400."""
@@ -196,6 +199,7 @@ def open_sessions(options: Options) -> Sessions:
             pieces=1 if options.long_messages == "refuse" else Rules.pieces,
             knowledge=None if options.knowledge is None else Pool.load(options.knowledge),
             retention=Retention(None if days is None else days * 86400, options.keep_turns, options.keep_bytes),
+            scope=options.memory_scope,
         )
         limits = Limits(options.places, options.queue)
         engine = Engine(model, limits, options.compile, options.half_memory, _tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rxt.errors import UserError
 from rxt.generation.manner import FAST, Manner
@@ -22,6 +23,10 @@ class NotThere(UserError):
 
 class Occupied(UserError):
     """Another turn of this conversation is still being answered."""
+
+
+class OtherScope(UserError):
+    """A conversation keeps its memory to itself, or shares it with its user's other ones: from its first turn on."""
 
 
 class TooMany(UserError):
@@ -53,6 +58,10 @@ class NotWaiting(UserError):
         super().__init__(f"no call {call!r:.80} waits for a result: {reason}")
         self.where = where or None
         """Of the result in the request."""
+
+
+Scope = Literal["conversation", "user"]
+"""Who has the fragments of a memory: each conversation its own, or all conversations of a user together."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,10 @@ class Question:
     """Whether the model may call a tool, or has to."""
     call_schema: str | None = None
     """Of a call, as JSON, where it may be no other one."""
+    user: str = ""
+    """Who asks, as the client names the user."""
+    scope: Scope | None = None
+    """Of the memory; None: that of what the question goes on from, at a beginning what is usual here."""
 
 
 @dataclass(frozen=True)

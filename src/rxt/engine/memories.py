@@ -14,6 +14,7 @@ from rxt.engine.kept import KeptMemories
 from rxt.engine.scheduler import Engine
 from rxt.engine.stored import StoredMemories, name_of
 from rxt.errors import UserError
+from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.ready import Ready
 from rxt.model.pool import Pool
 from rxt.store.base import Store
@@ -114,6 +115,21 @@ class Memories:
             self._kept.hold(name, found)
         return found
 
+    async def beginning(self, parent: Turn | None, follows: Turn | None, seed: int) -> Ready:
+        """What a turn of a user's memory begins with: what is resident after ``parent``, and all fragments after
+        ``follows``."""
+        begun = await (self.begun(seed, ()) if parent is None else self.after(parent))
+        if follows is None or (parent is not None and parent.id == follows.id):
+            return begun
+        newest = await self.after(follows)
+        if not isinstance(begun, PreparedPool) or not isinstance(newest, PreparedPool):
+            raise Damaged(f"{follows.id}: the memory of a user is in fragments, this is none")
+        return begun.sharing(newest)
+
+    def renew(self, turn: Turn) -> asyncio.Task[Ready]:
+        """Begin to memorize a turn that has just been written down, after others than it was answered with."""
+        return self._keep(turn.id, self._bring(turn, False))
+
     async def _one_turn_more(self, before: Ready, turn: Turn, hurried: bool, name: str = "") -> Ready:
         """A memory after one more turn, which sees of a pool what it saw when it was answered."""
         ids = self._template.complete(turn.prompt, turn.said)
@@ -141,6 +157,13 @@ class Memories:
         """Keep nothing of a deleted turn at hand."""
         self._kept.forget(turn)
 
+    async def let_go(self, turn: str) -> None:
+        """As :meth:`forget`, also of a turn that is just being memorized."""
+        task = self._coming.get(turn)
+        if task is not None:
+            await asyncio.wait([task])
+        self.forget(turn)
+
     async def settled(self) -> None:
         """Wait for all updates that are under way."""
         while self._coming:
@@ -162,6 +185,8 @@ class Memories:
 
     async def _bring(self, turn: Turn, hurried: bool) -> Ready:
         """From the store, or made again from the nearest turn before it that has a memory."""
+        if turn.user:
+            return await self._bring_shared(turn, hurried)
         missing: list[Turn] = []
         at = turn
         while True:
@@ -191,6 +216,30 @@ class Memories:
                 prepared = await self.begun(one.seed, one.opening)
             prepared = await self._memorize(one, await self.with_lead(prepared, one.lead, hurried), hurried)
         return prepared
+
+    async def _bring_shared(self, turn: Turn, hurried: bool) -> Ready:
+        """Of a user's memory: from the store, or made again from the two turns before it."""
+        self.check_model(turn)
+        stored = await self.stored.get(turn.id)
+        if stored is not None:
+            self._kept.hold(turn.id, stored)
+            return stored
+        said = turn.kind != "memory"
+        if said and turn.parent is None and turn.knowledge != self.knowledge_name:
+            raise Damaged(f"{turn.id}: began with other knowledge than this server's, and was not memorized")
+        parent, follows = [await self._before(turn, name) for name in (turn.parent, turn.follows)]
+        before = await self.beginning(parent, follows, turn.seed)
+        if said:
+            return await self._memorize(turn, await self.with_lead(before, turn.lead, hurried), hurried)
+        await self.stored.put(turn.id, before)
+        self._kept.hold(turn.id, before)
+        return before
+
+    async def _before(self, turn: Turn, name: str | None) -> Turn | None:
+        found = None if name is None else await self._calls(self._store.turn, name)
+        if name is not None and found is None:
+            raise Damaged(f"{turn.id}: the turn before it, {name}, is gone before this one was memorized")
+        return found
 
     async def _memorize(self, turn: Turn, before: Ready, hurried: bool) -> Ready:
         prepared = await self._one_turn_more(before, turn, hurried, turn.id)

@@ -12,12 +12,13 @@ from rxt.engine.calls import StoreCalls
 from rxt.engine.events import Event, Finished, Memorized, Question
 from rxt.engine.memories import Memories
 from rxt.engine.scheduler import Engine
+from rxt.engine.users import Users
 from rxt.generation.batch import Said
 from rxt.generation.constraint import Constraint
 from rxt.generation.ready import Ready
 from rxt.generation.turn import OpenTurn
 from rxt.store.base import Store
-from rxt.store.records import Call, Turn, next_prefix
+from rxt.store.records import Call, Turn, UserMemory, next_prefix
 from rxt.tools.tool import Tool, as_json, read_call
 
 
@@ -44,6 +45,7 @@ class Host(Protocol):
     store: Store
     io: StoreCalls
     memories: Memories
+    users: Users
     observer: Observer
     writing: set[asyncio.Task[asyncio.Task[Ready]]]
     """Finished answers that are being written down."""
@@ -61,12 +63,13 @@ class Running:
         prepared: Ready,
         release: list[Callable[[], None]],
         constraint: Constraint | None = None,
+        memory: UserMemory | None = None,
     ) -> None:
         """``draft``: what is written down of ``answer`` in the end; ``release``: what is to be done once it is over,
-        the last first."""
+        the last first; ``memory``: of the user whom it is told by, where that is shared."""
         self.draft = draft
         self.question = question
-        self._host, self._answer, self._release = host, answer, release
+        self._host, self._answer, self._release, self._memory = host, answer, release, memory
         self._news: asyncio.Queue[Said | Exception] = asyncio.Queue()
         self._commit: asyncio.Task[asyncio.Task[Ready]] | None = None
         self._began = time.perf_counter()
@@ -146,7 +149,12 @@ class Running:
     async def _write(self, turn: Turn) -> asyncio.Task[Ready]:
         """Write the turn down, then begin to memorize it. It happens whether or not the client stays."""
         try:
-            await self._host.io(self._host.store.add, [turn], turn.conversation, turn.parent)
+            if self._memory is not None:
+                (written,), _ = await self._host.users.add([turn], turn.conversation, turn.parent, self._memory)
+                if written.follows != turn.follows:  # another conversation of the user was quicker
+                    return self._host.memories.renew(written)
+            else:
+                await self._host.io(self._host.store.add, [turn], turn.conversation, turn.parent)
             return self._host.memories.update(turn, self._ticket.prepared)
         finally:
             self._free()

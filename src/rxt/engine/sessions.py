@@ -17,13 +17,15 @@ from dataclasses import dataclass, field, replace
 from rxt.data.template import Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import NotThere, Past, Question, TooMany, TurnFragments
+from rxt.engine.events import NotThere, OtherScope, Past, Question, Scope, TooMany, TurnFragments
+from rxt.engine.forgetting import Forgetting
 from rxt.engine.leases import Leases
 from rxt.engine.memories import Memories
 from rxt.engine.openings import Openings
 from rxt.engine.running import Observer, Running
 from rxt.engine.scheduler import Engine, Stopped
 from rxt.engine.starts import PartOfTurn, Starts
+from rxt.engine.users import Users
 from rxt.errors import UserError
 from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.ready import Ready, change
@@ -60,6 +62,8 @@ class Rules:
     pool_bytes: int = 64 << 20
     """Of a pool that a client brings as a file."""
     retention: Retention = field(default_factory=Retention)
+    scope: Scope = "conversation"
+    """Of conversations that do not say, where their user is named."""
 
 
 class Sessions:
@@ -77,8 +81,11 @@ class Sessions:
             engine, store, self.template, rules.cache_bytes, rules.half_memory, self.io, rules.knowledge
         )
         self.memories.updated = lambda seconds: self.observer.memorized(seconds)
+        pooled = engine.model.config.pool is not None
+        self.users = Users(store, self.io, self.memories, self.fingerprint, rules.scope, pooled)
+        self.forgetting = Forgetting(store, self.io, self.memories, self.users)
         self.starts = Starts(
-            self.template, store, self.io, self.memories, self.fingerprint, self.rules.seed, self.rules.pieces
+            self.template, store, self.io, self.memories, self.users, self.fingerprint, rules.seed, rules.pieces
         )
         self.openings = Openings(self.template, self.starts, engine.model.config.decoder.vocab_size)
         self.leases = Leases(store, self.io, self.rules.wait_seconds, self.rules.per_owner)
@@ -125,14 +132,16 @@ class Sessions:
                 role="tool" if question.result_of else "user",
                 query=question.query,
                 prompt=tuple(opened.turn.prompt),
-                number=start.prepared.memory.turns[0] + 1,
+                number=(start.prepared.memory.turns[0] if start.memory is None else start.before) + 1,
                 prefix=start.prefix,
                 settings=question.settings,
                 mode=question.manner.mode,
                 internal=opened.turn.internal,
                 result_of=question.result_of,
+                user="" if start.memory is None else start.memory.user,
+                follows=None if start.memory is None else start.memory.head,
             )
-            return Running(self, question, draft, opened.turn, start.prepared, release, opened.constraint)
+            return Running(self, question, draft, opened.turn, start.prepared, release, opened.constraint, start.memory)
         except BaseException:
             for action in reversed(release):
                 action()
@@ -206,6 +215,8 @@ class Sessions:
             places = [index for index, each in enumerate(chain) if each.id == turn]
             if not places:
                 raise NotThere("item", turn)
+            if chain[places[0]].user:
+                raise OtherScope("what was told to a user's memory cannot be unsaid; the memory can be deleted")
             parent = chain[places[0]].parent
             before = None if parent is None else await self.io(self.store.turn, parent)
             new = await self.starts.without(part, chain[places[0] :], before, name)
@@ -246,7 +257,11 @@ class Sessions:
         slots that the turn was written into: resident ones, then those of the fragments that were written."""
         self.memories.check_model(turn)
         after = await self.memories.after(turn)
-        parent = None if turn.parent is None else await self.io(self.store.turn, turn.parent)
+        parent, follows = [
+            None if name is None else await self.io(self.store.turn, name) for name in (turn.parent, turn.follows)
+        ]
+        if turn.user:
+            return change(await self.memories.beginning(parent, follows, turn.seed), after).tolist()
         if parent is None:
             return change(await self.memories.begun(turn.seed, turn.opening), after).tolist()
         return change(await self.memories.after(parent), after).tolist()
@@ -262,20 +277,11 @@ class Sessions:
 
     async def delete_turn(self, owner: str, name: str) -> None:
         """Forget a turn. Those after it keep their own memories."""
-        await self.turn(owner, name)
-        for child in await self.io(self.store.children, name):
-            await self.memories.after(child)
-        await self.io(self.store.delete_turn, name, owner)
-        self.memories.forget(name)
+        await self.forgetting.turn(owner, name)
 
     async def delete_dialogue(self, owner: str, name: str) -> None:
         """Forget a conversation and what was said in it."""
-        dialogue = await self.dialogue(owner, name)
-        for turn in await self.io(self.store.chain, dialogue.head, owner):
-            for child in await self.io(self.store.children, turn.id):
-                await self.memories.after(child)
-            self.memories.forget(turn.id)
-        await self.io(self.store.delete_dialogue, name, owner)
+        await self.forgetting.dialogue(owner, name)
 
     def _leave(self, owner: str) -> None:
         self._active[owner] -= 1
@@ -298,7 +304,7 @@ class Sessions:
         for turn in await self.io(self.store.unfinished):
             if turn.created > time.time() - older:
                 continue
-            if turn.kind == "memory":  # its import was not finished, and nobody was told of it
+            if turn.kind == "memory" and not turn.user:  # its import was not finished, and nobody was told of it
                 await self.io(self.store.delete_turn, turn.id, turn.owner)
             elif turn.fingerprint == self.fingerprint:
                 with suppress(UserError):  # logged by whoever tried

@@ -15,10 +15,11 @@ from rxt.data.template import Template
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import NotWaiting, Past, Question, TooLong
 from rxt.engine.memories import Memories
+from rxt.engine.users import Users
 from rxt.errors import UserError
 from rxt.generation.ready import Ready
 from rxt.store.base import Store
-from rxt.store.records import Call, Mode, Turn, chain_prefix, new_id, next_prefix
+from rxt.store.records import Call, Mode, Turn, UserMemory, chain_prefix, new_id, next_prefix
 from rxt.tools.tool import call_text
 
 Lead = tuple[tuple[int, ...], ...]
@@ -38,6 +39,10 @@ class Start:
     """Interactions that were memorized after the parent, and are no turns."""
     instructions: str | None = None
     """The system prompt of the conversation as it is now."""
+    before: int = 0
+    """Turns of the conversation before it."""
+    memory: UserMemory | None = None
+    """That the turn is told to, as it was when this began; None: the conversation keeps its own."""
 
 
 class Starts:
@@ -49,6 +54,7 @@ class Starts:
         store: Store,
         calls: StoreCalls,
         memories: Memories,
+        users: Users,
         fingerprint: str,
         seed: int,
         most_pieces: int,
@@ -56,6 +62,7 @@ class Starts:
         """``fingerprint``: of the model; ``seed``: of fresh memories; ``most_pieces``: interactions that one message
         may become."""
         self._template, self._store, self._io, self._memories = template, store, calls, memories
+        self._users = users
         self._fingerprint, self._seed, self._most_pieces = fingerprint, seed, most_pieces
 
     async def pieces(self, query: str, answer: str = "", where: str = "", internal: str | None = None) -> Pieces:
@@ -131,14 +138,18 @@ class Starts:
         ``lead``: the first parts of the question, where it is a long one.
 
         Raises:
-            UserError: TooLong, NotWaiting, OtherModel, Damaged, StoreFailed, Moved.
+            UserError: TooLong, NotWaiting, OtherModel, OtherScope, NotThere, Damaged, StoreFailed, Moved.
         """
         await self._refuse_results(question, parent)
+        user = self._users.user_of(question, parent)
+        memory = await self._users.memory(question.owner, user) if user else None
         told = question.instructions
         late: Lead = ()
         if parent is None:
             begins, instructions = self._opening(told), told
-            prefixes = [chain_prefix(self._beginning(), told or "", "")]
+            if user:  # a user's memory has begun already, so the instructions come late
+                begins, late = (), tuple(filter(None, (begins,)))
+            prefixes = [chain_prefix(self._beginning(user), told or "", "")]
         else:
             self._memories.check_model(parent)
             begins, instructions = (), parent.instructions if told is None else told
@@ -156,22 +167,34 @@ class Starts:
         brought: list[Turn] = []
         for past, prefix in list(zip(question.history, prefixes[1:], strict=True))[known:]:
             before = brought[-1] if brought else parent
-            turn = await self._brought(question, past, prefix, before, begins if before is None else (), late)
+            turn = await self._brought(question, past, prefix, before, begins if before is None else (), late, user)
             late, instructions = (), turn.instructions
             brought.append(turn)
         if question.store and brought:
             head = None if parent is None else parent.id
-            await self._io(self._store.add, brought, question.conversation, head)
+            if memory is None:
+                await self._io(self._store.add, brought, question.conversation, head)
+            else:
+                brought, memory = await self._users.add(brought, question.conversation, head, memory)
             parent, brought = brought[-1], []
-        prepared = await (self._memories.begun(self._seed, begins) if parent is None else self._memories.after(parent))
+        if memory is not None:
+            prepared = await self._memories.beginning(parent, await self._users.newest(memory), self._seed)
+        elif parent is None:
+            prepared = await self._memories.begun(self._seed, begins)
+        else:
+            prepared = await self._memories.after(parent)
+        before = len(brought) + (0 if parent is None else parent.number)
         for turn in brought:  # of which nothing is to be kept
             prepared = await self._memories.with_turn(prepared, turn)
         prepared = await self._memories.with_lead(prepared, late + lead)
-        return Start(prepared, parent, prefixes[-1], begins if parent is None else (), late + lead, instructions)
+        return Start(
+            prepared, parent, prefixes[-1], begins if parent is None else (), late + lead, instructions, before, memory
+        )
 
-    def _beginning(self) -> str:
-        """Stands for the memory of a conversation that has not begun."""
-        return " ".join(filter(None, (str(self._seed), self._memories.knowledge_name)))
+    def _beginning(self, user: str) -> str:
+        """Stands for the memory of a conversation that has not begun; what one user said, no other one has said."""
+        begun = " ".join(filter(None, (str(self._seed), self._memories.knowledge_name)))
+        return chain_prefix("user", begun, user) if user else begun
 
     def _longest_known(self, owner: str, prefixes: list[str]) -> tuple[int, Turn | None]:
         for count in range(len(prefixes) - 1, 0, -1):
@@ -181,7 +204,14 @@ class Starts:
         return 0, None
 
     async def _brought(
-        self, question: Question, past: Past, prefix: str, before: Turn | None, begins: tuple[int, ...], late: Lead
+        self,
+        question: Question,
+        past: Past,
+        prefix: str,
+        before: Turn | None,
+        begins: tuple[int, ...],
+        late: Lead,
+        user: str,
     ) -> Turn:
         """Something that was said before, as a turn."""
         instructions = question.instructions if before is None or late else before.instructions
@@ -213,6 +243,7 @@ class Starts:
             knowledge=self._memories.knowledge_name if before is None else "",
             call=past.call,
             result_of=past.result_of,
+            user=user,
         )
 
     async def without(

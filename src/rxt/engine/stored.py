@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+import torch
+
 from rxt.engine.calls import StoreCalls
 from rxt.engine.events import OtherModel
 from rxt.errors import UserError
@@ -82,6 +84,17 @@ class StoredMemories:
             raise Damaged(str(error)) from None
         assert isinstance(prepared, PreparedPool)
         return self._shared(prepared, [one.name for one in fragments])
+
+    def copy_fragments(self, turn: str, to: str) -> None:
+        """Give a turn in which nothing was said the fragments that another one has, and nothing else of its memory,
+        whichever model made it. ``Damaged`` if there is none."""
+        content = self._store.memory(turn)
+        if content is None:
+            raise Damaged(f"{turn}: its memory is not in the store")
+        fragments = self._store.fragments(turn)
+        pool = joined(content, [one.content for one in fragments], turn)
+        alone = replace(pool, resident=torch.zeros_like(pool.resident))
+        self._store.memorize(to, head_bytes(alone), [one.name for one in fragments])
 
     def brought(self, content: bytes, name: str) -> Ready:
         """A memory that a client brought, as a file. ``OtherModel`` or another ``UserError`` if it is not this

@@ -42,10 +42,19 @@ class PreparedPool:
         """
         check_pool(model, pool)
         weight, chosen = model.decoder.embedding.weight, router_of(model).config.chosen
-        pool = pool.to(weight.device, weight.dtype)
+        return cls._at_rest(pool.to(weight.device, weight.dtype), chosen)
+
+    @classmethod
+    def _at_rest(cls, pool: Pool, chosen: int) -> PreparedPool:
+        """Before a query has come, the fragments that were written last are what is chosen."""
         own = range(pool.sealed, len(pool.fragments))
         latest = sorted(own, key=lambda index: -pool.fragments[index].turn)[:chosen]
         return cls(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
+
+    def sharing(self, other: PreparedPool) -> PreparedPool:
+        """The same conversation, with the fragments as another one of the same user has left them. Raises ``UserError``
+        if other weights made one of the two."""
+        return self._at_rest(self.pool.sharing(other.pool), len(self.chosen))
 
     @property
     def pool(self) -> Pool:

@@ -117,6 +117,21 @@ class Pool:
         keys = torch.cat([known.keys, self.keys])
         return replace(self, fragments=known.fragments + self.fragments, keys=keys, sealed=known.sealed)
 
+    def sharing(self, other: Pool) -> Pool:
+        """The same with all fragments of ``other`` in the place of its own: what it knows and what is resident stay.
+        Turns are those of ``other``, because its fragments count by them.
+
+        Raises:
+            UserError: other weights made one of the two.
+        """
+        if other.fingerprint != self.fingerprint or other.fresh.shape != self.fresh.shape:
+            raise UserError(
+                f"a pool made by {other.fingerprint} does not share fragments with one of {self.fingerprint}"
+            )
+        fragments = self.fragments[: self.sealed] + other.fragments[other.sealed :]
+        keys = torch.cat([self.keys[: self.sealed], other.keys[other.sealed :]])
+        return replace(self, fragments=fragments, keys=keys, turns=other.turns)
+
     def fragment(self, index: int) -> Fragment:
         """Fragment 0 … F − 1; F: the one that would be opened next."""
         return Fragment(self.fresh) if index == len(self.fragments) else self.fragments[index]

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rxt
 from rxt.errors import UserError
-from rxt.server import chat, completions, conversations, embeddings, responses
+from rxt.server import chat, completions, conversations, embeddings, responses, users
 from rxt.server.errors import Refused, install, reply
 from rxt.server.metrics import METRICS_TYPE
 from rxt.server.reference import add_reference
@@ -77,7 +77,8 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install(app)
-    for part in (responses.router, conversations.router, chat.router, completions.router, embeddings.router, router):
+    asking = (responses.router, chat.router, completions.router, embeddings.router)
+    for part in (*asking, conversations.router, users.router, router):
         app.include_router(part)
     add_reference(app)
     app.add_middleware(Gate, service=service)

@@ -160,7 +160,8 @@ async def create(
     )
     running = await serves.begin(request, question)
     request.state.turn = running.draft.id
-    note_options(reply, unused_of(body, serves.sessions.template.has_tools), question)
+    has_tools, shared = serves.sessions.template.has_tools, bool(running.draft.user)
+    note_options(reply, unused_of(body, has_tools, shared), question)
     if body.stream:
         chunks = ChatChunks(running.draft, serves.options.name, body.tells_usage)
         events = streamed(running, serves.sessions.tokenizer, chunks)

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from rxt.generation.turn import FinishReason, Token
-from rxt.server.brought import unused_options
 from rxt.server.chat import ChatUsage, usage_of
 from rxt.server.chunks import streamed
 from rxt.server.likely import ToldToken
-from rxt.server.requests import CompletionRequest
+from rxt.server.requests import CompletionRequest, unused_of
 from rxt.server.responses import finished
 from rxt.server.service import EventStream, Owner, Serves, note_options, unless_gone
 from rxt.server.translate import question_of_chat
@@ -91,7 +90,7 @@ async def create(
     )
     running = await serves.begin(request, question)
     request.state.turn = running.draft.id
-    note_options(reply, unused_options(body), question)
+    note_options(reply, unused_of(body, False, bool(running.draft.user)), question)
     before = body.text if body.echo else ""
     if body.stream:
         chunks = CompletionChunks(running.draft, model, before, body.tells_usage)

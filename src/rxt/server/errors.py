@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from rxt.engine.events import NotThere, NotWaiting, Occupied, OtherModel, TooLong, TooMany
+from rxt.engine.events import NotThere, NotWaiting, Occupied, OtherModel, OtherScope, TooLong, TooMany
 from rxt.engine.scheduler import Overloaded, Stopped
 from rxt.errors import UserError
 from rxt.server.replies import ErrorBody, ErrorReply
@@ -66,6 +66,8 @@ def refusal(error: Exception) -> Refused:
             )
         case TooLong():
             return Refused(400, str(error), "context_length_exceeded", error.where)
+        case OtherScope():
+            return Refused(400, str(error), "memory_scope", "memory")
         case NotWaiting():
             return Refused(400, str(error), "call_not_waiting", error.where)
         case UserError():

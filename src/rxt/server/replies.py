@@ -149,7 +149,7 @@ class Deleted(BaseModel):
     """Something is gone."""
 
     id: str
-    object: Literal["response.deleted", "conversation.deleted"]
+    object: Literal["response.deleted", "conversation.deleted", "rxt.user_memory.deleted"]
     deleted: bool = True
 
 
@@ -179,6 +179,21 @@ class MemoryReply(BaseModel):
     id: str
     object: Literal["rxt.memory"] = "rxt.memory"
     turns: int
+    fingerprint: str
+
+
+class UserMemoryReply(BaseModel):
+    """What all conversations of a user share."""
+
+    id: str
+    """The user's name."""
+    object: Literal["rxt.user_memory"] = "rxt.user_memory"
+    created_at: int
+    updated_at: int
+    turns: int
+    """That were told to it."""
+    fragments: int
+    """With those that everybody knows."""
     fingerprint: str
 
 

@@ -88,6 +88,12 @@ class Reasoning(Loose):
     """However long it is: the thinking itself is the summary."""
 
 
+class MemoryOptions(Strict):
+    """Who shares the memory."""
+
+    scope: Literal["conversation", "user"]
+
+
 class Common(Strict):
     """Accepted by both ways to ask."""
 
@@ -106,11 +112,24 @@ class Common(Strict):
     tools: Annotated[list[JsonValue] | None, Field(max_length=1000), OF_PARTS] = None
     tool_choice: ToolChoice = None
     parallel_tool_calls: Annotated[bool | None, UNUSED] = None
+    memory: MemoryOptions | None = None
     user: Annotated[Name | None, UNUSED] = None
+    """Whose memory it is, where that has the scope ``user``; else of no use."""
     safety_identifier: Annotated[Name | None, UNUSED] = None
+    """The same, where there is no ``user``."""
     prompt_cache_key: Annotated[Name | None, UNUSED] = None
     prompt_cache_retention: Annotated[Name | None, UNUSED] = None
     service_tier: Annotated[Name | None, UNUSED] = None
+
+    @property
+    def asks(self) -> str:
+        """The user's name; empty where there is none."""
+        return self.user or self.safety_identifier or ""
+
+    @property
+    def scope(self) -> Literal["conversation", "user"] | None:
+        """Of the memory, where the request says it."""
+        return None if self.memory is None else self.memory.scope
 
     @property
     def tells_usage(self) -> bool:
@@ -118,9 +137,11 @@ class Common(Strict):
         return self.stream_options is not None and self.stream_options.include_usage is True
 
 
-def unused_of(request: Common, has_tools: bool) -> list[str]:
-    """The options of a request that change nothing, by name; among the tools those that nobody has here."""
-    found = unused_options(request, has_tools)
+def unused_of(request: Common, has_tools: bool, shared: bool = False) -> list[str]:
+    """The options of a request that change nothing, by name; among the tools those that nobody has here. ``shared``:
+    the memory is the user's."""
+    used = ("user" if request.user else "safety_identifier") if shared else ""
+    found = [name for name in unused_options(request, has_tools) if name != used]
     if has_tools:
         found += [f"tools.{index}" for index, tool in enumerate(request.tools or ()) if not is_function(tool)]
     return found

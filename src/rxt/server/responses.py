@@ -44,7 +44,8 @@ async def create(
     )
     running = await serves.begin(request, question)
     request.state.turn = running.draft.id
-    note_options(reply, unused_of(body, serves.sessions.template.has_tools), question)
+    has_tools, shared = serves.sessions.template.has_tools, bool(running.draft.user)
+    note_options(reply, unused_of(body, has_tools, shared), question)
     if body.stream:
         teller = Teller(running.draft, serves.options.name, serves.sessions.tokenizer, body.tells_memory)
         events = streamed(teller, running.events())

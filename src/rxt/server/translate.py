@@ -167,6 +167,8 @@ async def question_of_response(
         result_of=found.query.result_of,
         calls=way.calls,
         call_schema=way.call_schema,
+        user=request.asks,
+        scope=request.scope,
     )
 
 
@@ -196,6 +198,8 @@ async def question_of_chat(
         result_of=found.query.result_of,
         calls=way.calls,
         call_schema=way.call_schema,
+        user=request.asks,
+        scope=request.scope,
     )
 
 

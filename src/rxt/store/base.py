@@ -8,7 +8,17 @@ from dataclasses import replace
 from typing import ClassVar, Self
 
 from rxt.errors import UserError
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
+from rxt.store.records import (
+    Damaged,
+    Dialogue,
+    Retention,
+    Stats,
+    Status,
+    StoredFragment,
+    Turn,
+    UserMemory,
+    memory_checksum,
+)
 
 
 class StoreFailed(UserError):
@@ -17,6 +27,21 @@ class StoreFailed(UserError):
 
 class Moved(UserError):
     """The conversation went on elsewhere in the meantime, or is gone."""
+
+
+class Outrun(Moved):
+    """Another turn was told to the user's memory in the meantime, or it was deleted."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"the memory of the user {user!r:.80} went on in the meantime, or was deleted")
+
+
+class StillHead(UserError):
+    """What is to be forgotten has the newest turn of a user's memory, which would go with it."""
+
+    def __init__(self, memory: UserMemory) -> None:
+        super().__init__(f"{memory.head} is the newest turn of the memory of the user {memory.user!r:.80}")
+        self.memory = memory
 
 
 class Lacking(UserError):
@@ -43,9 +68,19 @@ class Store(ABC):
     # Turns and memories.
 
     @abstractmethod
-    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+    def add(
+        self,
+        turns: Sequence[Turn],
+        conversation: str | None = None,
+        expected: str | None = None,
+        memory: UserMemory | None = None,
+    ) -> None:
         """Add turns, and make the last one the conversation's head, which must have been ``expected``: else
-        ``Moved``."""
+        ``Moved``.
+
+        ``memory``: of the user whose turns they are, as it was found. The last turn becomes its head, which must still
+        be the same: else ``Outrun``.
+        """
 
     @abstractmethod
     def memorize(
@@ -79,7 +114,7 @@ class Store(ABC):
 
     @abstractmethod
     def children(self, turn: str) -> list[Turn]:
-        """Unfinished turns that need the memory of this one."""
+        """Unfinished turns that need the memory of this one, in a conversation or in a user's memory."""
 
     @abstractmethod
     def unfinished(self) -> list[Turn]:
@@ -88,7 +123,7 @@ class Store(ABC):
     @abstractmethod
     def delete_turn(self, turn: str, owner: str) -> bool:
         """Forget a turn and its memory. A conversation that it was the head of falls back to the turn before it; where
-        that one is gone already, the conversation goes too."""
+        that one is gone already, the conversation goes too. ``StillHead`` if it is that of a user's memory."""
 
     @abstractmethod
     def scan(self) -> Iterator[str]:
@@ -111,7 +146,7 @@ class Store(ABC):
     @abstractmethod
     def delete_dialogue(self, dialogue: str, owner: str) -> bool:
         """Forget a conversation and every turn that was said in it, but for those that a turn or a conversation
-        outside it goes on from."""
+        outside it goes on from. ``StillHead`` if one of them is that of a user's memory."""
 
     @abstractmethod
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
@@ -125,6 +160,25 @@ class Store(ABC):
     def unlock(self, dialogue: str, holder: str) -> None:
         """Give it back."""
 
+    # Memories of users.
+
+    @abstractmethod
+    def user_memory(self, owner: str, user: str, fingerprint: str) -> UserMemory | None:
+        """The memory of a user under one owner's key; None if it has not begun."""
+
+    @abstractmethod
+    def user_memories(self) -> list[UserMemory]:
+        """All of them."""
+
+    @abstractmethod
+    def put_user_memory(self, memory: UserMemory) -> None:
+        """Add one, which has a head, or change it."""
+
+    @abstractmethod
+    def delete_user_memory(self, owner: str, user: str) -> list[str]:
+        """Forget all that was told to a user's memory, whichever weights made it: turns, fragments, conversations that
+        went on from there -> the names of the turns."""
+
     # The whole.
 
     @abstractmethod
@@ -133,7 +187,8 @@ class Store(ABC):
 
     @abstractmethod
     def prune(self, retention: Retention, now: float) -> int:
-        """Forget the oldest turns beyond the limits -> how many. Unfinished turns and what they need stay."""
+        """Forget the oldest turns beyond the limits -> how many. Unfinished turns and what they need stay. A user's
+        memory goes with its newest turn."""
 
     @abstractmethod
     def verify(self) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import Base64Bytes, TypeAdapter
 
 from rxt.errors import UserError
 from rxt.store.base import Store
-from rxt.store.records import Dialogue, StoredFragment, Turn, memory_checksum, problem
+from rxt.store.records import Dialogue, StoredFragment, Turn, UserMemory, memory_checksum, problem
 
 Format = Literal["rxt-conversations-1"]
 FORMAT: Format = "rxt-conversations-1"
@@ -57,11 +57,21 @@ class DialogueLine:
     conversation: Dialogue
 
 
-_TURN_LINE, _DIALOGUE_LINE = TypeAdapter(TurnLine), TypeAdapter(DialogueLine)
+@dataclass(frozen=True)
+class UserLine:
+    """The memory of a user: its newest turn is one of the turns."""
+
+    format: Format
+    user: UserMemory
+
+
+Line = TurnLine | DialogueLine | UserLine
+_TURN_LINE, _DIALOGUE_LINE, _USER_LINE = TypeAdapter(TurnLine), TypeAdapter(DialogueLine), TypeAdapter(UserLine)
 
 
 def exported(store: Store, name: str | None, head: str | None, owner: str) -> Iterator[str]:
-    """All turns and conversations; with a ``name``, what leads to ``head``, and the conversation of this name."""
+    """All turns, conversations and users' memories; with a ``name``, what leads to ``head``, and the conversation of
+    this name."""
     told = set[str]()
     names = store.scan() if name is None else (turn.id for turn in store.chain(head, owner, MANY))
     for turn_id in names:
@@ -79,6 +89,8 @@ def exported(store: Store, name: str | None, head: str | None, owner: str) -> It
     for dialogue in store.dialogues(limit=MANY):
         if name in (None, dialogue.id):
             yield json.dumps({"format": FORMAT, "conversation": asdict(dialogue)})
+    for memory in store.user_memories() if name is None else ():
+        yield json.dumps({"format": FORMAT, "user": asdict(memory)})
 
 
 def _fragment_line(fragment: StoredFragment, told: set[str]) -> dict[str, str]:
@@ -90,9 +102,11 @@ def _fragment_line(fragment: StoredFragment, told: set[str]) -> dict[str, str]:
 
 
 def imported(store: Store, content: bytes, source: str) -> int:
-    """Add what :func:`exported` gave -> how many turns and conversations are new. Everything is checked first."""
+    """Add what :func:`exported` gave -> how many turns, conversations and memories of users are new. Everything is
+    checked first."""
     turns: list[TurnLine] = []
     dialogues: list[Dialogue] = []
+    memories: list[UserMemory] = []
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             match _read(line):
@@ -100,6 +114,8 @@ def imported(store: Store, content: bytes, source: str) -> int:
                     turns.append(found)
                 case DialogueLine(_, dialogue):
                     dialogues.append(dialogue)
+                case UserLine(_, memory):
+                    memories.append(memory)
         except ValueError as error:
             raise UserError(f"{source} line {number}: not what rxt db export wrote ({problem(error)})") from None
     added, contents = 0, dict[str, bytes]()
@@ -116,11 +132,17 @@ def imported(store: Store, content: bytes, source: str) -> int:
         if store.dialogue(dialogue.id) is None:
             store.put(dialogue)
             added += 1
+    for memory in memories:
+        if store.user_memory(memory.owner, memory.user, memory.fingerprint) is None:
+            store.put_user_memory(memory)
+            added += 1
     return added
 
 
-def _read(line: bytes) -> TurnLine | DialogueLine:
+def _read(line: bytes) -> Line:
     values = json.loads(line)
     if isinstance(values, dict) and "conversation" in values:
         return _DIALOGUE_LINE.validate_python(values)
+    if isinstance(values, dict) and "user" in values:
+        return _USER_LINE.validate_python(values)
     return _TURN_LINE.validate_python(values)

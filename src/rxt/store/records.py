@@ -102,6 +102,10 @@ class Turn:
     """The tool call at its end."""
     result_of: str = ""
     """The call whose result the query is, where ``role`` is ``tool``."""
+    user: str = ""
+    """Whose memory it was told to, as the client names the user; empty where the conversation keeps it to itself."""
+    follows: str | None = None
+    """The newest turn of that memory before this one, whichever conversation it was said in."""
     status: Status = "answered"
 
     def digest(self) -> str:
@@ -158,6 +162,24 @@ class Dialogue:
 
 
 @dataclass(frozen=True)
+class UserMemory:
+    """The memory that all conversations of one user share: the fragments after its newest turn."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    owner: str
+    """Whose key asked: the same name under another key is somebody else."""
+    user: str
+    fingerprint: str
+    """Of the weights that made it; other weights begin another one."""
+    created: float
+    """When it began, which also tells it from one that was deleted."""
+    updated: float
+    head: str | None = None
+    """The newest turn; None: nothing was said yet, and the store does not have it."""
+
+
+@dataclass(frozen=True)
 class Stats:
     """How much a store holds."""
 
@@ -194,6 +216,8 @@ _LATER = (
     "result_of",
     "chosen",
     "knowledge",
+    "user",
+    "follows",
 )
 
 

@@ -10,17 +10,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
-from rxt.store.base import Moved, Store, StoreFailed, read_turn
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, Status, StoredFragment, Turn, memory_checksum
-from rxt.store.redis_connection import Changes, RedisConnection
+from rxt.store.base import Moved, StillHead, Store
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, StoredFragment, Turn, UserMemory, memory_checksum
+from rxt.store.redis_check import problems_of
+from rxt.store.redis_connection import LOCK, UNLOCK, Changes, RedisConnection
 from rxt.store.redis_fragments import RedisFragments, keys_of
+from rxt.store.redis_turns import MEMORY, TURN, dialogue_key, memory_of, next_key, prefix_key, turn_key, turn_of
+from rxt.store.redis_users import RedisUsers, key_of_user
 
-UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-LOCK = """local holder = redis.call('get', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-if redis.call('exists', KEYS[2]) == 0 then return 0 end
-redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
-TURN, MEMORY = ("body", "digest", "status"), ("memory", "checksum")
 BATCH = 500
 
 
@@ -35,6 +32,7 @@ class RedisStore(Store):
         self._connection = RedisConnection(address)
         self._ask, self._change = self._connection.ask, self._connection.change
         self._fragments = RedisFragments(self._connection)
+        self._users = RedisUsers(self._connection)
 
     @classmethod
     def open(cls, address: str, create: bool) -> Self:
@@ -42,43 +40,55 @@ class RedisStore(Store):
 
     # Turns and memories.
 
-    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+    def add(
+        self,
+        turns: Sequence[Turn],
+        conversation: str | None = None,
+        expected: str | None = None,
+        memory: UserMemory | None = None,
+    ) -> None:
         def work(changes: Changes) -> None:
             found = None if conversation is None else self.dialogue(conversation)
             if found is not None and found.head == turns[-1].id:
                 return  # an earlier try was carried out, and only its answer was lost
+            if memory is not None and self._ask("EXISTS", turn_key(turns[-1].id)):
+                return
             if conversation is not None and (found is None or found.head != expected):
                 raise Moved(f"the conversation {conversation} went on elsewhere in the meantime, or was deleted")
             for turn in turns:
-                if self._ask("EXISTS", _turn(turn.id)):
+                if self._ask("EXISTS", turn_key(turn.id)):
                     continue
                 body, number = turn.to_json(), self._ask("INCR", "rxt:number")
                 values = ("body", body, "digest", turn.digest(), "status", "answered", "bytes", len(body))
-                changes.note("HSET", _turn(turn.id), *values)
+                changes.note("HSET", turn_key(turn.id), *values)
                 changes.note("ZADD", "rxt:turns", number, turn.id)
                 changes.note("ZADD", "rxt:unfinished", number, turn.id)
                 changes.note("INCRBY", "rxt:bytes", len(body))
-                changes.note("SET", _prefix(turn), turn.id)
+                changes.note("SET", prefix_key(turn), turn.id)
+                self._users.note_told(changes, turn)
                 if turn.parent is not None:
                     changes.note("SADD", f"rxt:children:{turn.parent}", turn.id)
-                    changes.note("SADD", _next(turn.parent), turn.id)
+                    changes.note("SADD", next_key(turn.parent), turn.id)
                 if turn.conversation is not None:
                     changes.note("SADD", f"rxt:said:{turn.conversation}", turn.id)
             if found is not None:
                 self._head(changes, found, turns[-1].id, turns[-1].created)
+            if memory is not None:
+                self._users.go_on(changes, memory, turns[-1])
 
         # What is added is watched too: a transaction whose answer was lost with the connection is looked at again, not
         # sent again.
-        self._change(
-            [*(_turn(turn.id) for turn in turns), *([] if conversation is None else [_dialogue(conversation)])], work
-        )
+        watched = [turn_key(turn.id) for turn in turns]
+        watched += [] if conversation is None else [dialogue_key(conversation)]
+        watched += [] if memory is None else [key_of_user(memory.owner, memory.user)]
+        self._change(watched, work)
 
     def _head(self, changes: Changes, dialogue: Dialogue, head: str | None, updated: float) -> None:
         if dialogue.head is not None:
             changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
         if head is not None:
             changes.note("SADD", f"rxt:heads:{head}", dialogue.id)
-        changes.note("HSET", _dialogue(dialogue.id), "head", head or "", "updated", repr(updated))
+        changes.note("HSET", dialogue_key(dialogue.id), "head", head or "", "updated", repr(updated))
         for names in ("rxt:conversations", f"rxt:conversations:{dialogue.owner}"):
             changes.note("ZADD", names, repr(updated), dialogue.id)
 
@@ -89,27 +99,27 @@ class RedisStore(Store):
             found = self.turn(turn)
             if found is None:
                 return
-            size = len(memory) + int(self._ask("HSTRLEN", _turn(turn), "body"))
-            before = int(self._ask("HGET", _turn(turn), "bytes") or 0)
+            size = len(memory) + int(self._ask("HSTRLEN", turn_key(turn), "body"))
+            counted = int(self._ask("HGET", turn_key(turn), "bytes") or 0)
             values = ("status", "memorized", "memory", memory, "checksum", memory_checksum(memory), "bytes", size)
-            self._fragments.put(changes, _turn(turn), turn, fragments, new)
-            changes.note("HSET", _turn(turn), *values)
-            changes.note("INCRBY", "rxt:bytes", size - before)
+            self._fragments.put(changes, turn_key(turn), turn, fragments, new)
+            changes.note("HSET", turn_key(turn), *values)
+            changes.note("INCRBY", "rxt:bytes", size - counted)
             changes.note("ZREM", "rxt:unfinished", turn)
-            if found.parent is not None:
-                changes.note("SREM", f"rxt:children:{found.parent}", turn)
+            for before in filter(None, (found.parent, found.follows)):
+                changes.note("SREM", f"rxt:children:{before}", turn)
 
-        self._change([_turn(turn), *keys_of(fragments)], work)
+        self._change([turn_key(turn), *keys_of(fragments)], work)
 
     def turn(self, turn: str, owner: str | None = None) -> Turn | None:
-        found = _read_turn(turn, *self._ask("HMGET", _turn(turn), *TURN))
+        found = turn_of(turn, *self._ask("HMGET", turn_key(turn), *TURN))
         return found if found is not None and owner in (None, found.owner) else None
 
     def memory(self, turn: str) -> bytes | None:
-        return _read_memory(turn, *self._ask("HMGET", _turn(turn), *MEMORY))
+        return memory_of(turn, *self._ask("HMGET", turn_key(turn), *MEMORY))
 
     def fragments(self, turn: str) -> list[StoredFragment]:
-        return self._fragments.read(_turn(turn), turn)
+        return self._fragments.read(turn_key(turn), turn)
 
     def by_prefix(self, owner: str, prefix: str, fingerprint: str) -> Turn | None:
         name = self._ask("GET", f"rxt:prefix:{owner}:{prefix}:{fingerprint}")
@@ -131,7 +141,8 @@ class RedisStore(Store):
             return False
 
         def work(changes: Changes) -> None:
-            there = found.parent is None or self._ask("EXISTS", _turn(found.parent))
+            self._refuse_heads([found])
+            there = found.parent is None or self._ask("EXISTS", turn_key(found.parent))
             for name in self._ask("SMEMBERS", f"rxt:heads:{turn}"):
                 dialogue = self.dialogue(name.decode())
                 if dialogue is not None and there:
@@ -140,32 +151,44 @@ class RedisStore(Store):
                     self._drop(changes, dialogue)
             self._forget(changes, turn)
 
-        before = [] if found.parent is None else [_turn(found.parent)]
-        self._change([_turn(turn), f"rxt:heads:{turn}", *before], work)
+        before = [] if found.parent is None else [turn_key(found.parent)]
+        self._change([turn_key(turn), f"rxt:heads:{turn}", key_of_user(owner, found.user), *before], work)
         return True
+
+    def _refuse_heads(self, turns: Sequence[Turn]) -> None:
+        """``StillHead`` if one of them is the newest of a user's memory."""
+        for memory in map(self._users.headed_by, turns):
+            if memory is not None:
+                raise StillHead(memory)
 
     def _forget(self, changes: Changes, name: str) -> None:
         """A turn and everything that leads to it; the conversations that it is the head of are seen to before."""
-        size = self._ask("HGET", _turn(name), "bytes")
+        size = self._ask("HGET", turn_key(name), "bytes")
         if size is None:
             return
         changes.note("INCRBY", "rxt:bytes", -int(size))
-        self._fragments.drop(changes, _turn(name))
-        try:
-            turn = self.turn(name)
-        except Damaged:
-            turn = None
+        self._fragments.drop(changes, turn_key(name))
+        turn = self._readable(name)
         if turn is not None:
-            if self._ask("GET", _prefix(turn)) == name.encode():
-                changes.note("DEL", _prefix(turn))
+            if self._ask("GET", prefix_key(turn)) == name.encode():
+                changes.note("DEL", prefix_key(turn))
+            self._users.drop(changes, turn)
+            for before in filter(None, (turn.parent, turn.follows)):
+                changes.note("SREM", f"rxt:children:{before}", name)
             if turn.parent is not None:
-                changes.note("SREM", f"rxt:children:{turn.parent}", name)
-                changes.note("SREM", _next(turn.parent), name)
+                changes.note("SREM", next_key(turn.parent), name)
             if turn.conversation is not None:
                 changes.note("SREM", f"rxt:said:{turn.conversation}", name)
-        changes.note("DEL", _turn(name), f"rxt:heads:{name}")
+        changes.note("DEL", turn_key(name), f"rxt:heads:{name}")
         for names in ("rxt:turns", "rxt:unfinished"):
             changes.note("ZREM", names, name)
+
+    def _readable(self, name: str) -> Turn | None:
+        """A turn, None where it is damaged."""
+        try:
+            return self.turn(name)
+        except Damaged:
+            return None
 
     def _forget_with_dialogues(self, changes: Changes, name: str) -> None:
         for heading in self._ask("SMEMBERS", f"rxt:heads:{name}"):
@@ -196,14 +219,14 @@ class RedisStore(Store):
                 "metadata",
                 json.dumps(dialogue.metadata),
             )
-            changes.note("HSET", _dialogue(dialogue.id), *values)
+            changes.note("HSET", dialogue_key(dialogue.id), *values)
             self._head(changes, before or dialogue, dialogue.head, dialogue.updated)
 
-        self._change([_dialogue(dialogue.id)], work)
+        self._change([dialogue_key(dialogue.id)], work)
 
     def dialogue(self, dialogue: str, owner: str | None = None) -> Dialogue | None:
         names = ("owner", "created", "updated", "head", "metadata")
-        values = self._ask("HMGET", _dialogue(dialogue), *names)
+        values = self._ask("HMGET", dialogue_key(dialogue), *names)
         if None in values:
             return None
         of, created, updated, head, metadata = (value.decode() for value in values)
@@ -224,23 +247,26 @@ class RedisStore(Store):
             return False
 
         said = [name.decode() for name in self._ask("SMEMBERS", f"rxt:said:{dialogue}")]
+        turns = [turn for turn in map(self._readable, said) if turn is not None]
 
         def work(changes: Changes) -> None:
             forked = self._forked(dialogue, said)
+            self._refuse_heads([turn for turn in turns if turn.id not in forked])
             for name in said:
                 if name not in forked:
                     self._forget(changes, name)
             self._drop(changes, found)
 
-        after = [key for name in said for key in (_next(name), f"rxt:heads:{name}")]
-        self._change([_dialogue(dialogue), *after], work)
+        after = [key for name in said for key in (next_key(name), f"rxt:heads:{name}")]
+        after += {key_of_user(turn.owner, turn.user) for turn in turns}
+        self._change([dialogue_key(dialogue), *after], work)
         return True
 
     def _forked(self, dialogue: str, said: Sequence[str]) -> set[str]:
         """What others go on from among the turns of a conversation: where they leave it, and all that is before."""
         forked: set[str] = set()
         for name in said:
-            others = self._turns(self._ask("SMEMBERS", _next(name)))
+            others = self._turns(self._ask("SMEMBERS", next_key(name)))
             left = any(other.conversation != dialogue for other in others)
             at: str | None = name if left or self._ask("SMEMBERS", f"rxt:heads:{name}") - {dialogue.encode()} else None
             while at is not None and at not in forked and (turn := self.turn(at)) is not None:
@@ -249,7 +275,7 @@ class RedisStore(Store):
         return forked
 
     def _drop(self, changes: Changes, dialogue: Dialogue) -> None:
-        changes.note("DEL", _dialogue(dialogue.id))
+        changes.note("DEL", dialogue_key(dialogue.id))
         if dialogue.head is not None:
             changes.note("SREM", f"rxt:heads:{dialogue.head}", dialogue.id)
         for names in ("rxt:conversations", f"rxt:conversations:{dialogue.owner}"):
@@ -257,7 +283,7 @@ class RedisStore(Store):
 
     def lock(self, dialogue: str, holder: str, seconds: float) -> bool:
         return bool(
-            self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", _dialogue(dialogue), holder, int(seconds * 1000))
+            self._ask("EVAL", LOCK, 2, f"rxt:lock:{dialogue}", dialogue_key(dialogue), holder, int(seconds * 1000))
         )
 
     def holder(self, dialogue: str) -> str | None:
@@ -266,6 +292,30 @@ class RedisStore(Store):
 
     def unlock(self, dialogue: str, holder: str) -> None:
         self._ask("EVAL", UNLOCK, 1, f"rxt:lock:{dialogue}", holder)
+
+    # Memories of users.
+
+    def user_memory(self, owner: str, user: str, fingerprint: str) -> UserMemory | None:
+        return self._users.get(owner, user, fingerprint)
+
+    def user_memories(self) -> list[UserMemory]:
+        return self._users.all()
+
+    def put_user_memory(self, memory: UserMemory) -> None:
+        self._change([], lambda changes: self._users.put(changes, memory))
+
+    def delete_user_memory(self, owner: str, user: str) -> list[str]:
+        def work(changes: Changes) -> list[str]:
+            names = self._users.turns(owner, user)
+            for name in names:
+                turn = self._readable(name)
+                begun = None if turn is None or turn.conversation is None else self.dialogue(turn.conversation)
+                if begun is not None and begun.head is None:
+                    self._drop(changes, begun)
+                self._forget_with_dialogues(changes, name)
+            return names
+
+        return self._change([key_of_user(owner, user)], work)
 
     # The whole.
 
@@ -277,7 +327,7 @@ class RedisStore(Store):
 
     def prune(self, retention: Retention, now: float) -> int:
         unfinished = self.unfinished()
-        kept = {turn.id for turn in unfinished} | {turn.parent for turn in unfinished}
+        kept = {name for turn in unfinished for name in (turn.id, turn.parent, turn.follows)}
         count, gone = self.stats().turns, 0
         oldest = -float("inf") if retention.seconds is None else now - retention.seconds
         for name in list(self.scan()):
@@ -288,65 +338,12 @@ class RedisStore(Store):
                 continue
             if not (too_many or too_large or turn.created < oldest):
                 break
-            self._change([_turn(name)], lambda changes, name=name: self._forget_with_dialogues(changes, name))
+            self._change([turn_key(name)], lambda changes, name=name: self._forget_with_dialogues(changes, name))
             count, gone = count - 1, gone + 1
         return gone
 
     def verify(self) -> list[str]:
-        problems, checked = list[str](), dict[str, bool]()
-        try:
-            for name in self.scan():
-                problems += self._fragments.problems(_turn(name), name, checked)
-                try:  # read at once: a server may be writing
-                    body, digest, status, content, checksum = self._ask("HMGET", _turn(name), *TURN, *MEMORY)
-                    turn, memory = _read_turn(name, body, digest, status), _read_memory(name, content, checksum)
-                except Damaged as error:
-                    problems.append(str(error))
-                    continue
-                if turn is None:
-                    problems.append(f"{name}: this turn is not there")
-                elif (turn.status == "memorized") != (memory is not None):
-                    problems.append(f"{name}: is {turn.status}, but there is {'a' if memory else 'no'} memory")
-                elif memory is None and turn.parent is not None and not self._ask("EXISTS", _turn(turn.parent)):
-                    problems.append(f"{name}: the turn before it is gone")
-            for dialogue in self.dialogues(limit=1 << 40):
-                if dialogue.head is not None and not self._ask("EXISTS", _turn(dialogue.head)):
-                    problems.append(f"{dialogue.id}: its newest turn {dialogue.head} is not there")
-        except StoreFailed as error:
-            problems.append(str(error))
-        return problems
+        return problems_of(self, self._ask, self._fragments)
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _read_turn(name: str, body: bytes | None, digest: bytes | None, status: bytes | None) -> Turn | None:
-    if body is None:
-        return None
-    if digest is None or status not in (b"answered", b"memorized"):
-        raise Damaged(f"{name}: this turn in the store is damaged (a part of it is missing)")
-    kept: Status = "memorized" if status == b"memorized" else "answered"
-    return read_turn(name, body.decode("utf-8", "replace"), digest.decode("utf-8", "replace"), kept)
-
-
-def _read_memory(name: str, memory: bytes | None, checksum: bytes | None) -> bytes | None:
-    if memory is not None and checksum != memory_checksum(memory).encode():
-        raise Damaged(f"{name}: its memory in the store is damaged (its checksum is another)")
-    return memory
-
-
-def _turn(name: str) -> str:
-    return f"rxt:turn:{name}"
-
-
-def _next(name: str) -> str:
-    """The turns after one, unfinished or not."""
-    return f"rxt:next:{name}"
-
-
-def _dialogue(name: str) -> str:
-    return f"rxt:conversation:{name}"
-
-
-def _prefix(turn: Turn) -> str:
-    return f"rxt:prefix:{turn.owner}:{turn.prefix}:{turn.fingerprint}"

@@ -20,6 +20,14 @@ RETRIES = 3
 there."""
 
 
+UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+LOCK = """local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if redis.call('exists', KEYS[2]) == 0 then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
+"""Take what nobody else has and what exists, for some milliseconds; give it back."""
+
+
 class Changes:
     """Commands of a transaction."""
 

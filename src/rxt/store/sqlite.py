@@ -14,16 +14,14 @@ from typing import Any, Self
 
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store, StoreFailed, read_fragment, read_turn
-from rxt.store.records import Damaged, Dialogue, Retention, Stats, StoredFragment, Turn, memory_checksum
-from rxt.store.sqlite_fragments import BYTES, OF_TURN, RUNNING, put_fragments, wrong_fragments
-from rxt.store.sqlite_schema import FRAGMENTS, SCHEMA
+from rxt.store.records import Damaged, Dialogue, Retention, Stats, StoredFragment, Turn, UserMemory, memory_checksum
+from rxt.store.sqlite_fragments import BYTES, OF_TURN, put_fragments, wrong_fragments
+from rxt.store.sqlite_schema import FRAGMENTS, SCHEMA, USERS
+from rxt.store.sqlite_upkeep import broken_links, pruned
+from rxt.store.sqlite_users import COLUMNS, NEEDS, forget_user, go_on, note_told, put_memory, refuse_lost_heads
 
 VERSION = 1
 BUSY_SECONDS = 30.0
-PROTECTED = (
-    "SELECT id FROM turns WHERE status = 'answered'"
-    " UNION SELECT parent FROM turns WHERE status = 'answered' AND parent IS NOT NULL"
-)
 # What others go on from among the turns of the conversation ?1, which is deleted already: where they leave it, and all
 # that is before.
 FORKED = """WITH RECURSIVE forked (id) AS (
@@ -79,8 +77,9 @@ class SqliteStore(Store):
         run("PRAGMA synchronous = FULL")  # a commit is on disk, not only on its way
         if version == 0:
             self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
-        if not run("SELECT count(*) FROM sqlite_master WHERE name = 'fragments'").fetchone()[0]:
-            self._base.executescript(f"BEGIN IMMEDIATE; {FRAGMENTS}; COMMIT;")
+        for name, tables in (("fragments", FRAGMENTS), ("told", USERS)):
+            if not run("SELECT count(*) FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]:
+                self._base.executescript(f"BEGIN IMMEDIATE; {tables}; COMMIT;")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -109,7 +108,13 @@ class SqliteStore(Store):
 
     # Turns and memories.
 
-    def add(self, turns: Sequence[Turn], conversation: str | None = None, expected: str | None = None) -> None:
+    def add(
+        self,
+        turns: Sequence[Turn],
+        conversation: str | None = None,
+        expected: str | None = None,
+        memory: UserMemory | None = None,
+    ) -> None:
         with self._transaction() as base:
             for turn in turns:
                 body = turn.to_json()
@@ -128,6 +133,9 @@ class SqliteStore(Store):
                     " VALUES (?, ?, ?, ?, ?, ?, ?, 'answered', ?, ?, ?)",
                     (*keys, body, turn.digest(), len(body)),
                 )
+                note_told(base, turn)
+            if memory is not None:
+                go_on(base, memory, turns[-1])
             if conversation is not None:
                 moved = base.execute(
                     "UPDATE conversations SET head = ?, updated = ? WHERE id = ? AND head IS ?",
@@ -172,7 +180,7 @@ class SqliteStore(Store):
         return found[0] if found else None
 
     def children(self, turn: str) -> list[Turn]:
-        return self._turns("parent = ? AND status = 'answered' ORDER BY number", (turn,))
+        return self._turns(f"(parent = ?1 OR {NEEDS}) AND status = 'answered' ORDER BY number", (turn,))
 
     def unfinished(self) -> list[Turn]:
         return self._turns("status = 'answered' ORDER BY number")
@@ -188,6 +196,7 @@ class SqliteStore(Store):
                 (gone[0], turn),
             )
             base.execute("DELETE FROM conversations WHERE head = ?", (turn,))
+            refuse_lost_heads(base, owner)
         self._give_back()  # what was deleted is not in the log either
         return True
 
@@ -237,6 +246,7 @@ class SqliteStore(Store):
                     f"{FORKED} DELETE FROM turns WHERE conversation = ?1 AND owner = ?2 AND id NOT IN forked",
                     (dialogue, owner),
                 )
+                refuse_lost_heads(base, owner)
         if gone:
             self._give_back()
         return bool(gone)
@@ -261,6 +271,26 @@ class SqliteStore(Store):
                 "UPDATE conversations SET holder = NULL, held_until = 0 WHERE id = ? AND holder = ?", (dialogue, holder)
             )
 
+    # Memories of users.
+
+    def user_memory(self, owner: str, user: str, fingerprint: str) -> UserMemory | None:
+        where = "owner = ? AND user = ? AND fingerprint = ?"
+        rows = self._rows(f"SELECT {COLUMNS} FROM user_memories WHERE {where}", (owner, user, fingerprint))
+        return UserMemory(*rows[0]) if rows else None
+
+    def user_memories(self) -> list[UserMemory]:
+        return [UserMemory(*row) for row in self._rows(f"SELECT {COLUMNS} FROM user_memories ORDER BY created")]
+
+    def put_user_memory(self, memory: UserMemory) -> None:
+        with self._transaction() as base:
+            put_memory(base, memory)
+
+    def delete_user_memory(self, owner: str, user: str) -> list[str]:
+        with self._transaction() as base:
+            names = forget_user(base, owner, user)
+        self._give_back()
+        return names
+
     # The whole.
 
     def stats(self) -> Stats:
@@ -270,24 +300,8 @@ class SqliteStore(Store):
         return Stats(turns, unfinished, self._rows("SELECT count(*) FROM conversations")[0][0], size)
 
     def prune(self, retention: Retention, now: float) -> int:
-        gone = 0
         with self._transaction() as base:
-            if retention.seconds is not None:
-                gone += base.execute(
-                    f"DELETE FROM turns WHERE created < ? AND id NOT IN ({PROTECTED})", (now - retention.seconds,)
-                ).rowcount
-            if retention.turns is not None:
-                newest = "SELECT id FROM turns ORDER BY number DESC LIMIT ?"
-                gone += base.execute(
-                    f"DELETE FROM turns WHERE id NOT IN ({newest}) AND id NOT IN ({PROTECTED})", (retention.turns,)
-                ).rowcount
-            if retention.bytes is not None:
-                beyond = f"SELECT id FROM ({RUNNING}) WHERE total > ?"
-                gone += base.execute(
-                    f"DELETE FROM turns WHERE id IN ({beyond}) AND id NOT IN ({PROTECTED})", (retention.bytes,)
-                ).rowcount
-            if gone:
-                base.execute("DELETE FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)")
+            gone = pruned(base, retention, now)
         if gone:
             self._give_back()
         return gone
@@ -301,14 +315,8 @@ class SqliteStore(Store):
     def verify(self) -> list[str]:
         try:
             problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
-            heads = "SELECT id, head FROM conversations WHERE head IS NOT NULL AND head NOT IN (SELECT id FROM turns)"
-            problems += [f"{row[0]}: its newest turn {row[1]} is not there" for row in self._rows(heads)]
-            lost = "status = 'answered' AND parent IS NOT NULL AND parent NOT IN (SELECT id FROM turns)"
-            problems += [
-                f"{row[0]}: the turn before it is gone" for row in self._rows(f"SELECT id FROM turns WHERE {lost}")
-            ]
             with self._lock, self._errors():
-                problems += wrong_fragments(self._base)
+                problems += broken_links(self._base) + wrong_fragments(self._base)
             for name in self.scan():
                 try:
                     self.turn(name)

@@ -37,6 +37,27 @@ CREATE TABLE conversations (
 CREATE INDEX conversations_by_use ON conversations (owner, updated);
 CREATE INDEX conversations_by_head ON conversations (head);
 """
+# Of memories that users have; as the tables of pools, for stores that were made before.
+USERS = """
+CREATE TABLE IF NOT EXISTS told (
+    turn INTEGER PRIMARY KEY REFERENCES turns (number) ON DELETE CASCADE,
+    owner TEXT NOT NULL,
+    user TEXT NOT NULL,
+    follows TEXT
+);
+CREATE INDEX IF NOT EXISTS told_by_user ON told (owner, user);
+CREATE INDEX IF NOT EXISTS told_by_follows ON told (follows);
+CREATE TABLE IF NOT EXISTS user_memories (
+    owner TEXT NOT NULL,
+    user TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    head TEXT NOT NULL,
+    PRIMARY KEY (owner, user, fingerprint)
+);
+CREATE INDEX IF NOT EXISTS user_memories_by_head ON user_memories (head);
+"""
 # Of pools; stores that were made before there were any get them when they are opened.
 FRAGMENTS = """
 CREATE TABLE IF NOT EXISTS fragments (
