@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -13,14 +14,17 @@ torch.set_num_threads(1)
 
 
 async def talk() -> None:
-    model = pooled_model(max_length=64) if sys.argv[2] == "pool" else chat_model(max_length=64)
+    kind = sys.argv[2]
+    model = chat_model(max_length=64) if kind == "plain" else pooled_model(max_length=64)
+    user = "ann" if kind == "user" else ""
     async with serving(sys.argv[1], model, tiny_tokenizer()) as sessions:
         await sessions.recover()
 
         async def one(number: int) -> None:
             previous = None
             for turn in range(10_000):
-                running = await sessions.begin(Question("", f"hello {number} {turn}", previous=previous, most=6))
+                question = Question("", f"hello {number} {turn}", previous=previous, most=6, user=user)
+                running = await sessions.begin(replace(question, scope="user") if user else question)
                 async for event in running.events():
                     if isinstance(event, Finished):
                         print("seen", event.turn.id, flush=True)

@@ -19,21 +19,23 @@ from factories import chat_model, pooled_model
 from redis_server import running_redis
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.engine.stored import memory_file
+from rxt.generation.pool_turn import PreparedPool
 from rxt.model.memory import Memory
 from rxt.model.mixture_of_memory import init_pool, memorize, route
 from rxt.model.pool import Pool, memory_of
 from rxt.pretrained import ReactiveTransformer
 from rxt.store.base import Store
 from rxt.store.open import open_store
+from rxt.store.records import Turn
 from small_engine import serving
 
 SCRIPT = Path(__file__).parent / "killed_talk.py"
 KILLS = 5
 
 
-@pytest.fixture(params=["plain", "pool"])
+@pytest.fixture(params=["plain", "pool", "user"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Of the memory."""
+    """Of the memory; ``user``: a pool that all conversations share."""
     return request.param
 
 
@@ -62,6 +64,25 @@ def uninterrupted(store: Store, model: ReactiveTransformer, turn_id: str, tokens
     return slots_of(memory if pool is None else pool)
 
 
+@torch.no_grad()
+def uninterrupted_user(store: Store, model: ReactiveTransformer) -> dict[str, list[Tensor]]:
+    """The slots after each turn of the one user, in the order in which they were told to the memory."""
+    (newest,) = store.user_memories()
+    order, at = list[Turn](), newest.head
+    while at is not None:
+        turn = store.turn(at)
+        assert turn is not None
+        order.append(turn)
+        at = turn.follows
+    pools = dict[str | None, Pool]({None: init_pool(model, seed=0)})
+    for turn in reversed(order):
+        prepared = PreparedPool.of(model, pools[turn.parent].sharing(pools[turn.follows]))
+        said = [token for token in turn.said if token != model.config.tokens.eos]
+        whole = [*turn.prompt, *said, model.config.tokens.eos]
+        pools[turn.id] = prepared.choosing(turn.chosen).after(model, whole).pool
+    return {name: slots_of(pool) for name, pool in pools.items() if name is not None}
+
+
 def slots_of(memory: Memory | Pool) -> list[Tensor]:
     if isinstance(memory, Memory):
         return [memory.slots, torch.tensor(memory.turns)]
@@ -70,7 +91,7 @@ def slots_of(memory: Memory | Pool) -> list[Tensor]:
 
 
 def test_kill_9_at_any_moment(tokenizer: ChatTokenizer, where: str, kind: str) -> None:
-    model = pooled_model(max_length=64) if kind == "pool" else chat_model(max_length=64)
+    model = chat_model(max_length=64) if kind == "plain" else pooled_model(max_length=64)
     seen = list[str]()
     drawn = random.Random(4)
     unfinished = 0
@@ -102,12 +123,14 @@ def test_kill_9_at_any_moment(tokenizer: ChatTokenizer, where: str, kind: str) -
             await sessions.recover()
             assert sessions.store.stats().unfinished == 0
             assert sessions.store.verify() == []
+            shared = uninterrupted_user(sessions.store, model) if kind == "user" else {}
+            assert kind != "user" or set(shared) == set(sessions.store.scan()), "each turn stands in the one order"
             for name in seen[:: max(1, len(seen) // 12)]:
                 turn = sessions.store.turn(name)
                 assert turn is not None
                 content = memory_file(sessions.store, name)
                 assert content is not None
-                expected = uninterrupted(sessions.store, model, name, model.config.tokens.eos)
+                expected = shared.get(name) or uninterrupted(sessions.store, model, name, model.config.tokens.eos)
                 torch.testing.assert_close(slots_of(memory_of(content)), expected)
 
     asyncio.run(scene())

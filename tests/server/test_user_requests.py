@@ -1,0 +1,178 @@
+"""Memories of users over HTTP: what one conversation was told, the user's others recall and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import Live
+from openai import BadRequestError, NotFoundError
+
+from factories import chat_model, pooled_model, tiny_tokenizer
+from redis_server import running_redis
+from rxt.config import PoolConfig
+from rxt.engine.sessions import Rules
+from rxt.model.pool import Pool
+
+SHARED = {"memory": {"scope": "user"}}
+ONE_A_TURN = PoolConfig(fragment_slots=4, key_width=32, new_below=-1, most_writes=1)
+FACT = "my name is Ann and I live in Graz"
+FILLING = ("good morning to you all", "what about tea or coffee", "the bus comes at nine", "so much for that")
+TURNS = 1000
+AT_ONCE = 25
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
+    """Every turn opens a fragment; the router, as it is before training, finds what is said in like words."""
+    model = chat_model(max_length=64).with_pool(ONE_A_TURN)
+    if request.param == "sqlite":
+        started = Live(model, tiny_tokenizer(), tmp_path / "db", keys=("mine", "yours"))
+        yield started
+        started.stop()
+    else:
+        with running_redis(tmp_path) as server:
+            started = Live(model, tiny_tokenizer(), server.address, keys=("mine", "yours"))
+            yield started
+            started.stop()
+
+
+def change_of(live: Live, response: str, key: str = "mine") -> dict[str, list[int]]:
+    """What a response looked up and wrote."""
+    return live.raw(key).get(f"/v1/responses/{response}/memory/change").json()["fragments"]
+
+
+def ask(live: Live, text: str, user: str = "ann", key: str = "mine", **options: str) -> str:
+    """The name of a response to a turn of a shared memory; it is short, for this model's answers are noise."""
+    client = live.client(key)
+    reply = client.responses.create(
+        model="rxt",
+        input=text,
+        user=user,
+        max_output_tokens=1,
+        extra_body=SHARED,
+        **options,  # type: ignore[arg-type]
+    )
+    return reply.id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("live", ["sqlite"], indirect=True)
+def test_told_1000_turns_and_two_conversations_ago(live: Live) -> None:
+    client = live.client("mine")
+    told = ask(live, FACT)
+    fact = change_of(live, told)["written"]
+    other = client.conversations.create()
+    ask(live, "hello", conversation=other.id)
+    for start in range(0, TURNS - 1, AT_ONCE):
+        texts = [f"{FILLING[number % 4]} {number}" for number in range(start, min(start + AT_ONCE, TURNS - 1))]
+        items = [{"role": role, "content": text} for text in texts for role in ("user", "assistant")]
+        live.raw("mine").post(f"/v1/conversations/{other.id}/items", json={"items": items}).raise_for_status()
+    found = live.raw("mine").get("/v1/users/ann/memory").json()
+    assert found["turns"] == TURNS + 1
+    assert found["fragments"] == TURNS + 1
+    recalled = change_of(live, ask(live, FACT))
+    assert recalled["count"] == TURNS + 2
+    assert recalled["seen"] == fact, "what was told is looked up, of so many"
+    for user, key in (("bob", "mine"), ("ann", "yours")):
+        stranger = ask(live, FACT, user, key)
+        assert change_of(live, stranger, key)["count"] == 1, "there is nothing but what this turn wrote"
+
+
+def test_what_is_shared_with_whom(live: Live) -> None:
+    mine, yours = live.client("mine"), live.raw("yours")
+    first = ask(live, FACT)
+    conversation = mine.conversations.create()
+    second = ask(live, "hello", conversation=conversation.id)
+    chat = mine.chat.completions.with_raw_response.create(
+        model="rxt",
+        messages=[{"role": "user", "content": "how are you"}],
+        safety_identifier="ann",
+        max_tokens=6,
+        extra_body=SHARED,
+    )
+    assert "safety_identifier" not in chat.headers.get("X-Rxt-Unused", "")
+    memory = live.raw("mine").get("/v1/users/ann/memory").json()
+    assert (memory["object"], memory["id"], memory["turns"]) == ("rxt.user_memory", "ann", 3)
+    content = live.raw("mine").get("/v1/users/ann/memory/file").content
+    assert len(Pool.from_bytes(content).fragments) == memory["fragments"] == change_of(live, second)["count"] + 1
+    for path in ("/v1/users/ann/memory", "/v1/users/ann/memory/file"):
+        assert yours.get(path).status_code == 404
+    assert yours.delete("/v1/users/ann/memory").json()["error"]["code"] == "memory_not_found"
+    with pytest.raises(NotFoundError, match="previous_response_not_found"):
+        ask(live, "hello", "bob", previous_response_id=first)
+    with pytest.raises(NotFoundError, match="conversation_not_found"):
+        ask(live, "hello", "bob", conversation=conversation.id)
+    gone = mine.responses.create(
+        model="rxt", input="hello", max_output_tokens=6, extra_body=SHARED | {"user": "ann", "store": False}
+    )
+    assert live.raw("mine").get(f"/v1/responses/{gone.id}").status_code == 404
+    assert live.raw("mine").get("/v1/users/ann/memory").json()["turns"] == 3
+
+
+def test_what_is_wrong_is_said(live: Live) -> None:
+    client = live.client("mine")
+    own = client.responses.create(model="rxt", input="hello", user="ann", max_output_tokens=6)
+    raw = client.responses.with_raw_response.create(model="rxt", input="hello", user="ann", max_output_tokens=6)
+    assert raw.headers["X-Rxt-Unused"] == "user", "a name alone shares nothing"
+    with pytest.raises(BadRequestError, match="memory_scope"):
+        ask(live, "hello", previous_response_id=own.id)
+    http = live.raw("mine")
+    for memory, user, code in (
+        ({"scope": "user"}, None, "invalid_request"),
+        ({"scope": "everybody"}, "ann", "invalid_value"),
+        ({"kind": "user"}, "ann", "unsupported_parameter"),
+    ):
+        reply = http.post("/v1/responses", json={"input": "hello", "memory": memory, "user": user})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
+
+
+def test_forgotten_on_demand(live: Live, tmp_path: Path) -> None:
+    client, http = live.client("mine"), live.raw("mine")
+    name = "ann/of the house & co"
+    conversation = client.conversations.create()
+    responses = [ask(live, "Quetzalcoatl", name), ask(live, "hello", name, conversation=conversation.id)]
+    bob = ask(live, "hello", "bob")
+    path = "/v1/users/ann%2Fof%20the%20house%20%26%20co/memory"
+    assert http.get(path).json()["id"] == name
+    assert http.delete(path).json() == {"id": name, "object": "rxt.user_memory.deleted", "deleted": True}
+    for gone in (path, f"/v1/conversations/{conversation.id}", *(f"/v1/responses/{each}" for each in responses)):
+        assert http.get(gone).status_code == 404
+    assert http.get(f"/v1/responses/{bob}").status_code == 200
+    files = [path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("db")]
+    assert all(b"Quetzalcoatl" not in content and b"the house" not in content for content in files)
+    assert live.sessions.store.verify() == []
+
+
+def test_a_server_whose_usual_scope_is_the_user(tmp_path: Path) -> None:
+    live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db", rules=Rules(scope="user"))
+    try:
+        client = live.client()
+        for user in ("ann", "ann", None):
+            options = {} if user is None else {"user": user}
+            raw = client.responses.with_raw_response.create(
+                model="rxt", input="hello", max_output_tokens=6, extra_body=options
+            )
+            assert "X-Rxt-Unused" not in raw.headers
+        assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2
+        own = client.responses.create(
+            model="rxt",
+            input="hello",
+            user="ann",
+            max_output_tokens=6,
+            extra_body={"memory": {"scope": "conversation"}},
+        )
+        assert client.responses.create(model="rxt", input="so", user="ann", previous_response_id=own.id)
+        assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2
+    finally:
+        live.stop()
+
+
+def test_a_model_without_fragments_has_no_memories_of_users(tmp_path: Path) -> None:
+    live = Live(chat_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
+    try:
+        reply = live.http.post("/v1/responses", json={"input": "hello", "user": "ann", **SHARED})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "memory_scope")
+    finally:
+        live.stop()
