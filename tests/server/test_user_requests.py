@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,17 @@ def test_forgotten_on_demand(live: Live, tmp_path: Path) -> None:
     files = [path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("db")]
     assert all(b"Quetzalcoatl" not in content and b"the house" not in content for content in files)
     assert live.sessions.store.verify() == []
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
+    try:
+        exec(code, {"client": live.client()})
+        assert live.sessions.store.stats().turns == 0
+    finally:
+        live.stop()
 
 
 def test_a_server_whose_usual_scope_is_the_user(tmp_path: Path) -> None:
