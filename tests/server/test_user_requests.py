@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from live import Live
@@ -39,7 +40,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
             started.stop()
 
 
-def change_of(live: Live, response: str, key: str = "mine") -> dict[str, list[int]]:
+def change_of(live: Live, response: str, key: str = "mine") -> dict[str, Any]:
     """What a response looked up and wrote."""
     return live.raw(key).get(f"/v1/responses/{response}/memory/change").json()["fragments"]
 
