@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rxt.generation.conversation import Conversation
     from rxt.generation.manner import Manner
     from rxt.generation.sampling import Sampling
+    from rxt.generation.shared_memory import SharedMemory
     from rxt.interop.backbone import Backbone
     from rxt.interop.base_tokenizer import load_base_tokenizer
     from rxt.interop.published import load_published_component as load_component
@@ -44,6 +45,7 @@ __all__ = [
     "RxTConfig",
     "Sampling",
     "SequenceClassifier",
+    "SharedMemory",
     "Tool",
     "ToolCall",
     "UserError",
@@ -70,6 +72,7 @@ _WHERE = {
     "RxTConfig": "rxt.config:RxTConfig",
     "Sampling": "rxt.generation.sampling:Sampling",
     "SequenceClassifier": "rxt.model.classifier:SequenceClassifier",
+    "SharedMemory": "rxt.generation.shared_memory:SharedMemory",
     "Tool": "rxt.tools.tool:Tool",
     "ToolCall": "rxt.tools.tool:ToolCall",
     "UserError": "rxt.errors:UserError",

@@ -19,6 +19,7 @@ from rxt.generation.conversation import Conversation
 from rxt.generation.generate import generate
 from rxt.generation.manner import FAST, Manner
 from rxt.generation.sampling import GREEDY, Sampling
+from rxt.generation.shared_memory import SharedMemory
 from rxt.interop.assemble import Embedding, assemble
 from rxt.interop.backbone import Backbone
 from rxt.interop.hub import Saves, push
@@ -181,16 +182,20 @@ def load_chat(
     base: str | Path | None = None,
     manner: Manner = FAST,
     knowledge: Pool | None = None,
+    shared: SharedMemory | None = None,
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
     one.
 
     ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained
     model is that this one is built on, if not where its configuration says. ``manner``: mode, budget and tools of turns
-    that do not ask for others. ``knowledge``: fragments to begin with, for models with a pool.
+    that do not ask for others. ``knowledge``: fragments to begin with, ``shared``: those of the user's other
+    conversations, for models with a pool.
     """
     model, tokenizer = load_model(source, revision, cache_dir, base)
-    return Conversation(model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner, knowledge=knowledge)
+    return Conversation(
+        model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner, knowledge=knowledge, shared=shared
+    )
 
 
 def load_model(

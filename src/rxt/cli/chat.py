@@ -38,6 +38,9 @@ class Options:
     """Continue from this memory if the file exists, and save to it after every turn."""
     knowledge: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Begin with what rxt memory build has read; a memory file that exists has its own already."""
+    shared: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Fragments that several conversations share, one after the other: what was told in one, the others recall. Read
+    where the file exists, and saved to it after every turn; with a model that keeps fragments."""
     system: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
     """A system prompt, memorized at the start; a memory file that exists has its own already."""
     thinking: Literal["fast", "thinking", "auto"] = "fast"
@@ -91,10 +94,13 @@ def open_conversation(options: Options, tools: ToolBox | None = None) -> Convers
     """Load the model, and the memory file where there is one already."""
     if options.memory is not None:
         check_writable(options.memory)
+    if options.shared is not None:
+        check_writable(options.shared)
     import torch
 
     from rxt.generation.manner import Manner
     from rxt.generation.sampling import Sampling
+    from rxt.generation.shared_memory import SharedMemory
     from rxt.model.parameters import parameter_counts
     from rxt.model.pool import Pool, load_memory
     from rxt.pretrained import load_chat
@@ -113,6 +119,7 @@ def open_conversation(options: Options, tools: ToolBox | None = None) -> Convers
         base=options.base,
         manner=manner,
         knowledge=knowledge,
+        shared=None if options.shared is None else SharedMemory.in_file(options.shared),
     )
     if memory is not None:
         chat.restore(memory)

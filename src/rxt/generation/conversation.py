@@ -4,7 +4,7 @@ forked."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,12 +16,14 @@ import torch
 from rxt.data.template import Mode, Reply, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
+from rxt.generation.background import in_background
 from rxt.generation.generate import generate_tokens
 from rxt.generation.last_turn import LastTurn, check_result
 from rxt.generation.manner import FAST, Manner, Offered, system_prompt
 from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.ready import Ready, fresh, ready
 from rxt.generation.sampling import GREEDY, Sampling
+from rxt.generation.shared_memory import SharedMemory
 from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Thought, Token
 from rxt.model.memory import Memory
 from rxt.model.pool import Pool, load_memory
@@ -50,6 +52,7 @@ class Conversation:
         memory: Memory | Pool | None = None,
         manner: Manner = FAST,
         knowledge: Pool | None = None,
+        shared: SharedMemory | None = None,
     ) -> None:
         """
         Args:
@@ -64,6 +67,8 @@ class Conversation:
             manner: how turns are replied to that do not ask for something else. Its tools are told with the system
                 prompt; a ``memory`` has been told of them already.
             knowledge: fragments that a fresh memory begins with and no turn changes; for models with a pool.
+            shared: what the user's other conversations have been told, for models with a pool: all of them look it up
+                and write into it. ``system`` is told to it, too.
 
         Raises:
             UserError: tokenizer and model do not belong together; memory or knowledge are another model's, or not one
@@ -80,7 +85,7 @@ class Conversation:
         self.max_new_tokens = max_new_tokens
         manner.check(self.template)
         self.manner = manner
-        self._knowledge = knowledge
+        self._knowledge, self._shared = knowledge, shared
         self._system = system_prompt(self.template, system, manner.tools)
         self._last: LastTurn | None = None
         self._lock = threading.RLock()
@@ -90,7 +95,7 @@ class Conversation:
         if memory is None:
             self._start()
         else:
-            self._ready = ready(self.model, memory)
+            self._ready = self._joined(ready(self.model, memory))
 
     def ask(self, query: str, mode: Mode | None = None, tools: Offered | None = None, budget: int | None = None) -> str:
         """Answer a query. The memory is updated in the background after this has returned.
@@ -220,28 +225,31 @@ class Conversation:
             self.model, self.tokenizer, self.seed, self.sampling, None, self.max_new_tokens, settled.memory, self.manner
         )
         other._system, other._ready, other._last = self._system, settled, self._last
-        other._knowledge = self._knowledge
+        other._knowledge, other._shared = self._knowledge, self._shared
         return other
 
     def restore(self, memory: Memory | Pool) -> None:
         """Go on from another memory, such as ``Memory.load(path)``. Raises ``UserError`` if other weights made it."""
         with self._one_at_a_time():
             self._settle_anyhow()
-            self._ready, self._last = ready(self.model, memory), None
+            self._ready, self._last = self._joined(ready(self.model, memory)), None
 
     def reset(self) -> None:
-        """Forget everything but the system prompt and the knowledge."""
+        """Forget everything but the system prompt, the knowledge, and what is shared."""
         with self._one_at_a_time():
             self._settle_anyhow()
             self._start()
 
     def _start(self) -> None:
         """Begin with a fresh memory, into which the system prompt goes, in the background."""
-        self._ready = begun = fresh(self.model, self.seed, self._knowledge)
+        self._ready = begun = self._joined(fresh(self.model, self.seed, self._knowledge))
         self._last = None
         if self._system is not None:
             ids = self._system
-            self._pending = _in_background(lambda: begun.after(self.model, ids).uncounted())
+            self._pending = in_background(lambda: begun.after(self.model, ids).uncounted())
+
+    def _joined(self, prepared: Ready) -> Ready:
+        return prepared if self._shared is None else self._shared.join(prepared)
 
     def _answer(self, turn: OpenTurn, manner: Manner, result_of: str | None = None) -> Generator[Event, None, None]:
         with self._one_at_a_time():
@@ -258,7 +266,7 @@ class Conversation:
                 offered = [*manner.tools, *self.manner.tools]
                 call = read_call(reply.tool_call, offered, f"call_{seen.memory.turns[0] + 1}")
             last = LastTurn(reply, manner, call).after(self._last, result_of is not None)
-            update = _in_background(lambda: seen.after(self.model, ids))
+            update = in_background(lambda: seen.after(self.model, ids))
             with self._lock:
                 self._pending, self._last = update, last
         if reply.think is not None:
@@ -329,17 +337,3 @@ def _answer_of(events: Generator[Event, None, None]) -> str:
     """The answer's text, once it is complete."""
     with closing(events):
         return next(event.text for event in events if isinstance(event, Answered))
-
-
-def _in_background(work: Callable[[], Ready]) -> Future[Ready]:
-    """Run ``work`` in a thread of its own; Python does not exit before it has ended."""
-    future: Future[Ready] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="rxt-memorize").start()
-    return future

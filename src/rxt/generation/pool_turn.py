@@ -44,12 +44,12 @@ class PreparedPool:
         weight, chosen = model.decoder.embedding.weight, router_of(model).config.chosen
         return cls._at_rest(pool.to(weight.device, weight.dtype), chosen)
 
-    @classmethod
-    def _at_rest(cls, pool: Pool, chosen: int) -> PreparedPool:
+    @staticmethod
+    def _at_rest(pool: Pool, chosen: int) -> PreparedPool:
         """Before a query has come, the fragments that were written last are what is chosen."""
         own = range(pool.sealed, len(pool.fragments))
         latest = sorted(own, key=lambda index: -pool.fragments[index].turn)[:chosen]
-        return cls(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
+        return PreparedPool(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
 
     def sharing(self, other: PreparedPool) -> PreparedPool:
         """The same conversation, with the fragments as another one of the same user has left them. Raises ``UserError``
