@@ -14,6 +14,17 @@ from rxt.evaluation.subject import Reactive
 from rxt.pretrained import ReactiveTransformer, load_chat
 
 
+def page_of(numbers: Path, folder: Path) -> str:
+    """The section of a report on what the suite wrote."""
+    folder.mkdir()
+    (folder / "capacity.json").write_bytes(numbers.read_bytes())
+    assert main(["eval", "report", "--from", str(folder), "--out", str(folder)]) == 0
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "How many facts are held at once?" in page
+    assert "--cells 3,2 2,1 --questions 2 --fragments 1 20" in page
+    return page
+
+
 def test_the_suite_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pool = PoolConfig(2, new_below=-1, most_writes=1)
     ReactiveTransformer.from_pretrained(folder).with_pool(pool).save_pretrained(tmp_path / "model")
@@ -24,6 +35,7 @@ def test_the_suite_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytes
     options = ["--cells", "3,2", "2,1", "--questions", "2", "--fragments", "1", "20", "--json", str(out)]
     assert main(["eval", "capacity", str(tmp_path / "model"), *options]) == 0
     printed = capsys.readouterr().out
+    assert page_of(tmp_path / "out.json", tmp_path / "page").count("<td>") >= 2 * 6 + 2 * 4
     assert "recall by facts told" in printed
     assert "a turn by the number of fragments" in printed
     numbers = json.loads(out.read_text())

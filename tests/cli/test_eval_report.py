@@ -158,7 +158,7 @@ def test_without_matplotlib_there_are_tables(
         (["--out", "OUT", "--from", "nowhere"], "nowhere: no such folder"),
         (
             ["--out", "OUT", "--from", "EMPTY"],
-            "EMPTY: none of open.json, retention.json, latency.json and perplexity.json is there",
+            "EMPTY: none of open.json, retention.json, latency.json, capacity.json and perplexity.json is there",
         ),
         (["--out", "OUT", "--from", "BAD"], "BAD/retention.json: recall_by_distance: field required"),
         (

@@ -11,7 +11,7 @@ from factories import FRAGMENTS, chat_model, pooled_model, tiny_tokenizer
 from rxt.config import PoolConfig
 from rxt.data.template import Template
 from rxt.errors import UserError
-from rxt.evaluation.capacity import measure_capacity, measure_turn_cost
+from rxt.evaluation.capacity import TurnCost, growth, measure_capacity, measure_turn_cost
 from rxt.evaluation.pooled import Pooled
 from rxt.evaluation.subject import Reactive
 from rxt.evaluation.walk import prompts_of, walk
@@ -83,12 +83,31 @@ def test_what_is_counted_is_what_was_seen() -> None:
             assert cell.fragments == 1
     (plain,) = measure_capacity(chat_model(max_length=96), template(96), everyday, [(2, 1)], 2, "test", 0)
     assert plain.pooled is None
+    assert plain.larger is None
+
+
+def test_a_larger_memory_is_asked_the_same() -> None:
+    everyday = task("everyday")
+    model, larger = pooled_model(CONFIG, max_length=96), chat_model(seed=3, max_length=96)
+    one = Reactive(larger, template(96))
+    (cell,) = measure_capacity(model, template(96), everyday, [(4, 3)], 6, "test", 0, larger=one)
+    (alone,) = measure_capacity(larger, template(96), everyday, [(4, 3)], 6, "test", 0)
+    assert cell.larger == alone.plain
 
 
 def test_turns_of_any_number_of_fragments_are_timed() -> None:
     model = pooled_model(CONFIG)
     found = measure_turn_cost(model, template(), (2, 50), repeats=1)
     assert [cost.fragments for cost in found] == [2, 50]
-    assert all(cost.route > 0 < cost.update for cost in found)
+    for cost in found:
+        assert cost.first_token is not None
+        assert 0 < cost.route < cost.first_token
+        assert cost.update > 0
     with pytest.raises(UserError, match="sees 2 fragments, a pool cannot have 1"):
         measure_turn_cost(model, template(), (1,))
+
+
+def test_growth_is_from_the_fewest_fragments_to_the_most() -> None:
+    costs = [TurnCost(100, 1.0, 3.0, 5.0), TurnCost(1, 1.0, 2.0, 4.0), TurnCost(10, 9.0, 9.0, 9.0)]
+    assert growth(costs) == (1.25, 1.5)
+    assert growth([TurnCost(1, 1.0, 2.0), *costs[:1]]) is None

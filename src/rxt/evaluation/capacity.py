@@ -17,7 +17,9 @@ from rxt.evaluation.pooled import Pooled
 from rxt.evaluation.retention import NOTHING, Score
 from rxt.evaluation.subject import Reactive
 from rxt.evaluation.walk import even_batches, prompts_of, walk
+from rxt.generation.generate import generate_tokens
 from rxt.generation.pool_turn import PreparedPool, memorize_pools, routed_pools
+from rxt.generation.sampling import GREEDY
 from rxt.model.mixture_of_memory import init_pool
 from rxt.model.pool import Fragment
 from rxt.model.reactive import ReactiveTransformer
@@ -41,6 +43,9 @@ class Cell:
     """Questions that saw a fragment which was written when that was told which they ask for."""
     fragments: float = 0.0
     """Of a pool at the end, in the mean."""
+    larger: Score | None = None
+    """Out of the plain memory of a model with more slots, such as a pool has in all; None where there is no such
+    model."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class TurnCost:
     """A query encoded, and compared with all keys."""
     update: float
     """An interaction memorized."""
+    first_token: float | None = None
+    """From the query to the first token of the answer: choosing is a part of it. None in files of before."""
 
 
 def measure_capacity(
@@ -63,9 +70,10 @@ def measure_capacity(
     split: Split,
     seed: int,
     report: Callable[[int], None] = lambda done: None,
+    larger: Reactive | None = None,
 ) -> list[Cell]:
     """Ask ``questions`` in every cell (facts, distance); each has a conversation of its own, and the model's own
-    answers are remembered on the way.
+    answers are remembered on the way. ``larger``: a model whose memory has more slots, asked the same.
 
     Raises:
         UserError: the task cannot say how many facts a conversation tells.
@@ -77,14 +85,20 @@ def measure_capacity(
         cell = Cell(facts, distance, NOTHING)
         for part in even_batches(questions, BATCH):
             cases = [task.crowded_probe(split, facts, distance, seed, index) for index in part]
-            answers = walk(plain, [case.queries for case in cases], seed).answers
-            right = [case.last_question.correct(said[-1]) for case, said in zip(cases, answers, strict=True)]
-            cell = replace(cell, plain=cell.plain + Score(sum(right), len(right)))
+            cell = replace(cell, plain=cell.plain + _ask_plain(plain, cases, seed))
+            if larger is not None:
+                cell = replace(cell, larger=(cell.larger or NOTHING) + _ask_plain(larger, cases, seed))
             if pooled is not None:
                 cell = _added(cell, _ask_pools(pooled, cases, seed), len(cases) / questions)
             report(len(cases))
         found.append(cell)
     return found
+
+
+def _ask_plain(subject: Reactive, cases: Sequence[Told], seed: int) -> Score:
+    answers = walk(subject, [case.queries for case in cases], seed).answers
+    right = [case.last_question.correct(said[-1]) for case, said in zip(cases, answers, strict=True)]
+    return Score(sum(right), len(right))
 
 
 def _added(cell: Cell, one: Cell, share: float) -> Cell:
@@ -124,13 +138,14 @@ def _sees(case: Told, written: Sequence[tuple[int, ...]], routed: PreparedPool) 
 def measure_turn_cost(
     model: ReactiveTransformer, template: Template, counts: Sequence[int], repeats: int = REPEATS
 ) -> list[TurnCost]:
-    """What choosing and writing take where a pool has so many fragments.
+    """What choosing, the first token and writing take where a pool has so many fragments.
 
     Raises:
         UserError: the model keeps no fragments; a pool has fewer than a turn sees.
     """
     fresh, prompt = init_pool(model.eval(), 0), template.prompt("What is my dog called?")
     interaction = template.complete(prompt, template.ids_of("answer", "Your dog is called Rex."))
+    ids = torch.tensor([prompt], device=fresh.keys.device)
     found = list[TurnCost]()
     for count in counts:
         if count < len(fresh.fragments):
@@ -139,13 +154,24 @@ def measure_turn_cost(
         keys = torch.randn(count, fresh.keys.shape[1], generator=torch.Generator().manual_seed(0))
         pool = replace(fresh, fragments=(fragment,) * count, keys=keys.to(fresh.keys), turns=1)
         prepared = PreparedPool.of(model, pool)
-        routes, updates = list[float](), list[float]()
+        routes, first, updates = list[float](), list[float](), list[float]()
         for _ in range(repeats + 1):
             began = time.perf_counter()
             (routed,) = routed_pools(model, [prepared], [prompt])
+            routes.append(time.perf_counter() - began)
+            int(next(generate_tokens(model, ids, routed.memory, 1, GREEDY)))  # waits for the device
             middle = time.perf_counter()
             memorize_pools(model, [routed], [interaction])
-            routes.append(middle - began)
+            first.append(middle - began)
             updates.append(time.perf_counter() - middle)
-        found.append(TurnCost(count, median(routes[1:]), median(updates[1:])))
+        found.append(TurnCost(count, median(routes[1:]), median(updates[1:]), median(first[1:])))
     return found
+
+
+def growth(costs: Sequence[TurnCost]) -> tuple[float, float] | None:
+    """How many times as long the first token and an update take with the most fragments as with the fewest; None where
+    that was not measured."""
+    few, many = min(costs, key=lambda cost: cost.fragments), max(costs, key=lambda cost: cost.fragments)
+    if few.first_token is None or many.first_token is None:
+        return None
+    return many.first_token / few.first_token, many.update / few.update

@@ -24,22 +24,26 @@ if TYPE_CHECKING:
 class CapacityOptions:
     """How many facts a memory holds at once: one is asked for after so many have been told. With a model that has a
     pool of fragments, also without it, how well questions are routed, and what a turn costs by the number of
-    fragments."""
+    fragments. With --larger, also out of a plain memory of more slots."""
 
     model: tyro.conf.Positional[str] = ""
     """A model folder or hub id; the bundled model when not given."""
     base: str = ""
     """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
+    larger: str = ""
+    """A model trained alike whose plain memory has as many slots as the pool has in all: what could be held at most, at
+    the cost of reading all of it."""
     cells: tuple[str, ...] = ("4,3", "16,12", "32,24")
-    """FACTS,DISTANCE: told in one conversation, one a turn, and turns since that one was told which is asked for."""
+    """FACTS,DISTANCE: told in one conversation, one a turn, and turns since that one was told which is asked for; up to
+    1024,1000 with --task open."""
     questions: int = 64
     """In every cell."""
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
     """Of the task."""
     task: str = "everyday"
     """What the conversations are about: everyday, which has some 40 facts to tell, or open, which has hundreds."""
-    fragments: tuple[int, ...] = (4, 100, 1_000, 10_000)
-    """Of pools whose turns are timed."""
+    fragments: tuple[int, ...] = (1, 10, 100, 1_000, 10_000)
+    """Of pools whose turns are timed; as many as a turn sees at least."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -49,6 +53,7 @@ def run(argv: list[str]) -> int:
     """Entry of the suite."""
     from rxt.data.template import Template
     from rxt.evaluation.capacity import measure_capacity, measure_turn_cost
+    from rxt.evaluation.subject import Reactive
     from rxt.pretrained import load_model
     from rxt.tasks.registry import task as task_called
 
@@ -61,6 +66,10 @@ def run(argv: list[str]) -> int:
         check_writable(options.json)
     model, tokenizer = load_model(options.model or None, base=options.base or None)
     template = Template.of_model(model.config, tokenizer)
+    larger = None
+    if options.larger:
+        other, words = load_model(options.larger)
+        larger = Reactive(other, Template.of_model(other.config, words))
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=len(cells) * options.questions)
         found = measure_capacity(
@@ -72,8 +81,11 @@ def run(argv: list[str]) -> int:
             options.split,
             options.seed,
             lambda done: progress.advance(bar, done),
+            larger,
         )
-    costs = [] if model.config.pool is None else measure_turn_cost(model, template, options.fragments)
+    pool = model.config.pool
+    counts = () if pool is None else sorted({max(count, pool.chosen) for count in options.fragments})
+    costs = measure_turn_cost(model, template, counts) if counts else []
     console = Console()
     console.print(cells_table(found, f"recall by facts told, split {options.split}, seed {options.seed}"))
     if costs:
@@ -96,6 +108,8 @@ def cells_table(cells: Sequence[Cell], title: str) -> Table:
     table = Table(title=title, caption="routed: the question saw a fragment that was written when the fact was told")
     for name in ("facts", "turns ago", "plain memory", "95 % interval", "pool", "95 % interval", "routed", "fragments"):
         table.add_column(name, justify="right")
+    for name in ("larger memory", "95 % interval") if any(cell.larger for cell in cells) else ():
+        table.add_column(name, justify="right")
     for cell in cells:
         low, high = cell.plain.interval
         row = [str(cell.facts), str(cell.distance), f"{cell.plain.share:.3f}", f"{low:.3f}-{high:.3f}"]
@@ -103,6 +117,9 @@ def cells_table(cells: Sequence[Cell], title: str) -> Table:
             low, high = cell.pooled.interval
             row += [f"{cell.pooled.share:.3f}", f"{low:.3f}-{high:.3f}"]
             row += [f"{cell.routed.share:.3f}", f"{cell.fragments:.1f}"]
+        if cell.larger is not None:
+            low, high = cell.larger.interval
+            row += [""] * (8 - len(row)) + [f"{cell.larger.share:.3f}", f"{low:.3f}-{high:.3f}"]
         table.add_row(*row)
     return table
 
@@ -110,10 +127,11 @@ def cells_table(cells: Sequence[Cell], title: str) -> Table:
 def costs_table(costs: Sequence[TurnCost]) -> Table:
     """A row for every number of fragments."""
     table = Table(title="a turn by the number of fragments, milliseconds")
-    for name in ("fragments", "routed", "memorized"):
+    for name in ("fragments", "routed", "first token", "memorized"):
         table.add_column(name, justify="right")
     for cost in costs:
-        table.add_row(f"{cost.fragments:,}", f"{cost.route * 1000:.2f}", f"{cost.update * 1000:.2f}")
+        seconds = (cost.route, cost.first_token or 0.0, cost.update)
+        table.add_row(f"{cost.fragments:,}", *(f"{each * 1000:.2f}" for each in seconds))
     return table
 
 
@@ -121,6 +139,7 @@ def numbers_of(options: CapacityOptions, cells: Sequence[Cell], costs: Sequence[
     """For JSON."""
     return {
         "model": options.model or "bundled",
+        "larger": options.larger or None,
         "task": options.task,
         "split": options.split,
         "seed": options.seed,

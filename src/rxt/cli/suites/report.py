@@ -26,11 +26,15 @@ class ReportOptions:
     data: str = ""
     """Conversations (JSON Lines, .gz, Parquet or a hub dataset id) whose answers are predicted."""
     source: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None
-    """Measure nothing: show open.json, retention.json, latency.json and perplexity.json of this folder, as many as
-    there are."""
+    """Measure nothing: show open.json, retention.json, latency.json, capacity.json and perplexity.json of this folder,
+    as many as there are."""
     compare: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=FILE.json: the retention of another model, drawn beside this one's; may be given several times. By default
     the baselines that come with the package, if any."""
+    capacity: bool = False
+    """Also how many facts are held at once: for models with a pool of fragments."""
+    facts: tuple[str, ...] = ("4,3", "16,12", "32,24")
+    """FACTS,DISTANCE of --capacity, as the --cells of rxt eval capacity."""
     questions: int = 16
     """At every distance."""
     distances: str = "1,2,3,4,6,8,12,16,24,32,48,64"
@@ -57,6 +61,7 @@ def report(options: ReportOptions) -> int:
     from rxt.evaluation.report.plots import PLOT_EXTRA, have_plots
     from rxt.evaluation.report.results import (
         ABOUT_SHIPPED,
+        CAPACITY,
         LATENCY,
         OPEN,
         PERPLEXITY,
@@ -74,8 +79,11 @@ def report(options: ReportOptions) -> int:
         raise UserError("--from shows what was measured before: leave out the model and --data")
     if options.source is None:
         out = make_folder(options.out)
-        names = (OPEN, RETENTION, LATENCY, *([PERPLEXITY] if options.data else []))
+        more = ((CAPACITY, options.capacity), (PERPLEXITY, bool(options.data)))
+        names = (OPEN, RETENTION, LATENCY, *(name for name, wanted in more if wanted))
         _measure(options, out / OPEN, out / RETENTION, out / LATENCY, out / PERPLEXITY)
+        if options.capacity:
+            _measure_capacity(options, out / CAPACITY)
         results = read_results(out, names, baselines, about)
     else:
         names = files_there(options.source)
@@ -92,6 +100,14 @@ def report(options: ReportOptions) -> int:
         console.print(f"without plots: matplotlib is missing ({PLOT_EXTRA})", markup=False)
     console.print(str(out / "index.html"), markup=False, soft_wrap=True)
     return 0
+
+
+def _measure_capacity(options: ReportOptions, path: Path) -> None:
+    from rxt.cli.suites import capacity
+
+    model = [options.model] if options.model else []
+    asked = ["--cells", *options.facts, "--questions", str(options.questions), "--seed", str(options.seed)]
+    capacity.run([*model, *asked, "--json", str(path)])
 
 
 def _measure(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from rxt.evaluation.latency import CostCurve, LatencyResult
+from rxt.evaluation.report.capacity import capacity_section
+from rxt.evaluation.report.parts import command, folded, table
 from rxt.evaluation.report.plots import COLOURS, PLOT_EXTRA, cost_plot, have_plots, perplexity_plot, recall_plot
 from rxt.evaluation.report.results import CountedShare, OpenResult, PerplexityResult, Results, RetentionResult
 from rxt.evaluation.report.sentences import (
@@ -64,6 +66,8 @@ def page(results: Results) -> str:
         parts += _latency(results.latency)
     if results.retention is not None:
         parts += _more_retention(results.retention)
+    if results.capacity is not None:
+        parts += capacity_section(results.capacity)
     if results.perplexity is not None:
         parts += _perplexity(results.perplexity)
     parts.append('<p class="quiet">The numbers stand in the JSON files beside this page.</p>')
@@ -76,7 +80,7 @@ def page(results: Results) -> str:
 
 
 def _model(results: Results) -> str:
-    measured = (results.open, results.retention, results.latency, results.perplexity)
+    measured = (results.open, results.retention, results.latency, results.capacity, results.perplexity)
     names = [result.model for result in measured if result is not None]
     name = next((name for name in names if name), BUNDLED)
     return "the bundled model" if name == BUNDLED else name
@@ -107,9 +111,9 @@ def _open(result: OpenResult) -> list[str]:
         "<h2>Is it remembered as people say it?</h2>",
         f"<p>{talks} were written by hand, in fragments, with typos and several facts in one breath, and never trained "
         "on; the model's answers to their questions are judged by what must and must not be in them.</p>",
-        _table("", ["", *head], rows),
+        table("", ["", *head], rows),
         "<p>The same facts about ten people, told and asked as people and their telephones type:</p>",
-        _table("", ["way of typing", *head], ways),
+        table("", ["way of typing", *head], ways),
     ]
     if (recall := result.recall) is not None:
         found.append(
@@ -118,8 +122,8 @@ def _open(result: OpenResult) -> list[str]:
         if have_plots():
             found.append(recall_plot(recall, {}, "open"))
         shares = [["this model", *_shares(recall, list(recall.curve))]]
-        found.append(_folded("As a table", _table("", ["turns ago", *map(str, recall.curve)], shares)))
-    return [*found, _command(open_command(result))]
+        found.append(folded("As a table", table("", ["turns ago", *map(str, recall.curve)], shares)))
+    return [*found, command(open_command(result))]
 
 
 def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], about_baselines: str) -> list[str]:
@@ -139,8 +143,8 @@ def _retention(result: RetentionResult, baselines: dict[str, RetentionResult], a
         ["this model", *_shares(result, distances)],
         *([name, *_shares(other, distances)] for name, other in baselines.items()),
     ]
-    found.append(_folded("As a table", _table("", ["turns ago", *map(str, distances)], rows)))
-    return [*found, _command(retention_command(result))]
+    found.append(folded("As a table", table("", ["turns ago", *map(str, distances)], rows)))
+    return [*found, command(retention_command(result))]
 
 
 def _latency(latency: LatencyResult) -> list[str]:
@@ -156,8 +160,8 @@ def _latency(latency: LatencyResult) -> list[str]:
     ]
     if have_plots():
         found.append(cost_plot(latency))
-    found.append(_folded("As tables", "".join(_costs(curve) for curve in latency.subjects)))
-    return [*found, _command(latency_command(latency))]
+    found.append(folded("As tables", "".join(_costs(curve) for curve in latency.subjects)))
+    return [*found, command(latency_command(latency))]
 
 
 def _more_retention(result: RetentionResult) -> list[str]:
@@ -176,7 +180,7 @@ def _more_retention(result: RetentionResult) -> list[str]:
             "<h2>Facts that are easily confused</h2>",
             "<p>Remembering is also to keep people apart, to forget what is no longer so, "
             "and not to make up what nobody said.</p>",
-            _table("", ["", "right"], rows),
+            table("", ["", "right"], rows),
         ]
     if result.capacity:
         distances = sorted({distance for row in result.capacity.values() for distance in row})
@@ -191,9 +195,9 @@ def _more_retention(result: RetentionResult) -> list[str]:
             "<h2>How many facts at once?</h2>",
             "<p>The share of right answers by how many facts the conversation told and "
             "how many turns ago the one asked for was told.</p>",
-            _table("", ["facts", *(f"{distance} ago" for distance in distances)], cells),
+            table("", ["facts", *(f"{distance} ago" for distance in distances)], cells),
         ]
-    return [*found, _command(retention_command(result))] if found else []
+    return [*found, command(retention_command(result))] if found else []
 
 
 def _perplexity(perplexity: PerplexityResult) -> list[str]:
@@ -220,7 +224,7 @@ def _perplexity(perplexity: PerplexityResult) -> list[str]:
     if have_plots() and len(perplexity.by_turn) > 1:
         found.append(perplexity_plot(perplexity))
     head = ["memory", "nats a token", "perplexity", "next token right", "perplexity after turn 1"]
-    return [*found, _table("", head, rows), _command(perplexity_command(perplexity))]
+    return [*found, table("", head, rows), command(perplexity_command(perplexity))]
 
 
 def _shares(result: RetentionResult, distances: Sequence[int]) -> list[str]:
@@ -244,19 +248,4 @@ def _costs(curve: CostCurve) -> str:
         ]
         for turn, cost in curve.turns.items()
     ]
-    return _table(curve.name, ["turn", "first token", "last token", "memory update", "kept", "tokens read"], rows)
-
-
-def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="table"><table>{title}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
-
-
-def _folded(summary: str, content: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
-def _command(command: str) -> str:
-    return f"<pre>{escape(command)}</pre>"
+    return table(curve.name, ["turn", "first token", "last token", "memory update", "kept", "tokens read"], rows)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from rxt.config import parse, read_json
 from rxt.errors import UserError
 from rxt.evaluation.bootstrap import Estimate
+from rxt.evaluation.capacity import Cell, TurnCost
 from rxt.evaluation.latency import LatencyResult
 from rxt.evaluation.perplexity import TurnScore
 
@@ -158,6 +159,21 @@ class PerplexityResult:
 
 
 @dataclass(frozen=True)
+class CapacityResult:
+    """``rxt eval capacity --json``."""
+
+    cells: list[Cell]
+    turns: list[TurnCost] = field(default_factory=list)
+    """By the number of fragments; none for a model without."""
+    model: str | None = None
+    larger: str | None = None
+    """The model whose plain memory has more slots."""
+    task: str | None = None
+    split: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class Results:
     """All that a page can show; None where it was not measured."""
 
@@ -169,9 +185,16 @@ class Results:
     about_baselines: str = ""
     """What a reader has to know to compare them with this model."""
     open: OpenResult | None = None
+    capacity: CapacityResult | None = None
 
 
-OPEN, RETENTION, LATENCY, PERPLEXITY = FILES = ("open.json", "retention.json", "latency.json", "perplexity.json")
+OPEN, RETENTION, LATENCY, CAPACITY, PERPLEXITY = FILES = (
+    "open.json",
+    "retention.json",
+    "latency.json",
+    "capacity.json",
+    "perplexity.json",
+)
 BASELINES = Path(__file__).parents[1] / "data" / "baselines"
 """Curves that come with the package, a file each; the folder may be missing."""
 ABOUT_SHIPPED = (
@@ -207,6 +230,14 @@ def read_perplexity(path: Path) -> PerplexityResult:
     return _read(path, TypeAdapter(PerplexityResult))
 
 
+def read_capacity(path: Path) -> CapacityResult:
+    """A file of ``rxt eval capacity --json``."""
+    found = _read(path, TypeAdapter(CapacityResult))
+    if not found.cells:
+        raise UserError(f"{path}: cells has nothing in it")
+    return found
+
+
 def files_there(folder: Path) -> tuple[str, ...]:
     """Which of the files a folder has, one at least."""
     if not folder.is_dir():
@@ -226,6 +257,7 @@ def read_results(folder: Path, names: Sequence[str], baselines: dict[str, Path],
         {name: read_retention(path) for name, path in baselines.items()},
         about_baselines,
         read_open(folder / OPEN) if OPEN in names else None,
+        read_capacity(folder / CAPACITY) if CAPACITY in names else None,
     )
 
 

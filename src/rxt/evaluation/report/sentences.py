@@ -6,10 +6,12 @@ import shlex
 
 from rxt.evaluation.latency import CostCurve, LatencyResult
 from rxt.evaluation.report.results import (
+    CAPACITY,
     LATENCY,
     OPEN,
     PERPLEXITY,
     RETENTION,
+    CapacityResult,
     OpenResult,
     PerplexityResult,
     Results,
@@ -124,6 +126,17 @@ def open_command(result: OpenResult) -> str:
     if result.questions_by_distance:
         options += ["--questions", str(max(result.questions_by_distance.values()))]
     return _command("open", result.model, options, result.seed, OPEN)
+
+
+def capacity_command(result: CapacityResult) -> str:
+    """What asks for the facts again."""
+    options = ["--larger", result.larger] if result.larger else []
+    options += ["--task", result.task] if result.task else []
+    options += ["--split", result.split] if result.split else []
+    options += ["--cells", *(f"{cell.facts},{cell.distance}" for cell in result.cells)]
+    options += ["--questions", str(max(cell.plain.asked for cell in result.cells))]
+    options += ["--fragments", *(str(cost.fragments) for cost in result.turns)] if result.turns else []
+    return _command("capacity", result.model, options, result.seed, CAPACITY)
 
 
 def latency_command(latency: LatencyResult) -> str:
