@@ -110,12 +110,11 @@ def test_forks_resets_and_a_system_prompt(model: ReactiveTransformer, tokenizer:
 def test_in_a_file(model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path) -> None:
     file = tmp_path / "ann.memory"
     for number, query in enumerate(QUERIES[:3]):
-        memory = SharedMemory.in_file(file)
-        chat = Conversation(model, tokenizer, max_new_tokens=6, shared=memory)
+        chat = Conversation(model, tokenizer, max_new_tokens=6, shared=SharedMemory.in_file(file))
         chat.ask(query)
         assert pool_of(chat).turns == number + 1
-    assert_equal(Pool.load(file), pool_of(chat))
-    memory.forget()
+        assert_equal(Pool.load(file), pool_of(chat))
+    SharedMemory.in_file(file).forget()
     assert not file.exists()
     file.write_bytes(b"something else")
     with pytest.raises(UserError, match="not a pool"):
