@@ -12,6 +12,7 @@ from rxt.config import STRICT, RxTConfig
 from rxt.training.config_base import StageConfig, require
 from rxt.training.data_config import DataConfig
 from rxt.training.stages.adaptation import AdaptationConfig
+from rxt.training.stages.fragments import FragmentsConfig
 from rxt.training.stages.registry import AnyStageConfig
 
 C = TypeVar("C", bound=StageConfig)
@@ -87,7 +88,8 @@ class RunConfig:
     @property
     def adapts(self) -> bool:
         """Whether it trains the memory of a model on a pre-trained base, and that alone."""
-        return any(isinstance(stage, AdaptationConfig) for stage in self.stages)
+        kinds = AdaptationConfig if self.model.base is None else (AdaptationConfig, FragmentsConfig)
+        return any(isinstance(stage, kinds) for stage in self.stages)
 
     @property
     def needs_base(self) -> bool:
@@ -110,7 +112,11 @@ class RunConfig:
 
     def going_on(self, start: str, model: RxTConfig) -> Self:
         """The run as further training of a model: all of a curriculum that is meant for that, else what each stage has
-        left to teach. A model without a pool of fragments gets that of the recipe, where it has one."""
-        model = replace(model, pool=self.model.pool) if model.pool is None else model
+        left to teach. A model without a pool of fragments gets that of the recipe, where it has one; if a turn's
+        fragments are a whole memory there, then also here."""
+        pool, slots = self.model.pool, model.memory_attention.slots
+        if pool is not None and pool.resident_slots(self.model.memory_attention.slots) == 0:
+            pool = replace(pool, fragment_slots=slots // pool.chosen)
+        model = replace(model, pool=pool) if model.pool is None else model
         stages = self.stages if self.needs_start else tuple(filter(None, (stage.further() for stage in self.stages)))
-        return replace(self, start=start, model=model, stages=stages)
+        return replace(self, start=start, model=model, stages=tuple(stage.fitting(model) for stage in stages))

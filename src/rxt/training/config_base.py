@@ -80,6 +80,10 @@ class StageConfig:
         """What is left of the stage in a run that goes on from a model which has been through the whole curriculum."""
         return None
 
+    def fitting(self, model: RxTConfig) -> Self:
+        """The same for a model that the run goes on with, where that has other parts than the recipe's."""
+        return self
+
 
 @dataclass(frozen=True)
 class RateFactor:

@@ -28,7 +28,7 @@ from rxt.training.config_base import (
     require_size,
 )
 from rxt.training.corpus import Split
-from rxt.training.learner import ReactiveLearner
+from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.phases import Phased
 from rxt.training.routing import TEMPERATURE, Sourced, collate_sourced, pool_scores
 from rxt.training.stages.base import CorpusStage, StageLoss
@@ -109,6 +109,19 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
         loss = f"answer cross-entropy, mean over {mean}; + {self.routing_weight:g} × routing"
         return StageSummary(loss, tuple(phase.summary() for phase in self.phases))
 
+    def fitting(self, model: RxTConfig) -> Self:
+        """On a base, whose encoder is the base itself and stays as it is, the fresh memory learns in its place, where
+        it is learned."""
+        if model.base is None:
+            return self
+        instead = ("fresh_memory",) if model.memory_init == "learned" else ()
+
+        def fitted(phase: FragmentsPhase) -> FragmentsPhase:
+            others = tuple(part for part in phase.trains if part != "encoder")
+            return replace(phase, trains=others if others == phase.trains else others + instead)
+
+        return replace(self, phases=tuple(map(fitted, self.phases)))
+
     def further(self) -> Self:
         """The last phase, of the longest conversations."""
         return replace(self, phases=self.phases[-1:])
@@ -153,17 +166,21 @@ class FragmentsStage(CorpusStage[FragmentsConfig]):
             )
         return [PhaseBatch(part, phase) for part in parts]
 
-    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
+    def unfreeze(self, learner: ReactiveLearner | GrownLearner, step: int) -> None:
         learner.learn_only(self.phase(step).trains)
 
     def loss(
-        self, learner: ReactiveLearner, batch: PhaseBatch, all_batches: list[PhaseBatch], generator: torch.Generator
+        self,
+        learner: ReactiveLearner | GrownLearner,
+        batch: PhaseBatch,
+        all_batches: list[PhaseBatch],
+        generator: torch.Generator,
     ) -> StageLoss:
         return fragments_loss(learner, batch, all_batches, self.config, generator)
 
 
 def fragments_loss(
-    learner: ReactiveLearner,
+    learner: ReactiveLearner | GrownLearner,
     batch: PhaseBatch,
     all_batches: list[PhaseBatch],
     config: FragmentsConfig,
