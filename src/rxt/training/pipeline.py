@@ -28,7 +28,7 @@ from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.folders import MODEL, TOKENIZER, model_folder
 from rxt.interop.base_tokenizer import load_base_tokenizer
-from rxt.interop.on_base import sought
+from rxt.interop.on_base import load_tokenizer, sought
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
@@ -151,7 +151,7 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
     if path.exists():
         return ChatTokenizer.load(path, None if base is None else run.model.tokens)
     if run.start is not None:
-        return ChatTokenizer.load(model_folder(run.start), run.model.tokens)
+        return load_tokenizer(model_folder(run.start), run.model)
     if base is not None:
         with sought(base, "the run"):
             return load_base_tokenizer(base.name, base.revision)
