@@ -102,10 +102,12 @@ def test_what_is_shared_with_whom(live: Live) -> None:
     for path in ("/v1/users/ann/memory", "/v1/users/ann/memory/file"):
         assert yours.get(path).status_code == 404
     assert yours.delete("/v1/users/ann/memory").json()["error"]["code"] == "memory_not_found"
-    with pytest.raises(NotFoundError, match="previous_response_not_found"):
+    with pytest.raises(NotFoundError) as error:
         ask(live, "hello", "bob", previous_response_id=first)
-    with pytest.raises(NotFoundError, match="conversation_not_found"):
+    assert error.value.code == "previous_response_not_found"
+    with pytest.raises(NotFoundError) as error:
         ask(live, "hello", "bob", conversation=conversation.id)
+    assert error.value.code == "conversation_not_found"
     gone = mine.responses.create(
         model="rxt", input="hello", max_output_tokens=6, extra_body=SHARED | {"user": "ann", "store": False}
     )
@@ -118,13 +120,15 @@ def test_what_is_wrong_is_said(live: Live) -> None:
     own = client.responses.create(model="rxt", input="hello", user="ann", max_output_tokens=6)
     raw = client.responses.with_raw_response.create(model="rxt", input="hello", user="ann", max_output_tokens=6)
     assert raw.headers["X-Rxt-Unused"] == "user", "a name alone shares nothing"
-    with pytest.raises(BadRequestError, match="memory_scope"):
+    with pytest.raises(BadRequestError) as error:
         ask(live, "hello", previous_response_id=own.id)
+    assert error.value.code == "memory_scope"
     http = live.raw("mine")
     for memory, user, code in (
         ({"scope": "user"}, None, "invalid_request"),
         ({"scope": "everybody"}, "ann", "invalid_value"),
-        ({"kind": "user"}, "ann", "unsupported_parameter"),
+        ({}, "ann", "missing_required_parameter"),
+        ({"scope": "user", "kind": "x"}, "ann", "unsupported_parameter"),
     ):
         reply = http.post("/v1/responses", json={"input": "hello", "memory": memory, "user": user})
         assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
