@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from grown import store_base
 from micro import learner, template
 from safetensors.torch import load_file
 
@@ -113,6 +114,39 @@ def test_two_processes_play_what_one_does(parallel: str, tmp_path: Path) -> None
     found = [[line for line in map(json.loads, log) if line["split"] == "train"] for log in logs]
     for number in ("reward", "entropy", "value", "answer_tokens", "memory_change"):
         assert [line[number] for line in found[1]] == pytest.approx([line[number] for line in found[0]], rel=1e-3)
+
+
+PREFERRED = ("preference.steps=4", "preference.batch_size=4", "preference.turns=3", "preference.recall=null")
+REMEMBERED = (
+    'adaptation.phases=[{"steps": 4, "turns": 3, "batch_size": 4, "trains": ["decoder", "memory_attention"]}]',
+    'adaptation.keep={"interactions": 3, "batch_size": 2}',
+    "adaptation.precision=bfloat16",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["preference", "adaptation"])
+def test_two_processes_hold_a_frozen_model_in_parts_as_well(kind: str, tmp_path: Path) -> None:
+    """The model that a stage began with, and a base."""
+    start = tmp_path / "start"
+    if kind == "preference":
+        save_pretrained(learner(seed=3).model, start)
+        template().tokenizer.save(start / "tokenizer.json")
+        words, settings = ["dmpo", "--from", str(start)], PREFERRED
+    else:
+        words, settings = ["adapt", "--base", str(store_base(start)), "--slots", "16"], REMEMBERED
+    settings = (*settings, f"{kind}.optim.accumulate=2", "log_every=1", "validation_batches=1")
+    options = [word for setting in settings for word in ("--set", setting)]
+    for workers in ("1", "2"):
+        out = ["--out", str(tmp_path / workers), "--workers", workers, "--parallel", "shard"]
+        assert main(["train", *words, *options, *out]) == 0
+    (one, two) = (
+        [json.loads(line)["loss"] for line in log.read_text().splitlines()]
+        for workers in ("1", "2")
+        for log in (tmp_path / workers).glob("*/metrics.jsonl")
+    )
+    assert len(one) >= 5
+    assert two == pytest.approx(one, rel=1e-4)
 
 
 def test_what_a_process_group_gathers_is_in_order() -> None:
