@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -139,6 +141,16 @@ def test_long_messages_come_in_pieces_unless_they_are_refused(tmp_path: Path, to
             await sessions.close()
 
     assert asyncio.run(scene()) == pieces
+
+
+def test_connections_stay_open_as_long_as_they_are_told_to(start: Callable[..., Process], tmp_path: Path) -> None:
+    """Without the option it would be longer than this waits."""
+    server = start(tmp_path / "db", "--keep-alive", "1")
+    with closing(http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)) as connection:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+        assert connection.sock.recv(1) == b"", "closed by the server"
+    assert server.end(signal.SIGTERM) == 0
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,26 @@ def test_long_messages_are_refused_where_the_server_was_told_so(
     asyncio.run(scene())
 
 
+def test_what_certainly_does_not_fit_is_refused_by_its_length_alone(
+    model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To tokenize a megabyte would keep everybody waiting."""
+    encode = ChatTokenizer.encode
+
+    def refuse(tokenizer: ChatTokenizer, text: str) -> list[int]:
+        assert len(text) < 1_000_000
+        return encode(tokenizer, text)
+
+    async def scene() -> None:
+        async with serving(tmp_path / "db", model, tokenizer) as sessions:
+            monkeypatch.setattr(ChatTokenizer, "encode", refuse)
+            for question in (Question("", "word " * 200_000), Question("", "hello", (Past("word " * 200_000),))):
+                with pytest.raises(TooLong, match="1000000 characters"):
+                    await sessions.begin(question)
+
+    asyncio.run(scene())
+
+
 def test_messages_of_all_roles_are_memorized_in_their_order(
     model: ReactiveTransformer, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
