@@ -13,6 +13,7 @@ from torch import Tensor
 import rxt
 from rxt.generation.inference_copy import inference_decoder
 from rxt.interop.backbone import Backbone
+from rxt.model.decoder import DecoderLayer
 from rxt.model.grow import silenced
 from rxt.model.low_rank import LowRankLinear
 from rxt.pretrained import ReactiveTransformer
@@ -52,6 +53,26 @@ def test_adapters_start_by_adding_nothing_and_stand_in_the_upper_layers_alone(tm
     assert torch.equal(changed.encode(ids)[0], model.encode(ids)[0])  # nothing below the first read is adapted
     with silenced(changed):
         torch.testing.assert_close(changed.decode(ids, changed.init_memory(2)), backbone(ids))
+
+
+@torch.no_grad()
+def test_a_silenced_model_is_its_base_for_inference_too(tmp_path: Path) -> None:
+    """The copy for inference has adapters added to its matrices, so it is another one while they are silent."""
+    model, states = grown(tmp_path), torch.randn(2, 3, 32)
+
+    def queries() -> torch.Tensor:
+        layer = inference_decoder(model).layers[2]
+        assert isinstance(layer, DecoderLayer)
+        return layer.attention.q_proj(states)
+
+    original = model.decoder.layers[2].get_submodule("attention.q_proj")
+    assert isinstance(original, LowRankLinear)
+    adapted, alone = original(states), torch.nn.functional.linear(states, original.weight, original.bias)
+    assert (adapted - alone).abs().max() > 0.01
+    torch.testing.assert_close(queries(), adapted)
+    with silenced(model):
+        torch.testing.assert_close(queries(), alone)
+    torch.testing.assert_close(queries(), adapted)
 
 
 @torch.no_grad()

@@ -31,10 +31,11 @@ class LowRankLinear(nn.Linear):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """One matrix that computes the same."""
+        """One matrix that computes the same, with what the adapter adds only where it is active."""
         with torch.device("meta"):
             linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
-        linear.weight = nn.Parameter(self.weight + self.lora_up @ self.lora_down)
+        added = self.lora_up @ self.lora_down if self.active else torch.zeros_like(self.weight)
+        linear.weight = nn.Parameter(self.weight + added)
         linear.bias = self.bias
         return linear
 
