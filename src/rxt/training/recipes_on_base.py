@@ -53,9 +53,9 @@ def smollm2() -> RunConfig:
             AdaptationConfig(
                 phases=(
                     phase(250, 6, 8, random=1.0),
-                    phase(1_500, 8, 4, shortest=2),
-                    phase(750, 16, 3, shortest=6),
-                    phase(100, 24, 2, shortest=12),
+                    phase(1_900, 8, 4, shortest=2),
+                    phase(900, 16, 3, shortest=6),
+                    phase(50, 24, 2, shortest=12),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
