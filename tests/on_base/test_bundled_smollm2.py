@@ -14,6 +14,8 @@ from rxt.config import RxTConfig
 from rxt.folders import BUNDLED
 from rxt.interop.base_files import PACKAGES
 from rxt.model.checkpoint import memory_tensors
+from rxt.model.decoder import DecoderLayer
+from rxt.model.grow import adapt_layer
 from rxt.model.reactive import ReactiveTransformer
 
 FOLDER = BUNDLED / "smollm2"
@@ -33,8 +35,13 @@ def test_the_memory_alone_ships_in_at_most_24_megabytes() -> None:
 
 
 def test_what_is_stored_is_what_the_configuration_says() -> None:
+    config = RxTConfig.from_file(FOLDER / "config.json")
+    assert config.base is not None
     with torch.device("meta"):
-        model = ReactiveTransformer(RxTConfig.from_file(FOLDER / "config.json"))
+        model = ReactiveTransformer(config)
+        for layer in list(model.decoder.layers)[config.decoder.reading[0] :]:
+            assert isinstance(layer, DecoderLayer)
+            adapt_layer(layer, config.base.adapter_rank)
     with safe_open(FOLDER / "model.safetensors", "pt") as file:
         stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
         kinds = {file.get_slice(name).get_dtype() for name in stored}
