@@ -38,6 +38,11 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines if line["split"] == "train"]
 
 
+def heeds_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so would what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """The command in two processes, which has done some updates."""
 
@@ -71,7 +76,11 @@ def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path) -> None:
     words = [*command(tmp_path, workers=2), *long]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "rxt", *words], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "rxt", *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_ctrl_c,
     )
     while not (tmp_path / STAGE / "stage.json").exists():
         assert launcher.poll() is None, launcher.communicate()[1]
@@ -79,7 +88,10 @@ def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path) -> None:
     launcher.send_signal(signal.SIGINT)
     time.sleep(1)  # a system may make one signal of two that come at once
     launcher.send_signal(signal.SIGINT)
-    said = launcher.communicate()[1]
+    try:
+        said = launcher.communicate(timeout=240)[1]
+    finally:
+        launcher.kill()
     assert launcher.returncode == 130
     assert "stopped and saved" not in said
     assert "Traceback" not in said
