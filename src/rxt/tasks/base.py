@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from rxt.data.asked import Asked
@@ -60,6 +61,13 @@ class Told:
     def queries(self) -> list[str]:
         """What the person says, turn by turn."""
         return [interaction.query for interaction in self.conversation.interactions]
+
+    def with_replies(self, rate: float, seed: int, index: int) -> Told:
+        """The same, with so many of the answers to turns that ask nothing to be learned."""
+        rng, conversation, asked = Random(f"{seed} {index} replies"), self.conversation, self.questions or {}
+        others = (turn for turn in range(len(conversation.interactions)) if turn not in asked)
+        unlearned = frozenset(turn for turn in others if rng.random() >= rate)
+        return replace(self, conversation=replace(conversation, unlearned=unlearned))
 
     @property
     def last_question(self) -> Question:

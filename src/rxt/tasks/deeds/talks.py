@@ -13,14 +13,13 @@ from rxt.errors import UserError
 from rxt.tasks.base import Split
 from rxt.tasks.deeds.config import DeedsConfig
 from rxt.tasks.deeds.deed import OBJECTS, PLACES, Deed, Part, Tense, article_for
-from rxt.tasks.deeds.verbs import VERBS, Role, Verb
+from rxt.tasks.deeds.verbs import VERBS, Role
 from rxt.tasks.deeds.words import Words
 from rxt.tasks.open.grammar import ME, Pronoun, Subject
 from rxt.tasks.open.scoring import names
 from rxt.tasks.open.talks import NEXT, RELATIVES, YOU, Question
 from rxt.tasks.open.typists import CAREFUL, some_typist
 from rxt.tasks.open.values import ValueSplit, core, draw
-from rxt.tasks.open.values.kinds import KINDS
 from rxt.tasks.seeds import seeded
 
 USUAL = DeedsConfig()
@@ -159,7 +158,7 @@ class Writer:
         deed = self.spoken_of if self.spoken_of in known and self.rng.random() < 0.5 else self.rng.choice(known)
         assert deed is not None
         role = self.rng.choice(list(deed.parts))
-        part = self._part(role, deed.tense, deed.verb)
+        part = self._part(role, deed.tense)
         if part is None:
             return False
         new = replace(deed, parts={**deed.parts, role: replace(part, changed=self.turn)})
@@ -182,7 +181,7 @@ class Writer:
             elif like is not None:
                 subject, tense = like.subject, like.tense
             kind = rng.choice(verb.objects)
-            word = self._draw(kind)
+            word = self._value(kind)
             if word is None:
                 continue
             parts: dict[Role, Part] = {}
@@ -190,14 +189,14 @@ class Writer:
                 parts["count"] = Part("{count}", self._value("count") or "six")
             roles: list[Role] = [role for role in verb.roles if _fits(kind, role)]
             for role in rng.sample(roles, min(len(roles), rng.choice((0, 1, 1, 1, 2, 2, 3)))):
-                part = self._part(role, tense, verb)
+                part = self._part(role, tense)
                 if part is not None and (role != "price" or tense in ("past", "future")):
                     parts[role] = part
             article = "" if "count" in parts else article_for(kind, word, subject, rng)
             return Deed(subject, verb, tense, kind, word, article, parts, self.turn)
         raise UserError("deeds: no new deed was found; ask for shorter conversations")
 
-    def _part(self, role: Role, tense: Tense, verb: Verb) -> Part | None:
+    def _part(self, role: Role, tense: Tense) -> Part | None:
         match role:
             case "where":
                 text, kind = self.rng.choice(_WHERE)
@@ -264,14 +263,8 @@ class Writer:
         self.people.append(person)
         return person
 
-    def _draw(self, kind: str) -> str | None:
-        word = draw(OBJECTS[kind], self.split, self.rng, self.taken)
-        if word is not None:
-            self.taken.add(core(word).casefold())
-        return word
-
     def _value(self, kind: str) -> str | None:
-        value = draw(KINDS[kind], self.split, self.rng, self.taken)
+        value = draw(OBJECTS[kind], self.split, self.rng, self.taken)
         if value is not None:
             self.taken.add(core(value).casefold())
         return value

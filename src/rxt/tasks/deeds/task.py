@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from random import Random
-
 from rxt.tasks.base import GeneratingTask, Split, Told
 from rxt.tasks.deeds.config import DeedsConfig
 from rxt.tasks.deeds.talks import USUAL, DeedsConversation, generate, told
@@ -18,11 +15,7 @@ class Deeds(GeneratingTask[DeedsConfig]):
 
     def conversation(self, split: Split, turns: int, seed: int, index: int) -> Told:
         mix = self.settings if split == "train" else USUAL
-        made = _told(generate(split, turns, seed, index, mix))
-        rng, questions = Random(f"{seed} {index} replies"), made.questions or {}
-        others = (turn for turn in range(len(made.conversation.interactions)) if turn not in questions)
-        unlearned = frozenset(turn for turn in others if rng.random() >= mix.reply_rate)
-        return replace(made, conversation=replace(made.conversation, unlearned=unlearned))
+        return _told(generate(split, turns, seed, index, mix)).with_replies(mix.reply_rate, seed, index)
 
     def probe(self, split: Split, distance: int, seed: int, index: int, kind: str = "told") -> Told:
         return _told(told(split, distance, seed, index, self.settings))

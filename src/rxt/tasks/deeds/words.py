@@ -113,7 +113,7 @@ class Words:
         if len(deeds) == 1:
             text = choose(self.rng.choice(TELL), self.rng).replace("{clause}", text)
         deed = deeds[-1] if self.rng.random() < 0.3 else deeds[0]
-        answer = self._framed(NOTED, deed, self.clause(deed, "model"), self._thing(deed, "model"))
+        answer = self._noted(self.clause(deed, "model"), self.part(deed, "object"))
         return Interaction(self._send(text, deeds, greeting), answer)
 
     def change(self, deed: Deed, role: Role, just_told: bool) -> Interaction:
@@ -123,7 +123,7 @@ class Words:
         else:
             said, frames = self.clause(deed, "person", only=role), _CHANGES
         text = choose(self.rng.choice(frames), self.rng).replace("{said}", said)
-        answer = self._framed(NOTED, deed, self.clause(deed, "model", only=role), self.part(deed, role))
+        answer = self._noted(self.clause(deed, "model", only=role), self.part(deed, role))
         return Interaction(self._send(text, [deed], False), answer)
 
     def ask(self, deed: Deed, role: Role, known: bool, again: bool, also: Role | None = None) -> Interaction:
@@ -134,12 +134,9 @@ class Words:
             again: the turn before spoke of this very deed.
             also: another part, that says which deed is meant.
         """
-        if again and role in _AGAIN:
-            question = self.rng.choice(_AGAIN[role])
-        else:
-            question = self._question(deed, role, again)
-            if also is not None:
-                question += " " + deed.parts[also].text
+        question = self.rng.choice(_AGAIN[role]) if again else self._question(deed, role)
+        if also is not None:
+            question += " " + deed.parts[also].text
         text = choose(self.rng.choice(ASK), self.rng).replace("{question}", question)
         asked = self._type(self._fill(text, deed, "person"), "?", deed.kept)
         return Interaction(asked, self.answer(deed, role) if known else self._unknown(deed, role))
@@ -173,7 +170,7 @@ class Words:
         parts = [part.text for role, part in deed.parts.items() if role != "count"]
         return self._fill(" ".join(("{S}", deed.thing, *parts)), deed, "person")
 
-    def _question(self, deed: Deed, role: Role, again: bool) -> str:
+    def _question(self, deed: Deed, role: Role) -> str:
         preposition, rng = deed.verb.preposition, self.rng
         if role == "who":
             return f"{rng.choice(_WHO[deed.tense])} {preposition} {deed.thing}"
@@ -185,7 +182,7 @@ class Words:
         if role == "price" and deed.tense == "past":
             templates = _EARNED if deed.verb.base == "sell" else _PAID
         template = rng.choice(templates)
-        thing = "it" if again and _is_it(deed) else "the {object}" if "count" in deed.parts else deed.thing
+        thing = "the {object}" if "count" in deed.parts else deed.thing
         if role == "count":
             return f"{template} {preposition}"
         if template in (*_PAID, *_EARNED):
@@ -200,18 +197,15 @@ class Words:
             thing = _THING[role].replace("THING", before + deed.thing)
             thing += f" {deed.verb.preposition}" if role == "object" else ""
         text = choose(self.rng.choice(UNKNOWN), self.rng).replace("{thing}", thing)
-        return _capital(self._fill(text.replace("DOES", self.rng.choice(_WITHIN[deed.tense])), deed, "model"))
+        return _capital(self._fill(text, deed, "model"))
 
     def _short(self, deed: Deed, role: Role) -> str:
         if role == "object":
             return deed.thing
         return "{S}" if role == "who" else deed.parts[role].text
 
-    def _thing(self, deed: Deed, voice: Voice) -> str:
-        return self._fill(deed.thing, deed, voice)
-
-    def _framed(self, frames: Sequence[str], deed: Deed, said: str, value: str) -> str:
-        text = choose(self.rng.choice(frames), self.rng)
+    def _noted(self, said: str, value: str) -> str:
+        text = choose(self.rng.choice(NOTED), self.rng)
         return _capital(text.replace("{said}", said).replace("{v}", value))
 
     def _fill(self, template: str, deed: Deed, voice: Voice) -> str:
@@ -222,7 +216,7 @@ class Words:
         for form, word in forms:
             template = template.replace(form, word)
         values = {"object": deed.object, **{role: part.value for role, part in deed.parts.items()}}
-        return fill(_with_articles(template, deed.object), self.rng, deed.subject, voice, values)
+        return fill(template, self.rng, deed.subject, voice, values)
 
     def _send(self, text: str, deeds: Sequence[Deed], greeting: bool) -> str:
         kept = [word for deed in deeds for word in deed.kept]
@@ -244,11 +238,6 @@ class Words:
 def _is_it(deed: Deed) -> bool:
     """Whether a pronoun stands for the object where it would stand."""
     return deed.kind not in PEOPLE and "count" not in deed.parts and deed.verb.preposition != "up"
-
-
-def _with_articles(template: str, thing: str) -> str:
-    """``a {object}`` with an before a vowel."""
-    return template.replace("a {object}", "an {object}") if thing[:1].lower() in "aeiou" else template
 
 
 def _capital(text: str) -> str:

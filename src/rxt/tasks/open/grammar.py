@@ -71,7 +71,7 @@ ME = Subject()
 
 _WORD = re.compile(r"\{(\w+)\}")
 _FORMS = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
-_ARTICLE = re.compile(r"(?<=\b[Aa])(?= \{(v|a|old)\})")
+_ARTICLE = re.compile(r"(?<=\b[Aa])(?= \{(v|a|old|object)\})")
 _SPACES = re.compile(r" {2,}")
 _Node = tuple[object, ...]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 from rxt.tasks.base import PreferringTask, Split, Told, TrainingSplit
 from rxt.tasks.open.config import OpenConfig
@@ -24,11 +23,11 @@ class Open(PreferringTask[OpenConfig]):
 
     def conversation(self, split: Split, turns: int, seed: int, index: int) -> Told:
         mix = self._mix(split)
-        return _learned(_told(generate(split, turns, seed, index, mix)), mix.reply_rate, f"{seed} {index} replies")
+        return _told(generate(split, turns, seed, index, mix)).with_replies(mix.reply_rate, seed, index)
 
     def long_range(self, split: Split, turns: int, seed: int, index: int) -> Told:
         mix = self._mix(split)
-        return _learned(_told(long_range(split, turns, seed, index, mix)), mix.reply_rate, f"{seed} {index} replies")
+        return _told(long_range(split, turns, seed, index, mix)).with_replies(mix.reply_rate, seed, index)
 
     def probe(self, split: Split, distance: int, seed: int, index: int, kind: str = "told") -> Told:
         return _told(PROBES[kind](split, distance, seed, index, self.settings))
@@ -54,14 +53,6 @@ class Open(PreferringTask[OpenConfig]):
     def _mix(self, split: Split) -> OpenConfig:
         """How conversations are mixed may differ in training alone."""
         return self.settings if split == "train" else USUAL
-
-
-def _learned(told: Told, reply_rate: float, salt: str) -> Told:
-    """The same, with so many of the answers to turns that ask nothing to be learned."""
-    rng, conversation = Random(salt), told.conversation
-    turns = (turn for turn in range(len(conversation.interactions)) if turn not in (told.questions or {}))
-    unlearned = frozenset(turn for turn in turns if rng.random() >= reply_rate)
-    return replace(told, conversation=replace(conversation, unlearned=unlearned))
 
 
 def _told(case: OpenConversation) -> Told:
