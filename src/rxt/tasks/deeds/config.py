@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import ConfigDict
 
 from rxt.config import STRICT
 from rxt.errors import UserError
+from rxt.tasks.rates import check_rates
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,6 @@ class DeedsConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            found = getattr(self, field.name)
-            if field.name.endswith("_rate") and not 0 <= found <= 1:
-                raise UserError(f"deeds: {field.name} must be from 0 to 1, found {found}")
+        check_rates(self, "deeds")
         if self.question_rate + self.small_talk_rate >= 1:
             raise UserError("deeds: question_rate and small_talk_rate must leave room for telling, so lower one")

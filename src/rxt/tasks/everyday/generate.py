@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -23,6 +23,7 @@ from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.splits import PairSplit, ValuePicker
 from rxt.tasks.everyday.values import FEMALE_NAMES, MALE_NAMES
 from rxt.tasks.everyday.wording import Fact, Wording
+from rxt.tasks.rates import check_rates
 from rxt.tasks.seeds import seeded
 
 Split = Literal["train", "validation", "test", "test-unseen-phrasings"]
@@ -112,10 +113,7 @@ class EverydayConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            found = getattr(self, field.name)
-            if field.name.endswith("_rate") and not 0 <= found <= 1:
-                raise UserError(f"everyday conversations: {field.name} must be from 0 to 1, found {found}")
+        check_rates(self, "everyday conversations")
         if self.question_rate + self.small_talk_rate >= 1:
             raise UserError(
                 "everyday conversations: question_rate and small_talk_rate must leave room for telling, "

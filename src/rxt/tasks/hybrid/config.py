@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from rxt.config import STRICT
 from rxt.errors import UserError
+from rxt.tasks.rates import check_rates
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,9 @@ class HybridConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        check_rates(self, "hybrid conversations")
         for field in fields(self):
             found = getattr(self, field.name)
-            if field.name.endswith("_rate") and not 0 <= found <= 1:
-                raise UserError(f"hybrid conversations: {field.name} must be from 0 to 1, found {found}")
             if found < 0:
                 raise UserError(f"hybrid conversations: {field.name} cannot be negative, found {found}")
         for first, second in (("question_rate", "small_talk_rate"), ("auto_rate", "thinking_rate")):

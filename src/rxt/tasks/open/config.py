@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from rxt.config import STRICT
 from rxt.errors import UserError
 from rxt.tasks.open.relations import RELATIONS
+from rxt.tasks.rates import check_rates
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ class OpenConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        check_rates(self, "open conversations")
         for field in fields(self):
             found = getattr(self, field.name)
-            if field.name.endswith("_rate") and not 0 <= found <= 1:
-                raise UserError(f"open conversations: {field.name} must be from 0 to 1, found {found}")
             if isinstance(found, (int, float)) and found < 0:
                 raise UserError(f"open conversations: {field.name} cannot be negative, found {found}")
         if self.question_rate + self.small_talk_rate >= 1:
