@@ -166,7 +166,9 @@ def train(options: TrainOptions) -> int:
         raise UserError(f"--flops-per-gpu {options.flops_per_gpu:g}: must be positive")
     model, setting = _prepare(options)
     from rxt.bench.training import bench_train
+    from rxt.training.freed_memory import keep_freed_memory
 
+    keep_freed_memory()  # as rxt train does
     with progress_bar() as progress:
         task = progress.add_task("steps", total=2 * (1 + setting.warm_up + setting.repeats))
         result = bench_train(

@@ -134,10 +134,12 @@ def run(argv: list[str]) -> int:
         return launch(["train", *argv], options.workers)
     import torch
 
+    from rxt.training.freed_memory import keep_freed_memory
     from rxt.training.pipeline import train
     from rxt.training.process_group import AnotherEnded, end_at_once, started_on_this_machine
 
     device = find_device(options.device)
+    keep_freed_memory()
     if "WORLD_SIZE" not in os.environ:
         torch.set_num_threads(choose_threads())
     try:

@@ -54,6 +54,7 @@ def run(argv: list[str]) -> int:
 
     from rxt.training.classify.config import ClassifyConfig
     from rxt.training.classify.run import train_classifier
+    from rxt.training.freed_memory import keep_freed_memory
 
     config = ClassifyConfig(
         start=options.start,
@@ -68,5 +69,6 @@ def run(argv: list[str]) -> int:
         on_bad="skip" if options.skip_bad_records else "stop",
         seed=options.seed,
     )
+    keep_freed_memory()
     train_classifier(config, options.out, Console(stderr=True), find_device(options.device))
     return 0
