@@ -20,7 +20,7 @@ from rxt.tasks.everyday import (
     retention_conversation,
     values_of,
 )
-from rxt.tasks.everyday.phrase_types import NEVER_TOLD, SUBJECTS
+from rxt.tasks.everyday.phrase_types import EVERYBODY, NEVER_TOLD
 from rxt.tasks.everyday.phrases import ALL_KINDS
 from rxt.tasks.everyday.small_talk import GREETINGS, GROUPS
 from rxt.tasks.everyday.splits import pair_split
@@ -380,7 +380,7 @@ def test_too_few_kinds_or_values_are_refused(knobs: dict[str, object], message: 
 
 
 def test_held_out_phrasings_occur_in_their_split_only() -> None:
-    people = "|".join(subject.noun for subject in SUBJECTS)
+    people = "|".join(subject.noun for subject in EVERYBODY)
 
     def pattern(template: str, values: str) -> str:
         return (

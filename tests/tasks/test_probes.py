@@ -90,7 +90,9 @@ def test_what_was_never_told_was_never_told_though_perhaps_of_somebody_else() ->
     assert 5 < others < 60
 
 
-@pytest.mark.parametrize(("facts", "distance"), [(1, 1), (1, 9), (4, 1), (4, 4), (4, 20), (16, 3)])
+@pytest.mark.parametrize(
+    ("facts", "distance"), [(1, 1), (1, 9), (4, 1), (4, 4), (4, 20), (16, 3), (64, 48), (256, 200)]
+)
 def test_so_many_facts_are_told_one_a_turn(facts: int, distance: int) -> None:
     for index in range(10):
         case = capacity_conversation("test", facts, distance, 5, index)
@@ -131,4 +133,4 @@ def test_all_kinds_can_be_probed() -> None:
 
 def test_more_facts_than_there_are_is_said_rather_than_sought_for_ever() -> None:
     with pytest.raises(UserError, match=r"nothing is left to tell after \d+ facts; ask for fewer, or of the task open"):
-        capacity_conversation("test", 200, 10, 0, 0)
+        capacity_conversation("test", 500, 10, 0, 0)

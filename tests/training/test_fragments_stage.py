@@ -166,7 +166,7 @@ def test_the_recipe_goes_on_from_a_model_that_remembers() -> None:
     plain = recipe("pocket").model
     run = found.going_on("somewhere", plain)
     assert run.model == replace(plain, pool=found.model.pool)
-    writes = [phase.turns / (phase.most_writes or 4) for phase in run.stage(FragmentsConfig).phases[1:]]
+    writes = [phase.turns / (phase.most_writes or 1) for phase in run.stage(FragmentsConfig).phases[1:]]
     assert writes == sorted(writes), "from one fragment to many"
     assert writes[0] == 1
 

@@ -65,20 +65,23 @@ def naive(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """−log p of the answer tokens and of what holds them, one conversation, one turn at a time, no padding."""
     answers, routed = list[Tensor](), list[Tensor]()
-    written = list[tuple[int, ...]]()
+    written, holding = list[tuple[int, ...]](), dict[int, list[int]]()
     for interaction, source in zip(conversation, told, strict=True):
         ids = torch.tensor([interaction.ids])
         prompt = interaction.loss.index(True) if any(interaction.loss) else len(interaction.ids)
         (turn,) = route(model, [pool], ids[:, :prompt])
         if source is not None:
             logits = torch.cat([turn.similarities, torch.tensor([-1.0])]) / 0.1
-            routed.append(-logits.log_softmax(0)[list(written[source])].logsumexp(0))
-            turn = turn.choosing(written[source]) if guided else turn
+            held = holding.setdefault(source, list(written[source]))
+            routed.append(-logits.log_softmax(0)[sorted(set(held))].logsumexp(0))
+            turn = turn.choosing(held) if guided else turn
         logits = model.decode(ids, turn.memory)[0].log_softmax(-1)
         answers += [-logits[at - 1, ids[0, at]] for at in range(1, ids.shape[1]) if interaction.loss[at]]
         (after,) = memorize(model, [turn], ids)
         pool = after.pool
         written.append(after.chosen)
+        if source is not None:
+            holding[source] += after.chosen  # the answer tells it again
     return answers, routed
 
 

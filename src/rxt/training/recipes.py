@@ -109,8 +109,15 @@ def phrasings() -> RunConfig:
 
 
 def fragments() -> RunConfig:
-    """A pool of fragments for the bundled model (``--from MODEL``)."""
-    return replace(with_fragments(pocket()), data=everyday(replace(POCKET_MIX, never_told_rate=0.1, change_rate=0.25)))
+    """A pool of fragments for the bundled model (``--from MODEL``).
+
+    Half of the conversations are about many people, so that much that is told is alike.
+    """
+    usual = replace(POCKET_MIX, never_told_rate=0.1, change_rate=0.25, paraphrase_rate=0.3)
+    crowd = replace(usual, people=12, other_people_rate=0.85, change_rate=0.1, small_talk_rate=0.1, max_facts=24)
+    return replace(
+        with_fragments(pocket()), data=DataConfig((TaskSource("everyday", usual), TaskSource("everyday", crowd)))
+    )
 
 
 def mrl() -> RunConfig:

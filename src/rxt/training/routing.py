@@ -7,6 +7,7 @@ through the slots that were chosen, and a contrastive loss over the keys teaches
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -103,19 +104,22 @@ def pool_scores(
         told: for each row (R,) of the batch the turn, counted from 0, in which that was told which it asks for; None
             where it asks for nothing that was told.
         guided: a turn that asks sees what holds the answer, wherever it was routed; otherwise what the router chose.
+            Fragments that were written when the same was asked before hold it, too: the answer told it again.
         config: when fragments are opened, where it is not to be as the model's own says.
     """
     new_below = router_of(model).config.new_below
     scores, losses, correct = list[AnswerScores](), list[Tensor](), list[bool]()
     written: list[list[tuple[int, ...]]] = [[] for _ in pools]  # by conversation and turn
+    answered = defaultdict[tuple[int, int], list[int]](list)  # by conversation and the turn that told: turns that asked
     for turn, places in enumerate(batch.turns()):
         rows = batch.rows[places]
         turns = route(model, pools[: len(rows)], *without_padding(rows.ids, prompts(rows)))
         for row, source in enumerate(told[places]):
             if source is not None:
-                held = written[row][source]
+                held = {index for at in (source, *answered[row, source]) for index in written[row][at]}
+                answered[row, source].append(turn)
                 losses.append(routing_loss(turns[row], held, new_below, temperature))
-                correct.append(not set(held).isdisjoint(turns[row].chosen))
+                correct.append(not held.isdisjoint(turns[row].chosen))
                 turns[row] = turns[row].choosing(held) if guided else turns[row]
         hidden = model.decoder.hidden(rows.ids, active(turns).slots, rows.mask)
         scores.append(answer_scores(hidden, model.decoder.head, rows, torch.full((len(rows),), turn)))

@@ -41,7 +41,7 @@ class CapacityOptions:
     split: Literal["test", "test-unseen-phrasings", "validation", "train"] = "test"
     """Of the task."""
     task: str = "everyday"
-    """What the conversations are about: everyday, which has some 40 facts to tell, or open, which has hundreds."""
+    """What the conversations are about: everyday, which has some 300 facts to tell, or open, which has a thousand."""
     fragments: tuple[int, ...] = (1, 10, 100, 1_000, 10_000)
     """Of pools whose turns are timed; as many as a turn sees at least."""
     seed: int = 1

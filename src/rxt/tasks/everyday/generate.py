@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from rxt.config import STRICT
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
-from rxt.tasks.everyday.phrase_types import SUBJECT_OF, SUBJECTS, Kind
+from rxt.tasks.everyday.phrase_types import EVERYBODY, SUBJECT_OF, SUBJECTS, Kind
 from rxt.tasks.everyday.phrases import THEIR_KINDS, kind_of
 from rxt.tasks.everyday.scoring import correct
 from rxt.tasks.everyday.splits import PairSplit, ValuePicker
@@ -104,7 +104,7 @@ class EverydayConfig:
     -novelty. An answer brings its fact back to mind, so the first question about a fact is the one that asks for
     memory."""
     people: int = 2
-    """Different other people of one conversation, at most."""
+    """Different other people of one conversation, at most; some come only where there are more than eleven."""
     kinds: tuple[str, ...] = USUAL_KINDS
     """Kinds of facts spoken of; ``kinds()`` names them all."""
     values: int = 48
@@ -131,8 +131,8 @@ class EverydayConfig:
             raise UserError(f"everyday conversations: values must be at least {FEWEST_VALUES}, found {self.values}")
         if not _their_kinds(self.kinds):
             raise UserError("everyday conversations: kinds must name at least one kind that other people have too")
-        if not 0 <= self.people <= len(SUBJECTS):
-            raise UserError(f"everyday conversations: people must be from 0 to {len(SUBJECTS)}, found {self.people}")
+        if not 0 <= self.people <= len(EVERYBODY):
+            raise UserError(f"everyday conversations: people must be from 0 to {len(EVERYBODY)}, found {self.people}")
 
 
 class Writer:
@@ -149,7 +149,8 @@ class Writer:
         self.config = config
         self.turns = turns
         self.picker = ValuePicker(family, self.rng)
-        self.people = tuple(subject.noun for subject in self.rng.sample(SUBJECTS, config.people))
+        known = SUBJECTS if config.people <= len(SUBJECTS) else EVERYBODY
+        self.people = tuple(subject.noun for subject in self.rng.sample(known, config.people))
         self.facts: dict[tuple[str, str], Fact] = {}
         self.reserved: set[tuple[str, str]] = set()
         """Subjects and kinds that are neither told, changed nor asked by the way."""

@@ -46,7 +46,7 @@ class Kind:
     """Phrasings about other people; None when only the user's own fact is spoken of."""
 
     def phrases(self, subject: str) -> Phrases:
-        """The phrasings for ``subject``: "me" or one of the people of :data:`SUBJECTS`."""
+        """The phrasings for ``subject``: "me" or one of the people of :data:`EVERYBODY`."""
         if subject == "me":
             return self.mine
         if self.theirs is None:
@@ -82,7 +82,25 @@ SUBJECTS = (
     Subject("uncle", "male", "he"),
 )
 
-SUBJECT_OF = {subject.noun: subject for subject in SUBJECTS}
+EVERYBODY = (
+    *SUBJECTS,
+    Subject("grandmother", "female", "she"),
+    Subject("grandfather", "male", "he"),
+    Subject("daughter", "female", "she"),
+    Subject("son", "male", "he"),
+    Subject("niece", "female", "she"),
+    Subject("nephew", "male", "he"),
+    Subject("wife", "female", "she"),
+    Subject("husband", "male", "he"),
+    Subject("roommate", "any"),
+    Subject("teacher", "any"),
+    Subject("coach", "any"),
+    Subject("doctor", "any"),
+    Subject("landlord", "any"),
+)
+"""Also those whom conversations speak of that have more people than :data:`SUBJECTS`."""
+
+SUBJECT_OF = {subject.noun: subject for subject in EVERYBODY}
 
 SHARED_ACKS = (
     "Nice, I'll remember that.",

@@ -6,8 +6,12 @@ different words.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
+
 from rxt.errors import UserError
 from rxt.tasks.everyday.generate import EverydayConfig, EverydayConversation, Split, Writer
+from rxt.tasks.everyday.phrase_types import EVERYBODY
 from rxt.tasks.everyday.wording import Fact
 
 MOST_BEFORE = 3
@@ -15,6 +19,10 @@ MOST_BEFORE = 3
 TRIES = 300
 """To find something that was not told yet, before it is taken that there is nothing."""
 USUAL = EverydayConfig()
+USUAL_FACTS = 32
+"""Found among the usual number of people."""
+ROOM = 1.3
+"""Facts that could be told for each that is, where there are more."""
 
 
 def retention_conversation(
@@ -93,10 +101,11 @@ def capacity_conversation(
     turns earlier.
 
     It has as many turns before the question as it needs, ``max(facts, distance)``; where no fact is told, there is
-    small talk.
+    small talk. More than :data:`USUAL_FACTS` are about more people than usual, all of them about equally often.
     """
     _at_least_one("distance", distance)
     _at_least_one("facts", facts)
+    config = config if facts <= USUAL_FACTS else with_people_for(facts, config)
     turns = max(facts, distance)
     writer = Writer(split, f"capacity {facts}", turns + 1, seed, index, config)
     told_turn = turns - distance
@@ -111,6 +120,12 @@ def capacity_conversation(
     assert target is not None
     writer.ask(target)
     return writer.finish()
+
+
+def with_people_for(facts: int, config: EverydayConfig) -> EverydayConfig:
+    """Conversations with as many people as so many facts need."""
+    people = min(max(config.people, ceil(ROOM * facts / len(config.kinds))), len(EVERYBODY))
+    return replace(config, people=people, other_people_rate=people / (people + 1))
 
 
 def _at_least_one(name: str, found: int) -> None:
