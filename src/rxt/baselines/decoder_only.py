@@ -11,7 +11,7 @@ from rxt.baselines.config import DecoderOnlyConfig
 from rxt.config import RxTConfig
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.decoder import DecoderLayer, Hidden
-from rxt.model.layers import make_norm, rotation_of
+from rxt.model.layers import make_embedding, make_norm, rotation_of
 from rxt.model.parameters import parameter_counts
 
 
@@ -22,8 +22,7 @@ class DecoderOnly(nn.Module):
     def __init__(self, config: DecoderOnlyConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
-        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        self.embedding = make_embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(
             DecoderLayer(config.width, config.attention, None, config.feed_forward, config.norm)
             for _ in range(config.layers)

@@ -18,8 +18,9 @@ from rxt.config import AttentionConfig, FeedForward, FeedForwardConfig, MoEConfi
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import make_encoder
 from rxt.model.heads import MLMHead
+from rxt.model.layers import make_embedding
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.parameters import empty_embedding, feed_forwards, parameter_counts, routed_expert
+from rxt.model.parameters import feed_forwards, parameter_counts, routed_expert
 
 BACKWARD = 3
 """A training step costs so many forward passes: the backward pass makes two products for each one."""
@@ -129,7 +130,7 @@ def _routing(layers: list[FeedForward], width: int) -> int:
 
 
 def _embedding(config: RxTConfig) -> nn.Embedding:
-    return empty_embedding(config.decoder.vocab_size, config.decoder.width)
+    return make_embedding(config.decoder.vocab_size, config.decoder.width)
 
 
 def _decoder(config: RxTConfig) -> Decoder:

@@ -39,11 +39,11 @@ def base_details(source: str) -> Table:
     from rxt.interop.backbone import read_config
     from rxt.interop.base_tokenizer import load_base_tokenizer
     from rxt.model.decoder import Decoder
-    from rxt.model.parameters import empty_embedding
+    from rxt.model.layers import make_embedding
 
     config = read_config(source)
     with torch.device("meta"):
-        decoder = Decoder(config, empty_embedding(config.vocab_size, config.width))
+        decoder = Decoder(config, make_embedding(config.vocab_size, config.width))
     count = sum(weight.numel() for weight in decoder.parameters())
     table = Table(box=None, show_header=False, pad_edge=False, title=source, title_justify="left", title_style="bold")
     table.add_column(style="dim", no_wrap=True)

@@ -18,7 +18,7 @@ from rxt.interop.reader import Reader
 from rxt.interop.rope import read_rope
 from rxt.model.attention import Attention
 from rxt.model.decoder import Decoder
-from rxt.model.layers import RMSNorm
+from rxt.model.layers import RMSNorm, make_embedding
 from rxt.model.weights import Tensors
 
 
@@ -160,7 +160,7 @@ def make_decoder(stored: Tensors, config: DecoderConfig, in_halves: bool) -> Dec
         if not torch.equal(stored.tensor("lm_head.weight"), stored.tensor("model.embed_tokens.weight")):
             raise UserError(f"{stored.path}: lm_head.weight is not the embedding, but the configuration ties them")
         stored.leave_out(r"^lm_head\.weight$")
-    decoder = stored.make(lambda: Decoder(config, nn.Embedding(config.vocab_size, config.width)), places)
+    decoder = stored.make(lambda: Decoder(config, make_embedding(config.vocab_size, config.width)), places)
     if in_halves:
         for module in decoder.modules():
             if isinstance(module, Attention):

@@ -25,6 +25,7 @@ from rxt.model.checkpoint import Model
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.heads import MLMHead
+from rxt.model.layers import make_embedding
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.weights import Weights
@@ -119,10 +120,10 @@ def _builder(part: Part, values: dict[str, Any], stored: Weights, source: str) -
             return partial(MemoryAttention, memory_attention)
         case "decoder":
             decoder = read_decoder(values, shapes, source)
-            return lambda: Decoder(decoder, nn.Embedding(decoder.vocab_size, decoder.width))
+            return lambda: Decoder(decoder, make_embedding(decoder.vocab_size, decoder.width))
         case "encoder":
             encoder = read_encoder(values, shapes, source)
-            return lambda: Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width))
+            return lambda: Encoder(encoder, make_embedding(encoder.vocab_size, encoder.width))
 
 
 def _leave_out_unused(stored: Weights, config: MemoryAttentionConfig) -> None:

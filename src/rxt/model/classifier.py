@@ -15,6 +15,7 @@ from rxt.errors import UserError
 from rxt.files import make_folder, write_atomically
 from rxt.model.checkpoint import CONFIG
 from rxt.model.encoder import Encoder, SharedEncoder
+from rxt.model.layers import make_embedding
 from rxt.model.weights import Weights, write_weights
 
 
@@ -93,7 +94,7 @@ class SequenceClassifier(nn.Module):
         encoder = config.encoder
         with Weights(folder) as weights:
             return weights.make(
-                lambda: cls(Encoder(encoder, nn.Embedding(encoder.vocab_size, encoder.width)), config.classes),
+                lambda: cls(Encoder(encoder, make_embedding(encoder.vocab_size, encoder.width)), config.classes),
                 lambda module: module.state_dict(),
             )
 

@@ -55,6 +55,18 @@ class _RMSNorm(torch.autograd.Function):
         return torch.addcmul(of_normed, normed, along).mul_(scale), of_weight, None
 
 
+def make_embedding(words: int, width: int) -> nn.Embedding:
+    """A table of words (V, D), drawn from N(0, 1 / D).
+
+    On the meta device nothing is drawn: that would load PyTorch's compiler, which takes as long as PyTorch itself.
+    """
+    if torch.get_default_device().type == "meta":
+        return nn.Embedding.from_pretrained(torch.empty(words, width), freeze=False)
+    embedding = nn.Embedding(words, width)
+    nn.init.normal_(embedding.weight, std=width**-0.5)
+    return embedding
+
+
 def make_norm(kind: Norm, width: int, eps: float | None = None) -> nn.Module:
     """A norm over the last dimension, with a learned scale (and shift, for LayerNorm)."""
     if kind == "rms":

@@ -13,6 +13,7 @@ from rxt.model.decoder import Decoder
 from rxt.model.encoder import Encoder
 from rxt.model.feed_forward import make_feed_forward
 from rxt.model.heads import MLMHead
+from rxt.model.layers import make_embedding
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.router import Router
 
@@ -48,7 +49,7 @@ def parameter_counts(config: RxTConfig) -> Counts:
     """Count the parameters of every part of ``config``."""
     decoder, width = config.decoder, config.decoder.width
     with torch.device("meta"):
-        embedding = empty_embedding(decoder.vocab_size, width)
+        embedding = make_embedding(decoder.vocab_size, width)
         whole = _count(Decoder(decoder, embedding))
         asleep = sum(
             (mixture.experts - mixture.top_k) * routed_expert(mixture, width)
@@ -80,11 +81,6 @@ def routed_expert(config: MoEConfig, width: int) -> int:
 def feed_forwards(config: DecoderConfig) -> list[FeedForward]:
     """The feed-forward of every layer of a decoder."""
     return [*config.stateless, *[config.feed_forward] * config.layers, *config.final_stateless]
-
-
-def empty_embedding(vocab_size: int, width: int) -> nn.Embedding:
-    """An embedding whose table is not drawn: drawing on the meta device loads much of PyTorch that is not needed."""
-    return nn.Embedding.from_pretrained(torch.empty(vocab_size, width))
 
 
 def _count(module: nn.Module) -> int:

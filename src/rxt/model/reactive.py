@@ -17,6 +17,7 @@ from rxt.errors import UserError
 from rxt.model.decoder import Decoder
 from rxt.model.encoder import make_encoder
 from rxt.model.fingerprint import fingerprint
+from rxt.model.layers import make_embedding
 from rxt.model.memory import Memory, initial_slots
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.router import Router
@@ -29,8 +30,7 @@ class ReactiveTransformer(nn.Module):
     def __init__(self, config: RxTConfig) -> None:
         super().__init__()
         self.config = config
-        embedding = nn.Embedding(config.decoder.vocab_size, config.decoder.width)
-        nn.init.normal_(embedding.weight, std=config.decoder.width**-0.5)
+        embedding = make_embedding(config.decoder.vocab_size, config.decoder.width)
         self.decoder = Decoder(config.decoder, embedding)
         if isinstance(self.decoder.head, nn.Linear):
             with torch.no_grad():  # they start equal: to copy a token is then to pass its embedding through
