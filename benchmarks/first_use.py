@@ -33,8 +33,8 @@ COMMANDS: dict[str, list[str]] = {
     "import torch": ["-c", "import torch"],
     "rxt chat": ["-m", "rxt", "chat"],
 }
-PROMPT = b"> "
-"""What ``rxt chat`` writes when it waits for a message."""
+PROMPT = b"\x1b[?2004h"
+"""What ``rxt chat`` tells a terminal when it waits for a message (that pasted text is to be marked)."""
 IMPORTED = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)")
 """Microseconds that a module took by itself, and its name."""
 

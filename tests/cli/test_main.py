@@ -23,6 +23,11 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert python("import sys, rxt; rxt.preset_names(), rxt.RxTConfig; print('torch' in sys.modules)") == "False"
 
 
+def test_a_turn_needs_no_compiler() -> None:
+    """PyTorch's compiler, and sympy with it, takes as long to import as PyTorch itself."""
+    assert python("import sys, rxt; rxt.load_chat().ask('hi'); print('sympy' in sys.modules)") == "False"
+
+
 def test_every_exported_name_is_there() -> None:
     assert set(rxt.__all__) <= set(dir(rxt))
     for name in rxt.__all__:

@@ -68,7 +68,7 @@ class Tensors(ABC):
         with torch.device("meta"):
             module = build()
         self._check(places(module))
-        module.to_empty(device="cpu")
+        _allocate(module)
         self._copy(places(module))
         return module.eval()
 
@@ -98,6 +98,19 @@ class Tensors(ABC):
                     path = self.file_of(name)
                     raise UserError(f"{path}: tensor {name} has type {tensor.dtype}, expected floating point")
                 place.copy_(tensor)
+
+
+def _allocate(module: nn.Module) -> None:
+    """Give every tensor of a module on the meta device a place in memory, with nothing in it yet.
+
+    As ``Module.to_empty``, which would load PyTorch's compiler: that takes as long as PyTorch itself.
+    """
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            place = torch.empty(parameter.shape, dtype=parameter.dtype)
+            setattr(part, name, nn.Parameter(place, parameter.requires_grad))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty(buffer.shape, dtype=buffer.dtype))
 
 
 class Weights(Tensors):
