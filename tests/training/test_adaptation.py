@@ -23,6 +23,7 @@ from rxt.training.data_config import DataConfig
 from rxt.training.keeping import KeepConfig, OwnWords, some_memories
 from rxt.training.learner import GrownLearner
 from rxt.training.loop import update
+from rxt.training.memories import Walked
 from rxt.training.optim import make_optimizer
 from rxt.training.pipeline import train
 from rxt.training.recipes import recipe
@@ -146,7 +147,7 @@ def test_a_single_answer_is_kept_out_of_fresh_and_of_used_memories() -> None:
     fresh, used = torch.zeros(2, 3, 4, 8), torch.arange(1.0, 4).view(1, 3, 1, 1).expand(2, 3, 4, 8)
     generator, found = torch.Generator().manual_seed(0), Counter[float]()
     for _ in range(200):
-        memory = some_memories([fresh, used], 1, generator)
+        memory = some_memories(Walked([fresh, used]), 1, generator)
         assert memory.shape == (2, 1, 4, 8)
         found[float(memory.unique().item())] += 1
     assert set(found) == {0.0, 1.0, 2.0, 3.0}

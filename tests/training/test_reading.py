@@ -13,9 +13,10 @@ from torch import Tensor
 from rxt.data.collate import Conversations, Rows
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.learner import GrownLearner
+from rxt.training.memories import Queued, Walked
 from rxt.training.reading import BaseReader, scores_on_base
 from rxt.training.text_cache import ENTRY, TextCache
-from rxt.training.unroll import conversation_scores, turn_by_turn
+from rxt.training.unroll import conversation_memories, conversation_scores, turn_by_turn
 
 TURNS = [3, 1, 5, 3, 2]
 LIMIT = 10**6
@@ -41,6 +42,24 @@ def test_texts_read_once_are_the_plain_loop(window: int | None) -> None:
         expected = scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
         torch.testing.assert_close(loss, expected)
         assert_same_gradients(found, gradients(expected, model))
+
+
+def test_a_queue_that_is_selected_from_is_the_one_that_was_walked() -> None:
+    model, batch = GrownLearner(grown(double=True)).model, random_batch(TURNS)
+    with torch.no_grad():
+        for name, parameter in model.memory_attention.named_parameters():
+            if name.endswith("age"):
+                parameter.normal_()
+    layers, _, slots, width = model.init_memory().slots.shape
+    fresh = torch.randn(layers, batch.size, slots, width, dtype=torch.float64)
+    _, found = scores_on_base(BaseReader(model), batch, fresh)
+    walked = Walked(conversation_memories(model, batch, fresh))
+    assert isinstance(found, Queued)
+    assert len(found) == len(walked) == len(batch.rows)
+    rows = torch.tensor([9, 3, 0, 13, 3])
+    torch.testing.assert_close(found.some(rows), walked.some(rows))
+    parts = [rows[:3], rows[3:]]
+    torch.testing.assert_close(found.projected(model.decoder, parts), walked.projected(model.decoder, parts))
 
 
 def test_a_base_that_learns_gets_its_gradient() -> None:

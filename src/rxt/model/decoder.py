@@ -164,9 +164,20 @@ class Decoder(nn.Module):
         ``memory_mask`` (B, S) is False where the memory is padding, as it may be when encoded texts stand in for slots.
         ``below`` (B, T, D) is what :meth:`below` makes of ``ids``, where that is known.
         """
+        memory = None if slots is None else self.project_memory(slots)
+        return self.hidden_reading(ids, memory, mask, memory_mask, below)
+
+    def hidden_reading(
+        self,
+        ids: Tensor,
+        memory: list[KeyValue] | None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        below: Tensor | None = None,
+    ) -> Hidden:
+        """As :meth:`hidden`, out of a memory that :meth:`project_memory` has projected."""
         positions = torch.arange(ids.shape[1], device=ids.device)
         visible = None if memory_mask is None else memory_mask[:, None, None, :]
-        memory = None if slots is None else self.project_memory(slots)
         return self._run(ids, positions, memory, mask, visible, None, below)
 
     def below(self, ids: Tensor) -> Tensor:
@@ -182,7 +193,7 @@ class Decoder(nn.Module):
         ``below``: as in :meth:`hidden`.
         """
         x, rotation = self.below(ids) if below is None else below, self._own_rotation(ids)
-        reading, inputs = self._memory_layers(), list[Tensor]()
+        reading, inputs = self.reading_layers(), list[Tensor]()
         for layer in self._stack()[self._first_reading :]:
             if layer in reading:
                 inputs.append(layer.norm1(x))
@@ -193,7 +204,7 @@ class Decoder(nn.Module):
 
     def project_memory(self, slots: Tensor) -> list[KeyValue]:
         """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
-        return [layer.project_memory(memory) for layer, memory in zip(self._memory_layers(), slots, strict=True)]
+        return [layer.project_memory(memory) for layer, memory in zip(self.reading_layers(), slots, strict=True)]
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
@@ -237,7 +248,8 @@ class Decoder(nn.Module):
         every = [*self.stateless, *self.layers, *self.final_stateless]
         return [layer for layer in every if isinstance(layer, DecoderLayer)]
 
-    def _memory_layers(self) -> list[DecoderLayer]:
+    def reading_layers(self) -> list[DecoderLayer]:
+        """Those that read memory, from below."""
         return [layer for index, layer in enumerate(self.layers) if index in self.config.reading]  # type: ignore[misc]
 
     @property

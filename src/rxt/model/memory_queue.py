@@ -40,10 +40,19 @@ class Queue(MemoryAttentionLayer):
         """δ (G - 1, D): by how much what is told differs, for those who read it, from what was told a turn earlier."""
         self.gate = ResidualGate(config.gate, config.width, config.slots - self.queued)
 
+    def take_in(self, source: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What interactions offer, whatever is remembered: the newest place (B, R, D), and to the open slots
+        (B, S - G·R, D)."""
+        queries = self.queries.to(source.keys.dtype).expand(len(source.keys), -1, -1)
+        written = self.attention(queries, source, mask=mask)
+        return written[:, : self.place], written[:, self.place :]
+
+    def ages(self) -> Tensor:
+        """(G, D) by how much the content of each place differs from what it was when it was the newest."""
+        return torch.cat((self.age.new_zeros(1, self.config.width), self.age.cumsum(0)))
+
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
-        queries = self.queries.to(source.keys.dtype).expand(len(memory), -1, -1)
-        written = self.attention(queries, source, mask=mask).to(memory.dtype)
-        newest, offered = written[:, : self.place], written[:, self.place :]
+        newest, offered = (part.to(memory.dtype) for part in self.take_in(source, mask))
         held, kept = memory[:, : self.queued], memory[:, self.queued :]
         older = held[:, : -self.place] + self.age.repeat_interleave(self.place, 0)
         return torch.cat((newest, older, self.gate(kept, offered)), 1)

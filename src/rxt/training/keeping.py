@@ -24,6 +24,7 @@ from rxt.model.reactive import ReactiveTransformer
 from rxt.tasks.base import TrainingSplit
 from rxt.training.config_base import require
 from rxt.training.file_sources import held_out, pick
+from rxt.training.memories import Memories
 from rxt.training.reading import BaseReader
 
 
@@ -88,12 +89,12 @@ def change(reader: BaseReader, rows: Rows, slots: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def some_memories(memories: list[Tensor], count: int, generator: torch.Generator) -> Tensor:
+def some_memories(memories: Memories, count: int, generator: torch.Generator) -> Tensor:
     """Memories (L, ``count``, S, D) to read out of: each is fresh or, as likely, from anywhere in conversations.
 
     No gradient goes there: what is written is for the conversations to say.
     """
-    every = torch.cat(memories, dim=1).detach()
-    chosen = torch.randint(every.shape[1], (count,), generator=generator)
+    chosen = torch.randint(len(memories), (count,), generator=generator)
     fresh = torch.randint(2, (count,), generator=generator) == 0
-    return every.index_select(1, chosen.masked_fill(fresh, 0).to(every.device))
+    with torch.no_grad():
+        return memories.some(chosen.masked_fill(fresh, 0))

@@ -20,6 +20,7 @@ from rxt.model.checkpoint import READS
 from rxt.model.low_rank import without_adapters
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
+from rxt.training.memories import Memories, Walked, is_queue, queued
 from rxt.training.text_cache import TextCache
 from rxt.training.unroll import memories_before
 
@@ -82,10 +83,10 @@ class Reading:
 
 def scores_on_base(
     reader: BaseReader, batch: Conversations, slots: Tensor, window: int | None = None
-) -> tuple[AnswerScores, list[Tensor]]:
+) -> tuple[AnswerScores, Memories]:
     """As :func:`rxt.training.unroll.conversation_scores`, every text read once; and what each turn's decoder saw.
 
-    The memory walks through all turns. Only what a later turn can remember is encoded, only what has targets decoded.
+    Only what a later turn can remember is encoded, only what has targets decoded.
     """
     remembered, asked = remembered_rows(batch), asked_rows(batch)
     used = torch.zeros(len(batch.rows), dtype=torch.bool, device=remembered.device)
@@ -97,12 +98,32 @@ def scores_on_base(
         for group in part.with_little_padding()
         for rows in (part[group],)
     ]
-    said = project(reader, readings, remembered, batch).split(batch.alive[1:]) if len(remembered) else []
-    memory_attention = reader.model.memory_attention
-    memories = memories_before(
-        lambda slots, turn: memory_attention.write(slots, said[turn][: slots.shape[1]]), batch, slots, window
-    )
+    memories = remember(reader, readings, remembered, batch, slots, window)
     return decode(reader.model, batch, readings, asked, memories), memories
+
+
+def remember(
+    reader: BaseReader,
+    readings: list[Reading],
+    remembered: Tensor,
+    batch: Conversations,
+    slots: Tensor,
+    window: int | None,
+) -> Memories:
+    """What each turn's decoder sees: a selection where the memory is a queue, else the memory walks through all
+    turns."""
+    memory_attention = reader.model.memory_attention
+    if not len(remembered):
+        return Walked([slots])
+    said = project(reader, readings, remembered, batch)
+    if window is None and is_queue(memory_attention, reader.model.decoder):
+        return queued(memory_attention, said, batch, slots)
+    by_turn = said.split(batch.alive[1:])
+
+    def update(slots: Tensor, turn: int) -> Tensor:
+        return memory_attention.write(slots, by_turn[turn][: slots.shape[1]])
+
+    return Walked(memories_before(update, batch, slots, window))
 
 
 def remembered_rows(batch: Conversations) -> Tensor:
@@ -140,19 +161,17 @@ def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, bat
 
 
 def decode(
-    model: ReactiveTransformer, batch: Conversations, readings: list[Reading], asked: Tensor, memories: list[Tensor]
+    model: ReactiveTransformer, batch: Conversations, readings: list[Reading], asked: Tensor, memories: Memories
 ) -> AnswerScores:
-    """Score the ``asked`` rows, each out of its turn's memory (L, alive[t], S, D)."""
+    """Score the ``asked`` rows, each out of its turn's memory."""
     turn_of_row = batch.turn_of_row().to(asked.device)
-    chosen = [torch.isin(reading.index, asked).nonzero().squeeze(1) for reading in readings]
-    index = torch.cat([reading.index[rows] for reading, rows in zip(readings, chosen, strict=True)])
-    # one selection for all: the gradient of each is as large as all memories together
-    before = torch.cat(memories, dim=1).index_select(1, index).split([len(rows) for rows in chosen], dim=1)
+    chosen = [(reading, torch.isin(reading.index, asked).nonzero().squeeze(1)) for reading in readings]
+    chosen = [(reading, rows) for reading, rows in chosen if len(rows)]
+    before = memories.projected(model.decoder, [reading.index[rows] for reading, rows in chosen])
     scores = list[AnswerScores]()
-    for reading, rows, slots in zip(readings, chosen, before, strict=True):
-        if len(rows):
-            part = reading.rows[rows]
-            below = reading.below[rows, : part.ids.shape[1]]
-            hidden = model.decoder.hidden(part.ids, slots, part.mask, below=below)
-            scores.append(answer_scores(hidden, model.decoder.head, part, turn_of_row[reading.index[rows]]))
+    for (reading, rows), memory in zip(chosen, before, strict=True):
+        part = reading.rows[rows]
+        below = reading.below[rows, : part.ids.shape[1]]
+        hidden = model.decoder.hidden_reading(part.ids, memory, part.mask, below=below)
+        scores.append(answer_scores(hidden, model.decoder.head, part, turn_of_row[reading.index[rows]]))
     return AnswerScores.join(scores)
