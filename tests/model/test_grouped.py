@@ -100,6 +100,27 @@ def test_autocast_multiplies_in_its_own_precision() -> None:
     torch.testing.assert_close(found.float(), naive(rows, weights), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("counts", [COUNTS, [0, 33, 1, 64, 31, 0], [0, 0, 0, 0, 0, 90]])
+def test_groups_in_steps_are_those_of_their_own_size(counts: list[int]) -> None:
+    """In bfloat16, where a group reads on into the next: numbers that it holds exactly, and sums that float32 does."""
+    ends = torch.tensor(counts).cumsum(0).to(torch.int32)
+    rows, weights, direction = (
+        torch.randint(-3, 4, shape).float().requires_grad_()
+        for shape in ((sum(counts), 8), (6, 8, 16), (sum(counts), 16))
+    )
+    expected = group_by_group(rows, weights, ends)
+    of_expected = torch.autograd.grad(expected, [rows, weights], direction)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = grouped_matmul(rows, weights, ends)
+    assert found.grad_fn is not None
+    assert "SteppedGroups" in found.grad_fn.name()
+    assert torch.equal(found, expected.bfloat16())
+    for mine, theirs in zip(
+        torch.autograd.grad(found, [rows, weights], direction.bfloat16()), of_expected, strict=True
+    ):
+        assert torch.equal(mine, theirs.bfloat16().float())
+
+
 @pytest.mark.parametrize("tokens", [1, 40])
 def test_experts_in_float32_are_those_in_float64(tokens: int) -> None:
     """The kernel's path through the whole block beside the loop's, gradients of every weight too."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import AttentionConfig
-from rxt.model.layers import RMSNorm, Rotation, activate, rotate
+from rxt.model.layers import RMSNorm, Rotation, activate, rotate, rounded_once
 
 
 class KeyValue(NamedTuple):
@@ -41,6 +41,7 @@ class Attention(nn.Module):
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D); keys are rotated where their order matters."""
+        source = rounded_once(source)
         keys, values = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
         if self.k_norm is not None:
             keys = self.k_norm(keys)
@@ -58,6 +59,7 @@ class Attention(nn.Module):
 
         ``mask`` broadcasts to (B, H, T, S), True where a query may look; ``causal`` lets token t look at 0…t.
         """
+        x = rounded_once(x)
         queries = self._heads(self.q_proj(x))  # (B, Hq, T, Hd)
         if self.q_norm is not None:
             queries = self.q_norm(queries)
@@ -74,9 +76,15 @@ class Attention(nn.Module):
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
-        if learns_rounded(queries, keys, values):
-            return look_up_in_parts(queries, keys, values, mask, causal)
         grouped = keys.shape[1] < queries.shape[1]
+        if learns_rounded(queries, keys, values):
+            if mask is None and not causal:
+                return look_up_in_parts(queries, keys, values)
+            with torch.autocast("cpu", enabled=False):
+                exact = F.scaled_dot_product_attention(
+                    queries.float(), keys.float(), values.float(), attn_mask=mask, is_causal=causal, enable_gqa=grouped
+                )
+            return exact.to(values.dtype)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped
         )
@@ -91,21 +99,17 @@ def learns_rounded(*tensors: Tensor) -> bool:
     return wanted and tensors[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
-def look_up_in_parts(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def look_up_in_parts(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """softmax(q·kᵀ/√Hd)·v (B, Hq, T, Hd) of queries (B, Hq, T, Hd), keys and values (B, Hkv, S, Hd).
 
     PyTorch's fused attention goes backward in bfloat16 four times as slowly on a CPU, which in training cost more than
-    all products with weights. Weights of the mean are computed in float32 here too.
+    all products with weights. Weights of the mean are computed in float32 here too. In float32 the fused one is a sixth
+    slower than this where few tokens look at many slots, and faster where what is not seen would have to be filled in.
     """
     heads, tokens = keys.shape[1], queries.shape[2]
     with torch.autocast("cpu", enabled=False):
         grouped = queries.float().mul(queries.shape[-1] ** -0.5).unflatten(1, (heads, -1)).flatten(2, 3)
         scores = (grouped @ keys.float().transpose(-1, -2)).unflatten(2, (-1, tokens)).flatten(1, 2)  # (B, Hq, T, S)
-        unseen = None if mask is None else ~mask
-        if causal:
-            unseen = torch.ones(tokens, keys.shape[2], dtype=torch.bool).triu(1)
-        if unseen is not None:
-            scores = scores.masked_fill(unseen, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1).to(values.dtype)
         looked_up = weights.unflatten(1, (heads, -1)).flatten(2, 3) @ values
     return looked_up.unflatten(2, (-1, tokens)).flatten(1, 2)

@@ -13,7 +13,7 @@ from rxt.config import AttentionConfig, DecoderConfig, FeedForward, Norm
 from rxt.model.attention import Attention, KeyValue
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.feed_forward import make_feed_forward
-from rxt.model.layers import Rotation, make_norm, rotation_of, rotations_of
+from rxt.model.layers import Rotation, make_norm, rotation_of, rotations_of, rounded_once
 
 
 class Hidden(NamedTuple):
@@ -69,7 +69,7 @@ class DecoderLayer(nn.Module):
 
         ``visible`` (B, 1, 1, S) is False where the memory is padding.
         """
-        normed = self.norm1(x)
+        normed = rounded_once(self.norm1(x))
         own = self.attention.keys_values(normed, rotation)
         if cache is None:
             x = x + self.attention(normed, own, rotation, causal=True)

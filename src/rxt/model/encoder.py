@@ -11,7 +11,7 @@ from rxt.config import EncoderConfig
 from rxt.model.attention import Attention, KeyValue
 from rxt.model.decoder import Decoder
 from rxt.model.feed_forward import make_feed_forward
-from rxt.model.layers import Rotation, make_norm, rotations_of
+from rxt.model.layers import Rotation, make_norm, rotations_of, rounded_once
 
 
 class EncoderLayer(nn.Module):
@@ -42,7 +42,7 @@ class EncoderLayer(nn.Module):
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, T, D) -> (B, T, D) and the load-balancing loss of a routed feed-forward."""
-        normed = self.norm1(x)
+        normed = rounded_once(self.norm1(x))
         visible = None if mask is None else mask[:, None, None, :]
         x = x + self.attention(normed, self.attention.keys_values(normed, rotation), rotation, mask=visible)
         if memory is not None:

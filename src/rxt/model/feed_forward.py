@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
 from rxt.model.grouped import grouped_matmul
-from rxt.model.layers import activate
+from rxt.model.layers import activate, rounded_once
 
 
 def make_feed_forward(width: int, config: FeedForward) -> DenseFeedForward | MixtureOfExperts:
@@ -77,11 +77,11 @@ class MixtureOfExperts(nn.Module):
 
         Who does not train asks for no loss: ``balanced`` off.
         """
-        tokens = x.flatten(0, -2)  # (N, D)
+        tokens = rounded_once(x.flatten(0, -2))  # (N, D)
         probabilities = self.router(tokens).softmax(-1)  # (N, E)
         weights, chosen = probabilities.topk(self.config.top_k, dim=-1)  # (N, K)
         weights = weights / weights.sum(-1, keepdim=True)
-        output = self._routed(tokens, weights, chosen)
+        output = self._routed(tokens, weights, chosen).to(x.dtype)
         if self.config.shared_experts:
             shared, count, top_k = self._shared(tokens), self.config.shared_experts, self.config.top_k
             if self.config.weighted_shared:
@@ -103,7 +103,7 @@ class MixtureOfExperts(nn.Module):
         )
         outputs = self._experts(tokens.index_select(0, rows), experts, ends)  # (N·K, D)
         scaled = outputs * weights.flatten().index_select(0, order).unsqueeze(-1)
-        return torch.zeros_like(tokens).index_add(0, rows, scaled.to(tokens.dtype))
+        return scaled.new_zeros(tokens.shape).index_add(0, rows, scaled)
 
     def _experts(self, rows: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
         """Rows (N·K, D) through the experts (N·K,) that they are sorted by."""

@@ -4,10 +4,12 @@ place."""
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 FEW_ROWS, NEARLY_ALL = 32, 0.7
@@ -15,6 +17,8 @@ FEW_ROWS, NEARLY_ALL = 32, 0.7
 batch."""
 ALIGNED = 16
 """Bytes that PyTorch's own grouped product wants rows to be multiples of."""
+STEP = 32
+"""Rows of which a group has a multiple where a CPU learns in bfloat16."""
 KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -29,7 +33,62 @@ def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     learning = torch.is_grad_enabled() and (rows.requires_grad or weights.requires_grad)
     if not learning:
         return torch.ops.rxt.grouped_matmul(rows, weights, ends)
+    if rows.device.type == "cpu" and rows.dtype == weights.dtype == torch.bfloat16:
+        return _SteppedGroups.apply(rows, weights, ends)  # pyright: ignore[reportReturnType]
     return F.grouped_mm(rows, weights, offs=ends) if _has_kernel(rows, weights) else group_by_group(rows, weights, ends)
+
+
+class _SteppedGroups(torch.autograd.Function):
+    """The groups in a loop, each of a number of rows that is a multiple of STEP.
+
+    A CPU's products in bfloat16 are compiled for their shape when they are first met, a millisecond each, and a
+    thousand are kept; the sizes of groups are other ones in every step. So a group reads on into the rows of the next
+    one, and what that makes of them is overwritten by the next; only for the gradient of its matrix the rows that are
+    not its own have to be nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+        bounds = [0, *ends.tolist()]
+        rows = torch.cat([rows, rows.new_zeros(STEP, rows.shape[1])])
+        ctx.save_for_backward(rows, weights)
+        ctx.bounds = bounds
+        return _in_steps(rows, weights, bounds)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        rows, weights = ctx.saved_tensors
+        of_rows, of_weights, width = None, None, grad.shape[1]
+        if ctx.needs_input_grad[0]:
+            grown = torch.cat([grad, grad.new_zeros(STEP, width)])
+            of_rows = _in_steps(grown, weights.transpose(1, 2), ctx.bounds)
+        if ctx.needs_input_grad[1]:
+            of_weights = torch.empty_like(weights)
+            alone = grad.new_zeros(_stepped(max(end - start for start, end in pairwise(ctx.bounds))), width)
+            for group, (start, end) in enumerate(pairwise(ctx.bounds)):
+                count = _stepped(end - start)
+                if not count:
+                    of_weights[group].zero_()
+                    continue
+                alone[: end - start] = grad[start:end]
+                alone[end - start : count] = 0
+                torch.mm(rows[start : start + count].T, alone[:count], out=of_weights[group])
+        return of_rows, of_weights, None
+
+
+def _stepped(count: int) -> int:
+    return -(-count // STEP) * STEP
+
+
+def _in_steps(rows: Tensor, weights: Tensor, bounds: list[int]) -> Tensor:
+    """Rows (N + STEP, D) by group times weights (E, D, F) -> (N, F)."""
+    found = rows.new_empty(len(rows), weights.shape[2])
+    for group, (start, end) in enumerate(pairwise(bounds)):
+        if end > start:
+            reach = slice(start, start + _stepped(end - start))
+            torch.mm(rows[reach], weights[group], out=found[reach])
+    return found[: bounds[-1]]
 
 
 def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
@@ -37,7 +96,6 @@ def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     36 experts.
 
     Where nearly all groups have a few rows, as when many conversations decode together, they are multiplied as one
-    batch, padded
     batch, padded to the longest: the product of a few rows and a matrix is a matter of reading the matrix, and a batch
     of them reads faster.
     """

@@ -67,6 +67,14 @@ def make_embedding(words: int, width: int) -> nn.Embedding:
     return embedding
 
 
+def rounded_once(x: Tensor) -> Tensor:
+    """What several products read, rounded as autocast would round it for each of them; on a GPU, and without autocast,
+    ``x`` itself."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
+        return x.to(torch.get_autocast_dtype("cpu"))
+    return x
+
+
 def make_norm(kind: Norm, width: int, eps: float | None = None) -> nn.Module:
     """A norm over the last dimension, with a learned scale (and shift, for LayerNorm)."""
     if kind == "rms":

@@ -246,7 +246,10 @@ def update(
     together.backward(mine, passes=math.ceil(len(batches) / process_group.world_size))
     losses = _over_processes(losses, process_group)
     trained = [parameter for parameter in learner.parameters() if parameter.grad is not None]
-    norm = together.total(torch.nn.utils.clip_grad_norm_(trained, stage.optim.max_grad_norm))
+    own_norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
+    norm = together.total(own_norm)
+    if not float(stage.optim.max_grad_norm / (norm + 1e-6)) >= 1:  # else they would all be multiplied by one
+        torch.nn.utils.clip_grads_with_norm_(trained, stage.optim.max_grad_norm, own_norm)
     if not math.isfinite(_total(losses)) or not math.isfinite(float(norm)):
         kept = "the last checkpoint is kept; start again with a lower learning rate and another --out"
         where = f"{stage.name}: the loss or its gradient is not finite at step {step + 1}"
