@@ -188,7 +188,7 @@ def test_an_empty_pass_adds_nothing(way: str) -> None:
 def test_parts_are_computed_in_bfloat16_and_kept_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     _, losses = trained("alone", 3, steps=6)
     for module in (loop, together):
-        monkeypatch.setattr(module, "computes_in_bfloat16", lambda device: True)
+        monkeypatch.setattr(module, "products_of", lambda device: "bfloat16")
     subject, others = trained("shard", 3, steps=6)
     assert others != pytest.approx(losses, rel=1e-5)
     assert others == pytest.approx(losses, rel=2e-2)

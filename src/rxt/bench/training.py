@@ -21,10 +21,10 @@ from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.patterns import ALL_PARTS
+from rxt.training.precision import products_of
 from rxt.training.stages.base import BaseStage, Settings, Stage, StageLoss
 from rxt.training.stages.joint import JointConfig, joint_loss
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
-from rxt.training.together import computes_in_bfloat16
 
 OPTIM = OptimConfig(learning_rate=1e-5)
 """Small: random tokens are nothing to learn from, and the cost is the same."""
@@ -119,7 +119,7 @@ def bench_train(
     """
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
-    multiplied = torch.bfloat16 if computes_in_bfloat16(device) else model.decoder.embedding.weight.dtype
+    multiplied = torch.bfloat16 if products_of(device) == "bfloat16" else model.decoder.embedding.weight.dtype
     limits = measure_limits(multiplied, device)
     best = best_flops or 1e9 * limits.matmul_gflops
     joint = JointConfig(steps=UPDATES, batch_size=batch_size, optim=OPTIM)

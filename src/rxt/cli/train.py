@@ -81,6 +81,10 @@ class TrainOptions:
     Repeatable."""
     device: str | None = None
     """cpu, cuda, cuda:1 …; the first GPU when there is one, of several processes each its own."""
+    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    """Type that products are computed in; weights, gradients and the optimiser stay in float32. bfloat16 on a GPU that
+    has it, float32 on a processor when not given; auto: each stage is timed in both when it begins, and takes what is
+    faster."""
     workers: int = 1
     """Processes on this machine that share every update, started by torchrun's launcher, each on a GPU of its own where
     there are some; each needs a micro-batch (the stages' optim.accumulate)."""
@@ -144,7 +148,7 @@ def run(argv: list[str]) -> int:
         torch.set_num_threads(choose_threads())
     try:
         out = options.out or Path("runs") / options.recipe
-        train(run_config, out, Console(stderr=True), device, options.parallel)
+        train(run_config, out, Console(stderr=True), device, options.parallel, options.dtype)
     except AnotherEnded as error:
         if started_on_this_machine():
             end_at_once(FOLLOWED)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rxt.config import read_json
 from rxt.interop.on_base import described
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.config import RunConfig
+from rxt.training.run_folder import STAGE
 
 
 def model_card(
@@ -23,6 +25,7 @@ def model_card(
     layers, slots, width = run.model.memory_shape
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sources, base = run.data.describe(), run.model.base
+    rounded = [stage for stage in ends if read_json(folder / stage / STAGE).get("products") == "bfloat16"]
     lines = [
         "---",
         *([] if base is not None else ["license: apache-2.0"]),  # reads begin as copies of the base's weights
@@ -41,6 +44,7 @@ def model_card(
         *([] if base is None else [f"- base: {described(base)}"]),
         f"- recipe: {run.name}, seed {run.seed}",
         *([f"- went on from: the weights of fingerprint {began}"] if began else []),
+        *([f"- products in bfloat16, weights in float32: {', '.join(rounded)}"] if rounded else []),
         f"- time: {training_minutes(folder, ends):.1f} minutes of training",
         f"- fingerprint of the weights: {model.fingerprint()}",
         "",

@@ -19,10 +19,11 @@ from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
+from rxt.training.precision import Products, autocast, products_of
 from rxt.training.prefetch import batches_ahead
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import Batch, EarlyStopping, LearnerT, Stage, StageLoss
-from rxt.training.together import Parallel, Together, computes_in_bfloat16, training_together
+from rxt.training.together import Parallel, Together, training_together
 
 
 class LoopConfig(Protocol):
@@ -57,6 +58,8 @@ class LoopContext:
     """What is trained on; where the learner is by default."""
     loader_processes: int = 0
     """Processes that make batches ahead."""
+    products: Products | None = None
+    """The type that products are computed in; as the device does by itself when not given."""
 
 
 def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopContext) -> int:
@@ -69,7 +72,7 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
     """
     process_group, evaluator = context.process_group, stage.evaluator
     device = context.device or learner.device
-    together = training_together(learner, process_group, context.parallel, device, stage.beside)
+    together = training_together(learner, process_group, context.parallel, device, stage.beside, context.products)
     writing = process_group.once_more() if together.sharded else process_group
     checkpoints = Checkpoints(context.folder / stage.name, context.run.keep_checkpoints, writing, together.sharded)
     optimizer = make_optimizer(together.learner, stage.optim)
@@ -185,7 +188,7 @@ def _weighed(
     """Validate, ask the evaluator where there is one, tell what they found; the best so far is remembered, a
     collapse ends the stage."""
     run, evaluator = context.run, stage.evaluator
-    metrics = validate(stage, learner, run.seed, run.validation_batches)
+    metrics = validate(stage, learner, run.seed, run.validation_batches, context.products)
     if evaluator is not None:
         learner.eval()
         metrics |= evaluator.measure(learner)
@@ -229,7 +232,7 @@ def update(
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
     if stage.collects(step):
-        with together.whole(), autocast(learner.device):
+        with together.whole(), autocast(learner.device, together.products):
             stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
     drawn = stage.batches("train", step) if made is None else made(step)
     batches = [batch.to(learner.device) for batch in drawn]
@@ -237,7 +240,7 @@ def update(
 
     def compute(index: int, batch: Batch) -> Tensor:
         generator = step_generator(seed, stage.name, "train", step, index)
-        with autocast(learner.device):
+        with autocast(learner.device, together.products):
             loss = stage.loss(learner, batch, batches, generator)
         losses.append(replace(loss, loss=loss.loss.detach()))
         return loss.loss
@@ -259,13 +262,16 @@ def update(
 
 
 @torch.no_grad()
-def validate(stage: Stage[LearnerT, Batch], learner: LearnerT, seed: int, batches: int) -> Metrics:
-    """Mean loss and metrics over the first validation batches, always the same ones."""
+def validate(
+    stage: Stage[LearnerT, Batch], learner: LearnerT, seed: int, batches: int, products: Products | None = None
+) -> Metrics:
+    """Mean loss and metrics over the first validation batches, always the same ones; ``products`` as in training."""
     learner.eval()
+    computed = products_of(learner.device) if products is None else products
     sums: Metrics = {}
     for step in range(batches):
         parts = [part.to(learner.device) for part in stage.batches("validation", step)]
-        with autocast(learner.device):
+        with autocast(learner.device, computed):
             losses = [
                 stage.loss(learner, part, parts, step_generator(seed, stage.name, "validation", step, index))
                 for index, part in enumerate(parts)
@@ -279,11 +285,6 @@ def step_generator(seed: int, stage: str, split: str, step: int, index: int) -> 
     """All randomness of a micro-batch, as a function of where it stands: nothing to save, nothing to restore."""
     digest = hashlib.sha256(f"{seed} {stage} {split} {step} {index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the hardware has it, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device))
 
 
 def _over_processes(losses: list[StageLoss], process_group: ProcessGroup) -> list[StageLoss]:

@@ -6,7 +6,7 @@
       run.json            the resolved configuration
       data.json           digests of the files and folders that were read, and how long they are
       tokenizer.json      stage 0
-      1-joint/            checkpoints, metrics.jsonl, stage.json (its parent and configuration)
+      1-joint/            checkpoints, metrics.jsonl, stage.json (parent, configuration, type of products)
       2-interaction/      …
       encoder/            the encoder alone, with its MLM head, as the last stage leaves them that trains both
       curves.png          every stage's curves, where matplotlib is installed
@@ -32,12 +32,15 @@ from rxt.interop.on_base import load_tokenizer, sought
 from rxt.training.config import RunConfig
 from rxt.training.corpus import Corpus
 from rxt.training.curves import plot_curves
+from rxt.training.faster_products import choose_products, noted_products
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.precision import Dtype, products_of
 from rxt.training.prepared_sources import check_tokenizer
 from rxt.training.process_group import ProcessGroup, join_process_group, own_device
-from rxt.training.run_folder import CURVES, ENCODER, DataNote, check_claim, claim, locked, noted_data, write_json
+from rxt.training.run_folder import CURVES, ENCODER, STAGE, DataNote, check_claim, claim, locked, noted_data, write_json
+from rxt.training.stages.adaptation import AdaptationConfig
 from rxt.training.stages.base import StageContext
 from rxt.training.stages.registry import build_stage, plain_values
 from rxt.training.together import Parallel
@@ -50,22 +53,26 @@ def train(
     console: Console,
     device: torch.device | None = None,
     parallel: Parallel = "replicate",
+    dtype: Dtype | None = None,
 ) -> Path:
     """Do every stage that has not been done, from where the last one stopped; return the model's folder.
 
-    ``parallel``: what each of several processes holds; like their number, it is no part of the run.
+    ``parallel``: what each of several processes holds. ``dtype``: the type that products are computed in; as the device
+    does by itself when not given. Like the device and the number of processes, they are no part of the run.
     """
     device = own_device(device or torch.device("cpu"))
     if run.needs_start:
         raise UserError(f"the recipe {run.name} goes on from a trained model; name it: start, or --from MODEL")
     if run.needs_base:
         raise UserError(f"the recipe {run.name} gives a pre-trained model a memory; name that: --base PATH")
+    if dtype is not None and any(isinstance(stage, AdaptationConfig) for stage in run.stages):
+        raise UserError("--dtype: a stage on a base has a type of its own: --set adaptation.precision=float32")
     try:
         with join_process_group(device) as process_group:
             if not process_group.is_main_process:
-                return _train(run, out, Console(quiet=True), device, process_group, parallel)
+                return _train(run, out, Console(quiet=True), device, process_group, parallel, dtype)
             with locked(out):
-                return _train(run, out, console, device, process_group, parallel)
+                return _train(run, out, console, device, process_group, parallel, dtype)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         named = Path(error.filename) if isinstance(error.filename, str) else out
@@ -82,6 +89,7 @@ def _train(
     device: torch.device,
     process_group: ProcessGroup,
     parallel: Parallel,
+    dtype: Dtype | None,
 ) -> Path:
     if process_group.is_main_process:
         check_claim(out, run)
@@ -124,9 +132,12 @@ def _train(
                     f"{stage.name}: {process_group.world_size} workers need optim.accumulate of at least "
                     f"{process_group.world_size} in every stage"
                 )
+            trained, note, products = part.learner_for(learner), out / stage.name / STAGE, products_of(device)
             if process_group.is_main_process:
-                write_json(out / stage.name / "stage.json", {"parent": parent, "config": plain_values(part.config)})
-            ends[stage.name] = run_stage(stage, part.learner_for(learner), shared)
+                products = noted_products(note, dtype) or choose_products(stage, trained, run.seed, dtype, console)
+                write_json(note, {"parent": parent, "config": plain_values(part.config), "products": products})
+            products = process_group.from_main(products)
+            ends[stage.name] = run_stage(stage, trained, replace(shared, products=products))
             if part.save_encoder is not None and process_group.is_main_process:
                 part.save_encoder(out / ENCODER)
                 tokenizer.save(out / ENCODER / TOKENIZER)

@@ -20,7 +20,7 @@ from rxt.files import make_folder, write_atomically
 from rxt.folders import TOKENIZER
 from rxt.training.config import RunConfig
 
-RUN, DATA, ENCODER, CURVES = "run.json", "data.json", "encoder", "curves.png"
+RUN, DATA, STAGE, ENCODER, CURVES = "run.json", "data.json", "stage.json", "encoder", "curves.png"
 
 
 @contextmanager

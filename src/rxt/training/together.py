@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rxt.training.learner import Learner
+from rxt.training.precision import Products, products_of
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 Parallel = Literal["replicate", "shard"]
@@ -40,10 +41,14 @@ class Together(Generic[L]):
     sharded = False
     """Whether a process holds a part of every parameter only."""
 
-    def __init__(self, learner: L, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
+    def __init__(
+        self, learner: L, process_group: ProcessGroup = SINGLE_PROCESS, products: Products | None = None
+    ) -> None:
+        """``products``: what they are computed in; as the learner's device does by itself when not given."""
         self.learner = learner
         """What is trained, in this process: its parameters are those that the optimiser moves."""
         self.process_group = process_group
+        self.products: Products = products_of(learner.device) if products is None else products
 
     def backward(self, losses: Sequence[Compute], passes: int) -> None:
         """Add the gradients of all processes' losses. ``passes``: the most losses that any process has."""
@@ -93,8 +98,8 @@ class Replicated(Together[L]):
     process. Its buckets are laid out for the parameters that learn, so another phase gets another wrapper.
     """
 
-    def __init__(self, learner: L, process_group: ProcessGroup) -> None:
-        super().__init__(learner, process_group)
+    def __init__(self, learner: L, process_group: ProcessGroup, products: Products | None = None) -> None:
+        super().__init__(learner, process_group, products)
         self._learning: tuple[bool, ...] = ()
         self._wrapped: tuple[Update, DistributedDataParallel] | None = None
 
@@ -137,6 +142,7 @@ class Sharded(Together[L]):
         process_group: ProcessGroup,
         device: torch.device,
         beside: Callable[[L], Sequence[nn.Module]] = nothing_beside,
+        products: Products | None = None,
     ) -> None:
         """``learner`` itself stays as it is, and whole: FSDP2 cannot be taken off a module again.
 
@@ -145,9 +151,9 @@ class Sharded(Together[L]):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        super().__init__(deepcopy(learner), process_group)
+        super().__init__(deepcopy(learner), process_group, products_of(device) if products is None else products)
         self._device = device
-        self._bfloat16 = learner.gathered_in_bfloat16 and computes_in_bfloat16(device)
+        self._bfloat16 = learner.gathered_in_bfloat16 and self.products == "bfloat16"
         _as_in_main(self.learner)
         self._update = Update(self.learner, beside(self.learner))
         self._wrapper = fully_shard(
@@ -220,13 +226,19 @@ def training_together(
     parallel: Parallel,
     device: torch.device,
     beside: Callable[[L], Sequence[nn.Module]] = nothing_beside,
+    products: Products | None = None,
 ) -> Together[L]:
-    """How the processes of a run train a learner. ``beside``: what its losses are computed with and does not learn."""
+    """How the processes of a run train a learner.
+
+    Args:
+        beside: what its losses are computed with and does not learn.
+        products: the type that products are computed in; as the device does by itself when not given.
+    """
     if process_group.world_size == 1:
-        return Together(learner)
+        return Together(learner, products=products)
     if parallel == "shard":
-        return Sharded(learner, process_group, device, beside)
-    return Replicated(learner, process_group)
+        return Sharded(learner, process_group, device, beside, products)
+    return Replicated(learner, process_group, products)
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
@@ -234,11 +246,6 @@ def whole_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether products are computed in bfloat16: where the hardware has it."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 @torch.no_grad()

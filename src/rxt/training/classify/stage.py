@@ -22,8 +22,9 @@ from rxt.training.classify.scores import Scores
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import Learner
-from rxt.training.loop import autocast, step_generator
+from rxt.training.loop import step_generator
 from rxt.training.metrics import Metrics
+from rxt.training.precision import autocast, products_of
 from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 from rxt.training.stages.base import StageLoss
 from rxt.understanding.text_encoder import TextEncoder
@@ -105,7 +106,7 @@ class HeldOut:
         learner.eval()
         predicted: list[Tensor] = []
         for batch in self.batches:
-            with autocast(learner.device):
+            with autocast(learner.device, products_of(learner.device)):
                 predicted.append(learner.logits(batch.to(learner.device)).argmax(-1).cpu())
         labels = torch.cat([batch.labels for batch in self.batches])
         return Scores.of(torch.cat(predicted), labels, len(learner.classifier.classes))
