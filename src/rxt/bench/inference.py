@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rxt.bench.cost import decode_step, memorize
 from rxt.bench.machine import Limits, measure_limits, seconds, wait_for
+from rxt.bench.parts import BETWEEN, Part, marked, parts_of
 from rxt.config import RxTConfig
 from rxt.errors import UserError
 from rxt.evaluation.latency import Seconds
@@ -80,6 +81,8 @@ class MemorizeResult:
     bound_seconds: float
     share: float
     limits: Limits
+    parts: tuple[Part, ...]
+    """Where the time of one more call goes, on a processor; none on a GPU."""
 
 
 def random_ids(config: RxTConfig, rows: int, tokens: int, seed: int, device: torch.device) -> Tensor:
@@ -171,10 +174,24 @@ def bench_memorize(
     for _ in range(setting.warm_up):
         update()
     times = Seconds.of([seconds(update, weight.device) for _ in range(setting.repeats)])
+    parts: tuple[Part, ...] = ()
+    if weight.device.type == "cpu":
+        with marked(model, ()):
+            parts = parts_of(lambda: model.memorize(memory, ids), BETWEEN)
     work = memorize(config, batch_size, tokens, weight.element_size())
     bound = limits.product_seconds(work)
     return MemorizeResult(
-        batch_size, tokens, times.median, times, first_use, work.flops, work.bytes, bound, bound / times.median, limits
+        batch_size,
+        tokens,
+        times.median,
+        times,
+        first_use,
+        work.flops,
+        work.bytes,
+        bound,
+        bound / times.median,
+        limits,
+        parts,
     )
 
 

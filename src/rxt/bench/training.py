@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from rxt.bench.cost import Work, joint_step, memory_aware_step
 from rxt.bench.inference import Report, Setting, check_fits, random_ids
 from rxt.bench.machine import Limits, MemoryPeak, measure_limits, wait_for
+from rxt.bench.parts import CLIPPING, MarkedTogether, Part, heads_of, marked, parts_of
 from rxt.data.collate import Conversations, Rows
 from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
@@ -21,7 +22,7 @@ from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
 from rxt.training.patterns import ALL_PARTS
-from rxt.training.precision import products_of
+from rxt.training.precision import Products, products_of
 from rxt.training.stages.base import BaseStage, Settings, Stage, StageLoss
 from rxt.training.stages.joint import JointConfig, joint_loss
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
@@ -50,6 +51,8 @@ class StepTimes:
     peak_bytes: int | None
     """The process's or the device's highest use of memory, weights and optimiser included; None where it cannot be
     known."""
+    parts: tuple[Part, ...]
+    """Where the time of one more update goes, on a processor; none on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +113,22 @@ def bench_train(
     setting: Setting,
     report: Report = lambda: None,
     best_flops: float | None = None,
+    products: Products | None = None,
 ) -> TrainResult:
     """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights
     change.
 
-    ``best_flops``: operations a second of the device, of which the utilisation is a share; what it makes of a large
-    product now when not given.
+    Args:
+        best_flops: operations a second of the device, of which the utilisation is a share; what it makes of a large
+            product now when not given.
+        products: the type that products are computed in; as the device does by itself when not given.
     """
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
-    multiplied = torch.bfloat16 if products_of(device) == "bfloat16" else model.decoder.embedding.weight.dtype
-    limits = measure_limits(multiplied, device)
+    products = products_of(device) if products is None else products
+    limits = measure_limits(model.decoder.embedding.weight.dtype, device)
+    if products == "bfloat16":  # weights and optimiser are read as they are
+        limits = replace(limits, matmul_gflops=measure_limits(torch.bfloat16, device).matmul_gflops)
     best = best_flops or 1e9 * limits.matmul_gflops
     joint = JointConfig(steps=UPDATES, batch_size=batch_size, optim=OPTIM)
     aware = MemoryAwareConfig(
@@ -135,8 +143,8 @@ def bench_train(
     joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
     aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
     read = batch_size * tokens
-    joint_times = _measure(joint_stage, model, read, joint_work, limits, best, setting, report)
-    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, best, setting, report)
+    joint_times = _measure(joint_stage, model, read, joint_work, limits, best, setting, report, products)
+    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, best, setting, report, products)
     return TrainResult(
         batch_size,
         turns,
@@ -166,20 +174,25 @@ def _measure(
     best_flops: float,
     setting: Setting,
     report: Report,
+    products: Products,
 ) -> StepTimes:
     learner = ReactiveLearner(model).to(model.decoder.embedding.weight.device)
     optimizer = make_optimizer(learner, stage.optim)
-    peak = MemoryPeak(learner.device)
+    together, peak = MarkedTogether(learner, products=products), MemoryPeak(learner.device)
 
     def step(number: int) -> float:
         wait_for(learner.device)
         began = time.perf_counter()
-        update(stage, learner, optimizer, setting.seed, number)
+        update(stage, learner, optimizer, setting.seed, number, together)
         wait_for(learner.device)
         report()
         return time.perf_counter() - began
 
     times = [step(number) for number in range(1 + setting.warm_up + setting.repeats)]
+    parts: tuple[Part, ...] = ()
+    if learner.device.type == "cpu":
+        with marked(learner, heads_of(learner)):
+            parts = parts_of(lambda: update(stage, learner, optimizer, setting.seed, len(times), together), CLIPPING)
     found, bound = Seconds.of(times[1 + setting.warm_up :]), limits.update_seconds(work)
     return StepTimes(
         tokens,
@@ -192,4 +205,5 @@ def _measure(
         bound / found.median,
         work.flops / found.median / best_flops,
         peak.bytes(),
+        parts,
     )

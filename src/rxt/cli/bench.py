@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rxt.bench.inference import Setting
     from rxt.bench.machine import Limits
+    from rxt.bench.parts import Part
     from rxt.bench.training import StepTimes
     from rxt.pretrained import ReactiveTransformer
 
@@ -41,6 +42,7 @@ class Options:
     threads: int = 0
     """Threads of the processor; PyTorch decides when 0."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of weights and products; in training bfloat16 is the type of products alone."""
     device: Literal["cpu", "cuda"] = "cpu"
     repeats: int = 5
     """Calls that count; the median is reported."""
@@ -155,7 +157,7 @@ def memorize(options: MemorizeOptions) -> int:
     )
     table.add_row("very first call", _milliseconds(result.first_use_seconds), "", "")
     what = f"{result.flops / 1e9:,.3f} GFLOP and {result.bytes / 1e6:,.1f} MB an update, from the configuration"
-    _show(options, table, result.limits, what, asdict(result))
+    _show(options, table, result.limits, what, asdict(result), (("memory update", result.parts),))
     return 0
 
 
@@ -164,7 +166,7 @@ def train(options: TrainOptions) -> int:
     check_least(options, ("turns", 1))
     if options.flops_per_gpu is not None and not 0 < options.flops_per_gpu < math.inf:
         raise UserError(f"--flops-per-gpu {options.flops_per_gpu:g}: must be positive")
-    model, setting = _prepare(options)
+    model, setting = _prepare(options, trains=True)
     from rxt.bench.training import bench_train
     from rxt.training.freed_memory import keep_freed_memory
 
@@ -180,6 +182,7 @@ def train(options: TrainOptions) -> int:
             setting,
             lambda: progress.advance(task),
             options.flops_per_gpu,
+            "bfloat16" if options.dtype == "bfloat16" else None,
         )
     table = _table()
     for name, times in (("joint step", result.joint), ("memory-aware step", result.memory_aware)):
@@ -193,7 +196,8 @@ def train(options: TrainOptions) -> int:
     what = "; ".join(
         f"{name}: {_work(times)}" for name, times in (("joint", result.joint), ("memory-aware", result.memory_aware))
     )
-    _show(options, table, result.limits, f"{what}, from the configuration", asdict(result))
+    parts = (("joint step", result.joint.parts), ("memory-aware step", result.memory_aware.parts))
+    _show(options, table, result.limits, f"{what}, from the configuration", asdict(result), parts)
     return 0
 
 
@@ -201,8 +205,9 @@ def _work(times: StepTimes) -> str:
     return f"{times.flops / times.tokens / 1e6:,.0f} MFLOP a token and {times.bytes / 1e9:,.2f} GB an update"
 
 
-def _prepare(options: Options) -> tuple[ReactiveTransformer, Setting]:
-    """Check the options, then load the model as it is to be timed."""
+def _prepare(options: Options, trains: bool = False) -> tuple[ReactiveTransformer, Setting]:
+    """Check the options, then load the model as it is to be timed; weights that learn stay in float32 where products
+    are computed in bfloat16."""
     check_least(options, ("batch", 1), ("repeats", 1), ("warm_up", 0), ("threads", 0))
     check_one_model(options.model, options.preset)
     if options.json:
@@ -215,7 +220,8 @@ def _prepare(options: Options) -> tuple[ReactiveTransformer, Setting]:
         torch.set_num_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no such device here")
-    model = _model(options).to(torch.device(options.device), _dtype(options)).eval()
+    weights = torch.float32 if trains and options.dtype == "bfloat16" else _dtype(options)
+    model = _model(options).to(torch.device(options.device), weights).eval()
     return model, Setting(options.repeats, options.warm_up, options.seed)
 
 
@@ -246,12 +252,40 @@ def _milliseconds(seconds: float) -> str:
     return f"{1_000 * seconds:,.1f} ms"
 
 
-def _show(options: Options, table: Table, limits: Limits, what: str, numbers: Mapping[str, object]) -> None:
+def _parts(name: str, parts: Sequence[Part]) -> Table:
+    """Where the time of a step goes."""
+    table, whole = Table(box=None, header_style="bold", pad_edge=False), sum(part.seconds for part in parts)
+    for heading in (f"{name}, watched", "time", "share", "products", "copies", "other kernels", "between"):
+        table.add_column(heading, justify="left" if heading.startswith(name) else "right")
+
+    def add(label: str, seconds: float, *kinds: float) -> None:
+        table.add_row(
+            label, _milliseconds(seconds), f"{seconds / whole:.0%}", *(f"{kind / whole:.0%}" for kind in kinds)
+        )
+
+    for part in parts:
+        add(part.name, part.seconds, part.products, part.moves, part.others, part.overhead)
+    kinds = zip(*((part.products, part.moves, part.others, part.overhead) for part in parts), strict=True)
+    add("all", whole, *map(sum, kinds))
+    return table
+
+
+def _show(
+    options: Options,
+    table: Table,
+    limits: Limits,
+    what: str,
+    numbers: Mapping[str, object],
+    parts: Sequence[tuple[str, Sequence[Part]]] = (),
+) -> None:
     """Print the figures, what they are compared with and where; write them down where that is wanted."""
     import torch
 
     console = Console(highlight=False)
     console.print(table)
+    for name, found in parts:
+        if found:
+            console.print(_parts(name, found))
     machine = (
         f"{limits.matmul_gflops:,.0f} GFLOP/s matrix product, {limits.matvec_gbps:.1f} GB/s matrix–vector, "
         f"{limits.read_gbps:.1f} GB/s read"
