@@ -1,5 +1,5 @@
 """This project's side of ``compare_published.py``: the public ``generate``, ``memorize``, and the training loop's own
-update."""
+update, as ``rxt train --dtype auto`` makes it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import time
 from typing import Any
 
 import torch
+from rich.console import Console
 from worker_loop import Action, Sizes, serve
 
 import rxt
 from rxt.bench.inference import random_ids
-from rxt.bench.training import OPTIM, UPDATES, RandomJoint, RandomMemoryAware, random_rows
+from rxt.bench.training import OPTIM, UPDATES, SameBatch, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
 from rxt.pretrained import ReactiveTransformer
+from rxt.training.faster_products import choose_products
+from rxt.training.freed_memory import keep_freed_memory
 from rxt.training.learner import ReactiveLearner
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.patterns import ALL_PARTS
 from rxt.training.stages.base import Stage
-from rxt.training.stages.joint import JointConfig
-from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
+from rxt.training.stages.joint import JointConfig, joint_loss
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
+from rxt.training.together import Together
 
 
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
@@ -52,10 +57,11 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         subject = ReactiveTransformer(config)  # its own weights: training must not disturb what decodes
         learner = ReactiveLearner(subject)
         optimizer = make_optimizer(learner, stage.optim)
+        together = Together(learner, products=choose_products(stage, learner, 0, "auto", Console()))
 
         def step() -> float:
             began = time.perf_counter()
-            update(stage, learner, optimizer, 0, 0)
+            update(stage, learner, optimizer, 0, 0, together)
             return tokens / (time.perf_counter() - began)
 
         return step
@@ -64,9 +70,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         """Tokens a second."""
         if "joint" not in trained:
             rows = random_rows(model, sizes.rows, sizes.tokens, 1, answers=False)
-            trained["joint"] = training(
-                RandomJoint(rows, JointConfig(steps=UPDATES, batch_size=sizes.rows, optim=OPTIM)), rows.ids.numel()
-            )
+            joint = JointConfig(steps=UPDATES, batch_size=sizes.rows, optim=OPTIM)
+            stage = SameBatch("joint", joint, rows, ("decoder", "encoder"), True, joint_loss)
+            trained["joint"] = training(stage, rows.ids.numel())
         return trained["joint"]()
 
     def memory_aware() -> float:
@@ -77,7 +83,8 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
             aware = MemoryAwareConfig(
                 phases=(Phase(steps=UPDATES, turns=sizes.turns, batch_size=sizes.rows),), optim=OPTIM
             )
-            trained["memory_aware"] = training(RandomMemoryAware(conversations, aware), rows.ids.numel())
+            stage = SameBatch("memory-aware", aware, conversations, ALL_PARTS, False, memory_aware_loss)
+            trained["memory_aware"] = training(stage, rows.ids.numel())
         return trained["memory_aware"]()
 
     return {
@@ -92,4 +99,5 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     serve(make)
