@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rxt.config import MoEConfig
 from rxt.model.feed_forward import MixtureOfExperts
-from rxt.model.grouped import _has_kernel, active_groups, group_by_group, grouped_matmul, groups_as_batch
+from rxt.model.grouped import _has_kernel, active_groups, add_to_groups, group_by_group, grouped_matmul, groups_as_batch
 
 COUNTS = [2, 0, 3, 0, 1, 0]
 ENDS = torch.tensor([2, 2, 5, 5, 6, 6], dtype=torch.int32)
@@ -100,9 +100,9 @@ def test_autocast_multiplies_in_its_own_precision() -> None:
     torch.testing.assert_close(found.float(), naive(rows, weights), rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("counts", [COUNTS, [0, 33, 1, 64, 31, 0], [0, 0, 0, 0, 0, 90]])
+@pytest.mark.parametrize("counts", [COUNTS, [0, 33, 1, 64, 31, 0], [0, 0, 0, 0, 0, 90], [40, 20, 0, 3, 1, 2]])
 def test_groups_in_steps_are_those_of_their_own_size(counts: list[int]) -> None:
-    """In bfloat16, where a group reads on into the next: numbers that it holds exactly, and sums that float32 does."""
+    """In bfloat16, where a product takes in a group's neighbours: numbers that it holds, and sums that float32 does."""
     ends = torch.tensor(counts).cumsum(0).to(torch.int32)
     rows, weights, direction = (
         torch.randint(-3, 4, shape).float().requires_grad_()
@@ -119,6 +119,22 @@ def test_groups_in_steps_are_those_of_their_own_size(counts: list[int]) -> None:
         torch.autograd.grad(found, [rows, weights], direction.bfloat16()), of_expected, strict=True
     ):
         assert torch.equal(mine, theirs.bfloat16().float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_bias_of_groups_is_one_of_rows(dtype: torch.dtype) -> None:
+    groups = torch.repeat_interleave(torch.arange(6), torch.tensor(COUNTS))
+    made_of, direction = torch.randint(-3, 4, (6, 5)).to(dtype), torch.randint(-3, 4, (6, 5)).to(dtype)
+    bias = torch.randint(-3, 4, (6, 5)).to(torch.promote_types(dtype, torch.float32)).requires_grad_()
+    made_of.requires_grad_()
+    expected = (made_of * 2).to(bias.dtype) + bias[groups]
+    of_expected = torch.autograd.grad(expected, [made_of, bias], direction.to(bias.dtype))
+    found = add_to_groups(made_of * 2, bias, groups, ENDS)
+    assert found.dtype == dtype
+    assert torch.equal(found.to(bias.dtype), expected)
+    assert all(map(torch.equal, torch.autograd.grad(found, [made_of, bias], direction), of_expected))
+    with torch.no_grad():
+        assert torch.equal(add_to_groups(made_of * 2, bias, groups, ENDS).to(bias.dtype), expected)
 
 
 @pytest.mark.parametrize("tokens", [1, 40])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
-from rxt.model.grouped import grouped_matmul
+from rxt.model.grouped import add_to_groups, grouped_matmul
 from rxt.model.layers import activate, rounded_once
 
 
@@ -109,13 +109,17 @@ class MixtureOfExperts(nn.Module):
         """Rows (N·K, D) through the experts (N·K,) that they are sorted by."""
         hidden = self._by_group(rows, self.w1, ends)
         if self.b1 is not None:
-            hidden = hidden + self.b1.index_select(0, experts)
+            hidden = self._add_by_group(hidden, self.b1, experts, ends)
         outputs = self._by_group(expand(hidden, self.config.activation, self.config.gated), self.w2, ends)
-        return outputs if self.b2 is None else outputs + self.b2.index_select(0, experts)
+        return outputs if self.b2 is None else self._add_by_group(outputs, self.b2, experts, ends)
 
     def _by_group(self, rows: Tensor, stacked: Any, ends: Tensor) -> Tensor:
         """Rows (N·K, in), sorted by expert, each by its expert's matrix of ``stacked`` (E, in, out)."""
         return grouped_matmul(rows, stacked, ends)
+
+    def _add_by_group(self, rows: Tensor, bias: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
+        """Rows (N·K, out), each with its expert's row of ``bias`` (E, out) added."""
+        return add_to_groups(rows, bias, experts, ends)
 
     def _shared(self, tokens: Tensor) -> Tensor:
         """The always-on experts: one as it is, several mixed with softmax weights."""

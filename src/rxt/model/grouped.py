@@ -38,57 +38,88 @@ def grouped_matmul(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     return F.grouped_mm(rows, weights, offs=ends) if _has_kernel(rows, weights) else group_by_group(rows, weights, ends)
 
 
+def add_to_groups(rows: Tensor, bias: Tensor, groups: Tensor, ends: Tensor) -> Tensor:
+    """``rows`` (N, F), sorted by group (N,), each plus its group's ``bias`` (E, F); ``ends`` as in
+    :func:`grouped_matmul`. Where a CPU learns, the rows themselves are changed, in their own type."""
+    if rows.device.type == "cpu" and torch.is_grad_enabled() and bias.requires_grad:
+        return _AddedToGroups.apply(rows, bias, ends)  # pyright: ignore[reportReturnType]
+    return rows + bias.index_select(0, groups)
+
+
+class _AddedToGroups(torch.autograd.Function):
+    """In place, and without a bias for every row; its gradient is the sum over a group."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, bias: Tensor, ends: Tensor) -> Tensor:
+        ctx.bounds, ctx.dtype = [0, *ends.tolist()], bias.dtype
+        for each, (start, end) in zip(bias, pairwise(ctx.bounds), strict=True):
+            rows[start:end] += each
+        ctx.mark_dirty(rows)
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        sums = [grad[start:end].sum(0, dtype=ctx.dtype) for start, end in pairwise(ctx.bounds)]
+        return grad, torch.stack(sums), None
+
+
 class _SteppedGroups(torch.autograd.Function):
     """The groups in a loop, each of a number of rows that is a multiple of STEP.
 
     A CPU's products in bfloat16 are compiled for their shape when they are first met, a millisecond each, and a
-    thousand are kept; the sizes of groups are other ones in every step. So a group reads on into the rows of the next
-    one, and what that makes of them is overwritten by the next; only for the gradient of its matrix the rows that are
-    not its own have to be nothing.
+    thousand are kept; the sizes of groups are other ones in every step. So a group's product takes in rows of its
+    neighbours, and what it makes of them is left out; for the gradient of its matrix their slopes are nothing.
     """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-        bounds = [0, *ends.tolist()]
-        rows = torch.cat([rows, rows.new_zeros(STEP, rows.shape[1])])
         ctx.save_for_backward(rows, weights)
-        ctx.bounds = bounds
-        return _in_steps(rows, weights, bounds)
+        ctx.bounds = [0, *ends.tolist()]
+        return _in_steps(rows, weights, ctx.bounds)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         rows, weights = ctx.saved_tensors
-        of_rows, of_weights, width = None, None, grad.shape[1]
+        of_rows, of_weights = None, None
         if ctx.needs_input_grad[0]:
-            grown = torch.cat([grad, grad.new_zeros(STEP, width)])
-            of_rows = _in_steps(grown, weights.transpose(1, 2), ctx.bounds)
+            of_rows = _in_steps(grad, weights.transpose(1, 2), ctx.bounds)
         if ctx.needs_input_grad[1]:
             of_weights = torch.empty_like(weights)
-            alone = grad.new_zeros(_stepped(max(end - start for start, end in pairwise(ctx.bounds))), width)
             for group, (start, end) in enumerate(pairwise(ctx.bounds)):
-                count = _stepped(end - start)
-                if not count:
+                if start == end:
                     of_weights[group].zero_()
                     continue
-                alone[: end - start] = grad[start:end]
-                alone[end - start : count] = 0
-                torch.mm(rows[start : start + count].T, alone[:count], out=of_weights[group])
+                reach = _stepped(start, end, len(rows))
+                alone = grad.new_zeros(reach.stop - reach.start, grad.shape[1])
+                alone[start - reach.start : end - reach.start] = grad[start:end]
+                torch.mm(rows[reach].T, alone, out=of_weights[group])
         return of_rows, of_weights, None
 
 
-def _stepped(count: int) -> int:
-    return -(-count // STEP) * STEP
+def _stepped(start: int, end: int, rows: int) -> slice:
+    """A group and as many of the rows behind it, or before it at the end of all, as make its number a multiple of STEP;
+    the group alone where there are not so many."""
+    count = -(-(end - start) // STEP) * STEP
+    if count > rows:
+        return slice(start, end)
+    first = min(start, rows - count)
+    return slice(first, first + count)
 
 
 def _in_steps(rows: Tensor, weights: Tensor, bounds: list[int]) -> Tensor:
-    """Rows (N + STEP, D) by group times weights (E, D, F) -> (N, F)."""
+    """Rows (N, D) by group times weights (E, D, F) -> (N, F)."""
     found = rows.new_empty(len(rows), weights.shape[2])
     for group, (start, end) in enumerate(pairwise(bounds)):
-        if end > start:
-            reach = slice(start, start + _stepped(end - start))
+        reach = _stepped(start, end, len(rows))
+        if start == end:
+            continue
+        if reach.start == start:  # what lies behind the group is overwritten by the groups to which it belongs
             torch.mm(rows[reach], weights[group], out=found[reach])
-    return found[: bounds[-1]]
+        else:
+            found[start:end] = (rows[reach] @ weights[group])[start - reach.start : end - reach.start]
+    return found
 
 
 def active_groups(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:

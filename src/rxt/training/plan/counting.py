@@ -129,6 +129,9 @@ class OneProduct(MixtureOfExperts):
     def _by_group(self, rows: Tensor, stacked: Any, ends: Tensor) -> Tensor:
         return rows @ stacked[0]
 
+    def _add_by_group(self, rows: Tensor, bias: Tensor, experts: Tensor, ends: Tensor) -> Tensor:
+        return rows + bias[0]
+
 
 def countable(module: nn.Module) -> None:
     """Put experts that can be counted in the place of a module's own, around the same weights."""
