@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.data.collate import Rows
+from rxt.generation.cross_entropy import cross_entropy, none_likelier
 from rxt.generation.frozen_head import is_frozen, target_scores
 from rxt.model.decoder import Decoder, Hidden
 
@@ -21,7 +21,7 @@ class AnswerScores:
     nll: Tensor
     """(N,) −log p of each target, in nats."""
     correct: Tensor
-    """(N,) whether the target had the highest logit."""
+    """(N,) whether no token had a higher logit than the target."""
     turn: Tensor
     """(N,) the turn of the conversation that each target belongs to."""
     balance: Tensor
@@ -53,7 +53,7 @@ class AnswerScores:
         return self.nll.mean()
 
     def accuracy(self) -> Tensor:
-        """Share of targets with the highest logit."""
+        """Share of targets than which none was likelier."""
         return self.correct.float().mean()
 
 
@@ -72,11 +72,11 @@ def answer_scores(hidden: Hidden, head: nn.Module, rows: Rows, turns: Tensor) ->
 
 
 def state_scores(head: nn.Module, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """−log p (N,) of targets (N,) after states (N, D), in nats, and whether each had the highest logit (N,)."""
+    """−log p (N,) of targets (N,) after states (N, D), in nats, and whether none was likelier (N,)."""
     if states.requires_grad and is_frozen(head):
         return target_scores(head, states, targets)
-    logits = at_least_float32(head(states))  # (N, V)
-    return F.cross_entropy(logits, targets, reduction="none"), logits.detach().argmax(-1) == targets
+    logits = head(states)  # (N, V)
+    return cross_entropy(logits, targets), none_likelier(logits.detach(), targets)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

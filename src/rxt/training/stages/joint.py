@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
-from rxt.generation.scoring import answer_scores, at_least_float32
+from rxt.generation.cross_entropy import cross_entropy
+from rxt.generation.scoring import answer_scores
 from rxt.training.config_base import OptimConfig, PhaseSummary, StageConfig, StageSummary, require, require_size
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
@@ -131,7 +131,7 @@ def joint_loss(
     fresh = fresh_slots(learner, len(rows), generator) if model.encoder.reads_memory else None
     encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask, fresh)  # (L, B, T, D)
     guesses = learner.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
-    masked = F.cross_entropy(at_least_float32(guesses), rows.ids[hidden_tokens], reduction="sum")
+    masked = cross_entropy(guesses, rows.ids[hidden_tokens]).sum()
 
     row_share = 2 * config.zeroed_share * torch.rand(len(rows), 1, generator=generator)
     kept = ~choose(rows.mask, row_share, generator)
