@@ -13,6 +13,7 @@ from rxt.generation.knowledge import knowledge_of
 from rxt.generation.pool_turn import PreparedPool
 from rxt.model.mixture_of_memory import init_pool
 from rxt.model.pool import Pool
+from rxt.model.pool_keys import KeyTable
 from rxt.model.pool_parts import fragment_bytes, head_bytes, joined
 
 TEXTS = [[1, 3, *range(20 + number, 26 + number), 2] for number in range(0, 40, 8)]
@@ -34,7 +35,7 @@ def test_all_that_was_written_is_known_and_nothing_else() -> None:
         assert torch.equal(mine.slots, theirs.slots)
         assert mine.turn == 0
     fresh = init_pool(model, 0)
-    keys = torch.cat([read.pool.keys, fresh.keys[:1]])
+    keys = KeyTable.of(torch.cat([read.pool.keys.whole(), fresh.keys.whole()[:1]]))
     unwritten = replace(read.pool, fragments=read.pool.fragments + fresh.fragments[:1], keys=keys)
     assert len(unwritten.as_knowledge().fragments) == len(read.pool.fragments)
     with pytest.raises(UserError, match="nothing to read"):
@@ -62,7 +63,7 @@ def test_turns_see_it_and_leave_it_as_it_is(chosen: int) -> None:
         assert prepared.update.written == written
         for index in range(pool.sealed):
             assert prepared.pool.fragments[index] is pool.fragments[index]
-        assert torch.equal(prepared.pool.keys[: pool.sealed], pool.keys[: pool.sealed])
+        assert torch.equal(prepared.pool.keys.whole()[: pool.sealed], pool.keys.whole()[: pool.sealed])
     assert seen & set(range(pool.sealed)), "it is found"
     assert prepared.pool.turns == 2 * len(TEXTS)
     own = prepared.pool.fragments[pool.sealed :]

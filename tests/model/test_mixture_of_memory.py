@@ -28,6 +28,7 @@ from rxt.model.mixture_of_memory import (
 )
 from rxt.model.parameters import parameter_counts
 from rxt.model.pool import Pool
+from rxt.model.pool_keys import KeyTable
 from rxt.model.quantize import quantize
 from rxt.pretrained import ReactiveTransformer
 
@@ -62,7 +63,7 @@ def grown(model: ReactiveTransformer, turns: int, seed: int = 0) -> Pool:
 def assert_same(found: Pool, expected: Pool) -> None:
     assert torch.equal(found.resident, expected.resident)
     assert torch.equal(found.fresh, expected.fresh)
-    assert torch.equal(found.keys, expected.keys)
+    assert torch.equal(found.keys.whole(), expected.keys.whole())
     assert (found.turns, found.fingerprint) == (expected.turns, expected.fingerprint)
     for mine, theirs in zip(found.fragments, expected.fragments, strict=True):
         assert torch.equal(mine.slots, theirs.slots)
@@ -140,7 +141,7 @@ def test_a_batch_is_its_conversations_one_by_one() -> None:
         assert_near(together[row].similarities, alone.similarities)
         (after,) = memorize(model, [alone], ids[row : row + 1, mask[row]])
         assert after.chosen == written[row].chosen
-        assert_near(written[row].pool.keys, after.pool.keys)
+        assert_near(written[row].pool.keys.whole(), after.pool.keys.whole())
         assert_near(written[row].pool.resident, after.pool.resident)
         for mine, theirs in zip(written[row].pool.fragments, after.pool.fragments, strict=True):
             assert_near(mine.slots, theirs.slots)
@@ -159,7 +160,7 @@ def test_what_was_not_chosen_is_the_very_same_and_the_old_pool_is_untouched() ->
     for index, fragment in enumerate(before.fragments):
         if index not in changed:
             assert after.pool.fragments[index] is fragment
-            assert torch.equal(after.pool.keys[index], before.keys[index])
+            assert torch.equal(after.pool.keys.whole()[index], before.keys.whole()[index])
     assert_same(before, copy)
 
 
@@ -264,11 +265,16 @@ def test_pools_that_do_not_go_with_a_model_are_refused() -> None:
     with pytest.raises(UserError, match="resident of shape"):
         check_pool(model, replace(pool, resident=pool.resident[:, :0]))
     with pytest.raises(UserError, match="keys of shape"):
-        check_pool(model, replace(pool, keys=pool.keys[:, :2]))
+        check_pool(model, replace(pool, keys=KeyTable.of(pool.keys.whole()[:, :2])))
     with pytest.raises(UserError, match="other weights"):
         check_pool(pooled(), pool)
     two = pooled(PoolConfig(1, chosen=2, key_width=5))
-    one = Pool(pool.resident, two.init_memory().slots[:, 0, :1], grown(two, 1).fragments[:1], pool.keys[:1])
+    one = Pool(
+        pool.resident,
+        two.init_memory().slots[:, 0, :1],
+        grown(two, 1).fragments[:1],
+        KeyTable.of(pool.keys.whole()[:1]),
+    )
     with pytest.raises(UserError, match="sees 2 fragments, this pool has 1"):
         check_pool(two, one)
     with pytest.raises(UserError, match="quantized"):

@@ -14,6 +14,7 @@ from rxt.config import PoolConfig
 from rxt.errors import UserError
 from rxt.model.memory import Memory
 from rxt.model.pool import Fragment, Pool, load_memory
+from rxt.model.pool_keys import KeyTable
 
 CONFIG = PoolConfig(fragment_slots=2, chosen=2, key_width=3)
 
@@ -22,11 +23,12 @@ def make(fragments: int = 4, turns: int = 7) -> Pool:
     """L = 2, S_r = 1, S_f = 2, D = 4."""
     parts = tuple(Fragment(torch.randn(2, 2, 4), index, index + 1, 0.1 * index) for index in range(fragments))
     keys = torch.randn(fragments, 3)
-    return Pool(torch.randn(2, 1, 4), torch.randn(2, 2, 4), parts, keys, turns, "0123456789abcdef")
+    return Pool(torch.randn(2, 1, 4), torch.randn(2, 2, 4), parts, KeyTable.of(keys), turns, "0123456789abcdef")
 
 
 def assert_equal(found: Pool, expected: Pool) -> None:
-    for name in ("resident", "fresh", "keys"):
+    assert torch.equal(found.keys.whole(), expected.keys.whole())
+    for name in ("resident", "fresh"):
         assert torch.equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
     assert (found.turns, found.fingerprint) == (expected.turns, expected.fingerprint)
@@ -50,7 +52,7 @@ def test_a_fresh_memory_in_parts_is_active_as_it_was() -> None:
     assert (pool.resident.shape, pool.fresh.shape) == ((2, 1, 4), (2, 2, 4))
     assert torch.equal(pool.active((0, 1)).slots, memory.slots)
     assert torch.equal(pool.active((1, 0)).slots, memory.slots), "fragments stand in the order of their age"
-    assert not pool.keys.any()
+    assert not pool.keys.whole().any()
     assert torch.equal(pool.fresh, memory.slots[:, 0, 3:])
     assert pool.active((0, 1)).fingerprint == "f"
 
@@ -69,7 +71,7 @@ def test_shapes_are_checked() -> None:
     with pytest.raises(UserError, match=r"resident slots have shape \(L, S, D\), found \(2, 4\)"):
         replace(pool, resident=pool.resident[:, 0])
     with pytest.raises(UserError, match=r"4 fragments has keys \(F, D_k\), one for each, found \(3, 3\)"):
-        replace(pool, keys=pool.keys[:3])
+        replace(pool, keys=KeyTable.of(pool.keys.whole()[:3]))
 
 
 def test_a_turn_writes_what_it_saw_and_nothing_else() -> None:
@@ -79,8 +81,8 @@ def test_a_turn_writes_what_it_saw_and_nothing_else() -> None:
     assert after.changed_since(pool) == (1, 3)
     assert after.fragments[0] is pool.fragments[0]
     assert after.fragments[2] is pool.fragments[2]
-    assert torch.equal(after.keys[[0, 2]], pool.keys[[0, 2]])
-    assert torch.equal(after.keys[[1, 3]], 0.5 * pool.keys[[1, 3]] + key)
+    assert torch.equal(after.keys.whole()[[0, 2]], pool.keys.whole()[[0, 2]])
+    assert torch.equal(after.keys.whole()[[1, 3]], 0.5 * pool.keys.whole()[[1, 3]] + key)
     assert (after.turns, after.fingerprint) == (8, "other")
     assert [fragment.turn for fragment in after.fragments] == [0, 8, 2, 8]
     assert [fragment.writes for fragment in after.fragments] == [1, 3, 3, 5]
@@ -95,7 +97,7 @@ def test_the_next_fragment_is_opened_by_writing_it() -> None:
     assert len(after.fragments) == 5
     assert after.changed_since(pool) == (0, 4)
     assert torch.equal(after.fragments[4].slots, slots[:, 3:])
-    assert torch.equal(after.keys[4], key)
+    assert torch.equal(after.keys.whole()[4], key)
     assert (after.fragments[4].turn, after.fragments[4].writes) == (8, 1)
     with pytest.raises(IndexError):
         pool.active((0, 5))
@@ -186,7 +188,7 @@ def test_detach_cuts_gradients_here_and_nowhere_else() -> None:
     cut = pool.detach()
     for before, after in (
         (pool.resident, cut.resident),
-        (pool.keys, cut.keys),
+        (pool.keys.whole(), cut.keys.whole()),
         (pool.fragments[0].slots, cut.fragments[0].slots),
     ):
         assert before.requires_grad

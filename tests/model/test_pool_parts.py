@@ -10,13 +10,16 @@ import torch
 from rxt.errors import UserError
 from rxt.model.memory import Memory
 from rxt.model.pool import Fragment, Pool, memory_of
+from rxt.model.pool_keys import KeyTable
 from rxt.model.pool_parts import fragment_bytes, head_bytes, is_head, joined
 
 
 def make(fragments: int = 4) -> Pool:
     """L = 2, S_r = 1, S_f = 2, D = 4."""
     parts = tuple(Fragment(torch.randn(2, 2, 4), index, index + 1, 0.1 * index) for index in range(fragments))
-    return Pool(torch.randn(2, 1, 4), torch.randn(2, 2, 4), parts, torch.randn(fragments, 3), 7, "0123456789abcdef")
+    return Pool(
+        torch.randn(2, 1, 4), torch.randn(2, 2, 4), parts, KeyTable.of(torch.randn(fragments, 3)), 7, "0123456789abcdef"
+    )
 
 
 def parts_of(pool: Pool, half: bool = False) -> list[bytes]:
@@ -28,7 +31,8 @@ def parts_of(pool: Pool, half: bool = False) -> list[bytes]:
 def test_joined_it_is_what_it_was(dtype: torch.dtype, fingerprint: str | None) -> None:
     pool = replace(make().to(dtype=dtype), fingerprint=fingerprint)
     found = joined(head_bytes(pool), parts_of(pool))
-    for name in ("resident", "fresh", "keys"):
+    assert torch.equal(found.keys.whole(), pool.keys.whole())
+    for name in ("resident", "fresh"):
         assert torch.equal(getattr(found, name), getattr(pool, name))
         assert getattr(found, name).dtype == dtype
     assert (found.turns, found.fingerprint) == (7, fingerprint)
@@ -49,7 +53,7 @@ def test_rounded_slots_stay_what_they_are_in_half_precision() -> None:
     pool = make().rounded(range(4))
     found = joined(head_bytes(pool, half=True), parts_of(pool, half=True))
     assert found.fragments[0].slots.dtype == found.resident.dtype == torch.float16
-    assert found.keys.dtype == found.fresh.dtype == torch.float32
+    assert found.keys.whole().dtype == found.fresh.dtype == torch.float32
     again = found.to(dtype=torch.float32)
     assert torch.equal(again.resident, pool.resident)
     assert all(

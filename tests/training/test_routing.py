@@ -23,6 +23,7 @@ from rxt.data.collate import collate_conversations
 from rxt.data.template import Encoded
 from rxt.model.mixture_of_memory import PoolTurn, init_pool, memorize, route
 from rxt.model.pool import Fragment, Pool
+from rxt.model.pool_keys import KeyTable
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.routing import pool_scores, routing_loss
 from rxt.training.unroll import turn_by_turn
@@ -137,7 +138,7 @@ def test_answers_send_their_gradient_through_what_was_chosen() -> None:
 def turn_of(similarities: list[float], written: list[bool]) -> PoolTurn:
     keys = torch.tensor([[float(known)] for known in written])
     fragments = tuple(Fragment(torch.zeros(1, 1, 1)) for _ in written)
-    pool = Pool(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), fragments, keys)
+    pool = Pool(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), fragments, KeyTable.of(keys))
     return PoolTurn(pool, (0,), torch.tensor(similarities, dtype=torch.float64))
 
 

@@ -22,6 +22,7 @@ from rxt.generation.pool_turn import PreparedPool, memorize_pools, routed_pools
 from rxt.generation.sampling import GREEDY
 from rxt.model.mixture_of_memory import init_pool
 from rxt.model.pool import Fragment
+from rxt.model.pool_keys import KeyTable
 from rxt.model.reactive import ReactiveTransformer
 from rxt.tasks.base import Split, Task, Told
 
@@ -145,14 +146,14 @@ def measure_turn_cost(
     """
     fresh, prompt = init_pool(model.eval(), 0), template.prompt("What is my dog called?")
     interaction = template.complete(prompt, template.ids_of("answer", "Your dog is called Rex."))
-    ids = torch.tensor([prompt], device=fresh.keys.device)
+    ids = torch.tensor([prompt], device=fresh.resident.device)
     found = list[TurnCost]()
     for count in counts:
         if count < len(fresh.fragments):
             raise UserError(f"a turn of this model sees {len(fresh.fragments)} fragments, a pool cannot have {count}")
         fragment = Fragment(fresh.fresh, 1, 1, 1.0)
         keys = torch.randn(count, fresh.keys.shape[1], generator=torch.Generator().manual_seed(0))
-        pool = replace(fresh, fragments=(fragment,) * count, keys=keys.to(fresh.keys), turns=1)
+        pool = replace(fresh, fragments=(fragment,) * count, keys=KeyTable.of(keys.to(fresh.resident)), turns=1)
         prepared = PreparedPool.of(model, pool)
         routes, first, updates = list[float](), list[float](), list[float]()
         for _ in range(repeats + 1):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from pathlib import Path
 
 import torch
@@ -48,8 +49,8 @@ class PreparedPool:
     def _at_rest(pool: Pool, chosen: int) -> PreparedPool:
         """Before a query has come, the fragments that were written last are what is chosen."""
         own = range(pool.sealed, len(pool.fragments))
-        latest = sorted(own, key=lambda index: -pool.fragments[index].turn)[:chosen]
-        return PreparedPool(PoolTurn(pool, tuple(latest), pool.keys.new_zeros(len(pool.fragments))))
+        latest = nlargest(chosen, own, key=lambda index: pool.fragments[index].turn)
+        return PreparedPool(PoolTurn(pool, tuple(latest), pool.resident.new_zeros(len(pool.fragments))))
 
     def sharing(self, other: PreparedPool) -> PreparedPool:
         """The same conversation, with the fragments as another one of the same user has left them. Raises ``UserError``

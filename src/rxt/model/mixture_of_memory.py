@@ -26,6 +26,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from rxt.config import PoolConfig
@@ -178,4 +179,9 @@ def router_of(model: ReactiveTransformer) -> Router:
 
 def most_alike(similarities: Tensor, count: int) -> list[int]:
     """So many fragments, the most alike first; of those that are equally alike, the oldest."""
-    return similarities.argsort(descending=True, stable=True)[:count].tolist()
+    if count < len(similarities):  # only those that can be among them are sorted
+        least = similarities.topk(count).values[-1]
+        places = (similarities >= least).nonzero().flatten()
+    else:
+        places = torch.arange(len(similarities), device=similarities.device)
+    return places[similarities[places].argsort(descending=True, stable=True)[:count]].tolist()

@@ -19,6 +19,7 @@ from rxt.config import PoolConfig
 from rxt.errors import UserError
 from rxt.files import read_bytes, write_atomically
 from rxt.model.memory import Memory
+from rxt.model.pool_keys import KeyTable
 
 FORMAT = "rxt-pool-1"
 
@@ -54,7 +55,7 @@ class Pool:
     fresh: Tensor
     """(L, S_f, D): what a new fragment starts from."""
     fragments: tuple[Fragment, ...]
-    keys: Tensor
+    keys: KeyTable
     """(F, D_k): what each fragment is found by, its sum over what was written; zeros where nothing was."""
     turns: int = 0
     """Interactions memorized so far."""
@@ -67,10 +68,9 @@ class Pool:
         for name, slots in (("resident", self.resident), ("fresh", self.fresh)):
             if slots.dim() != 3:
                 raise UserError(f"a pool's {name} slots have shape (L, S, D), found {tuple(slots.shape)}")
-        if self.keys.dim() != 2 or len(self.keys) != len(self.fragments):
+        if len(self.keys) != len(self.fragments):
             raise UserError(
-                f"a pool of {len(self.fragments)} fragments has keys (F, D_k), one for each, found "
-                f"{tuple(self.keys.shape)}"
+                f"a pool of {len(self.fragments)} fragments has keys (F, D_k), one for each, found {self.keys.shape}"
             )
         if not 0 <= self.sealed <= len(self.fragments):
             raise UserError(f"a pool of {len(self.fragments)} fragments cannot have {self.sealed} of knowledge")
@@ -92,14 +92,14 @@ class Pool:
         resident, *parts = slots.split(
             [config.resident_slots(slots.shape[1]), *[config.fragment_slots] * config.chosen], dim=1
         )
-        keys = slots.new_zeros(config.chosen, config.key_width)
+        keys = KeyTable.of(slots.new_zeros(config.chosen, config.key_width))
         return cls(resident, parts[-1], tuple(map(Fragment, parts)), keys, memory.turns[0], memory.fingerprint)
 
     def as_knowledge(self) -> Pool:
         """What has been written of it, for conversations to begin with, none of which changes it."""
         kept = [index for index, fragment in enumerate(self.fragments) if fragment.writes]
         fragments = tuple(replace(self.fragments[index], turn=0) for index in kept)
-        return replace(self, fragments=fragments, keys=self.keys[kept], turns=0, sealed=len(kept))
+        return replace(self, fragments=fragments, keys=KeyTable.of(self.keys.rows(kept)), turns=0, sealed=len(kept))
 
     def knowing(self, knowledge: Pool) -> Pool:
         """The same with the fragments of ``knowledge`` before its own, which are read alone.
@@ -113,8 +113,8 @@ class Pool:
             raise UserError(
                 f"the knowledge was made by other weights ({knowledge.fingerprint}), not {self.fingerprint}"
             )
-        known = knowledge.to(self.keys.device, self.keys.dtype).as_knowledge()
-        keys = torch.cat([known.keys, self.keys])
+        known = knowledge.to(self.resident.device, self.resident.dtype).as_knowledge()
+        keys = KeyTable.of(torch.cat([known.keys.whole(), self.keys.whole()]))
         return replace(self, fragments=known.fragments + self.fragments, keys=keys, sealed=known.sealed)
 
     def sharing(self, other: Pool) -> Pool:
@@ -129,7 +129,11 @@ class Pool:
                 f"a pool made by {other.fingerprint} does not share fragments with one of {self.fingerprint}"
             )
         fragments = self.fragments[: self.sealed] + other.fragments[other.sealed :]
-        keys = torch.cat([self.keys[: self.sealed], other.keys[other.sealed :]])
+        if (self.sealed, other.sealed) == (0, 0):
+            keys = other.keys  # nothing is known: no copy
+        else:
+            own, others = self.keys.whole()[: self.sealed], other.keys.whole()[other.sealed :]
+            keys = KeyTable.of(torch.cat([own, others]))
         return replace(self, fragments=fragments, keys=keys, turns=other.turns)
 
     def fragment(self, index: int) -> Fragment:
@@ -154,16 +158,14 @@ class Pool:
         before = torch.stack([self.fragment(index).slots for index in places]).detach()  # (k, L, S_f, D)
         after = torch.stack(parts).detach()
         change = (after - before).abs().mean((1, 2, 3)) / before.abs().mean((1, 2, 3)).clamp(min=1e-8)
-        fragments, keys = list(self.fragments), self.keys
+        fragments = list(self.fragments)
         if count in places:
             fragments.append(self.fragment(count))
-            keys = torch.cat([keys, keys.new_zeros(1, keys.shape[1])])
         for index, part, moved in zip(places, parts, change.tolist(), strict=True):
             if index < self.sealed:
                 continue
             fragments[index] = Fragment(part.contiguous(), turn, fragments[index].writes + 1, moved)
-        rows = torch.tensor([index for index in places if index >= self.sealed], device=keys.device, dtype=torch.long)
-        keys = keys.index_copy(0, rows, key_decay * keys[rows] + key.to(keys.dtype))
+        keys = self.keys.written([index for index in places if index >= self.sealed], key, key_decay)
         return Pool(resident.contiguous(), self.fresh, tuple(fragments), keys, turn, fingerprint, self.sealed)
 
     def changed_since(self, older: Pool) -> tuple[int, ...]:
@@ -183,8 +185,10 @@ class Pool:
         def one(fragment: Fragment) -> Fragment:
             return replace(fragment, slots=fragment.slots.half().to(fragment.slots.dtype))
 
-        made = tuple(one(each) if index in fragments else each for index, each in enumerate(self.fragments))
-        return replace(self, resident=self.resident.half().to(self.resident.dtype), fragments=made)
+        made = list(self.fragments)
+        for index in fragments:
+            made[index] = one(made[index])
+        return replace(self, resident=self.resident.half().to(self.resident.dtype), fragments=tuple(made))
 
     def uncounted(self) -> Pool:
         """The same, where what was memorized last is no turn of its own: a system prompt, a part of a message."""
@@ -237,7 +241,7 @@ class Pool:
             "resident": self.resident,
             "fresh": self.fresh,
             "fragments": torch.stack([fragment.slots for fragment in self.fragments]),  # (F, L, S_f, D)
-            "keys": self.keys,
+            "keys": self.keys.whole(),
             "fragment_turns": torch.tensor([fragment.turn for fragment in self.fragments]),
             "fragment_writes": torch.tensor([fragment.writes for fragment in self.fragments]),
             "fragment_changes": torch.tensor([fragment.change for fragment in self.fragments], dtype=torch.float64),
@@ -271,7 +275,7 @@ class Pool:
                 tensors["resident"],
                 tensors["fresh"],
                 fragments,
-                tensors["keys"],
+                KeyTable.of(tensors["keys"]),
                 int(metadata["turns"]),
                 metadata["fingerprint"] or None,
                 int(metadata.get("sealed", 0)),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rxt.errors import UserError
 from rxt.model.pool import Fragment, Pool
+from rxt.model.pool_keys import KeyTable
 
 HEAD_FORMAT, FRAGMENT_FORMAT = "rxt-pool-head-1", "rxt-fragment-1"
 
@@ -32,7 +33,7 @@ def fragment_bytes(pool: Pool, index: int, half: bool = False) -> bytes:
     fragment = pool.fragments[index]
     tensors = {
         "slots": fragment.slots.half() if half else fragment.slots,
-        "key": pool.keys[index],
+        "key": pool.keys.row(index),
         "count": torch.tensor([fragment.turn, fragment.writes]),
         "change": torch.tensor(fragment.change, dtype=torch.float64),
     }
@@ -64,7 +65,7 @@ def joined(head: bytes, fragments: Sequence[bytes], name: str = "pool") -> Pool:
             for part in parts
         )
         fingerprint = bytes(whole["fingerprint"].tolist()).decode()
-        keys = torch.stack([part["key"] for part in parts])
+        keys = KeyTable.of(torch.stack([part["key"] for part in parts]))
         return Pool(whole["resident"], whole["fresh"], made, keys, turns, fingerprint or None, sealed)
     except (SafetensorError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(f"{name}: not a pool ({error})") from None

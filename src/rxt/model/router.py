@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.config import PoolConfig
+from rxt.model.pool_keys import KeyTable
 
 
 class Router(nn.Module):
@@ -29,15 +30,13 @@ class Router(nn.Module):
         """What encoded interactions (L, B, T, D) are found by: unit vectors (B, D_k)."""
         return F.normalize(self.key(mean_of_text(encoded, mask)), dim=-1)
 
-    def similarities(self, query: Tensor, keys: Tensor) -> Tensor:
+    def similarities(self, query: Tensor, keys: KeyTable) -> Tensor:
         """Cosines (F,) of a query (D_k,), a unit vector, and the keys (F, D_k) of fragments.
 
         A fragment into which nothing has been written has a key of zeros. It is as like anything as ``new_below`` says:
         better than what is less like it, and worse than what is more.
         """
-        lengths = torch.linalg.vector_norm(keys, dim=-1)  # (F,): of all keys no second copy is made
-        cosines = (keys @ query) / lengths.clamp(min=1e-12)
-        return torch.where(lengths > 0, cosines, self.config.new_below)
+        return keys.cosines(query, of_none=self.config.new_below)
 
 
 def mean_of_text(encoded: Tensor, mask: Tensor | None = None) -> Tensor:

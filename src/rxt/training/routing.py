@@ -82,7 +82,7 @@ def routing_loss(turn: PoolTurn, held: Collection[int], new_below: float, temper
     The candidates are all fragments that were written, and a fresh one, which is as like anything as ``new_below``
     says: so the loss teaches too which cosine is large enough.
     """
-    written = turn.pool.keys.any(-1)  # (F,)
+    written = turn.pool.keys.known()  # (F,)
     fresh = turn.similarities.new_tensor([new_below])
     logits = torch.cat([turn.similarities.masked_fill(~written, -torch.inf), fresh]) / temperature  # (F + 1,)
     right = torch.tensor(sorted(held) or [len(written)], device=logits.device)
