@@ -80,7 +80,7 @@ class SharingPool(PreparedPool):
 
     def newest(self, pool: Pool | None) -> SharingPool:
         """The same conversation, with the fragments of ``pool``; None: where nothing was told yet."""
-        own = self.pool.keys
+        own = self.pool.resident
         newest = self.begun if pool is None else pool.to(own.device, own.dtype)
         turned = self._at_rest(self.pool.sharing(newest), len(self.chosen))
         return SharingPool(turned.turn, self.update, shared=self.shared, begun=self.begun)
