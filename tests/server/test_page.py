@@ -14,6 +14,7 @@ from live import Live
 from scripted_server import FLAT, Scripted
 
 from factories import pooled_model, tiny_tokenizer
+from rxt.model.pool import Pool
 from scripted_chat import CALL
 
 if TYPE_CHECKING:
@@ -112,6 +113,40 @@ def test_which_fragments_a_turn_looked_up_and_wrote(page: Page, tmp_path: Path) 
         assert page.locator("#fragments i.seen").count() == 2
         assert page.locator("#picture .layer i[title*='fragment 3:']").count() == 2 * 2, "slots of every layer"
         assert "however many fragments" in page.locator("#size").inner_text()
+    finally:
+        live.stop()
+
+
+def test_conversations_of_a_user_share_what_they_are_told(page: Page, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
+    much = page.locator("#much")
+    try:
+        page.goto(live.url)
+        page.locator(".hint").wait_for()
+        page.locator("#user").fill("ann")
+        page.keyboard.press("Enter")
+        expect(much).to_have_text("All new conversations of ann will share what they are told.")
+        for turns in (1, 2):
+            page.keyboard.press("Alt+n")
+            page.locator(".hint").wait_for()
+            tell(page, "my name is Ann", 1)
+            expect(much).to_contain_text("1 turn in" if turns == 1 else "2 turns in")
+        with page.expect_download() as saved:
+            page.locator("#save").click()
+        saved.value.save_as(tmp_path / saved.value.suggested_filename)
+        assert Pool.load(tmp_path / "ann.memory").turns == 2
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.locator("#forget").click()
+        expect(much).to_contain_text("will share")
+        wait_for_count(page, "#list .open", 0)
+        page.locator("#file").set_input_files(tmp_path / "ann.memory")
+        expect(much).to_contain_text("2 turns in")
+        page.locator("#user").fill("")
+        page.keyboard.press("Enter")
+        tell(page, "my name is Ann", 1)
+        assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2, "nobody's conversation is told to nobody"
     finally:
         live.stop()
 

@@ -115,6 +115,30 @@ def test_what_is_shared_with_whom(live: Live) -> None:
     assert live.raw("mine").get("/v1/users/ann/memory").json()["turns"] == 3
 
 
+def test_a_memory_is_brought_as_a_file(live: Live) -> None:
+    """To another user, under another key: what was told is found there, and nowhere else."""
+    fact = change_of(live, ask(live, FACT))["written"]
+    ask(live, "hello")
+    mine, yours, path = live.raw("mine"), live.raw("yours"), "/v1/users/anna/memory/file"
+    content = mine.get("/v1/users/ann/memory/file").content
+    assert (mine.get("/v1/users").json()["data"][0]["id"], yours.get("/v1/users").json()["data"]) == ("ann", [])
+    brought = yours.put(path, content=content).json()
+    assert (brought["id"], brought["turns"], brought["fragments"]) == ("anna", 2, 2)
+    assert yours.get(path).content == content
+    again = yours.put(path, content=content)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "memory_exists")
+    assert yours.put("/v1/users/bob/memory/file", content=b"no memory").status_code == 400
+    assert [each["id"] for each in yours.get("/v1/users").json()["data"]] == ["anna"]
+    assert mine.get("/v1/users/anna/memory").status_code == 404
+    recalled = change_of(live, ask(live, FACT, "anna", "yours"), "yours")
+    assert (recalled["count"], recalled["seen"]) == (3, fact)
+    assert yours.delete("/v1/users/anna/memory").json()["deleted"]
+    assert yours.get(path).status_code == 404
+    assert yours.put(path, content=content).json()["turns"] == 2
+    assert mine.get("/v1/users/ann/memory").json()["turns"] == 2
+    assert live.sessions.store.verify() == []
+
+
 def test_what_is_wrong_is_said(live: Live) -> None:
     client = live.client("mine")
     own = client.responses.create(model="rxt", input="hello", user="ann", max_output_tokens=6)

@@ -16,11 +16,11 @@ from rxt.cli.arguments import parse_arguments
 from rxt.errors import UserError
 from rxt.store.base import Store
 from rxt.store.open import open_store
-from rxt.store.records import Retention
+from rxt.store.records import Retention, UserMemory
 
 USAGE = """usage: rxt db ACTION STORE [options]
 
-  list    conversations, and how much there is
+  list    conversations, memories of users, and how much there is
   show    one conversation or response, with its turns
   export  everything, or one conversation or response, into a file; one memory into a memory file
   import  what export wrote
@@ -32,10 +32,11 @@ STORE is a file or redis://HOST:PORT/NUMBER. rxt db ACTION --help tells more."""
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Conversations, the one that was used last first, and how much there is."""
+    """Conversations and memories of users, those that were used last first, and how much there is."""
 
     store: Positional[str]
     limit: int = 50
+    """Conversations and users, at most so many of each."""
     json: bool = False
     """As one line of JSON each."""
 
@@ -128,9 +129,11 @@ def _list(options: ListOptions) -> int:
                     )
                 )
             else:
-                moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue.updated))
                 noted = json.dumps(dialogue.metadata, ensure_ascii=False) if dialogue.metadata else ""
-                print(f"{dialogue.id}  {moment}  {turns} turns  {noted}".rstrip())
+                print(f"{dialogue.id}  {_minute(dialogue.updated)}  {turns} turns  {noted}".rstrip())
+        newest = sorted(store.user_memories(), key=lambda memory: -memory.updated)
+        for memory in newest[: options.limit]:
+            _list_user(store, memory, options.json)
         stats = store.stats()
         if not options.json:
             print(
@@ -138,6 +141,25 @@ def _list(options: ListOptions) -> int:
                 f"{stats.bytes:,} bytes"
             )
     return 0
+
+
+def _list_user(store: Store, memory: UserMemory, as_json: bool) -> None:
+    """What a user's memory has, in one line."""
+    from rxt.model.pool_parts import counts
+
+    head = None if memory.head is None else store.memory(memory.head)
+    fragments, turns = (None, None) if head is None else counts(head)
+    if as_json:
+        values = {"user": memory.user, "owner": memory.owner, "fingerprint": memory.fingerprint}
+        print(json.dumps(values | {"turns": turns, "fragments": fragments, "updated": memory.updated}))
+        return
+    much = "not memorized yet" if head is None else f"{turns} turns, {fragments} fragments"
+    whose = f" of {memory.owner}" if memory.owner else ""
+    print(f"user {memory.user!r}{whose}  {_minute(memory.updated)}  {much}, model {memory.fingerprint}")
+
+
+def _minute(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def _head(store: Store, name: str) -> tuple[str | None, str]:

@@ -29,6 +29,13 @@ class OtherScope(UserError):
     """A conversation keeps its memory to itself, or shares it with its user's other ones: from its first turn on."""
 
 
+class HasMemory(UserError):
+    """A user whose memory is brought has one already."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"the user {user!r:.80} has a memory already; delete it before another one is brought")
+
+
 class TooMany(UserError):
     """One owner asks for more at once than one may."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rxt.engine.calls import StoreCalls
-from rxt.engine.events import NotThere, OtherScope, Question, Scope
+from rxt.engine.events import HasMemory, NotThere, OtherScope, Question, Scope
 from rxt.engine.memories import Memories
 from rxt.errors import UserError
 from rxt.generation.pool_turn import PreparedPool
@@ -84,6 +84,17 @@ class Users:
         found = await self._io(self._store.user_memory, owner, user, self._fingerprint)
         return found or UserMemory(owner, user, self._fingerprint, now, now)
 
+    @property
+    def possible(self) -> bool:
+        """Whether this model keeps fragments, which users can share."""
+        return self._possible
+
+    async def all(self, owner: str) -> list[UserMemory]:
+        """Those of an owner's users that this model made, the one that was told to last first."""
+        found = await self._io(self._store.user_memories)
+        own = [each for each in found if (each.owner, each.fingerprint) == (owner, self._fingerprint)]
+        return sorted(own, key=lambda memory: -memory.updated)
+
     async def newest(self, memory: UserMemory) -> Turn | None:
         """The newest turn of a memory, None where it has not begun. ``Moved`` if it was deleted meanwhile."""
         if memory.head is None:
@@ -127,17 +138,7 @@ class Users:
         assert newest is not None
         if memory.fingerprint == self._fingerprint:
             await self._memories.finish(newest)
-        mark = Turn(
-            new_id("resp"),
-            memory.owner,
-            time.time(),
-            memory.fingerprint,
-            kind="memory",
-            number=newest.number,
-            prefix=chain_prefix("memory", secrets.token_hex(16), ""),
-            user=memory.user,
-            follows=newest.id,
-        )
+        mark = _nothing_said(memory, newest.number, newest.id)
         try:
             await self._io(self._store.add, [mark], None, None, memory)
         except Outrun:
@@ -154,6 +155,32 @@ class Users:
         assert isinstance(found, PreparedPool)
         return found
 
+    async def bring(self, owner: str, user: str, content: bytes) -> None:
+        """Begin a user's memory with the fragments of a file, as it was exported. What was resident stays out of it.
+
+        Raises:
+            HasMemory: it has begun already.
+            UserError: and its kinds OtherModel and OtherScope: it is no pool of this model's.
+        """
+        self._refuse_impossible()
+        prepared = self._memories.stored.brought(content, "the memory")
+        if not isinstance(prepared, PreparedPool):
+            raise UserError("a user's memory is made of fragments, and this file is a memory without")
+        memory = await self.memory(owner, user)
+        if memory.head is not None:
+            raise HasMemory(user)
+        # The fragments are written down before the turn that makes them the user's: whole, or not at all.
+        first = _nothing_said(memory, prepared.pool.turns, None)
+        await self._io(self._store.add, [first])
+        await self._memories.stored.put(first.id, prepared)
+        newest = _nothing_said(memory, prepared.pool.turns, first.id)
+        try:
+            await self._io(self._store.add, [newest], None, None, memory)
+        except Outrun:
+            await self._io(self._store.delete_turn, first.id, owner)
+            raise HasMemory(user) from None
+        await self._io(self._memories.stored.copy_fragments, first.id, newest.id)
+
     async def delete(self, owner: str, user: str) -> None:
         """Forget a user's memory and all that was told to it. ``NotThere`` if there is none."""
         names = await self._io(self._store.delete_user_memory, owner, user)
@@ -161,3 +188,18 @@ class Users:
             raise NotThere("memory", user[:100])
         for name in names:
             await self._memories.let_go(name)
+
+
+def _nothing_said(memory: UserMemory, number: int, follows: str | None) -> Turn:
+    """A turn of a user's memory in which nothing was said: it has the fragments of the one that it follows."""
+    return Turn(
+        new_id("resp"),
+        memory.owner,
+        time.time(),
+        memory.fingerprint,
+        kind="memory",
+        number=number,
+        prefix=chain_prefix("memory", secrets.token_hex(16), ""),
+        user=memory.user,
+        follows=follows,
+    )

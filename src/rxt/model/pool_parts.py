@@ -40,6 +40,15 @@ def fragment_bytes(pool: Pool, index: int, half: bool = False) -> bytes:
     return _written(tensors, FRAGMENT_FORMAT)
 
 
+def counts(head: bytes) -> tuple[int, int]:
+    """Fragments and turns of the pool whose head this is. ``UserError`` if it is none."""
+    try:
+        found = _read(head, HEAD_FORMAT)["count"].tolist()
+        return int(found[0]), int(found[1])
+    except (SafetensorError, KeyError, ValueError, IndexError) as error:
+        raise UserError(f"not a pool ({error})") from None
+
+
 def is_head(content: bytes) -> bool:
     """Whether this is what :func:`head_bytes` made, and not a memory of another kind."""
     try:

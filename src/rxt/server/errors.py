@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from rxt.engine.events import NotThere, NotWaiting, Occupied, OtherModel, OtherScope, TooLong, TooMany
+from rxt.engine.events import HasMemory, NotThere, NotWaiting, Occupied, OtherModel, OtherScope, TooLong, TooMany
 from rxt.engine.scheduler import Overloaded, Stopped
 from rxt.errors import UserError
 from rxt.server.replies import ErrorBody, ErrorReply
@@ -44,6 +44,8 @@ def refusal(error: Exception) -> Refused:
             return Refused(409, str(error), "conversation_locked", "conversation")
         case Moved():
             return Refused(409, str(error), "conversation_moved", "conversation")
+        case HasMemory():
+            return Refused(409, str(error), "memory_exists")
         case OtherModel():
             return Refused(409, str(error), "model_mismatch")
         case TooMany():

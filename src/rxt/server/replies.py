@@ -182,6 +182,25 @@ class MemoryReply(BaseModel):
     fingerprint: str
 
 
+class UserReply(BaseModel):
+    """A user who has a memory."""
+
+    id: str
+    """The user's name."""
+    object: Literal["rxt.user"] = "rxt.user"
+    created_at: int
+    updated_at: int
+
+
+class UserMemoryList(BaseModel):
+    """All of them under an API key."""
+
+    object: Literal["list"] = "list"
+    data: list[UserReply]
+    possible: bool
+    """Whether this model keeps fragments, which users can share."""
+
+
 class UserMemoryReply(BaseModel):
     """What all conversations of a user share."""
 

@@ -109,7 +109,7 @@ class Service:
 
 def brings_memory(path: str) -> bool:
     """Whether the body of a request to this path may be a memory file."""
-    return path.endswith(("/memories", "/memory"))
+    return path.endswith(("/memories", "/memory", "/memory/file"))
 
 
 def service(request: Request) -> Service:

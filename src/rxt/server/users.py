@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from rxt.server.replies import Deleted, UserMemoryReply
+from rxt.server.replies import Deleted, UserMemoryList, UserMemoryReply, UserReply
 from rxt.server.responses import MEMORY_TYPE
 from rxt.server.service import Owner, Serves
 
 router = APIRouter(prefix="/v1/users", tags=["memory"])
+
+
+@router.get("", response_model=UserMemoryList)
+async def listed(serves: Serves, owner: Owner) -> UserMemoryList:
+    """Users who have a memory, the one that was told to last first."""
+    users = serves.sessions.users
+    found = [
+        UserReply(id=each.user, created_at=int(each.created), updated_at=int(each.updated))
+        for each in await users.all(owner)
+    ]
+    return UserMemoryList(data=found, possible=users.possible)
 
 
 @router.get("/{user:path}/memory/file", response_class=Response)
@@ -18,6 +29,13 @@ async def file(user: str, serves: Serves, owner: Owner) -> Response:
     content = sessions.memories.stored.file(await sessions.users.pool(owner, user))
     headers = {"Content-Disposition": 'attachment; filename="user.memory"'}
     return Response(content, media_type=MEMORY_TYPE, headers=headers)
+
+
+@router.put("/{user:path}/memory/file", response_model=UserMemoryReply)
+async def bring(user: str, request: Request, serves: Serves, owner: Owner) -> UserMemoryReply:
+    """Begin the memory of a user with the fragments of such a file, which is the body."""
+    await serves.sessions.users.bring(owner, user, await request.body())
+    return await retrieve(user, serves, owner)
 
 
 @router.get("/{user:path}/memory", response_model=UserMemoryReply)
