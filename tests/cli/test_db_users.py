@@ -19,7 +19,9 @@ from rxt.store.sqlite import SqliteStore
 
 def test_memories_of_users_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     slots = torch.ones(2, 2, 4)
-    pool = Pool(slots[:, :1], slots, (Fragment(slots, 1, 1), Fragment(2 * slots, 7, 3)), KeyTable.of(torch.ones(2, 3)), 7)
+    pool = Pool(
+        slots[:, :1], slots, (Fragment(slots, 1, 1), Fragment(2 * slots, 7, 3)), KeyTable.of(torch.ones(2, 3)), 7
+    )
     parts = [StoredFragment.of(fragment_bytes(pool, index)) for index in range(2)]
     store = SqliteStore.open(str(tmp_path / "db"), create=True)
     for user, written in (("ann", True), ("bob", False)):

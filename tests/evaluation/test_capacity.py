@@ -75,11 +75,12 @@ def test_what_is_counted_is_what_was_seen() -> None:
         assert (cell.facts, cell.distance, cell.plain.asked) == (4, 3, 6)
         assert cell.pooled is not None
         assert cell.routed is not None
-        assert cell.pooled.asked == cell.routed.asked == 6
+        assert cell.whole is not None
+        assert cell.pooled.asked == cell.routed.asked == cell.whole.asked == 6
         assert cell.fragments >= (1 if routed else 4)
         if routed:
             assert cell.routed.right == 6
-            assert cell.pooled == cell.plain
+            assert cell.pooled == cell.plain == cell.whole
             assert cell.fragments == 1
     (plain,) = measure_capacity(chat_model(max_length=96), template(96), everyday, [(2, 1)], 2, "test", 0)
     assert plain.pooled is None
@@ -93,6 +94,19 @@ def test_a_larger_memory_is_asked_the_same() -> None:
     (cell,) = measure_capacity(model, template(96), everyday, [(4, 3)], 6, "test", 0, larger=one)
     (alone,) = measure_capacity(larger, template(96), everyday, [(4, 3)], 6, "test", 0)
     assert cell.larger == alone.plain
+
+
+def test_all_fragments_at_once_are_a_memory_of_so_many_slots() -> None:
+    """A pool of which a turn sees all says the same; one that has more is another memory, and longer."""
+    subject = Pooled(pooled_model(CONFIG), template())
+    (prompt,) = prompts_of(subject.template, ["who am I?"])
+    (state,) = subject.remember(subject.start(1, 1), [subject.template.complete(prompt, [20, 21])])
+    assert len(state.pool.fragments) == CONFIG.chosen
+    (said,) = subject.answer_routed([prompt], subject.route([prompt], (state,)), 8)
+    assert subject.answer_whole(prompt, state.pool, 8) == said
+    (more,) = subject.remember((state,), [subject.template.complete(prompt, [30, 31])])
+    assert more.pool.active(range(len(more.pool.fragments))).slots.shape[2] > state.memory.slots.shape[2]
+    assert len(subject.answer_whole(prompt, more.pool, 8)) <= 8
 
 
 def test_turns_of_any_number_of_fragments_are_timed() -> None:

@@ -47,6 +47,10 @@ class Cell:
     larger: Score | None = None
     """Out of the plain memory of a model with more slots, such as a pool has in all; None where there is no such
     model."""
+    whole: Score | None = None
+    """Out of all fragments of the pool at once, nothing being chosen: a plain memory of as many slots as the pool has
+    in all, with the same weights and the same writing, at the cost of reading all of it. What it has and the pool has
+    not, choosing loses; the weights have not learned to read so much."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,12 @@ def _ask_plain(subject: Reactive, cases: Sequence[Told], seed: int) -> Score:
 def _added(cell: Cell, one: Cell, share: float) -> Cell:
     assert one.pooled is not None
     assert one.routed is not None
+    assert one.whole is not None
     return replace(
         cell,
         pooled=(cell.pooled or NOTHING) + one.pooled,
         routed=(cell.routed or NOTHING) + one.routed,
+        whole=(cell.whole or NOTHING) + one.whole,
         fragments=cell.fragments + share * one.fragments,
     )
 
@@ -117,7 +123,7 @@ def _ask_pools(subject: Pooled, cases: Sequence[Told], seed: int) -> Cell:
     """Conversations of the same number of turns, all held together."""
     template, state = subject.template, subject.start(len(cases), seed)
     written: list[list[tuple[int, ...]]] = [[] for _ in cases]
-    routed, said = state, list[list[int]]()
+    routed, said, prompts = state, list[list[int]](), list[list[int]]()
     for turn in range(len(cases[0].queries)):
         prompts = prompts_of(template, [case.queries[turn] for case in cases])
         routed = subject.route(prompts, state)
@@ -127,8 +133,13 @@ def _ask_pools(subject: Pooled, cases: Sequence[Told], seed: int) -> Cell:
             history.append(each.written)
     right = [case.last_question.correct(template.answer_text(ids)) for case, ids in zip(cases, said, strict=True)]
     found = [_sees(case, history, each) for case, history, each in zip(cases, written, routed, strict=True)]
+    whole = [subject.answer_whole(prompt, each.pool) for prompt, each in zip(prompts, routed, strict=True)]
+    right_of_whole = [
+        case.last_question.correct(template.answer_text(ids)) for case, ids in zip(cases, whole, strict=True)
+    ]
     fragments = sum(len(each.pool.fragments) for each in routed) / len(cases)
-    return Cell(0, 0, NOTHING, Score(sum(right), len(right)), Score(sum(found), len(found)), fragments)
+    pooled, seen = Score(sum(right), len(right)), Score(sum(found), len(found))
+    return Cell(0, 0, NOTHING, pooled, seen, fragments, whole=Score(sum(right_of_whole), len(cases)))
 
 
 def _sees(case: Told, written: Sequence[tuple[int, ...]], routed: PreparedPool) -> bool:

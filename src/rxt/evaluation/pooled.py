@@ -4,6 +4,7 @@ to."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rxt.model.memory import Memory
 from rxt.model.mixture_of_memory import router_of
 from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer
+from rxt.model.replace import share_copy
 from rxt.pretrained import load_model
 
 Pools = tuple[PreparedPool, ...]
@@ -47,6 +49,14 @@ class Pooled(Subject[Pools]):
     def answer_routed(self, prompts: Sequence[list[int]], routed: Pools, max_new_tokens: int = 48) -> list[list[int]]:
         """Greedy continuations out of what was chosen."""
         return self.plain.answer(prompts, Memory.stack([each.memory for each in routed]), max_new_tokens)
+
+    def answer_whole(self, prompt: list[int], pool: Pool, max_new_tokens: int = 48) -> list[int]:
+        """Greedy continuation out of all of a pool at once."""
+        memory = replace(pool.active(range(len(pool.fragments))), fingerprint=None)
+        wide = share_copy(self.model)
+        attention = replace(self.model.config.memory_attention, slots=memory.slots.shape[2])
+        wide.config = replace(self.model.config, memory_attention=attention, pool=None)
+        return Reactive(wide, self.template).answer([prompt], memory, max_new_tokens)[0]
 
     @torch.no_grad()
     def remember(self, state: Pools, interactions: Sequence[list[int]]) -> Pools:

@@ -105,8 +105,24 @@ def cell_of(text: str) -> tuple[int, int]:
 
 def cells_table(cells: Sequence[Cell], title: str) -> Table:
     """A row for every cell."""
-    table = Table(title=title, caption="routed: the question saw a fragment that was written when the fact was told")
-    for name in ("facts", "turns ago", "plain memory", "95 % interval", "pool", "95 % interval", "routed", "fragments"):
+    table = Table(
+        title=title,
+        caption=(
+            "routed: the question saw a fragment that was written when the fact was told; "
+            "all: out of all fragments at once, nothing chosen"
+        ),
+    )
+    for name in (
+        "facts",
+        "turns ago",
+        "plain memory",
+        "95 % interval",
+        "pool",
+        "95 % interval",
+        "routed",
+        "fragments",
+        "all",
+    ):
         table.add_column(name, justify="right")
     for name in ("larger memory", "95 % interval") if any(cell.larger for cell in cells) else ():
         table.add_column(name, justify="right")
@@ -116,10 +132,14 @@ def cells_table(cells: Sequence[Cell], title: str) -> Table:
         if cell.pooled is not None and cell.routed is not None:
             low, high = cell.pooled.interval
             row += [f"{cell.pooled.share:.3f}", f"{low:.3f}-{high:.3f}"]
-            row += [f"{cell.routed.share:.3f}", f"{cell.fragments:.1f}"]
+            row += [
+                f"{cell.routed.share:.3f}",
+                f"{cell.fragments:.1f}",
+                "" if cell.whole is None else f"{cell.whole.share:.3f}",
+            ]
         if cell.larger is not None:
             low, high = cell.larger.interval
-            row += [""] * (8 - len(row)) + [f"{cell.larger.share:.3f}", f"{low:.3f}-{high:.3f}"]
+            row += [""] * (9 - len(row)) + [f"{cell.larger.share:.3f}", f"{low:.3f}-{high:.3f}"]
         table.add_row(*row)
     return table
 

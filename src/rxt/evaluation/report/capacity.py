@@ -15,12 +15,17 @@ def capacity_section(result: CapacityResult) -> list[str]:
     """Recall by facts and distance for each kind of memory, then what a turn costs by the number of fragments."""
     pooled = any(cell.pooled is not None for cell in result.cells)
     larger = any(cell.larger is not None for cell in result.cells)
-    head = ["facts", "turns ago", "plain memory", *(["fragments", "routed rightly", "number"] if pooled else [])]
+    head = [
+        "facts",
+        "turns ago",
+        "plain memory",
+        *(["fragments", "routed rightly", "number", "all at once"] if pooled else []),
+    ]
     head += [f"plain memory of {result.larger}"] if larger else []
     rows = list[list[str]]()
     for cell in result.cells:
         row = [str(cell.facts), str(cell.distance), _share(cell.plain)]
-        row += [_share(cell.pooled), _share(cell.routed), f"{cell.fragments:.1f}"] if pooled else []
+        row += [_share(cell.pooled), _share(cell.routed), f"{cell.fragments:.1f}", _share(cell.whole)] if pooled else []
         rows.append([*row, *([_share(cell.larger)] if larger else [])])
     said = "So many facts were told in one conversation, one a turn; one of them is asked for so many turns later."
     if pooled:
