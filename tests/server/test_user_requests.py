@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from live import Live
 from openai import BadRequestError, NotFoundError
 
@@ -16,6 +17,7 @@ from redis_server import running_redis
 from rxt.config import PoolConfig
 from rxt.engine.sessions import Rules
 from rxt.model.pool import Pool
+from rxt.pretrained import load_model
 
 SHARED = {"memory": {"scope": "user"}}
 ONE_A_TURN = PoolConfig(fragment_slots=4, key_width=32, new_below=-1, most_writes=1)
@@ -59,6 +61,42 @@ def ask(live: Live, text: str, user: str = "ann", key: str = "mine", **options: 
     return reply.id
 
 
+def talk_on(live: Live, conversation: str, turns: int) -> None:
+    """So many turns more of a conversation, about other things."""
+    for start in range(0, turns, AT_ONCE):
+        texts = [f"{FILLING[number % 4]} {number}" for number in range(start, min(start + AT_ONCE, turns))]
+        items = [{"role": role, "content": text} for text in texts for role in ("user", "assistant")]
+        live.raw("mine").post(f"/v1/conversations/{conversation}/items", json={"items": items}).raise_for_status()
+
+
+@pytest.mark.slow
+def test_the_bundled_model_recalls_what_was_told_1000_turns_and_two_conversations_ago() -> None:
+    """Its weights, with a router that has learned nothing: it finds what is said in like words."""
+    plain, tokenizer = load_model(None)
+    torch.manual_seed(0)
+    model = plain.with_pool(PoolConfig(plain.config.memory_attention.slots, new_below=-1, most_writes=1))
+    live = Live(model, tokenizer, ":memory:", keys=("mine", "yours"))
+    try:
+        say(live, "My dog is called Rex.", live.client("mine").conversations.create().id)
+        other = live.client("mine").conversations.create().id
+        say(live, "Good morning!", other)
+        talk_on(live, other, TURNS)
+        assert "Rex" in say(live, "what is my dog called")
+        for user, key in (("bob", "mine"), ("ann", "yours")):
+            assert "Rex" not in say(live, "what is my dog called", None, user, key)
+        alone = live.client("mine").responses.create(model="rxt", input="what is my dog called")
+        assert "Rex" not in alone.output_text, "nor in a conversation that keeps to itself"
+    finally:
+        live.stop()
+
+
+def say(live: Live, text: str, conversation: str | None = None, user: str = "ann", key: str = "mine") -> str:
+    """What is answered in a conversation that shares the user's memory."""
+    where = {} if conversation is None else {"conversation": conversation}
+    asked = {"model": "rxt", "input": text, "user": user, "extra_body": SHARED, **where}
+    return live.client(key).responses.create(**asked).output_text  # type: ignore[call-overload]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("live", ["sqlite"], indirect=True)
 def test_told_1000_turns_and_two_conversations_ago(live: Live) -> None:
@@ -67,10 +105,7 @@ def test_told_1000_turns_and_two_conversations_ago(live: Live) -> None:
     fact = change_of(live, told)["written"]
     other = client.conversations.create()
     ask(live, "hello", conversation=other.id)
-    for start in range(0, TURNS - 1, AT_ONCE):
-        texts = [f"{FILLING[number % 4]} {number}" for number in range(start, min(start + AT_ONCE, TURNS - 1))]
-        items = [{"role": role, "content": text} for text in texts for role in ("user", "assistant")]
-        live.raw("mine").post(f"/v1/conversations/{other.id}/items", json={"items": items}).raise_for_status()
+    talk_on(live, other.id, TURNS - 1)
     found = live.raw("mine").get("/v1/users/ann/memory").json()
     assert found["turns"] == TURNS + 1
     assert found["fragments"] == TURNS + 1
