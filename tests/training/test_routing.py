@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from grown import SLOTS, grown
 from micro import assert_same_gradients, gradients, random_batch, random_conversations
 from torch import Tensor
 
@@ -21,10 +23,12 @@ from rxt.config import (
 )
 from rxt.data.collate import collate_conversations
 from rxt.data.template import Encoded
+from rxt.model.checkpoint import memory_tensors
 from rxt.model.mixture_of_memory import PoolTurn, init_pool, memorize, route
 from rxt.model.pool import Fragment, Pool
 from rxt.model.pool_keys import KeyTable
 from rxt.pretrained import ReactiveTransformer
+from rxt.training.reading import BaseReader, keeping_reader
 from rxt.training.routing import pool_scores, routing_loss
 from rxt.training.unroll import turn_by_turn
 
@@ -170,3 +174,31 @@ def test_a_router_learns_where_what_is_asked_for_was_told() -> None:
     with torch.no_grad():
         _, routed = pool_scores(model, batch, [pool], sources, guided=False)
     assert routed.correct.all()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_on_a_base_every_text_is_read_once(kept: bool, tmp_path: Path) -> None:
+    """Scores and gradients are those of a model that reads it for routing, answering and writing."""
+    plain = grown(VOCABULARY, double=not kept)
+    model = plain.with_pool(PoolConfig(SLOTS, key_width=4, new_below=-1, most_writes=1)).to(plain.decoder.head.weight)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name in memory_tensors(model))
+    batch = random_batch(TURNS, VOCABULARY)
+    told = by_rows(TOLD, batch.alive)
+
+    def scores(reader: BaseReader | None) -> tuple[Tensor, Tensor]:
+        pools = [init_pool(model, seed) for seed in range(batch.size)]
+        found, routed = pool_scores(model, batch, pools, told, reader=reader)
+        return found.nll.sum() + routed.nll.sum(), routed.nll
+
+    (expected, routing), near = scores(None), {"rtol": 2e-2, "atol": 2e-2} if kept else {"rtol": 1e-9, "atol": 1e-9}
+    reader = keeping_reader(model, tmp_path, 0.01 if kept else 0.0, "float32")
+    for _ in range(3 if kept else 1):  # what comes again is kept, and read back
+        found, routed = scores(reader)
+        torch.testing.assert_close(found, expected, **near)
+        torch.testing.assert_close(routed, routing, **near)
+    if kept:
+        assert reader.cache is not None
+        assert reader.cache.nbytes > 0
+    else:
+        assert_same_gradients(gradients(found, model), gradients(expected, model))

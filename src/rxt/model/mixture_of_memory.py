@@ -66,8 +66,12 @@ class PoolTurn:
 
 def route(model: ReactiveTransformer, pools: Sequence[Pool], ids: Tensor, mask: Tensor | None = None) -> list[PoolTurn]:
     """Choose, for each of B pools, the fragments most like its query (B, T); ``mask`` (B, T) is False at padding."""
-    router = router_of(model)
-    queries = router.queries(model.encode(ids, mask), mask)  # (B, D_k)
+    return route_encoded(router_of(model), pools, model.encode(ids, mask), mask)
+
+
+def route_encoded(router: Router, pools: Sequence[Pool], encoded: Tensor, mask: Tensor | None = None) -> list[PoolTurn]:
+    """As :func:`route`, of queries that are encoded already (L, B, T, D)."""
+    queries = router.queries(encoded, mask)  # (B, D_k)
     similarities = [router.similarities(query, pool.keys) for query, pool in zip(queries, pools, strict=True)]
     return [
         PoolTurn(pool, tuple(most_alike(alike, router.config.chosen)), alike)
@@ -91,15 +95,25 @@ def memorize(
 
     ``config``: when fragments are opened, where it is not to be as the model's own says.
     """
-    router = router_of(model)
-    config = router.config if config is None else config
     if mask is not None:
         ids, mask = without_padding(ids, mask)
-    encoded = model.encode(ids, mask)  # (L, B, T, D)
+    return memorize_encoded(model, turns, model.encode(ids, mask), mask, config)
+
+
+def memorize_encoded(
+    model: ReactiveTransformer,
+    turns: Sequence[PoolTurn],
+    encoded: Tensor,
+    mask: Tensor | None = None,
+    config: PoolConfig | None = None,
+) -> list[PoolTurn]:
+    """As :func:`memorize`, of interactions that are encoded already (L, B, T, D)."""
+    router = router_of(model)
+    config = router.config if config is None else config
     queries, keys = router.queries(encoded, mask), router.keys(encoded, mask)  # (B, D_k)
     turns = [with_room(turn, router, query, config) for turn, query in zip(turns, queries, strict=True)]
     memory = active(turns)
-    model.check_memory(memory, len(ids))
+    model.check_memory(memory, encoded.shape[1])
     slots = model.memory_attention(memory.slots, encoded, mask)  # (L, B, S, D)
     made_by, decay = model.made_by(), router.config.key_decay
     return [

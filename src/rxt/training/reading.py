@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,31 @@ class BaseReader:
 def every_row(rows: Rows) -> Tensor:
     """(R,) the numbers of all rows."""
     return torch.arange(len(rows), device=rows.ids.device)
+
+
+def keeping_reader(model: ReactiveTransformer, folder: Path, gigabytes: float, precision: str) -> BaseReader:
+    """A reader that keeps what the base makes of texts in a folder, of so many gigabytes at most; of none it keeps
+    nothing. ``precision``: that products are computed in."""
+    if not gigabytes:
+        return BaseReader(model)
+    base = model.config.base
+    assert base is not None
+    depends_on = f"{base.fingerprint}-{'-'.join(map(str, model.config.decoder.reading))}-{precision}"
+    return BaseReader(model, TextCache(folder, depends_on, model.config.decoder.width, int(gigabytes * 1e9)))
+
+
+def read_all(reader: BaseReader, rows: Rows) -> tuple[Tensor, Tensor]:
+    """What the base makes of rows, each read once: states (R, T, D) before the first layer that reads memory, and what
+    the write reads (L, R, T, D); zeros at padding."""
+    parts = list[tuple[Tensor, Tensor, Tensor]]()
+    for group in rows.with_little_padding():
+        some = rows[group]
+        below = reader.below(some)
+        parts.append((group, below * some.mask[:, :, None], reader.encoded(some, below)))
+    longest, back = rows.ids.shape[1], torch.cat([group for group, _, _ in parts]).argsort()
+    below = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for _, part, _ in parts])
+    encoded = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[2])) for _, _, part in parts], dim=1)
+    return below[back], encoded[:, back]
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,19 @@ from rxt.data.collate import Conversations, Rows, collate_conversations
 from rxt.data.encoding import encode_conversation
 from rxt.data.template import Template
 from rxt.generation.scoring import AnswerScores, answer_scores
-from rxt.model.mixture_of_memory import PoolTurn, active, memorize, route, router_of
+from rxt.model.mixture_of_memory import (
+    PoolTurn,
+    active,
+    memorize,
+    memorize_encoded,
+    route,
+    route_encoded,
+    router_of,
+)
 from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer, without_padding
 from rxt.tasks.base import Told
+from rxt.training.reading import BaseReader, read_all
 
 TEMPERATURE = 0.1
 """Similarities are divided by it."""
@@ -97,6 +106,7 @@ def pool_scores(
     guided: bool = True,
     temperature: float = TEMPERATURE,
     config: PoolConfig | None = None,
+    reader: BaseReader | None = None,
 ) -> tuple[AnswerScores, Routed]:
     """Score every answer token of B conversations that start from ``pools``, and the routing of what they ask for.
 
@@ -106,14 +116,21 @@ def pool_scores(
         guided: a turn that asks sees what holds the answer, wherever it was routed; otherwise what the router chose.
             Fragments that were written when the same was asked before hold it, too: the answer told it again.
         config: when fragments are opened, where it is not to be as the model's own says.
+        reader: of a model on a base, which reads every text once: for routing, for the answer and for writing.
     """
-    new_below = router_of(model).config.new_below
+    router = router_of(model)
+    new_below = router.config.new_below
+    below, encoded = (None, None) if reader is None else read_all(reader, batch.rows)
     scores, losses, correct = list[AnswerScores](), list[Tensor](), list[bool]()
     written: list[list[tuple[int, ...]]] = [[] for _ in pools]  # by conversation and turn
     answered = defaultdict[tuple[int, int], list[int]](list)  # by conversation and the turn that told: turns that asked
     for turn, places in enumerate(batch.turns()):
         rows = batch.rows[places]
-        turns = route(model, pools[: len(rows)], *without_padding(rows.ids, prompts(rows)))
+        length = rows.ids.shape[1]
+        if encoded is None:
+            turns = route(model, pools[: len(rows)], *without_padding(rows.ids, prompts(rows)))
+        else:  # the base is causal: of a query it makes what it makes of the beginning of the interaction
+            turns = route_encoded(router, pools[: len(rows)], encoded[:, places, :length], prompts(rows))
         for row, source in enumerate(told[places]):
             if source is not None:
                 held = {index for at in (source, *answered[row, source]) for index in written[row][at]}
@@ -121,11 +138,17 @@ def pool_scores(
                 losses.append(routing_loss(turns[row], held, new_below, temperature))
                 correct.append(not held.isdisjoint(turns[row].chosen))
                 turns[row] = turns[row].choosing(held) if guided else turns[row]
-        hidden = model.decoder.hidden(rows.ids, active(turns).slots, rows.mask)
+        start = None if below is None else below[places, :length]
+        hidden = model.decoder.hidden(rows.ids, active(turns).slots, rows.mask, below=start)
         scores.append(answer_scores(hidden, model.decoder.head, rows, torch.full((len(rows),), turn)))
         if turn + 1 < len(batch.alive):
             going_on = rows[: batch.alive[turn + 1]]
-            after = memorize(model, turns[: len(going_on)], going_on.ids, going_on.mask, config)
+            said = turns[: len(going_on)]
+            if encoded is None:
+                after = memorize(model, said, going_on.ids, going_on.mask, config)
+            else:
+                read = encoded[:, places.start : places.start + len(said), : going_on.ids.shape[1]]
+                after = memorize_encoded(model, said, read, going_on.mask, config)
             pools = [each.pool for each in after]
             for row, each in enumerate(after):
                 written[row].append(each.chosen)

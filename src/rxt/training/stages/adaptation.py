@@ -22,11 +22,10 @@ from rxt.training.corpus import Split
 from rxt.training.keeping import KeepConfig, OwnWords, change, some_memories
 from rxt.training.learner import GrownLearner, fresh_slots
 from rxt.training.phases import Phased
-from rxt.training.reading import BaseReader, scores_on_base
+from rxt.training.reading import keeping_reader, scores_on_base
 from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
 from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
 from rxt.training.stages.memory_aware import Phase, phase_batches
-from rxt.training.text_cache import TextCache
 
 CACHE, OWN = "texts", "own.json"
 """In the stage's folder: what the base makes of texts, and what it says by itself."""
@@ -115,13 +114,7 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
         config, model = self.config, learner.model
         if self.own is not None:
             self.own.make(model.eval(), self.template)
-        if config.cache_gigabytes:
-            base = model.config.base
-            assert base is not None
-            depends_on = f"{base.fingerprint}-{'-'.join(map(str, model.config.decoder.reading))}-{config.precision}"
-            limit = int(config.cache_gigabytes * 1e9)
-            cache = TextCache(self.folder / CACHE, depends_on, model.config.decoder.width, limit)
-            learner.reader = BaseReader(model, cache)
+        learner.reader = keeping_reader(model, self.folder / CACHE, config.cache_gigabytes, config.precision)
         if config.precision == "bfloat16":
             learner.round_base()
         return learner

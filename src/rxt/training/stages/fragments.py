@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -30,9 +31,13 @@ from rxt.training.config_base import (
 from rxt.training.corpus import Split
 from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.phases import Phased
+from rxt.training.reading import keeping_reader
 from rxt.training.routing import TEMPERATURE, Sourced, collate_sourced, pool_scores
-from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
 from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
+
+CACHE = "texts"
+"""In the stage's folder: what a base makes of texts."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
     """Similarities are divided by it in the routing loss."""
     mean_over: MeanOver = "answers"
     """As in ``memory_aware``."""
+    cache_gigabytes: float = 0.0
+    """As in ``adaptation``, of a model on a base: disk for what it makes of texts that come again."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -96,6 +103,7 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
         self.require_phases("fragments")
         weight, temperature = self.routing_weight, self.temperature
         require(weight >= 0, "fragments.routing_weight", f"cannot be negative, found {weight}")
+        require(self.cache_gigabytes >= 0, "cache_gigabytes", f"cannot be negative, found {self.cache_gigabytes}")
         require(temperature > 0, "fragments.temperature", f"must be positive, found {temperature}")
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
@@ -143,7 +151,20 @@ class PhaseBatch:
 class FragmentsStage(CorpusStage[FragmentsConfig]):
     """Data: conversations whose questions are known. Trains: what the phase says."""
 
+    folder: Path = Path()
+    """For what is kept of texts."""
     name: str = "4-fragments"
+
+    @classmethod
+    def build(cls, config: FragmentsConfig, context: StageContext) -> Self:
+        """What is kept lies in the stage's folder."""
+        return cls(context.corpus, context.template, config, folder=context.folder / cls.name)
+
+    def learner_for(self, learner: ReactiveLearner | GrownLearner) -> ReactiveLearner | GrownLearner:
+        """The run's learner; on a base, with room for what that makes of texts."""
+        if isinstance(learner, GrownLearner):
+            learner.reader = keeping_reader(learner.model, self.folder / CACHE, self.config.cache_gigabytes, "float32")
+        return learner
 
     def curve(self) -> str:
         return "answer"
@@ -194,7 +215,14 @@ def fragments_loss(
     pools = [init_pool(model, seed) for seed in seeds]
     opening = batch.phase.opening(model.config.pool)
     scores, routed = pool_scores(
-        model, conversations, pools, sourced.told, batch.phase.guided, config.temperature, opening
+        model,
+        conversations,
+        pools,
+        sourced.told,
+        batch.phase.guided,
+        config.temperature,
+        opening,
+        learner.reader if isinstance(learner, GrownLearner) else None,
     )
     every = [each.sourced for each in all_batches]
     answers = conversation_loss(scores, conversations, [each.conversations for each in every], config.mean_over)
