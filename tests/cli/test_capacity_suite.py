@@ -10,6 +10,7 @@ import pytest
 from rxt.cli.main import main
 from rxt.config import PoolConfig
 from rxt.evaluation.pooled import Pooled, load_subject
+from rxt.evaluation.report.plots import have_plots
 from rxt.evaluation.subject import Reactive
 from rxt.pretrained import ReactiveTransformer, load_chat
 
@@ -33,6 +34,7 @@ def test_the_suite_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytes
     assert isinstance(load_subject(folder), Reactive)
     out = tmp_path / "out.json"
     options = ["--cells", "3,2", "2,1", "--questions", "2", "--fragments", "1", "20", "--json", str(out)]
+    options += ["--plot", str(tmp_path / "cost.svg")] if have_plots() else []
     assert main(["eval", "capacity", str(tmp_path / "model"), *options]) == 0
     printed = capsys.readouterr().out
     assert page_of(tmp_path / "out.json", tmp_path / "page").count("<td>") >= 2 * 6 + 2 * 4
@@ -44,6 +46,12 @@ def test_the_suite_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytes
         (2, 1, 2),
     ]
     assert [turn["fragments"] for turn in numbers["turns"]] == [1, 20]
+    if have_plots():
+        drawn = (tmp_path / "cost.svg").read_text(encoding="utf-8")
+        assert "memory update" in drawn
+        assert "var(--" not in drawn, "it stands alone"
+        assert main(["eval", "capacity", str(folder), "--plot", str(tmp_path / "none.svg")]) == 2
+        assert "keeps none" in capsys.readouterr().err
     for wrong in ("3", "0,1", "a,b", "3,2,1"):
         assert main(["eval", "capacity", str(folder), "--cells", wrong]) == 2
         assert "a cell is FACTS,DISTANCE" in capsys.readouterr().err

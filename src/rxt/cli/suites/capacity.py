@@ -47,13 +47,17 @@ class CapacityOptions:
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw what a turn takes by the number of fragments there, as SVG."""
 
 
 def run(argv: list[str]) -> int:
     """Entry of the suite."""
     from rxt.data.template import Template
     from rxt.evaluation.capacity import measure_capacity, measure_turn_cost
+    from rxt.evaluation.report.plots import check_plots, fragments_plot, standalone
     from rxt.evaluation.subject import Reactive
+    from rxt.files import write_atomically
     from rxt.pretrained import load_model
     from rxt.tasks.registry import task as task_called
 
@@ -62,9 +66,14 @@ def run(argv: list[str]) -> int:
     cells, task = [cell_of(text) for text in options.cells], task_called(options.task)
     for facts, distance in cells:
         task.crowded_probe(options.split, facts, distance, options.seed, 0)  # what it cannot do is said at once
-    if options.json:
-        check_writable(options.json)
+    for path in filter(None, (options.json, options.plot)):
+        check_writable(path)
+    if options.plot:
+        check_plots()
     model, tokenizer = load_model(options.model or None, base=options.base or None)
+    pool = model.config.pool
+    if options.plot and pool is None:
+        raise UserError("--plot draws the cost of a turn by the number of fragments, and this model keeps none")
     template = Template.of_model(model.config, tokenizer)
     larger = None
     if options.larger:
@@ -83,13 +92,14 @@ def run(argv: list[str]) -> int:
             lambda done: progress.advance(bar, done),
             larger,
         )
-    pool = model.config.pool
     counts = () if pool is None else sorted({max(count, pool.chosen) for count in options.fragments})
     costs = measure_turn_cost(model, template, counts) if counts else []
     console = Console()
     console.print(cells_table(found, f"recall by facts told, split {options.split}, seed {options.seed}"))
     if costs:
         console.print(costs_table(costs))
+    if options.plot:
+        write_atomically(options.plot, standalone(fragments_plot(costs)).encode())
     if options.json:
         write_numbers(options.json, numbers_of(options, found, costs))
     return 0

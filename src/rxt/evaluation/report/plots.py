@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rxt.errors import UserError
+from rxt.evaluation.capacity import TurnCost
 from rxt.evaluation.hybrid import By, HybridResult, ProbeKind, total
 from rxt.evaluation.latency import LatencyResult
 from rxt.evaluation.report.results import PerplexityResult, RetentionResult
@@ -139,6 +140,35 @@ def cost_plot(latency: LatencyResult) -> str:
         _doubling(axes, [turn for curve in latency.subjects for turn in curve.turns])
     _legend(figure, times)
     return _svg(figure, "cost", "Cost by turn")
+
+
+def fragments_plot(costs: Sequence[TurnCost]) -> str:
+    """What a turn takes by the number of fragments."""
+    figure, (axes,) = _figure("fragments", 1)
+    counts = [cost.fragments for cost in costs]
+    curves = {
+        "first token": [cost.first_token or 0.0 for cost in costs],
+        "memory update": [cost.update for cost in costs],
+        "choosing (a part of the first)": [cost.route for cost in costs],
+    }
+    for index, (name, seconds) in enumerate(curves.items()):
+        axes.plot(
+            counts,
+            [1_000 * each for each in seconds],
+            color=_PLACEHOLDERS[SERIES[index]],
+            linestyle=DASHES[index],
+            linewidth=2,
+            marker="o",
+            markersize=3.5,
+            label=name,
+        )
+    axes.set(xlabel="fragments of the memory", ylabel="milliseconds")
+    axes.set_ylim(bottom=0)
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.xaxis.minorticks_off()
+    _legend(figure, axes)
+    return _svg(figure, "fragments", "A turn by the number of fragments")
 
 
 def perplexity_plot(perplexity: PerplexityResult) -> str:
