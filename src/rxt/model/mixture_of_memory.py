@@ -48,7 +48,7 @@ class PoolTurn:
     chosen: tuple[int, ...]
     """The most alike first."""
     similarities: Tensor
-    """(F,): of what was asked, or of the interaction, to every fragment there was."""
+    """(F,): of what was asked to every fragment there was."""
 
     @property
     def memory(self) -> Memory:
@@ -146,14 +146,15 @@ def check_pool(model: ReactiveTransformer, pool: Pool) -> None:
 def with_room(turn: PoolTurn, router: Router, query: Tensor, config: PoolConfig) -> PoolTurn:
     """The turn as its interaction is written, ``query`` (D_k,) being what that would ask for: with a fresh fragment
     where it needs one by ``config``."""
-    pool, similarities = turn.pool, router.similarities(query, turn.pool.keys)
+    pool = turn.pool
     own = [index for index in turn.chosen if index >= pool.sealed]  # knowledge is not written into
     if any(pool.fragment(index).writes == 0 for index in own):
-        return replace(turn, similarities=similarities)  # there is a fresh one already
-    alike = bool((similarities[pool.sealed :] >= config.new_below).any())
-    if own and alike and not pool.fragment(own[0]).is_full(config):
-        return replace(turn, similarities=similarities)
-    return PoolTurn(pool, (unwritten(pool, config), *turn.chosen[:-1]), similarities)
+        return turn  # there is a fresh one already
+    if own and not pool.fragment(own[0]).is_full(config):
+        similarities = router.similarities(query, pool.keys)[pool.sealed :]
+        if bool((similarities >= config.new_below).any()):
+            return turn
+    return replace(turn, chosen=(unwritten(pool, config), *turn.chosen[:-1]))
 
 
 def unwritten(pool: Pool, config: PoolConfig) -> int:

@@ -7,7 +7,8 @@ with every key needs them and a turn changes few.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,20 +82,24 @@ class KeyTable:
     def written(self, rows: Collection[int], key: Tensor, decay: float) -> KeyTable:
         """``key`` (D_k,) added to decay × these rows; F among them is a new row, of zeros before."""
         parts, lengths = list(self.parts), self.lengths
-        if len(self) in rows:
-            if len(parts[-1]) == PART:
-                parts.append(parts[-1][:0])
-            parts[-1] = torch.cat([parts[-1], parts[-1].new_zeros(1, len(key))])
-            lengths = torch.cat([lengths, lengths.new_zeros(1)])
-        for at, inside in _by_part(rows):
+        for at, inside in _by_part(row for row in rows if row < len(self)):
             places = torch.tensor(inside, device=key.device)
             new = decay * parts[at][places] + key.to(parts[at].dtype)
             parts[at] = parts[at].index_copy(0, places, new)
             lengths = lengths.index_copy(0, at * PART + places, torch.linalg.vector_norm(new, dim=-1))
+        if len(self) in rows:
+            new = key.to(parts[-1].dtype)[None]
+            if len(parts[-1]) == PART:
+                parts.append(new)
+            else:
+                parts[-1] = torch.cat([parts[-1], new])
+            lengths = torch.cat([lengths, torch.linalg.vector_norm(new, dim=-1)])
         return KeyTable(tuple(parts), lengths)
 
 
-def _by_part(rows: Collection[int]) -> Iterator[tuple[int, list[int]]]:
+def _by_part(rows: Iterable[int]) -> list[tuple[int, list[int]]]:
     """Which rows of which part."""
-    for at in sorted({row // PART for row in rows}):
-        yield at, sorted(row % PART for row in rows if row // PART == at)
+    found = defaultdict[int, list[int]](list)
+    for row in sorted(rows):
+        found[row // PART].append(row % PART)
+    return list(found.items())
