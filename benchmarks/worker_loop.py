@@ -1,7 +1,7 @@
 """What both sides of a comparison share: a process that is told what to do, one line of JSON at a time, and tells how
 long it took.
 
-Needs torch alone, so it runs in every environment.
+Needs Python alone, so it runs in every environment; where PyTorch is, it is given its threads and a seed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
+from importlib.util import find_spec
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,18 @@ Action = Callable[[], float]
 """Does it once; the result is what is reported: seconds, or tokens a second."""
 
 
-def serve(make: Callable[[dict[str, int], Sizes], dict[str, Action]]) -> None:
+def serve(make: Callable[[dict[str, Any], Sizes], dict[str, Action]]) -> None:
     """The first line gives threads, preset and sizes; each further one names an action. Every line is answered by one
     number.
 
     Frameworks may print what they like: answers begin with ``result``.
     """
     first = json.loads(sys.stdin.readline())
-    torch.set_num_threads(first["threads"])
-    torch.manual_seed(0)
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(first["threads"])
+        torch.manual_seed(0)
     actions = make(first["config"], Sizes(**first["sizes"]))
     print("result 0", flush=True)
     for line in sys.stdin:
