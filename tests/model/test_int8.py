@@ -22,7 +22,7 @@ from rxt.config import (
 from rxt.errors import UserError
 from rxt.generation.compiled import compile_step
 from rxt.generation.generate import generate
-from rxt.model.int8 import Int8Linear, Int8Stack, to_int8
+from rxt.model.int8 import MANY, Int8Linear, Int8Stack, to_int8
 from rxt.pretrained import ReactiveTransformer
 
 ENDS = torch.tensor([2, 2, 5], dtype=torch.int32)
@@ -67,6 +67,15 @@ def test_linear(dtype: torch.dtype, bias: bool, inputs: int) -> None:
     quantized, x = Int8Linear(linear), torch.randn(2, 3, inputs, dtype=dtype)
     expected = x @ widened(quantized.weight, quantized.scale).T + (linear.bias if linear.bias is not None else 0)
     torch.testing.assert_close(quantized(x), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("rows", [1, MANY - 1, MANY, 70])
+@pytest.mark.parametrize("widens", [False, True])
+def test_many_rows_are_multiplied_as_few_are(rows: int, widens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxt.model.int8.WIDENS", widens)
+    quantized, x = Int8Linear(nn.Linear(64, 9)), torch.randn(rows, 64).bfloat16().float()
+    expected = x @ widened(quantized.weight, quantized.scale).T + quantized.bias
+    torch.testing.assert_close(quantized(x), expected, rtol=0.01, atol=0.01)  # outputs have 8 bits
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rxt.pretrained import ReactiveTransformer
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+BYTES_A_WEIGHT = {"int8": 1.0, "int4": 0.625}
+"""Of quantized matrices; of 4 bits, with the scale and the lowest value of 32 of them."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class DecodeOptions(Options):
     new_tokens: int = 64
     compiled: bool = False
     """Run the steps through torch.compile, on a processor of up to 4 conversations; needs a C++ compiler."""
-    quantize: Literal["none", "int8"] = "none"
-    """The decoder's matrices as 8-bit integers."""
+    quantize: Literal["none", "int8", "int4"] = "none"
+    """The decoder's matrices as 8-bit integers; int4: as 4-bit ones, where a base's file has them so."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ def decode(options: DecodeOptions) -> int:
     from rxt.bench.inference import bench_decode
     from rxt.model.quantize import quantize
 
-    if options.quantize == "int8":
-        model = quantize(model)
+    if options.quantize != "none":
+        model = quantize(model, 8 if options.quantize == "int8" else 4)
     with progress_bar() as progress:
         task = progress.add_task("answers", total=1 + setting.warm_up + setting.repeats)
         result = bench_decode(
@@ -124,7 +126,7 @@ def decode(options: DecodeOptions) -> int:
             options.new_tokens,
             options.compiled,
             setting,
-            weight_bytes=1 if options.quantize == "int8" else None,
+            weight_bytes=BYTES_A_WEIGHT.get(options.quantize),
             report=lambda: progress.advance(task),
         )
     table = _table()

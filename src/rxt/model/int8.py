@@ -1,8 +1,8 @@
 """Weights as 8-bit integers, for inference: a token reads a quarter of the bytes.
 
 Each output has a scale of its own: w ≈ scale · q with q in −127 … 127 and scale = max |w| / 127. On a processor, in
-float32, products read the integers in place; their inputs and outputs are rounded to bfloat16 then, sums and scales are
-not. Elsewhere (float64, other devices, inputs that are no multiple of 16) the weights are widened first, which rounds
+float32, products read the integers in place, or widen them to bfloat16 for many rows where the processor multiplies
+that; their inputs and outputs are rounded to bfloat16 then, sums and scales are not. Elsewhere (float64, other devices, inputs that are no multiple of 16) the weights are widened first, which rounds
 nothing else and saves memory only.
 """
 
@@ -14,6 +14,11 @@ from torch import Tensor, nn
 LANES = 16
 """The product of PyTorch 2.13 reads inputs in steps of so many, beyond the end where they do not fit, without a
 word."""
+
+MANY = 16
+"""Rows from which on widening the integers pays: the product that reads them in place goes through them row by row."""
+WIDENS = torch.cpu._is_avx512_bf16_supported()
+"""Whether products of bfloat16 are quick here: elsewhere they can be hundreds of times slower."""
 
 
 class Int8Linear(nn.Module):
@@ -72,7 +77,10 @@ def to_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
 def multiply(rows: Tensor, weight: Tensor, scale: Tensor, ones: Tensor) -> Tensor:
     """Rows (N, in) by one matrix (out, in) of integers -> (N, out)."""
     if rows.device.type == "cpu" and rows.dtype == torch.float32 and rows.shape[1] % LANES == 0:
-        return torch._weight_int8pack_mm(rows.bfloat16(), weight, ones) * scale  # type: ignore[attr-defined]
+        narrow = rows.bfloat16()
+        if WIDENS and len(rows) >= MANY:
+            return (narrow @ weight.bfloat16().T) * scale  # 8 bits are exact in bfloat16
+        return torch._weight_int8pack_mm(narrow, weight, ones) * scale  # type: ignore[attr-defined]
     return rows @ (weight.to(rows.dtype) * scale.to(rows.dtype).unsqueeze(-1)).T
 
 
