@@ -4,7 +4,7 @@
         [--threads 1] [--json FILE] [--plot FILE.svg]
 
 PYTHON is the interpreter of an environment that has llama-cpp-python. ``--pair`` (again and again) says in which form
-each side has the base's weights: ours float32, bfloat16 or int8; llama.cpp's F32, BF16, Q8_0, or ``file`` for the file
+each side has the base's weights: ours float32, bfloat16, int8 or int4 (``rxt.quantize``); llama.cpp's F32, BF16, Q8_0, or ``file`` for the file
 as it is. Both sides run in processes of their own with the same number of threads, one at a time; each round asks both
 for the same thing, of random tokens: cost does not depend on what is said. llama.cpp answers each turn twice: with its
 cache kept since the turn before, and reading the conversation again.
@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,7 +72,7 @@ def overtakes(found: dict[str, Any], tokens: int) -> dict[str, float]:
         gaps = [(turn, median(at[name]) - median(at["first"])) for turn, at in turns.items()]
         crossing = [
             before + (turn - before) * -low / (high - low)
-            for (before, low), (turn, high) in zip(gaps, gaps[1:], strict=False)
+            for (before, low), (turn, high) in pairwise(gaps)
             if low < 0 <= high
         ]
         places[name] = 1.0 if gaps[0][1] >= 0 else crossing[0] if crossing else float("inf")

@@ -25,6 +25,8 @@ def load(config: dict[str, Any]) -> ReactiveTransformer:
     match config["ours"]:
         case "int8":
             return rxt.quantize(model)
+        case "int4":
+            return rxt.quantize(model, bits=4)
         case "bfloat16":
             return model.bfloat16()
         case _:

@@ -34,7 +34,7 @@ class Int4Linear(nn.Module):
     weight: Tensor
     """As the product of few rows reads it: in an order that depends on the processor."""
     pairs: Tensor
-    """The integers in order (out, in / 2), two a byte, where products of many rows are quick: to be widened for them."""
+    """The integers in order (out, in / 2), two a byte: to be widened for many rows, where such products are quick."""
     scales: Tensor
     """(in / 32, out, 2): scales, and what 8 stands for."""
 

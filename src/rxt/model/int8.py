@@ -1,9 +1,10 @@
 """Weights as 8-bit integers, for inference: a token reads a quarter of the bytes.
 
 Each output has a scale of its own: w ≈ scale · q with q in −127 … 127 and scale = max |w| / 127. On a processor, in
-float32, products read the integers in place, or widen them to bfloat16 for many rows where the processor multiplies
-that; their inputs and outputs are rounded to bfloat16 then, sums and scales are not. Elsewhere (float64, other devices, inputs that are no multiple of 16) the weights are widened first, which rounds
-nothing else and saves memory only.
+float32, products read the integers in place; of many rows they widen them to bfloat16, where the processor multiplies
+that quickly. Their inputs and outputs are rounded to bfloat16 then, sums and scales are not. Elsewhere (float64, other
+devices, inputs that are no multiple of 16) the weights are widened first, which rounds nothing else and saves memory
+only.
 """
 
 from __future__ import annotations
