@@ -4,10 +4,10 @@
         [--threads 1] [--json FILE] [--plot FILE.svg]
 
 PYTHON is the interpreter of an environment that has llama-cpp-python. ``--pair`` (again and again) says in which form
-each side has the base's weights: ours float32, bfloat16, int8 or int4 (``rxt.quantize``); llama.cpp's F32, BF16, Q8_0, or ``file`` for the file
-as it is. Both sides run in processes of their own with the same number of threads, one at a time; each round asks both
-for the same thing, of random tokens: cost does not depend on what is said. llama.cpp answers each turn twice: with its
-cache kept since the turn before, and reading the conversation again.
+each side has the base's weights: ours float32, bfloat16, int8 or int4 (``rxt.quantize``); llama.cpp's F32, BF16, Q8_0,
+or ``file`` for the file as it is. Both sides run in processes of their own with the same number of threads, one at a
+time; each round asks both for the same thing, of random tokens: cost does not depend on what is said. llama.cpp answers
+each turn twice: with its cache kept since the turn before, and reading the conversation again.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from rxt.config import (
     MoEConfig,
     RxTConfig,
 )
-from rxt.generation.inference_copy import inference_decoder
+from rxt.generation.inference_copy import RowwiseLinear, inference_decoder
 from rxt.model.decoder import Decoder
 from rxt.pretrained import ReactiveTransformer
 
@@ -50,6 +50,22 @@ def test_it_computes_the_same_and_copies_linear_weights_alone() -> None:
         if name in linear:
             assert parameter.stride() == (1, parameter.shape[0]), "column by column"
             assert originals[name].is_contiguous()
+
+
+@torch.no_grad()
+def test_bfloat16_stays_row_by_row_and_a_single_row_is_a_vector() -> None:
+    model = ReactiveTransformer(CONFIG).bfloat16().eval()
+    copy = inference_decoder(model)
+    for (name, mine), original in zip(copy.named_parameters(), model.decoder.parameters(), strict=True):
+        assert mine is original, name
+    for bias in (False, True):
+        linear, row = nn.Linear(64, 40, bias=bias).bfloat16(), torch.randn(1, 1, 64).bfloat16()
+        expected = nn.functional.linear(row.double(), linear.weight.double(), linear.bias.double() if bias else None)
+        found = RowwiseLinear(linear)(row)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=0.02)
+        both = RowwiseLinear(linear)(row.expand(2, 1, 64))
+        torch.testing.assert_close(both, found.expand(2, 1, 40), rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("bias", ["local", "off"])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rxt.model.int8 import MANY, WIDENS
+from rxt.model.int8 import WIDENS
 from rxt.model.low_rank import LowRankLinear
 
 GROUP = 32
@@ -22,6 +22,8 @@ TOP = 15
 MIDDLE = 8
 OUTPUTS = 16
 """PyTorch packs so many outputs together."""
+MANY = 96
+"""Rows from which on widening the integers pays, where the processor multiplies bfloat16 quickly."""
 SLACK = 0.02
 """By how much of a step weights may be off the integers, through the rounding of the file's scales."""
 TILES = 1
@@ -34,7 +36,8 @@ class Int4Linear(nn.Module):
     weight: Tensor
     """As the product of few rows reads it: in an order that depends on the processor."""
     pairs: Tensor
-    """The integers in order (out, in / 2), two a byte: to be widened for many rows, where such products are quick."""
+    """The integers of the first and of the second half of the inputs (out, in / 2), two a byte: to be widened for many
+    rows, where such products are quick."""
     scales: Tensor
     """(in / 32, out, 2): scales, and what 8 stands for."""
 
@@ -44,7 +47,9 @@ class Int4Linear(nn.Module):
         integers, step, lowest = to_int4(linear.weight)
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers, TILES)
         self.register_buffer("weight", packed)
-        self.register_buffer("pairs", (integers[:, ::2] + 16 * integers[:, 1::2]).to(torch.uint8) if WIDENS else None)
+        half = linear.in_features // 2
+        pairs = (integers[:, :half] + (TOP + 1) * integers[:, half:]).to(torch.uint8)
+        self.register_buffer("pairs", pairs if WIDENS else None)
         middle = lowest + MIDDLE * step  # PyTorch counts from there
         self.register_buffer("scales", torch.stack((step, middle), -1).transpose(0, 1).contiguous().bfloat16())
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
@@ -66,8 +71,8 @@ class Int4Linear(nn.Module):
 
     def widened(self) -> Tensor:
         """The matrix (out, in) in bfloat16."""
-        integers = torch.stack((self.pairs & TOP, self.pairs >> 4), -1).flatten(1).to(torch.int8) - MIDDLE
-        groups = integers.bfloat16().unflatten(1, (-1, GROUP))
+        integers = torch.cat(((self.pairs & TOP).bfloat16(), (self.pairs >> 4).bfloat16()), 1)
+        groups = integers.sub_(MIDDLE).unflatten(1, (-1, GROUP))
         step, middle = self.scales.transpose(0, 1).unsqueeze(-2).unbind(-1)  # (out, n, 1) each
         return torch.addcmul(middle, groups, step).flatten(1)
 
