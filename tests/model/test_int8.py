@@ -74,6 +74,7 @@ def test_linear(dtype: torch.dtype, bias: bool, inputs: int) -> None:
 def test_many_rows_are_multiplied_as_few_are(rows: int, widens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxt.model.int8.WIDENS", widens)
     quantized, x = Int8Linear(nn.Linear(64, 9)), torch.randn(rows, 64).bfloat16().float()
+    assert quantized.bias is not None
     expected = x @ widened(quantized.weight, quantized.scale).T + quantized.bias
     torch.testing.assert_close(quantized(x), expected, rtol=0.01, atol=0.01)  # outputs have 8 bits
 

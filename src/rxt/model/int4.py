@@ -40,6 +40,8 @@ class Int4Linear(nn.Module):
     rows, where such products are quick."""
     scales: Tensor
     """(in / 32, out, 2): scales, and what 8 stands for."""
+    down: nn.Parameter | None
+    up: nn.Parameter | None
 
     def __init__(self, linear: nn.Linear) -> None:
         """``linear``: on a CPU, in float32; :func:`is_of_4_bits` says whether it fits."""
@@ -53,9 +55,9 @@ class Int4Linear(nn.Module):
         middle = lowest + MIDDLE * step  # PyTorch counts from there
         self.register_buffer("scales", torch.stack((step, middle), -1).transpose(0, 1).contiguous().bfloat16())
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
-        adapted = isinstance(linear, LowRankLinear) and linear.active
-        self.down = linear.lora_down if adapted else None
-        self.up = linear.lora_up if adapted else None
+        adapter = linear if isinstance(linear, LowRankLinear) and linear.active else None
+        self.down = None if adapter is None else adapter.lora_down
+        self.up = None if adapter is None else adapter.lora_up
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
