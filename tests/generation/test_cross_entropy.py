@@ -10,7 +10,9 @@ from rxt.generation.cross_entropy import cross_entropy, none_likelier
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.float64, 1), (torch.float32, 3), (torch.float32, 100)])
-def test_naive_twin(dtype: torch.dtype, scale: float) -> None:
+@pytest.mark.parametrize("numbers", [2**19, 20])
+def test_naive_twin(dtype: torch.dtype, scale: float, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxt.generation.cross_entropy.NUMBERS", numbers)  # 20: two rows at a time
     logits = (torch.randn(6, 9, dtype=dtype) * scale).requires_grad_()
     targets, weights = torch.randint(9, (6,)), torch.rand(6, dtype=dtype)
     found, expected = cross_entropy(logits, targets), F.cross_entropy(logits, targets, reduction="none")
