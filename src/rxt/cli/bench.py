@@ -257,13 +257,13 @@ def _milliseconds(seconds: float) -> str:
 def _parts(name: str, parts: Sequence[Part]) -> Table:
     """Where the time of a step goes."""
     table, whole = Table(box=None, header_style="bold", pad_edge=False), sum(part.seconds for part in parts)
-    for heading in (f"{name}, watched", "time", "share", "products", "copies", "other kernels", "between"):
-        table.add_column(heading, justify="left" if heading.startswith(name) else "right")
+    table.add_column(f"{name}, by part", no_wrap=True)
+    for heading in ("time", "share", "products", "copies", "others", "between"):
+        table.add_column(heading, justify="right")
 
-    def add(label: str, seconds: float, *kinds: float) -> None:
-        table.add_row(
-            label, _milliseconds(seconds), f"{seconds / whole:.0%}", *(f"{kind / whole:.0%}" for kind in kinds)
-        )
+    def add(label: str, *seconds: float) -> None:
+        """First all of a row, then what it is made of."""
+        table.add_row(label, _milliseconds(seconds[0]), *(f"{each / whole:.0%}" for each in seconds))
 
     for part in parts:
         add(part.name, part.seconds, part.products, part.moves, part.others, part.overhead)

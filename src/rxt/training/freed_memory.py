@@ -2,8 +2,8 @@
 
 glibc asks the system for every large block and gives it back when it is freed. A training step does so some thousand
 times, and each time the system hands the block out anew, page by page, each a fault and filled with zeros. A step of
-``rxt-alpha-nano`` in float32 (8 rows of 256 tokens, two cores) had 61,000 such faults, a fifth of its time in the
-system; now it has none after the first, for a twentieth more memory (docs/performance.md).
+``rxt-alpha`` in float32 (4 rows of 256 tokens, one core) had 166,000 such faults, a twelfth of its time; now it has
+next to none after the first (docs/performance.md).
 """
 
 from __future__ import annotations
