@@ -87,7 +87,7 @@ def slots_of(memory: Memory | Pool) -> list[Tensor]:
     if isinstance(memory, Memory):
         return [memory.slots, torch.tensor(memory.turns)]
     slots = [fragment.slots for fragment in memory.fragments]
-    return [memory.resident, memory.keys, torch.tensor([memory.turns]), *slots]
+    return [memory.resident, memory.keys.whole(), torch.tensor([memory.turns]), *slots]
 
 
 def test_kill_9_at_any_moment(tokenizer: ChatTokenizer, where: str, kind: str) -> None:
