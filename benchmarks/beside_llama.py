@@ -1,7 +1,7 @@
 """A memory on a base beside llama.cpp with the same base, in turn within one run: medians.
 
     python benchmarks/beside_llama.py --llama PYTHON --base FILE.gguf [--model smollm2] [--pair int8:Q8_0] [--compiled]
-        [--threads 1] [--json FILE] [--plot FILE.svg]
+        [--threads 1] [--clock processor] [--json FILE] [--plot FILE.svg]
 
 PYTHON is the interpreter of an environment that has llama-cpp-python. ``--pair`` (again and again) says in which form
 each side has the base's weights: ours float32, bfloat16, int8 or int4 (``rxt.quantize``); llama.cpp's F32, BF16, Q8_0,
@@ -103,6 +103,12 @@ def main() -> None:
     parser.add_argument("--pair", action="append", metavar="OURS:THEIRS")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="processor: time that other programs take does not count; with one thread",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--turns", default=",".join(map(str, TURNS)))
     parser.add_argument("--query-tokens", type=int, default=16)
@@ -113,10 +119,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="of the last pair")
     options = parser.parse_args()
+    if options.clock == "processor" and options.threads != 1:
+        parser.error("--clock processor adds up what all threads work: --threads 1")
     turns = [int(turn) for turn in options.turns.split(",")]
     tokens = options.query_tokens + options.answer_tokens
     sizes = Sizes(options.query_tokens, options.new_tokens, options.conversations, turns[-1], tokens)
-    results: dict[str, Any] = {"threads": options.threads, "compiled": options.compiled, "sizes": asdict(sizes)}
+    results: dict[str, Any] = {
+        "threads": options.threads,
+        "clock": options.clock,
+        "compiled": options.compiled,
+        "sizes": asdict(sizes),
+    }
     with tempfile.TemporaryDirectory() as folder:
         for pair in options.pair or ["int8:Q8_0"]:
             form, _, other = pair.partition(":")
@@ -127,6 +140,7 @@ def main() -> None:
                 "theirs": other,
                 "compiled": options.compiled,
                 "threads": options.threads,
+                "clock": options.clock,
                 "turns": turns,
                 "forms": str(options.forms or folder),
             }

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import llama_cpp  # type: ignore[import-not-found]
 from llama_cpp import _internals as internals  # type: ignore[import-not-found]
-from worker_loop import Action, Sizes, serve
+from worker_loop import Action, Sizes, clock, serve
 
 FORMS = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "BF16": 32, "F32": 0}
 """What llama.cpp calls them, and their numbers in its interface; "file" is the base's file as it is."""
@@ -70,7 +69,7 @@ class Together:
 
 
 def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
-    threads = config["threads"]
+    threads, now = config["threads"], clock(config["clock"])
     length = max(sizes.turns * sizes.tokens, sizes.prompt_tokens) + sizes.new_tokens
     model = llama_cpp.Llama(in_form(config), n_ctx=length, n_threads=threads, n_threads_batch=threads, verbose=False)
     draw = random.Random(1)
@@ -81,11 +80,11 @@ def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         """Tokens a second after the first one."""
         model.reset()
         model.eval(prompt)
-        token, began = model.sample(temp=0.0), time.perf_counter()
+        token, began = model.sample(temp=0.0), now()
         for _ in range(sizes.new_tokens - 1):
             model.eval([token])
             token = model.sample(temp=0.0)
-        return (sizes.new_tokens - 1) / (time.perf_counter() - began)
+        return (sizes.new_tokens - 1) / (now() - began)
 
     def keep(tokens: int) -> None:
         """Have so much of the history read already, and no more."""
@@ -97,10 +96,10 @@ def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         """Seconds."""
         history = (turn - 1) * sizes.tokens
         keep(history if kept else 0)
-        began = time.perf_counter()
+        began = now()
         model.eval(words[model.n_tokens : history + sizes.prompt_tokens])
         model.sample(temp=0.0)
-        return time.perf_counter() - began
+        return now() - began
 
     def kept_bytes(turn: int) -> float:
         keep(turn * sizes.tokens)
@@ -117,10 +116,10 @@ def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         all_of_them = conversations[0]
         all_of_them.forget()
         tokens = all_of_them.step([prompt] * sizes.rows, 0)
-        began = time.perf_counter()
+        began = now()
         for step in range(sizes.new_tokens - 1):
             tokens = all_of_them.step(tokens, sizes.prompt_tokens + step)
-        return sizes.rows * (sizes.new_tokens - 1) / (time.perf_counter() - began)
+        return sizes.rows * (sizes.new_tokens - 1) / (now() - began)
 
     actions: dict[str, Action] = {"decode": decode, "together": together}
     for turn in config["turns"]:

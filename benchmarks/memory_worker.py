@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
-from worker_loop import Action, Sizes, serve
+from worker_loop import Action, Sizes, clock, serve
 
 import rxt
 from rxt.bench.inference import random_ids
@@ -35,7 +34,7 @@ def load(config: dict[str, Any]) -> ReactiveTransformer:
 
 @torch.no_grad()
 def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
-    model, compiled = load(config).eval(), bool(config["compiled"])
+    model, compiled, now = load(config).eval(), bool(config["compiled"]), clock(config["clock"])
     prompts = random_ids(model.config, sizes.rows, sizes.prompt_tokens, 1, CPU)
     interactions = random_ids(model.config, sizes.turns, sizes.tokens, 2, CPU)
     memories = {1: model.init_memory(1, seed=1)}
@@ -59,20 +58,20 @@ def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
             model, prompts[:1], memory_at(1), sizes.new_tokens, stop_at_eos=False, compiled=compiled
         ):
             token.tolist()
-            times.append(time.perf_counter())
+            times.append(now())
         return (len(times) - 1) / (times[-1] - times[0])
 
     def first_token(turn: int) -> float:
         """Seconds, with the memory's keys and values to be projected: they are not, where a turn came just before."""
-        memory, began = memory_at(turn), time.perf_counter()
+        memory, began = memory_at(turn), now()
         next(generate_tokens(model, prompts[:1], memory, 2, stop_at_eos=False)).tolist()
-        return time.perf_counter() - began
+        return now() - began
 
     def update() -> float:
         """Seconds after an answer, until the next turn can begin."""
-        began = time.perf_counter()
+        began = now()
         memorized(memory_at(1), interactions[0])
-        return time.perf_counter() - began
+        return now() - began
 
     def together() -> float:
         """Tokens a second of all conversations, after the first of each."""
@@ -80,10 +79,10 @@ def make(config: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         for prompt in prompts:
             batch.admit(prompt, memory_at(1), max_new_tokens=sizes.new_tokens, stop_at_eos=False)
         batch.step()
-        began, said = time.perf_counter(), 0
+        began, said = now(), 0
         while len(batch):
             said += len(batch.step())
-        return said / (time.perf_counter() - began)
+        return said / (now() - began)
 
     actions: dict[str, Action] = {"decode": decode, "update": update, "together": together}
     for turn in config["turns"]:

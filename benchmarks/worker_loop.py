@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,6 +26,12 @@ class Sizes:
     turns: int
     tokens: int
     """Of a row, and of the interaction that is memorized."""
+
+
+def clock(kind: str) -> Callable[[], float]:
+    """Seconds that pass (``wall``), or those in which the processor works for this process (``processor``): with one
+    thread the same, but for what other programs on the machine take."""
+    return time.process_time if kind == "processor" else time.perf_counter
 
 
 Action = Callable[[], float]
