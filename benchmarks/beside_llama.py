@@ -52,8 +52,8 @@ def compare(ours: Worker, theirs: Worker, turns: list[int], rounds: int, pair: s
     show("update", found["update"], 0, "ms", 1e3)
     found["turns"] = {}
     for turn in turns:
-        mine, its = both(f"first {turn}")
         again = [theirs.ask(f"first {turn} again") for _ in range(rounds if turn <= 64 else 1)]
+        mine, its = both(f"first {turn}")  # its history has just been read
         kept = ours.ask(f"kept {turn}"), theirs.ask(f"kept {turn}")
         found["turns"][turn] = {"first": mine, "first_kept": its, "first_again": again, "bytes": kept}
         show(f"first token, turn {turn}", median(mine), median(its), f"ms; again {median(again) * 1e3:,.0f}", 1e3)
