@@ -99,6 +99,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         ),
         (["--set", "memory_pretrain.turns=0"], "recipe: memory_pretrain.turns must be at least 1"),
         (["--set", "model.decoder.width=33"], "recipe: decoder.self_attention.heads 4 must divide width 33"),
+        (["--patience", "0"], "--patience 0: must lie in (0, 10,000] minutes"),
         (["--seed", "-1"], "recipe: seed must lie in 0"),
         (["--seed", "99999999999999999999"], "recipe: seed must lie in 0"),
         (["--everyday-share", "1.5"], "--everyday-share 1.5: must lie in [0, 1]"),
@@ -119,6 +120,18 @@ def test_a_wrong_option_is_one_line(
         else ["train", "smoke", "--out", str(out), *options]
     )
     assert refused(main(argv)).startswith(message)
+    assert files(out) == []
+
+
+def test_no_compiler_is_one_line(tmp_path: Path, refused: Callable[[int], str]) -> None:
+    import torch._inductor.config as inductor
+
+    out = tmp_path / "run"
+    with inductor.patch({"cpp.cxx": ("no/such/compiler",)}):
+        code = main(["train", "smoke", "--compiled", "--out", str(out)])
+    assert refused(code) == (
+        "--compiled: no C++ compiler is found; install one (CXX names it), or leave --compiled out"
+    )
     assert files(out) == []
 
 

@@ -61,6 +61,31 @@ def train(model: Path, data: Path, out: Path, *options: str) -> int:
     return main(["train", "classify", "--from", str(model), "--data", str(data), "--out", str(out), *options])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("parallel", "frozen"), [("replicate", True), ("shard", False)])
+def test_two_processes_learn_what_one_does(
+    model: Path, data: Path, tmp_path: Path, parallel: str, frozen: bool
+) -> None:
+    """Each with a part of every update's texts."""
+    options = ("--epochs", "2", "--batch-size", "10", "--parallel", parallel, *(("--frozen",) if frozen else ()))
+    for workers in ("1", "2"):
+        assert train(model, data, tmp_path / workers, *options, "--workers", workers) == 0
+    one, two = (load_file(tmp_path / workers / "model" / "model.safetensors") for workers in ("1", "2"))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=2e-5, msg=lambda text, name=name: name + text)
+    scores = [(tmp_path / workers / "scores.json").read_text() for workers in ("1", "2")]
+    assert scores[0] == scores[1]
+
+
+def test_more_processes_than_texts_of_an_update_are_refused(
+    model: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(model, data, tmp_path / "run", "--batch-size", "1", "--workers", "2") == 2
+    (error,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("rxt: ")]
+    assert error == "rxt: --batch-size 1: each of 2 workers needs a text of every update"
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_it_learns_and_is_used(model: Path, data: Path, tmp_path: Path, frozen: bool) -> None:
     out = tmp_path / "run"

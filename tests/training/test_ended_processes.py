@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,6 +131,40 @@ def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(t
     assert main(command(out, workers=1)) == 0
     assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
     assert_nothing_half_written(out)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_silent_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Two processes, of which one sleeps. No launcher sees it: it has not ended."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)} | group
+    words = [sys.executable, "-m", "rxt", *command(tmp_path, workers=1), "--patience", "0.25"]
+    first, second = (
+        subprocess.Popen(words, env=environment | {"RANK": rank}, stderr=subprocess.PIPE, text=True) for rank in "01"
+    )
+    with first, second:
+        try:
+            while (Checkpoints(tmp_path / STAGE, keep=2).last() or 0) < 2:
+                assert first.poll() is None, first.communicate()[1]
+                time.sleep(0.02)
+            second.send_signal(signal.SIGSTOP)
+            said = first.communicate()[1].splitlines()
+        finally:
+            first.kill()
+            second.kill()
+    assert first.returncode == 2
+    assert [line for line in said if line.startswith(("rxt: ", "Traceback"))] == [
+        "rxt: process 2 of 2 has ended, or has not answered for 0.25 minutes (--patience); "
+        "the same command goes on from the last checkpoint"
+    ]
+    saved = Checkpoints(tmp_path / STAGE, keep=2).last()
+    assert saved is not None
+    assert saved < 30
+    assert_nothing_half_written(tmp_path)
+    assert main(command(tmp_path, workers=1)) == 0
+    assert len(losses(tmp_path)) == 30
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import pytest
 import reinforcing
 import torch
+import torch._dynamo.utils as dynamo
 import torch.distributed as dist
 from grown import grown
 from micro import AWARE, OPTIM, PREFERENCE, RUN, learner, preference_stage, stages, template, tokenizer
@@ -23,6 +25,7 @@ from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.everyday.task import Everyday
 from rxt.training.checkpoint import Checkpoints, StageState
+from rxt.training.compiled import as_written, compile_layers
 from rxt.training.config_base import OptimConfig, RecallConfig
 from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig
@@ -63,11 +66,18 @@ def held(way: str, subject: ReactiveLearner) -> Together[ReactiveLearner]:
 
 
 def trained(
-    way: str, index: int, steps: int, checkpointing: bool = False, optim: OptimConfig = OPTIM
+    way: str,
+    index: int,
+    steps: int,
+    checkpointing: bool = False,
+    optim: OptimConfig = OPTIM,
+    compiler: str | None = None,
 ) -> tuple[Together[ReactiveLearner], list[float]]:
     """A learner after some updates of a stage, and their losses."""
     stage = stages(RUN.having(replace(AWARE, checkpointing=checkpointing)))[index]
     subject = held(way, learner())
+    if compiler is not None:
+        compile_layers(subject.learner, compiler)
     optimizer = make_optimizer(subject.learner, optim)
     losses = [
         float(sum(loss.loss for loss in update(stage, subject.learner, optimizer, 0, step, subject)))
@@ -152,6 +162,39 @@ def test_activations_that_are_computed_again_give_the_same(way: str) -> None:
     _, losses = trained("alone", 3, steps=6)
     _, others = trained(way, 3, steps=6, checkpointing=True)
     assert others == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.fixture
+def _forgotten() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_forgotten")
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.torch.jit.script_method")  # of PyTorch's own
+@pytest.mark.parametrize(
+    ("way", "compiler", "index", "steps"),
+    [("alone", "inductor", 0, 3), ("replicate", "aot_eager", 3, 8), ("shard", "aot_eager", 3, 8)],
+)
+def test_compiled_layers_learn_the_same(way: str, compiler: str, index: int, steps: int) -> None:
+    """Conversations of stage 4 have uneven lengths, and each of its phases trains other parts."""
+    if compiler == "inductor" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("needs a C++ compiler")
+    expected, losses = trained("alone", index, steps)
+    dynamo.counters.clear()
+    found, others = trained(way, index, steps, compiler=compiler)
+    assert dynamo.counters["stats"]["unique_graphs"] >= 2
+    assert not dynamo.counters["graph_break"]
+    assert others == pytest.approx(losses, rel=1e-5)
+    weights = whole_weights(found)
+    for name, tensor in whole_weights(expected).items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+    made = dynamo.counters["stats"]["unique_graphs"]
+    with as_written():
+        validated(found, index)
+    assert dynamo.counters["stats"]["unique_graphs"] == made
 
 
 def test_muon_moves_parts_as_it_moves_the_whole() -> None:

@@ -76,6 +76,12 @@ def _told(error: ChildFailedError, logs: Path, workers: int) -> int:
     causes = {rank: failure for rank, failure in error.failures.items() if failure.exitcode != FOLLOWED}
     rank, failure = min((causes or error.failures).items(), key=lambda each: each[1].timestamp)
     code, name = failure.exitcode, f"process {rank + 1} of {workers}"
+    if not causes:
+        print(
+            "rxt: the processes have lost each other; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return code
     if code < 0:
         why = f"was killed ({failure.signal_name()})"
         print(f"rxt: {name} {why}; the same command goes on from the last checkpoint", file=sys.stderr)

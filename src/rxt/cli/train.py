@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import time
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,16 +13,17 @@ import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
-from rxt.cli.launch import FOLLOWED, INTERRUPTED, USER_MISTAKE, check_workers, launch, left_to_launcher
+from rxt.cli.launch import check_workers, launch
 from rxt.cli.plan import PlanOptions
+from rxt.cli.process_group import in_process_group
 from rxt.cli.threads import choose_threads
 from rxt.errors import UserError
 
 if TYPE_CHECKING:
     from rxt.training.config import RunConfig
 
-SECONDS_TO_SPEAK = 5.0
-"""Under torchrun the first process is given so long to say what all find wrong, before another one's end ends it."""
+MOST_PATIENCE = 10_000
+"""Minutes: a week."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class TrainOptions:
     parallel: Literal["replicate", "shard"] = "replicate"
     """What each of several processes holds: the whole model, or a part of every weight, gradient and moment (FSDP2),
     for models that are too large for one GPU."""
+    patience: float = 120.0
+    """Minutes that processes wait for one that is slow or silent, before they name it and end. One validates while the
+    others wait, which must take less."""
+    compiled: bool = False
+    """Run updates through torch.compile, layer by layer: worth it on GPUs. Needs a C++ compiler, and a minute or more
+    to begin with."""
     show: bool = False
     """Print what would be trained, stage by stage, and stop."""
     show_json: bool = False
@@ -134,37 +140,28 @@ def run(argv: list[str]) -> int:
         show_plan(run_config, options.planned, Console(highlight=False, markup=False))
         return 0
     check_workers(options.workers, options.device)
+    if not 0 < options.patience <= MOST_PATIENCE:
+        raise UserError(f"--patience {options.patience:g}: must lie in (0, {MOST_PATIENCE:,}] minutes")
+    if options.compiled:
+        from rxt.training.compiled import check_compiler
+
+        check_compiler()
     if "WORLD_SIZE" not in os.environ and options.workers > 1:
         return launch(["train", *argv], options.workers)
     import torch
 
     from rxt.training.freed_memory import keep_freed_memory
     from rxt.training.pipeline import train
-    from rxt.training.process_group import AnotherEnded, end_at_once, started_on_this_machine
 
     device = find_device(options.device)
     keep_freed_memory()
     if "WORLD_SIZE" not in os.environ:
         torch.set_num_threads(choose_threads())
-    try:
-        out = options.out or Path("runs") / options.recipe
-        train(run_config, out, Console(stderr=True), device, options.parallel, options.dtype)
-    except AnotherEnded as error:
-        if started_on_this_machine():
-            end_at_once(FOLLOWED)
-        print(f"rxt: {error}", file=sys.stderr)
-        end_at_once(USER_MISTAKE)
-    except KeyboardInterrupt:
-        if os.environ.get("WORLD_SIZE", "1") != "1":
-            end_at_once(INTERRUPTED)
-        raise
-    except UserError as error:
-        if left_to_launcher(error):
-            return USER_MISTAKE
-        if os.environ.get("RANK", "0") != "0":
-            time.sleep(SECONDS_TO_SPEAK)
-        raise
-    return 0
+    out, patience = options.out or Path("runs") / options.recipe, timedelta(minutes=options.patience)
+    console = Console(stderr=True)
+    return in_process_group(
+        lambda: train(run_config, out, console, device, options.parallel, options.dtype, options.compiled, patience)
+    )
 
 
 def resolve(options: TrainOptions) -> dict[str, Any]:

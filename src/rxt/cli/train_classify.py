@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.device import find_device
+from rxt.cli.launch import check_workers, launch
+from rxt.cli.process_group import in_process_group
 from rxt.errors import UserError
 
 
@@ -42,7 +45,11 @@ class Options:
     seed: int = 0
     """Of what is held out and of the order of the texts."""
     device: str | None = None
-    """cpu, cuda, cuda:1 …; the first GPU when there is one."""
+    """cpu, cuda, cuda:1 …; the first GPU when there is one, of several processes each its own."""
+    workers: int = 1
+    """Processes on this machine that share every update, started by torchrun's launcher."""
+    parallel: Literal["replicate", "shard"] = "replicate"
+    """What each of several processes holds: the whole classifier, or a part of it (FSDP2)."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,6 +57,9 @@ def run(argv: list[str]) -> int:
     options = parse_arguments(Options, "rxt train classify", argv)
     if not options.data:
         raise UserError("rxt train classify: name texts with labels: --data FILE")
+    check_workers(options.workers, options.device)
+    if "WORLD_SIZE" not in os.environ and options.workers > 1:
+        return launch(["train", "classify", *argv], options.workers)
     from rich.console import Console
 
     from rxt.training.classify.config import ClassifyConfig
@@ -70,5 +80,5 @@ def run(argv: list[str]) -> int:
         seed=options.seed,
     )
     keep_freed_memory()
-    train_classifier(config, options.out, Console(stderr=True), find_device(options.device))
-    return 0
+    device, console = find_device(options.device), Console(stderr=True)
+    return in_process_group(lambda: train_classifier(config, options.out, console, device, options.parallel))

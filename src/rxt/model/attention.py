@@ -76,7 +76,7 @@ class Attention(nn.Module):
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
-        grouped = keys.shape[1] < queries.shape[1]
+        grouped = self.config.kv_heads < self.config.query_heads
         if learns_rounded(queries, keys, values):
             if mask is None and not causal:
                 return look_up_in_parts(queries, keys, values)
@@ -85,6 +85,10 @@ class Attention(nn.Module):
                     queries.float(), keys.float(), values.float(), attn_mask=mask, is_causal=causal, enable_gqa=grouped
                 )
             return exact.to(values.dtype)
+        if grouped and mask is not None and queries.device.type == "cuda":
+            # a GPU has no kernel for both, and would keep all scores
+            groups, grouped = self.config.query_heads // self.config.kv_heads, False
+            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped
         )

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from rxt.training.checkpoint import Checkpoints, StageState
+from rxt.training.compiled import as_written, compile_layers
 from rxt.training.interrupt import Interrupt
 from rxt.training.metrics import Metrics, MetricsLog, NoLog, StageProgress, say
 from rxt.training.optim import Optimizer, learning_rate, make_optimizer, set_learning_rate
@@ -54,6 +55,8 @@ class LoopContext:
     interrupt: Interrupt
     process_group: ProcessGroup = SINGLE_PROCESS
     parallel: Parallel = "replicate"
+    compiled: bool = False
+    """Whether updates run compiled layers."""
     device: torch.device | None = None
     """What is trained on; where the learner is by default."""
     loader_processes: int = 0
@@ -73,6 +76,8 @@ def run_stage(stage: Stage[LearnerT, Batch], learner: LearnerT, context: LoopCon
     process_group, evaluator = context.process_group, stage.evaluator
     device = context.device or learner.device
     together = training_together(learner, process_group, context.parallel, device, stage.beside, context.products)
+    if context.compiled:
+        compile_layers(together.learner)
     writing = process_group.once_more() if together.sharded else process_group
     checkpoints = Checkpoints(context.folder / stage.name, context.run.keep_checkpoints, writing, together.sharded)
     optimizer = make_optimizer(together.learner, stage.optim)
@@ -176,7 +181,7 @@ def _evaluated(
     context: LoopContext,
 ) -> StageState:
     """Where the stage stands after an evaluation, which the main process makes while the others wait."""
-    with together.whole():
+    with together.whole(), as_written():
         if context.process_group.is_main_process:
             state = _weighed(stage, together.learner, state, log, context)
         return context.process_group.from_main(state)
@@ -232,7 +237,7 @@ def update(
     set_learning_rate(optimizer, learning_rate(stage.optim, step, stage.steps))
     optimizer.zero_grad()
     if stage.collects(step):
-        with together.whole(), autocast(learner.device, together.products):
+        with together.whole(), as_written(), autocast(learner.device, together.products):
             stage.collect(learner, step, step_generator(seed, stage.name, "collect", step, 0), process_group)
     drawn = stage.batches("train", step) if made is None else made(step)
     batches = [batch.to(learner.device) for batch in drawn]
@@ -246,6 +251,7 @@ def update(
         return loss.loss
 
     mine = [partial(compute, index, batch) for index, batch in process_group.shard(batches)]
+    process_group.meet()
     together.backward(mine, passes=math.ceil(len(batches) / process_group.world_size))
     losses = _over_processes(losses, process_group)
     trained = [parameter for parameter in learner.parameters() if parameter.grad is not None]

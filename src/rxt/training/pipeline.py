@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
 from rxt.training.precision import Dtype, products_of
 from rxt.training.prepared_sources import check_tokenizer
-from rxt.training.process_group import ProcessGroup, join_process_group, own_device
+from rxt.training.process_group import PATIENCE, ProcessGroup, join_process_group, own_device
 from rxt.training.run_folder import CURVES, ENCODER, STAGE, DataNote, check_claim, claim, locked, noted_data, write_json
 from rxt.training.stages.adaptation import AdaptationConfig
 from rxt.training.stages.base import StageContext
@@ -54,11 +55,17 @@ def train(
     device: torch.device | None = None,
     parallel: Parallel = "replicate",
     dtype: Dtype | None = None,
+    compiled: bool = False,
+    patience: timedelta = PATIENCE,
 ) -> Path:
-    """Do every stage that has not been done, from where the last one stopped; return the model's folder.
+    """Do every stage that has not been done, from where the last one stopped; return the model's folder. How it is
+    done is no part of the run, like the device and the number of processes.
 
-    ``parallel``: what each of several processes holds. ``dtype``: the type that products are computed in; as the device
-    does by itself when not given. Like the device and the number of processes, they are no part of the run.
+    Args:
+        parallel: what each of several processes holds.
+        dtype: the type that products are computed in; as the device does by itself when not given.
+        compiled: whether updates run compiled layers.
+        patience: how long processes wait for one that is slow.
     """
     device = own_device(device or torch.device("cpu"))
     if run.needs_start:
@@ -68,11 +75,11 @@ def train(
     if dtype is not None and any(isinstance(stage, AdaptationConfig) for stage in run.stages):
         raise UserError("--dtype: a stage on a base has a type of its own: --set adaptation.precision=float32")
     try:
-        with join_process_group(device) as process_group:
+        with join_process_group(device, patience) as process_group:
             if not process_group.is_main_process:
-                return _train(run, out, Console(quiet=True), device, process_group, parallel, dtype)
+                return _train(run, out, Console(quiet=True), device, process_group, parallel, dtype, compiled)
             with locked(out):
-                return _train(run, out, console, device, process_group, parallel, dtype)
+                return _train(run, out, console, device, process_group, parallel, dtype, compiled)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         named = Path(error.filename) if isinstance(error.filename, str) else out
@@ -90,6 +97,7 @@ def _train(
     process_group: ProcessGroup,
     parallel: Parallel,
     dtype: Dtype | None,
+    compiled: bool,
 ) -> Path:
     if process_group.is_main_process:
         check_claim(out, run)
@@ -123,7 +131,7 @@ def _train(
     parent, ends = TOKENIZER, dict[str, int]()
     with interruptible() as interrupt, progress_display(console) as progress:
         shared = LoopContext(
-            run, out, console, progress, interrupt, process_group, parallel, device, run.loader_processes
+            run, out, console, progress, interrupt, process_group, parallel, compiled, device, run.loader_processes
         )
         for part in work.stages:
             stage = part.stage

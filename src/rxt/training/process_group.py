@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,7 +21,14 @@ from torch import Tensor
 
 from rxt.errors import UserError
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
 T = TypeVar("T")
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for one that is slow: among others for one that validates, or writes a checkpoint."""
+LAST_CALL = timedelta(minutes=1)
+"""When one has waited for too long, how long the others have to say that they have waited too."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class ProcessGroup:
     world_size: int = 1
     group: dist.ProcessGroup | None = None
     """PyTorch's; None is its default group."""
+    patience: timedelta = PATIENCE
+    """How long its exchanges wait for a process."""
 
     @property
     def is_main_process(self) -> bool:
@@ -75,24 +84,29 @@ class ProcessGroup:
         if self.world_size > 1:
             dist.barrier(self.group)
 
+    def meet(self) -> None:
+        """As :meth:`barrier`, on the processors: who waits for another there comes back and can say so, while a GPU
+        that waits takes its process with it."""
+        self.sum(torch.zeros(()))
+
     def once_more(self) -> ProcessGroup:
         """The same processes, for exchanges that another thread makes meanwhile; tensors on the CPU alone. Every
         process calls it."""
         if self.world_size == 1:
             return self
-        return replace(self, group=dist.new_group(backend="gloo", timeout=PATIENCE))
+        return replace(self, group=dist.new_group(backend="gloo", timeout=self.patience))
 
 
 SINGLE_PROCESS = ProcessGroup()
 """A run of one process."""
 
 
-PATIENCE = timedelta(hours=2)
-"""How long processes wait for one that validates, or writes a checkpoint, before they take it for dead."""
-
-
 class AnotherEnded(UserError):
     """Another process of the group has ended, so this one cannot go on."""
+
+
+class NoAnswer(AnotherEnded):
+    """Another process is slow or silent, or has ended where nobody sees it; this one can say which."""
 
 
 def own_device(device: torch.device) -> torch.device:
@@ -108,13 +122,14 @@ def started_on_this_machine() -> bool:
 
 
 @contextmanager
-def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
+def join_process_group(device: torch.device, patience: timedelta = PATIENCE) -> Iterator[ProcessGroup]:
     """The process group that the environment describes (``RANK`` and ``WORLD_SIZE``, as torchrun sets them), or a group
-    of one. ``device``: that of this process, from :func:`own_device`.
+    of one. ``device``: that of this process, from :func:`own_device`. ``patience``: how long exchanges wait.
 
     Raises:
         UserError: the environment does not say everything that ``torchrun`` sets.
         AnotherEnded: another process has ended.
+        NoAnswer: another process has let this one wait for too long.
     """
     world_size = _number_in_environment("WORLD_SIZE", "1")
     if world_size == 1:
@@ -129,21 +144,43 @@ def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     rank = _number_in_environment("RANK", "0")
     if not 0 <= rank < world_size:
         raise UserError(f"RANK is {rank} in the environment, and WORLD_SIZE {world_size}: ranks count from 0")
+    from torch.distributed.rendezvous import rendezvous
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
-    else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+    store, rank, world_size = next(rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=patience,
+    )
     try:
-        yield ProcessGroup(dist.get_rank(), world_size)
+        yield ProcessGroup(rank, world_size, patience=patience)
     except RuntimeError as error:
         if not _of_the_connection(error):
             raise
-        raise AnotherEnded(
-            "another process of this run has ended; the same command goes on from the last checkpoint"
-        ) from None
+        raise _lost(store, rank, world_size, patience) from None
     finally:
         dist.destroy_process_group()
+
+
+def _lost(store: Store, rank: int, world_size: int, patience: timedelta) -> AnotherEnded:
+    """Why an exchange has failed: all processes that still can say so, and whose number is missing is to blame."""
+    goes_on = "the same command goes on from the last checkpoint"
+    notes = {str(each + 1): f"lost/{each}" for each in range(world_size)}
+    missing: list[str] = []
+    with suppress(RuntimeError):  # whoever keeps the store may have ended
+        store.set(notes[str(rank + 1)], "")
+        try:
+            store.wait(list(notes.values()), min(LAST_CALL, patience / 2))
+        except dist.DistStoreError:
+            missing = [number for number, note in notes.items() if not store.check([note])]
+    if not missing:
+        return AnotherEnded(f"another process of this run has ended; {goes_on}")
+    waited = f"has ended, or has not answered for {patience / timedelta(minutes=1):g} minutes (--patience)"
+    return NoAnswer(f"process {' and '.join(missing)} of {world_size} {waited}; {goes_on}")
 
 
 def end_at_once(code: int) -> NoReturn:

@@ -43,7 +43,9 @@ from rxt.training.curves import plot_curves
 from rxt.training.interrupt import interruptible
 from rxt.training.loop import LoopContext, run_stage
 from rxt.training.metrics import progress_display, say
+from rxt.training.process_group import ProcessGroup, join_process_group, own_device
 from rxt.training.run_folder import CURVES, RUN, check_same, found_run, locked, write_json
+from rxt.training.together import Parallel
 from rxt.understanding.text_classifier import TextClassifier
 from rxt.understanding.text_encoder import load_text_encoder
 
@@ -78,15 +80,23 @@ class _Loop:
         return self.config.keep_checkpoints
 
 
-def train_classifier(config: ClassifyConfig, out: Path, console: Console, device: torch.device) -> Path:
+def train_classifier(
+    config: ClassifyConfig, out: Path, console: Console, device: torch.device, parallel: Parallel = "replicate"
+) -> Path:
     """Train to the end, from the last checkpoint where there is one; return the classifier's folder.
+
+    ``parallel``: what each of several processes holds; like their number, it is no part of the run.
 
     Raises:
         UserError: data or model cannot be used, or the folder holds another run.
     """
+    device = own_device(device)
     try:
-        with locked(out):
-            return _train(config, out, console, device)
+        with join_process_group(device) as process_group:
+            if not process_group.is_main_process:
+                return _train(config, out, Console(quiet=True), device, process_group, parallel)
+            with locked(out):
+                return _train(config, out, console, device, process_group, parallel)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise UserError(
@@ -94,8 +104,18 @@ def train_classifier(config: ClassifyConfig, out: Path, console: Console, device
         ) from None
 
 
-def _train(config: ClassifyConfig, out: Path, console: Console, device: torch.device) -> Path:
-    found = found_run(out)
+def _train(
+    config: ClassifyConfig,
+    out: Path,
+    console: Console,
+    device: torch.device,
+    process_group: ProcessGroup,
+    parallel: Parallel,
+) -> Path:
+    parts = process_group.world_size
+    if config.batch_size < parts:
+        raise UserError(f"--batch-size {config.batch_size}: each of {parts} workers needs a text of every update")
+    found = found_run(out) if process_group.is_main_process else None
     examples = Examples.load(config)
     reader = load_text_encoder(config.start, config.tokenizer)
     if isinstance(reader.encoder, SharedEncoder):
@@ -113,7 +133,8 @@ def _train(config: ClassifyConfig, out: Path, console: Console, device: torch.de
     too_long = [f"{cut} texts are longer than {reader.max_length} tokens and are cut"] if cut else []
     for warning in (*examples.warnings, *too_long):
         say(console, f"warning: {warning}", "yellow")
-    write_json(out / RUN, claimed)
+    if process_group.is_main_process:
+        write_json(out / RUN, claimed)
 
     torch.manual_seed(config.seed)
     classifier = SequenceClassifier(reader.encoder, examples.classes).to(device)
@@ -126,9 +147,12 @@ def _train(config: ClassifyConfig, out: Path, console: Console, device: torch.de
     epoch = -(-len(train) // config.batch_size)
     steps = epoch * config.passes
     evaluator = HeldOut(evaluation_batches(held, pad), epoch)
-    stage = ClassifyStage(train, evaluator, config.optim(steps), steps, config.batch_size, pad, config.seed)
+    stage = ClassifyStage(train, evaluator, config.optim(steps), steps, config.batch_size, pad, config.seed, parts)
     with interruptible() as interrupt, progress_display(console) as progress:
-        run_stage(stage, learner, LoopContext(_Loop(config, epoch), out, console, progress, interrupt))
+        loop = _Loop(config, epoch)
+        run_stage(stage, learner, LoopContext(loop, out, console, progress, interrupt, process_group, parallel))
+    if not process_group.is_main_process:
+        return out / MODEL
 
     scores = evaluator.scores(learner)
     write_json(out / SCORES, numbers(scores, examples))

@@ -130,6 +130,8 @@ class ClassifyStage:
     batch_size: int
     pad: int
     seed: int
+    parts: int = 1
+    """Micro-batches of an update: one for each process."""
     name: str = "classify"
 
     def beside(self, learner: ClassifierLearner) -> Sequence[nn.Module]:
@@ -164,7 +166,7 @@ class ClassifyStage:
         count = len(self.train)
         places = range(step * self.batch_size, (step + 1) * self.batch_size)
         chosen = [self.train[_order(self.seed, place // count, count)[place % count]] for place in places]
-        return [LabelledRows.of(chosen, self.pad)]
+        return [LabelledRows.of(chosen[part :: self.parts], self.pad) for part in range(self.parts)]
 
     def loss(
         self,
