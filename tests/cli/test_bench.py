@@ -100,11 +100,12 @@ def test_utilisation_is_a_share_of_what_is_stated(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_used(tmp_path: Path) -> None:
     argv = ["train", "--preset", "rxt-alpha-nano", "--batch", "8", "--turns", "4", "--tokens", "256"]
-    found = bench([*argv, "--device", "cuda"], tmp_path / "x.json")
-    for kind in ("joint", "memory_aware"):
-        step = found[kind]
-        assert isinstance(step, dict)
-        assert 0 < step["utilisation"] < 1
+    for options in ([], ["--compiled"]):
+        found = bench([*argv, "--device", "cuda", *options], tmp_path / "x.json")
+        for kind in ("joint", "memory_aware"):
+            step = found[kind]
+            assert isinstance(step, dict)
+            assert 0 < step["utilisation"] < 1
 
 
 def test_a_model_folder_is_timed(folder: Path, tmp_path: Path) -> None:

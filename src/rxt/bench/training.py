@@ -16,6 +16,7 @@ from rxt.bench.parts import CLIPPING, MarkedTogether, Part, heads_of, marked, pa
 from rxt.data.collate import Conversations, Rows
 from rxt.evaluation.latency import Seconds
 from rxt.model.reactive import ReactiveTransformer
+from rxt.training.compiled import compile_layers
 from rxt.training.config_base import OptimConfig
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner
@@ -65,6 +66,7 @@ class TrainResult:
     tokens: int
     """Of every row; the second half of an interaction is its answer."""
     checkpointing: bool
+    compiled: bool
     joint_tokens_per_second: float
     memory_aware_tokens_per_second: float
     joint: StepTimes
@@ -114,6 +116,7 @@ def bench_train(
     report: Report = lambda: None,
     best_flops: float | None = None,
     products: Products | None = None,
+    compiled: bool = False,
 ) -> TrainResult:
     """Time updates of joint and of memory-aware training: loss, gradient, clipping and optimiser. The model's weights
     change.
@@ -122,6 +125,7 @@ def bench_train(
         best_flops: operations a second of the device, of which the utilisation is a share; what it makes of a large
             product now when not given.
         products: the type that products are computed in; as the device does by itself when not given.
+        compiled: with compiled layers, which the first use of each update makes.
     """
     config, device = model.config, model.decoder.embedding.weight.device
     check_fits("--tokens", tokens, 0, config)
@@ -143,13 +147,18 @@ def bench_train(
     joint_work = joint_step(config, batch_size, tokens, tokens * joint.masked_share)
     aware_work = memory_aware_step(config, batch_size, turns, tokens, tokens - tokens // 2)
     read = batch_size * tokens
-    joint_times = _measure(joint_stage, model, read, joint_work, limits, best, setting, report, products)
-    aware_times = _measure(aware_stage, model, turns * read, aware_work, limits, best, setting, report, products)
+
+    def measured(stage: Stage, read: int, work: Work) -> StepTimes:
+        return _measure(stage, model, read, work, limits, best, compiled, setting, report, products)
+
+    joint_times = measured(joint_stage, read, joint_work)
+    aware_times = measured(aware_stage, turns * read, aware_work)
     return TrainResult(
         batch_size,
         turns,
         tokens,
         checkpointing,
+        compiled,
         joint_times.tokens_per_second,
         aware_times.tokens_per_second,
         joint_times,
@@ -172,11 +181,14 @@ def _measure(
     work: Work,
     limits: Limits,
     best_flops: float,
+    compiled: bool,
     setting: Setting,
     report: Report,
     products: Products,
 ) -> StepTimes:
     learner = ReactiveLearner(model).to(model.decoder.embedding.weight.device)
+    if compiled:
+        compile_layers(learner)
     optimizer = make_optimizer(learner, stage.optim)
     together, peak = MarkedTogether(learner, products=products), MemoryPeak(learner.device)
 

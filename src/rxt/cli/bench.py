@@ -87,6 +87,8 @@ class TrainOptions(Options):
     """Of a row."""
     checkpointing: bool = False
     """Keep one turn's activations at a time in the memory-aware step."""
+    compiled: bool = False
+    """Run the steps through torch.compile, layer by layer; needs a C++ compiler."""
     flops_per_gpu: float | None = None
     """Operations a second of the device at best, for the utilisation (989e12 for an H100 in bfloat16); what it makes
     of a large product now when not given."""
@@ -168,6 +170,10 @@ def train(options: TrainOptions) -> int:
     check_least(options, ("turns", 1))
     if options.flops_per_gpu is not None and not 0 < options.flops_per_gpu < math.inf:
         raise UserError(f"--flops-per-gpu {options.flops_per_gpu:g}: must be positive")
+    if options.compiled:
+        from rxt.training.compiled import check_compiler
+
+        check_compiler()
     model, setting = _prepare(options, trains=True)
     from rxt.bench.training import bench_train
     from rxt.training.freed_memory import keep_freed_memory
@@ -185,6 +191,7 @@ def train(options: TrainOptions) -> int:
             lambda: progress.advance(task),
             options.flops_per_gpu,
             "bfloat16" if options.dtype == "bfloat16" else None,
+            options.compiled,
         )
     table = _table()
     for name, times in (("joint step", result.joint), ("memory-aware step", result.memory_aware)):
