@@ -1,6 +1,6 @@
 # make chat           talk to SmolLM2-135M-Instruct with the bundled memory; its weights come from the package index
 # make chat-pocket    talk to the small bundled model, which needs nothing else
-# make test           every test
+# make test           every test, in two processes (ARGS="-n 0" for one, as a debugger needs it)
 # make test-fast      the tests of data, tasks, stores and imports, for while one works
 # make lint           ruff and pyright
 # Each makes .venv first when it is missing or the dependencies changed: PYTHON names the interpreter (3.11 or newer).
@@ -22,7 +22,7 @@ chat-pocket: .venv/ready-to-chat
 	$(BIN)/rxt chat $(ARGS)
 
 test: .venv/ready-to-develop
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: .venv/ready-to-develop
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m 'not slow and not gpu' $(FAST) $(ARGS)
