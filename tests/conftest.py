@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 import torch
 
-from watched_exit import watch_exit
+from watched_exit import tell_what_is_alive, watch_exit
 
 REFERENCE = Path(__file__).parent / "fixtures" / "reference"
 
@@ -21,8 +21,11 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    watch_exit()
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # one of pytest-xdist's processes: it waits for the others, and is ended then
+        tell_what_is_alive()
+    else:
+        watch_exit()
 
 
 @pytest.fixture(autouse=True)

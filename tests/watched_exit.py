@@ -26,12 +26,17 @@ def watch_exit(seconds: float = SECONDS, out: TextIO | None = None) -> None:
     """
     out = out or sys.__stderr__
     assert out is not None
-    for line in still_alive():
-        print(f"still alive after the tests: {line}", file=out, flush=True)
+    tell_what_is_alive(out)
     faulthandler.dump_traceback_later(seconds, exit=True, file=out)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 2 * seconds)
+
+
+def tell_what_is_alive(out: TextIO | None = None) -> None:
+    """Name it, and leave the end of the process to whoever has started it."""
+    for line in still_alive():
+        print(f"still alive after the tests: {line}", file=out or sys.__stderr__, flush=True)
 
 
 def still_alive() -> Iterator[str]:

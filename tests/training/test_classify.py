@@ -66,14 +66,17 @@ def train(model: Path, data: Path, out: Path, *options: str) -> int:
 def test_two_processes_learn_what_one_does(
     model: Path, data: Path, tmp_path: Path, parallel: str, frozen: bool
 ) -> None:
-    """Each with a part of every update's texts."""
-    options = ("--epochs", "2", "--batch-size", "10", "--parallel", parallel, *(("--frozen",) if frozen else ()))
+    """Each with a part of every update's texts, which are not as many of one class as of the other: then a gradient
+    would be 0 but for rounding, of which Adam makes a step."""
+    options = ("--epochs", "2", "--batch-size", "9", "--parallel", parallel, *(("--frozen",) if frozen else ()))
     for workers in ("1", "2"):
         assert train(model, data, tmp_path / workers, *options, "--workers", workers) == 0
-    one, two = (load_file(tmp_path / workers / "model" / "model.safetensors") for workers in ("1", "2"))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=2e-5, msg=lambda text, name=name: name + text)
+    one, two = (
+        [json.loads(line)["loss"] for line in (tmp_path / workers / "classify" / "metrics.jsonl").open()]
+        for workers in ("1", "2")
+    )
+    assert len(one) >= 5, "two of updates, three of validations"
+    assert two == pytest.approx(one, rel=1e-4)
     scores = [(tmp_path / workers / "scores.json").read_text() for workers in ("1", "2")]
     assert scores[0] == scores[1]
 
