@@ -113,13 +113,13 @@ def uneven_talks(path: Path) -> None:
 
 
 def labelled_texts(path: Path) -> None:
-    """As many as an epoch of one update takes, of uneven length."""
+    """As many as an update takes, of uneven length; more of one class, since a gradient that is 0 but for rounding says
+    nothing."""
+    labels = {"dog": "animal", "cow": "animal", "cat": "animal", "spoon": "thing"}
     texts = [
-        {
-            "text": " ".join(["look,"] * (number % 7) + [f"the {word}"]),
-            "label": "animal" if word in "dog cow" else "thing",
-        }
-        for number, word in enumerate(["dog", "cow", "table", "spoon"] * 4)
+        {"text": "look, " * number + f"the {word}", "label": label}
+        for number in range(4)
+        for word, label in labels.items()
     ]
     path.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
 
