@@ -71,10 +71,8 @@ def test_two_processes_learn_what_one_does(
     options = ("--epochs", "2", "--batch-size", "9", "--parallel", parallel, *(("--frozen",) if frozen else ()))
     for workers in ("1", "2"):
         assert train(model, data, tmp_path / workers, *options, "--workers", workers) == 0
-    one, two = (
-        [json.loads(line)["loss"] for line in (tmp_path / workers / "classify" / "metrics.jsonl").open()]
-        for workers in ("1", "2")
-    )
+    logs = [(tmp_path / workers / "classify" / "metrics.jsonl").read_text().splitlines() for workers in ("1", "2")]
+    one, two = ([json.loads(line)["loss"] for line in log] for log in logs)
     assert len(one) >= 5, "two of updates, three of validations"
     assert two == pytest.approx(one, rel=1e-4)
     scores = [(tmp_path / workers / "scores.json").read_text() for workers in ("1", "2")]
