@@ -28,7 +28,7 @@ def with_fragments(base: RunConfig) -> RunConfig:
         FragmentsPhase(steps=100, turns=8, batch_size=16, most_writes=8),
         FragmentsPhase(steps=100, turns=16, batch_size=8, most_writes=4),
         FragmentsPhase(steps=1_400, turns=16, batch_size=8),
-        FragmentsPhase(steps=900, turns=48, batch_size=6, shortest=16),
+        FragmentsPhase(steps=500, turns=48, batch_size=6, shortest=16),
     )
     optim = OptimConfig(
         learning_rate=6e-4, warmup=40, min_lr_ratio=0.02, weight_decay=0.0, kind="muon", rates=ROUTER_FAST
