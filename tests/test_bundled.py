@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import rxt
+from rxt.data.template import Template
+from rxt.evaluation.capacity import measure_capacity
 from rxt.folders import BUNDLED, BUNDLED_BABI
+from rxt.pretrained import load_model
+from rxt.tasks.registry import task
 
 
 def test_the_weights_are_at_most_twelve_megabytes() -> None:
@@ -25,3 +29,13 @@ def test_the_babi_model_answers_from_what_it_was_told() -> None:
         assert chat.ask("Where is Mary?") == place
     assert (BUNDLED_BABI / "model.safetensors").stat().st_size <= 12_000_000
     assert "CC BY 3.0" in (BUNDLED_BABI / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_model_with_fragments_recalls_what_its_plain_memory_has_lost() -> None:
+    model, tokenizer = load_model("fragments")
+    template = Template.of_model(model.config, tokenizer)
+    (cell,) = measure_capacity(model, template, task("everyday"), [(40, 30)], 8, "test", seed=2)
+    assert cell.pooled is not None
+    assert cell.pooled.share >= 7 / 8
+    assert cell.plain.share <= 3 / 8
+    assert (BUNDLED / "fragments" / "model.safetensors").stat().st_size <= 12_000_000

@@ -70,21 +70,17 @@ def talk_on(live: Live, conversation: str, turns: int) -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_model_recalls_what_was_told_1000_turns_and_two_conversations_ago() -> None:
-    """Its weights, with a router that has learned nothing: it finds what is said in like words."""
-    plain, tokenizer = load_model(None)
-    torch.manual_seed(0)
-    model = plain.with_pool(PoolConfig(plain.config.memory_attention.slots, new_below=-1, most_writes=1))
-    live = Live(model, tokenizer, ":memory:", keys=("mine", "yours"))
+def test_a_model_recalls_what_was_told_1000_turns_and_two_conversations_ago() -> None:
+    live = Live(*load_model("fragments"), ":memory:", keys=("mine", "yours"))
     try:
         say(live, "My dog is called Rex.", live.client("mine").conversations.create().id)
         other = live.client("mine").conversations.create().id
         say(live, "Good morning!", other)
         talk_on(live, other, TURNS)
-        assert "Rex" in say(live, "what is my dog called")
+        assert "Rex" in say(live, "What is my dog called?")
         for user, key in (("bob", "mine"), ("ann", "yours")):
-            assert "Rex" not in say(live, "what is my dog called", None, user, key)
-        alone = live.client("mine").responses.create(model="rxt", input="what is my dog called")
+            assert "Rex" not in say(live, "What is my dog called?", None, user, key)
+        alone = live.client("mine").responses.create(model="rxt", input="What is my dog called?")
         assert "Rex" not in alone.output_text, "nor in a conversation that keeps to itself"
     finally:
         live.stop()
