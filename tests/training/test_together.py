@@ -16,7 +16,7 @@ import torch
 import torch._dynamo.utils as dynamo
 import torch.distributed as dist
 from grown import grown
-from micro import AWARE, OPTIM, PREFERENCE, RUN, learner, preference_stage, stages, template, tokenizer
+from micro import AWARE, MOE_MODEL, OPTIM, PREFERENCE, RUN, learner, preference_stage, stages, template, tokenizer
 from torch import Tensor
 
 import rxt.training.loop as loop
@@ -169,6 +169,24 @@ def _forgotten() -> Iterator[None]:
     torch.compiler.reset()
     yield
     torch.compiler.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_forgotten")
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.torch.jit.script_method")  # of PyTorch's own
+def test_beside_experts_attention_is_compiled() -> None:
+    """Every expert gets another number of rows each time."""
+    losses = list[list[float]]()
+    for compiled in (False, True):
+        subject = learner(MOE_MODEL)
+        if compiled:
+            dynamo.counters.clear()
+            compile_layers(subject, "aot_eager")
+        optimizer, stage = make_optimizer(subject, OPTIM), stages()[0]
+        losses.append([float(sum(loss.loss for loss in update(stage, subject, optimizer, 0, step))) for step in (0, 1)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert dynamo.counters["stats"]["unique_graphs"] >= 2
+    assert not dynamo.counters["graph_break"]
 
 
 @pytest.mark.slow

@@ -7,17 +7,19 @@ that are computed again and processes that hold parts need nothing of the compil
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from rxt.errors import UserError
+from rxt.model.attention import Attention
 from rxt.model.consolidation import MemoryAttentionLayer
 from rxt.model.decoder import DecoderLayer
 from rxt.model.encoder import EncoderLayer
+from rxt.model.feed_forward import MixtureOfExperts
 
-LAYERS = (DecoderLayer, EncoderLayer, MemoryAttentionLayer)
 MOST_VARIANTS = 128
 """Pieces of code: kinds of layers, times what phases freeze, with and without memory, masks, gradients. PyTorch's own
 limit, 8, would leave the ninth as it is."""
@@ -33,9 +35,21 @@ def compile_layers(learner: nn.Module, backend: str = "inductor") -> None:
     # phases freeze them.
     config.skip_fsdp_guards = False
     config.optimize_ddp = False  # which would split what is one layer in any case
+    for module in _compiled(learner):
+        module.compile(dynamic=True, backend=backend, recompile_limit=MOST_VARIANTS)
+
+
+def _compiled(learner: nn.Module) -> Iterator[nn.Module]:
+    """Whole layers; of those with experts their attention alone, because every expert gets another number of rows each
+    time, which the compiler cannot know."""
     for module in learner.modules():
-        if isinstance(module, LAYERS):
-            module.compile(dynamic=True, backend=backend, recompile_limit=MOST_VARIANTS)
+        if isinstance(module, MemoryAttentionLayer):
+            yield module
+        elif isinstance(module, DecoderLayer | EncoderLayer):
+            if isinstance(module.feed_forward, MixtureOfExperts):
+                yield from (part for part in module.children() if isinstance(part, Attention))
+            else:
+                yield module
 
 
 def as_written() -> AbstractContextManager[None]:
