@@ -40,6 +40,8 @@ class Options:
     """Updates of every stage."""
     workers: tuple[int, ...] = (2, 4)
     """Numbers of processes that are compared with one."""
+    only: tuple[str, ...] = ()
+    """Of the further runs; all when not given. The curriculum always runs, since they go on from it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def runs(options: Options) -> list[Run]:
         ),
         Run(
             "reinforcement",
-            ("mrl", "--from", trained),
+            ("mrl", "--from", "bundled"),  # one that answers: a silent one has nothing to be rewarded for
             ("reinforcement",),
             (phases("reinforcement", steps), *short_answers, "reinforcement.recall.distances=[1,2]"),
             number="entropy",
@@ -188,7 +190,10 @@ def main() -> None:
     uneven_talks(options.out / "talks.jsonl")
     labelled_texts(options.out / "texts.jsonl")
     most = max(options.workers)
+    further = options.only or tuple(run.name for run in runs(options))
     for run in runs(options):
+        if run.name not in ("curriculum", *further):
+            continue
         folder = options.out / run.name
         one = curves(run, folder / "one", 1, "replicate", most)
         if run.name == "curriculum":
