@@ -3,9 +3,10 @@
     python benchmarks/processes.py --out /tmp/processes
 
 trains small models: in one process, then in two and in four, with the whole model in each process and with a part of
-it. Stages 1 to 4 learn from conversations of one to five turns; preferences, rewards, fragments and a classifier of
-texts go on from what these have made; a random base gets a memory. It prints the largest relative difference of each
-stage's losses. Of rewards it compares the policy's entropy, because their loss is near zero whatever the policy does.
+it. Stages 1 to 4 learn from conversations of one to five turns; preferences and a classifier of texts go on from what
+these have made, rewards and fragments from the bundled model; a random base gets a memory. It prints the largest
+relative difference of each stage's losses. Of rewards it compares the policy's entropy, because their loss is near zero
+whatever the policy does.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def runs(options: Options) -> list[Run]:
             (phases("reinforcement", steps), *short_answers, "reinforcement.recall.distances=[1,2]"),
             number="entropy",
         ),
-        Run("fragments", ("fragments", "--from", trained), ("fragments",), (phases("fragments", steps), EVERYDAY)),
+        Run("fragments", ("fragments", "--from", "bundled"), ("fragments",), (phases("fragments", steps), EVERYDAY)),
         Run(
             "adaptation",
             ("adapt", "--base", str(options.out / "base"), "--slots", "16"),
