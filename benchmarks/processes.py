@@ -64,7 +64,7 @@ def runs(options: Options) -> list[Run]:
     texts = ("--data", str(options.out / "texts.jsonl"))
     lengths = [f"{stage}.steps={steps}" for stage in CURRICULUM[:3]]
     short_answers = [f"reinforcement.{each}" for each in ("longest_answer=5", "recall.questions=2", "recall.special=0")]
-    keep = 'adaptation.keep={"interactions": 3, "batch_size": 2}'
+    keep = "adaptation.keep=null"  # a random base has nothing to say that could be kept
     memory = ["decoder", "memory_attention"]
     return [
         Run(

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from rxt.errors import UserError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name in the same folder, flush to disk, rename: no reader sees half a file."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(content)
+
+    write_in_parts(path, write)
+
+
+def write_in_parts(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """As :func:`write_atomically`, for what need not stand in memory as a whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -101,11 +102,11 @@ def test_a_folder_that_may_only_be_read_has_the_same_rows(tmp_path: Path, monkey
     prepare([source], tiny_tokenizer(), tmp_path / "out")
     folder = PreparedFolder.open(tmp_path / "out")
 
-    def refuse(path: Path, content: bytes) -> None:
+    def refuse(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         raise UserError(f"{path}: read-only")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rxt.data.prepared.packing.write_atomically", refuse)
+        patch.setattr("rxt.data.prepared.packing.write_in_parts", refuse)
         unwritten = PackedRows.of(folder, "train", LENGTH)
     written = PackedRows.of(folder, "train", LENGTH)
     assert (tmp_path / "out" / f"rows-{LENGTH}-train.npy").exists()

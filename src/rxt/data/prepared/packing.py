@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 from rxt.data.markup import Encoded
 from rxt.data.prepared.folder import Chosen, PreparedFolder, Split
 from rxt.errors import UserError
-from rxt.files import write_atomically
+from rxt.files import write_in_parts
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,15 @@ class PackedRows:
         """The rows of a split. They are written down in the folder, where that can be, and read from there again."""
         path = folder.path / f"rows-{max_length}-{split}.npy"
         if not path.exists():
-            parts = [_row_starts(folder, number, split, max_length) for number in range(len(folder.notes))]
-            ends = np.array([[len(part) - 1, 0] for part in parts])  # rows of each shard, in front of all
-            content = io.BytesIO()
-            np.save(content, np.concatenate([ends, *parts]).astype(np.uint32))
-            try:
-                write_atomically(path, content.getvalue())
-            except UserError:  # a folder that may only be read: every start finds the rows again
-                content.seek(0)
-                return cls._of(folder, split, max_length, np.load(content))
+            with tempfile.TemporaryFile() as parts:
+                rows = _write_starts(folder, split, max_length, parts)
+                try:
+                    write_in_parts(path, partial(_write_array, rows, parts))
+                except UserError:  # a folder that may only be read: every start finds the rows again
+                    content = io.BytesIO()
+                    _write_array(rows, parts, content)
+                    content.seek(0)
+                    return cls._of(folder, split, max_length, np.load(content))
         return cls._of(folder, split, max_length, np.load(path, mmap_mode="r"))
 
     @classmethod
@@ -77,6 +81,27 @@ def piece_bounds(length: int, most: int) -> list[tuple[int, int]]:
     """Where the pieces, of at most ``most`` tokens, of a text of ``length`` tokens begin and end."""
     pieces = -(-length // most)
     return list(pairwise(length * index // pieces for index in range(pieces + 1)))
+
+
+def _write_starts(folder: PreparedFolder, split: Split, max_length: int, file: IO[bytes]) -> list[int]:
+    """Write the row starts of all shards one after the other, so that no more than one shard's are in memory; how many
+    rows each has."""
+    rows = list[int]()
+    for number in range(len(folder.notes)):
+        found = _row_starts(folder, number, split, max_length)
+        file.write(found.astype(np.uint32).tobytes())
+        rows.append(len(found) - 1)
+    return rows
+
+
+def _write_array(rows: list[int], parts: IO[bytes], file: IO[bytes]) -> None:
+    """Write one array, as NumPy stores them: the rows of each shard, and then the ``parts``."""
+    shape = (2 * len(rows) + sum(rows), 2)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(np.array([[count, 0] for count in rows], np.uint32).tobytes())
+    parts.seek(0)
+    shutil.copyfileobj(parts, file)
 
 
 def _row_starts(folder: PreparedFolder, number: int, split: Split, max_length: int) -> NDArray[np.int64]:
