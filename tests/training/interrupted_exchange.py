@@ -38,7 +38,7 @@ class Layers(nn.Module):
 
 
 def learn(learner: Any, rank: int, interrupted: Path) -> None:
-    subject = Replicated(learner, ProcessGroup(rank, 2))
+    subject = Replicated(learner, ProcessGroup(rank, 2), "float32")
     subject.backward([lambda: learner.second(learner.first(torch.ones(1, 1024))).sum()], passes=1)
     if rank == 1:
         while not interrupted.exists():

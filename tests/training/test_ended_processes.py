@@ -154,7 +154,7 @@ def test_a_process_that_is_silent_is_named_and_the_run_goes_on(tmp_path: Path) -
         finally:
             first.kill()
             second.kill()
-    assert first.returncode == 2
+    assert first.returncode == 2, "\n".join(said)
     assert [line for line in said if line.startswith(("rxt: ", "Traceback"))] == [
         "rxt: process 2 of 2 has ended, or has not answered for 0.25 minutes (--patience); "
         "the same command goes on from the last checkpoint"

@@ -139,7 +139,7 @@ def test_a_collapse_ends_the_stage_with_its_best_weights(
 def test_a_loss_that_is_not_finite_ends_an_evaluated_stage_too(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, original_clip, calls = MemoryPretrainStage.loss, torch.nn.utils.clip_grad_norm_, 0
+    original, original_norm, calls = MemoryPretrainStage.loss, torch.nn.utils.get_total_norm, 0
 
     def loss(self: MemoryPretrainStage, subject: ReactiveLearner, *rest: object) -> StageLoss:
         nonlocal calls
@@ -147,11 +147,11 @@ def test_a_loss_that_is_not_finite_ends_an_evaluated_stage_too(
         found = original(self, subject, *rest)  # type: ignore[arg-type]
         return replace(found, loss=found.loss * math.nan) if calls == 6 and where == "loss" else found
 
-    def clip(parameters: list[Tensor], most: float) -> Tensor:
-        return torch.tensor(math.inf) if calls == 6 and where == "gradient" else original_clip(parameters, most)
+    def norm(gradients: list[Tensor]) -> Tensor:
+        return torch.tensor(math.inf) if calls == 6 and where == "gradient" else original_norm(gradients)
 
     monkeypatch.setattr(MemoryPretrainStage, "loss", loss)
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", norm)
     subject, shared = learner(), context(tmp_path)
     assert run_stage(evaluated(Scripted([0.1, 0.3, 0.2])), subject, shared) == 2
     monkeypatch.undo()
