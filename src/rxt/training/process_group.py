@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)
 """How long processes wait for one that is slow: among others for one that validates, or writes a checkpoint."""
+OF_GLOO = ("gloo/transport", "Application timeout caused pair closure")
+"""What its errors say: the second while gradients are exchanged, whoever waited for too long before."""
 LAST_CALL = timedelta(minutes=1)
 """When one has waited for too long, how long the others have to say that they have waited too."""
 
@@ -195,8 +197,8 @@ def end_at_once(code: int) -> NoReturn:
 
 
 def _of_the_connection(error: RuntimeError) -> bool:
-    """Whether processes lost each other. gloo's errors have no type of their own, but name gloo's file."""
-    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+    """Whether processes lost each other. gloo's errors have no type of their own, but most name gloo's file."""
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in OF_GLOO)
 
 
 def _number_in_environment(name: str, default: str) -> int:
