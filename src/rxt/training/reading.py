@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rxt.data.collate import Conversations, Rows
@@ -23,7 +22,7 @@ from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.memories import Memories, Walked, is_queue, queued
 from rxt.training.text_cache import TextCache
-from rxt.training.unroll import memories_before
+from rxt.training.unroll import joined, memories_before
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,9 @@ def read_all(reader: BaseReader, rows: Rows) -> tuple[Tensor, Tensor]:
         some = rows[group]
         below = reader.below(some)
         parts.append((group, below * some.mask[:, :, None], reader.encoded(some, below)))
-    longest, back = rows.ids.shape[1], torch.cat([group for group, _, _ in parts]).argsort()
-    below = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for _, part, _ in parts])
-    encoded = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[2])) for _, _, part in parts], dim=1)
-    return below[back], encoded[:, back]
+    longest, order = rows.ids.shape[1], torch.cat([group for group, _, _ in parts])
+    below = joined([part for _, part, _ in parts], order, longest, dim=0)
+    return below, joined([part for _, _, part in parts], order, longest)
 
 
 @dataclass(frozen=True)
@@ -175,13 +173,9 @@ def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, bat
             encoded = reader.encoded(rows, reading.below[kept, : rows.ids.shape[1]])
             parts.append(reader.model.memory_attention.project(encoded, rows.mask))
             order.append(reading.index[kept])
-    back = torch.cat(order).argsort()
-
-    def whole(parts: list[Tensor]) -> Tensor:
-        padded = [F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts]
-        return torch.cat(padded, dim=1).index_select(1, back)
-
-    keys, values = whole([part.keys for part in parts]), whole([part.values for part in parts])
+    places = torch.cat(order)
+    keys = joined([part.keys for part in parts], places, longest)
+    values = joined([part.values for part in parts], places, longest)
     lengths = tuple(batch.rows.lengths[row] for row in remembered.tolist())
     return Projected(keys, values, batch.rows.mask[remembered], lengths)
 

@@ -9,7 +9,7 @@ decoded, but by :func:`turn_by_turn`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -113,15 +113,17 @@ def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:
     parts = [
         model.memory_attention.project(model.encoder(part.ids, part.mask)) for part in (rows[group] for group in groups)
     ]
-    back, longest = torch.cat(groups).argsort(), rows.ids.shape[1]
-
-    def whole(parts: list[Tensor]) -> Tensor:
-        return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts], dim=1).index_select(
-            1, back
-        )
-
-    keys, values = whole([part.keys for part in parts]), whole([part.values for part in parts])
+    order, longest = torch.cat(groups), rows.ids.shape[1]
+    keys = joined([part.keys for part in parts], order, longest)
+    values = joined([part.values for part in parts], order, longest)
     return Projected(keys, values, rows.mask, rows.lengths)
+
+
+def joined(parts: Sequence[Tensor], order: Tensor, longest: int, dim: int = 1) -> Tensor:
+    """Parts (…, T, D) of rows, which lie along ``dim``, as one: padded with zeros to the ``longest``, and each row at
+    its place in ``order`` (R,)."""
+    padded = [F.pad(part, (0, 0, 0, longest - part.shape[-2])) for part in parts]
+    return torch.cat(padded, dim).index_select(dim, order.argsort())
 
 
 def turn_by_turn(
