@@ -20,6 +20,12 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("steady")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes do not name a test: what is packed holds the time at which it was, and two processes that run one suite
+    must find the same tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # one of pytest-xdist's processes: it waits for the others, and is ended then
