@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import tyro
@@ -54,12 +54,14 @@ class Options:
 
 
 def texts(megabytes: int) -> Iterator[str]:
-    """Texts of made-up words, a few hundred of them each."""
+    """Texts of made-up words, a few hundred of them each, some words as much more frequent than others as in a
+    language (by Zipf's law)."""
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(20_000)]
+    frequencies = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
     written = 0
     while written < megabytes * 1e6:
-        text = " ".join(rng.choices(words, k=rng.randint(50, 800)))
+        text = " ".join(rng.choices(words, cum_weights=frequencies, k=rng.randint(50, 800)))
         written += len(text)
         yield text
 

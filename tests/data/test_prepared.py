@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -14,12 +15,15 @@ from factories import tiny_tokenizer
 from rxt.config import Marker, Markers
 from rxt.data.encoding import encode_conversation
 from rxt.data.markup import Markup, Part
+from rxt.data.prepared import folder
 from rxt.data.prepared.conversations import Pieces, Single, all_conversations
 from rxt.data.prepared.folder import PreparedFolder, Split
 from rxt.data.prepared.index import INDEX, UNLIMITED, Index, ShardNote
+from rxt.data.prepared.mapped import Mapped
 from rxt.data.prepared.packing import PackedRows
 from rxt.data.prepared.prepare import prepare
 from rxt.data.prepared.report import describe, samples
+from rxt.data.prepared.shard import Shard
 from rxt.data.readers import read_conversations, read_rows
 from rxt.data.records import Interaction
 from rxt.data.shuffle import permuted, shuffled
@@ -273,3 +277,30 @@ def test_texts_of_a_vocabulary_without_a_beginning_are_packed(tmp_path: Path) ->
     rows = PackedRows.of(PreparedFolder.open(tmp_path / "out"), "all", LENGTH)
     expected = pack(template, texts(30))
     assert [rows[number] for number in range(len(rows))] == expected
+
+
+def test_few_bytes_are_mapped_however_many_shards_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "texts.jsonl", [{"text": text} for text in texts(60)])
+    prepare([source], tiny_tokenizer("beta"), tmp_path / "out", shard_characters=200)
+    opened = PreparedFolder.open(tmp_path / "out")
+    numbers = [*range(len(opened.notes)), 0]
+    of_each = [sum(file.size for file in note.files) for note in opened.notes]
+    everything = [opened.shard(number).text(0) for number in numbers]
+
+    monkeypatch.setattr(folder, "MAPPED", Mapped(3 * max(of_each)))
+    held = list[weakref.ref[Shard]]()
+    for number, text in zip(numbers, everything, strict=True):
+        assert opened.shard(number).text(0) == text
+        held.append(weakref.ref(opened.shard(number)))
+        mapped = {id(shard) for reference in held if (shard := reference()) is not None}
+        assert 1 <= len(mapped) <= 3 * max(of_each) / min(of_each)
+    assert len(numbers) > 10
+    assert held[-2]() is opened.shard(numbers[-2]), "what was asked for last stays"
+
+
+def test_a_shard_larger_than_all_that_may_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = talks(tmp_path)
+    expected = opened.shard(0).sequence(0)
+    monkeypatch.setattr(folder, "MAPPED", Mapped(1))
+    assert opened.shard(0).sequence(0) == expected
+    assert opened.shard(0) is opened.shard(0)

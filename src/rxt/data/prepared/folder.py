@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rxt.data.markup import Encoded
 from rxt.data.prepared.index import Index, ShardNote, read_index, read_tokenizer, whole_template
+from rxt.data.prepared.mapped import Mapped
 from rxt.data.prepared.shard import Role, Shard, file_sha256
 from rxt.data.records import Conversation, Interaction
 from rxt.data.template import Template
@@ -22,8 +23,8 @@ from rxt.errors import UserError
 
 Split = Literal["train", "validation", "all"]
 HELD_OUT_EVERY = 50
-OPEN_SHARDS = 64
-"""Shards that are mapped at once: what is mapped stays small, however many there are."""
+MAPPED = Mapped()
+"""The shards of all folders that this process reads."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class PreparedFolder:
 
     def shard(self, number: int) -> Shard:
         """One of ``notes``' shards, mapped."""
-        return _mapped(self.path, self.notes[number].name)
+        return MAPPED.shard(self.path, self.notes[number])
 
     def count(self, per_document: Callable[[Shard, NDArray[np.bool_]], int], split: Split) -> Chosen:
         """Count something in every shard: ``per_document`` is given a shard and which of its documents belong to the
@@ -149,8 +150,3 @@ class PreparedFolder:
             for file in shard.files
             if file_sha256(self.path / file.name) != file.sha256
         ]
-
-
-@lru_cache(maxsize=OPEN_SHARDS)
-def _mapped(folder: Path, name: str) -> Shard:
-    return Shard(folder, name)
