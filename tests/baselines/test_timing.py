@@ -16,7 +16,8 @@ from rxt.baselines.config import DecoderOnlyConfig
 from rxt.baselines.decoder_only import DecoderOnly
 from rxt.baselines.timing import KeptCache, ReRead, WithoutMemory, answer
 from rxt.config import AttentionConfig, FeedForwardConfig
-from rxt.model.decoder import Decoder
+from rxt.model.decoder import Decoder, DecoderLayer
+from rxt.model.grow import adapt_layer
 
 CONFIG = DecoderOnlyConfig(50, 16, 2, AttentionConfig.sqa(4), FeedForwardConfig(24), 64)
 Q, A = 5, 3
@@ -82,6 +83,21 @@ def test_parameters_without_a_memory_are_those_that_a_decoder_without_one_has() 
     config = tiny_config().decoder
     plain = Decoder(replace(config, memory_layers=()), nn.Embedding(config.vocab_size, config.width))
     assert WithoutMemory(tiny_model(tiny_config()).decoder).size == sum(each.numel() for each in plain.parameters())
+
+
+@torch.no_grad()
+def test_low_rank_adapters_are_the_memory_s_and_not_the_base_s() -> None:
+    decoder, history = remembering_model().decoder, torch.randint(50, (1, 7))
+    plain = WithoutMemory(decoder)
+    size, said = plain.size, plain.begin(history, plain.new_cache(1, 7))
+    for layer in decoder.layers:
+        assert isinstance(layer, DecoderLayer)
+        adapt_layer(layer, 2)
+        for name, weight in layer.named_parameters():
+            if name.endswith("lora_up"):
+                nn.init.ones_(weight)
+    assert plain.size == size
+    torch.testing.assert_close(plain.begin(history, plain.new_cache(1, 7)), said, rtol=0, atol=0)
 
 
 def test_what_is_kept_and_what_is_read() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,7 +10,9 @@ from torch import Tensor, nn
 
 from rxt.evaluation.latency import Stopwatch, Timed, TurnCost
 from rxt.model.cache import KVCache
+from rxt.model.checkpoint import MEMORY
 from rxt.model.decoder import Decoder
+from rxt.model.low_rank import without_adapters
 
 CHUNK = 256
 """New tokens that are read at once into a cache: what each may look at then takes memory in proportion to the cache."""
@@ -52,9 +53,8 @@ class WithoutMemory:
     @property
     def size(self) -> int:
         """Parameters that a decoder without memory has."""
-        reads = re.compile(r"\.(norm2|stm_norm|cross_attention|read_scale)(\.|$)")
-        named = self.decoder.named_parameters()
-        return sum(parameter.numel() for name, parameter in named if reads.search(name) is None)
+        named = self.decoder.named_parameters(prefix="decoder")
+        return sum(parameter.numel() for name, parameter in named if MEMORY.match(name) is None)
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty cache for ``length`` tokens."""
@@ -62,11 +62,13 @@ class WithoutMemory:
 
     def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
-        return self.decoder.read_first(ids, None, cache)
+        with without_adapters(self.decoder):
+            return self.decoder.read_first(ids, None, cache)
 
     def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
-        return self.decoder.read(ids, positions, None, cache)
+        with without_adapters(self.decoder):
+            return self.decoder.read(ids, positions, None, cache)
 
 
 class ReRead(Timed):

@@ -33,7 +33,7 @@ OF_LOSSES = ("aten::cross_entropy_loss", "_CrossEntropy", "aten::amax", "aten::a
 OF_OPTIMIZER = "Optimizer.step#"
 """Opens the names of PyTorch's own ranges around optimisers."""
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "addmv", "mv", "dot")
-PRODUCT_WORDS = ("scaled_dot_product", "mkldnn_linear", "mkldnn_matmul", "int8pack_mm")
+PRODUCT_WORDS = ("scaled_dot_product", "mkldnn_linear", "mkldnn_matmul", "int8pack_mm", "int4pack_mm")
 MOVES = ("copy_", "cat", "fill_", "zero_", "index_select", "index_put_", "index_add_", "gather", "scatter_", "stack")
 P = ParamSpec("P")
 R = TypeVar("R")
