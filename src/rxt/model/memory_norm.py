@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rxt.config import MemoryNormConfig
+from rxt.model.layers import rms_norm
 
 
 class MemoryNorm(nn.Module):
@@ -27,7 +28,7 @@ class MemoryNorm(nn.Module):
         """(…, D) -> (…, D)."""
         match self.config.kind:
             case "rms":
-                normed = nn.functional.rms_norm(x, self.weight.shape, self.weight)
+                normed = rms_norm(x, self.weight)
             case "layer":
                 normed = nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
             case "ema-rms":
