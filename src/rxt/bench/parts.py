@@ -28,7 +28,7 @@ MEMORY_ATTENTION, HEADS, BETWEEN = "memory attention", "heads and losses", "norm
 GRADIENT, OPTIMIZER, CLIPPING = "gradient walk", "optimiser", "clipping and the rest"
 RANGE = "rxt part: "
 """Opens the names of ranges."""
-OF_LOSSES = ("aten::cross_entropy_loss", "_CrossEntropy", "aten::amax", "aten::argmax")
+OF_LOSSES = ("aten::cross_entropy_loss", "_LinearCrossEntropy", "aten::amax", "aten::argmax")
 """Operations that are losses, wherever they are called."""
 OF_OPTIMIZER = "Optimizer.step#"
 """Opens the names of PyTorch's own ranges around optimisers."""

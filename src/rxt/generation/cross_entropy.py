@@ -1,4 +1,5 @@
-"""Cross-entropy of many words, with its gradient, in as few passes over the logits as a CPU can do it in."""
+"""Cross-entropy of many words after a linear head, with its gradients, in as few passes over the logits as a CPU can do
+it in."""
 
 from __future__ import annotations
 
@@ -9,55 +10,74 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-NUMBERS = 2**19
-"""Logits that are looked at together: 2 MiB in float32."""
+NUMBERS = 2**18
+"""Logits that are looked at together: 1 MiB in float32, half of what a core's own cache may hold."""
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """−log p (N,) of targets (N,) after logits (N, V), in nats; in float32 at least."""
+def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """−log p (N,) of targets (N,), in nats and at least in float32, and whether no word was likelier (N,).
+
+    The logits (N, V) are those of a linear head, ``weight`` (V, D) and ``bias`` (V,), after states (N, D).
+    """
+    kind = states.device.type
+    learning = torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad)
+    if kind == "cpu" and learning and len(states):
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+            states, weight, bias = states.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        return _LinearCrossEntropy.apply(states, weight, bias, targets)  # pyright: ignore[reportReturnType]
+    return cross_entropy(F.linear(states, weight, bias), targets)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`linear_cross_entropy`, from the logits (N, V)."""
+    # The place of the highest, which nobody asks for, would take a CPU ten times as long as its value.
+    likeliest = logits.detach().gather(1, targets.unsqueeze(1)).squeeze(1) == logits.detach().amax(-1)
     exact = torch.promote_types(logits.dtype, torch.float32)
-    if logits.device.type == "cpu" and logits.requires_grad and len(logits):
-        return _CrossEntropy.apply(logits, targets, exact)  # pyright: ignore[reportReturnType]
-    return F.cross_entropy(logits.to(exact), targets, reduction="none")
+    return F.cross_entropy(logits.to(exact), targets, reduction="none"), likeliest
 
 
-def none_likelier(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,) whether no logit (N, V) is higher than the target's. The place of the highest, which nobody asks for, would
-    take a CPU ten times as long as its value."""
-    return logits.gather(1, targets.unsqueeze(1)).squeeze(1) == logits.amax(-1)
+class _LinearCrossEntropy(torch.autograd.Function):
+    """With m the highest logit, e = exp(x − m) and s = Σ e: −log p_t = m − x_t + log s, and with the slope
+    e − s·1_t, which takes the place of the logits, dL/dx = (g / s)·slope.
 
-
-class _CrossEntropy(torch.autograd.Function):
-    """With p = softmax(x) and m the highest of x: −log p_t = (m − x_t) − log p_m, where p_m is no smaller than 1 / V,
-    and dL/dx = g·(p − 1_t).
-
-    A few rows at a time, so that what is computed of them stays in the processor's cache; the logits alone are kept.
-    PyTorch keeps log p besides, fills a whole gradient with zeros but for the targets, and goes over all of it four
-    times more.
+    A few rows at a time, so that what is computed of them stays in the processor's cache. The factor g / s of a row is
+    known only on the way back; it multiplies the row's state, or its state's gradient, which are shorter than a row of
+    logits: going backward is nothing but products. PyTorch keeps log p beside the logits and goes over all of it
+    several times.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, exact: torch.dtype) -> Tensor:
-        ctx.save_for_backward(logits, targets)
-        ctx.exact = exact
-        found = logits.new_empty(len(logits), dtype=exact)
-        for some, wanted, loss in zip(*_few_rows(logits, targets, found), strict=True):
-            below = some.amax(1).to(exact) - some.gather(1, wanted.unsqueeze(1)).squeeze(1).to(exact)
-            loss.copy_(below - some.softmax(1, dtype=exact).amax(1).log())
-        return found
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        slopes = F.linear(states, weight, bias)  # (N, V): first the logits
+        exact = torch.promote_types(slopes.dtype, torch.float32)
+        nll, sums = slopes.new_empty(2, len(slopes), dtype=exact)
+        likeliest = torch.empty_like(targets, dtype=torch.bool)
+        rows = max(1, NUMBERS // slopes.shape[1])
+        each = zip(*(tensor.split(rows) for tensor in (slopes, targets, nll, sums, likeliest)), strict=True)
+        for slope, target, loss, total, best in each:
+            some, target = slope.to(exact), target.unsqueeze(1)
+            highest, wanted = some.amax(1, keepdim=True), some.gather(1, target)
+            torch.eq(wanted, highest, out=best.unsqueeze(1))
+            torch.sum(some.sub_(highest).exp_(), 1, out=total)
+            torch.add((highest - wanted).squeeze(1), total.log(), out=loss)
+            slope.copy_(some.scatter_add_(1, target, -total.unsqueeze(1)))
+        ctx.mark_non_differentiable(likeliest)
+        ctx.save_for_backward(states, weight, slopes, sums)
+        return nll, likeliest
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, targets = ctx.saved_tensors
-        slopes = torch.empty_like(logits)
-        for some, wanted, factor, slope in zip(*_few_rows(logits, targets, grad, slopes), strict=True):
-            made = some.softmax(1, dtype=ctx.exact).mul_(factor.unsqueeze(1))
-            slope.copy_(made.scatter_add_(1, wanted.unsqueeze(1), -factor.unsqueeze(1)))
-        return slopes, None, None
-
-
-def _few_rows(logits: Tensor, *others: Tensor) -> list[tuple[Tensor, ...]]:
-    """Logits (N, V), and what belongs to their rows, in parts of about NUMBERS logits."""
-    rows = max(1, NUMBERS // logits.shape[1])
-    return [each.split(rows) for each in (logits, *others)]
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        states, weight, slopes, sums = ctx.saved_tensors
+        factor = (grad / sums).unsqueeze(1)  # (N, 1)
+        needed, of_states, of_weight, of_bias = ctx.needs_input_grad, None, None, None
+        if needed[0]:
+            of_states = (slopes @ weight).mul_(factor)
+        if needed[1]:
+            of_weight = slopes.T @ (states * factor).to(slopes.dtype)
+        if needed[2]:
+            of_bias = (factor.T.to(slopes.dtype) @ slopes).squeeze(0)
+        return of_states, of_weight, of_bias, None

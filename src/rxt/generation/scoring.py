@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rxt.data.collate import Rows
-from rxt.generation.cross_entropy import cross_entropy, none_likelier
+from rxt.generation.cross_entropy import cross_entropy, linear_cross_entropy
 from rxt.generation.frozen_head import is_frozen, target_scores
-from rxt.model.decoder import Decoder, Hidden
+from rxt.model.decoder import Decoder, Hidden, TiedHead
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,11 @@ def state_scores(head: nn.Module, states: Tensor, targets: Tensor) -> tuple[Tens
     """−log p (N,) of targets (N,) after states (N, D), in nats, and whether none was likelier (N,)."""
     if states.requires_grad and is_frozen(head):
         return target_scores(head, states, targets)
-    logits = head(states)  # (N, V)
-    return cross_entropy(logits, targets), none_likelier(logits.detach(), targets)
+    if type(head) is nn.Linear:
+        return linear_cross_entropy(states, head.weight, head.bias, targets)
+    if isinstance(head, TiedHead):
+        return linear_cross_entropy(states, head.weight, None, targets)
+    return cross_entropy(head(states), targets)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

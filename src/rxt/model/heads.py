@@ -17,4 +17,8 @@ class MLMHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of hidden states (…, D)."""
-        return self.head(self.norm(F.gelu(self.dense(hidden))))
+        return self.head(self.states(hidden))
+
+    def states(self, hidden: Tensor) -> Tensor:
+        """What the last linear layer reads (…, D), for losses that come with their logits."""
+        return self.norm(F.gelu(self.dense(hidden)))

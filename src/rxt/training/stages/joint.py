@@ -16,8 +16,7 @@ from torch import Tensor
 
 from rxt.data.collate import Rows, collate_rows
 from rxt.data.template import Encoded
-from rxt.generation.cross_entropy import cross_entropy
-from rxt.generation.scoring import answer_scores
+from rxt.generation.scoring import answer_scores, state_scores
 from rxt.training.config_base import OptimConfig, PhaseSummary, StageConfig, StageSummary, require, require_size
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
@@ -130,8 +129,8 @@ def joint_loss(
     mask_token = model.config.tokens.mask if model.config.tokens.mask is not None else model.config.tokens.pad
     fresh = fresh_slots(learner, len(rows), generator) if model.encoder.reads_memory else None
     encoded = model.encoder(rows.ids.masked_fill(hidden_tokens, mask_token), rows.mask, fresh)  # (L, B, T, D)
-    guesses = learner.mlm_head(encoded[-1][hidden_tokens])  # (N, V)
-    masked = cross_entropy(guesses, rows.ids[hidden_tokens]).sum()
+    guesses = learner.mlm_head.states(encoded[-1][hidden_tokens])  # (N, D)
+    masked = state_scores(learner.mlm_head.head, guesses, rows.ids[hidden_tokens])[0].sum()
 
     row_share = 2 * config.zeroed_share * torch.rand(len(rows), 1, generator=generator)
     kept = ~choose(rows.mask, row_share, generator)
