@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import torch.nn.functional as F
 from micro import (
     AWARE,
     INTERACTION,
@@ -35,6 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rxt.config import MoEConfig, RxTConfig
 from rxt.data.collate import Conversations, Preferences, Rows
+from rxt.generation import scoring
+from rxt.generation.cross_entropy import cross_entropy
 from rxt.training.plan.counting import ATTENTION_FLOPS, FLOAT32
 from rxt.training.plan.updates import Updates
 from rxt.training.stages.joint import joint_loss
@@ -156,8 +159,14 @@ class Live(TorchDispatchMode):
         return found
 
 
+def on_gpu(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return cross_entropy(F.linear(states, weight, bias), targets)
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_most_that_is_held_at_once_is_what_is_planned(checkpointing: bool) -> None:
+def test_the_most_that_is_held_at_once_is_what_is_planned(checkpointing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the losses of a GPU, for which plans are made: a CPU makes no gradient of the logits."""
+    monkeypatch.setattr(scoring, "linear_cross_entropy", on_gpu)
     config = replace(AWARE, checkpointing=checkpointing)
     *_, planned = turns_of(config, MODEL)
     assert planned.turns is not None
