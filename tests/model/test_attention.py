@@ -196,13 +196,18 @@ def test_without_a_matrix_after_the_heads_they_are_the_output(kind: str) -> None
 
 @pytest.mark.parametrize("kind", ["MHA", "GQA", "reversed SQA"])
 @pytest.mark.parametrize("seen", ["all", "causal", "padding"])
-def test_attention_that_learns_in_bfloat16_is_the_fused_one(kind: str, seen: str) -> None:
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("wide", [4, 64])
+def test_attention_that_learns_in_bfloat16_is_the_fused_one(
+    kind: str, seen: str, itself: bool, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxt.model.attention.WIDE_HEAD", wide)
     module, x = make(KINDS[kind]).float(), torch.randn(2, 5, WIDTH, requires_grad=True)
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :] if seen == "padding" else None
     inputs, weights = [x, *module.parameters()], torch.randn(2, 5, WIDTH)
 
     def run() -> list[torch.Tensor]:
-        found = module(x, module.keys_values(x), mask=mask, causal=seen == "causal")
+        found = module(x, None if itself else module.keys_values(x), mask=mask, causal=seen == "causal")
         return [found.detach(), *torch.autograd.grad((found.float() * weights).sum(), inputs)]
 
     expected = run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from rxt.config import AttentionConfig
 from rxt.model.layers import RMSNorm, Rotation, activate, rotate, rounded_once
+
+WIDE_HEAD = 64
+"""Numbers of a head from which a CPU that learns in bfloat16 gains more by products in it than by fused attention."""
 
 
 class KeyValue(NamedTuple):
@@ -41,26 +45,27 @@ class Attention(nn.Module):
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D); keys are rotated where their order matters."""
-        source = rounded_once(source)
-        keys, values = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
-        if self.k_norm is not None:
-            keys = self.k_norm(keys)
-        return KeyValue(keys if rotation is None else rotate(keys, rotation), values)
+        keys, values = self._projected(rounded_once(source), self.k_proj, self.v_proj)
+        return self._source(keys, values, rotation)
 
     def forward(
         self,
         x: Tensor,
-        source: KeyValue,
+        source: KeyValue | None,
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """Look up ``source`` with queries from ``x`` (B, T, D) -> (B, T, D).
+        """Look up ``source`` with queries from ``x`` (B, T, D) -> (B, T, D); where there is none, ``x`` itself.
 
         ``mask`` broadcasts to (B, H, T, S), True where a query may look; ``causal`` lets token t look at 0…t.
         """
         x = rounded_once(x)
-        queries = self._heads(self.q_proj(x))  # (B, Hq, T, Hd)
+        if source is None:
+            queries, keys, values = self._projected(x, self.q_proj, self.k_proj, self.v_proj)
+            source = self._source(keys, values, rotation)
+        else:
+            (queries,) = self._projected(x, self.q_proj)  # (B, Hq, T, Hd)
         if self.q_norm is not None:
             queries = self.q_norm(queries)
         if rotation is not None:
@@ -78,7 +83,7 @@ class Attention(nn.Module):
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
         grouped = self.config.kv_heads < self.config.query_heads
         if learns_rounded(queries, keys, values):
-            if mask is None and not causal:
+            if self.head_dim >= WIDE_HEAD and mask is None and not causal:
                 return look_up_in_parts(queries, keys, values)
             with torch.autocast("cpu", enabled=False):
                 exact = F.scaled_dot_product_attention(
@@ -93,8 +98,31 @@ class Attention(nn.Module):
             queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped
         )
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, Hd)
+    def _source(self, keys: Tensor, values: Tensor, rotation: Rotation | None) -> KeyValue:
+        if self.k_norm is not None:
+            keys = self.k_norm(keys)
+        return KeyValue(keys if rotation is None else rotate(keys, rotation), values)
+
+    def _projected(self, x: Tensor, *layers: nn.Module) -> list[Tensor]:
+        """``x`` (B, T, D) through each of the layers, each (B, H, T, Hd)."""
+        linear = [layer for layer in layers if type(layer) is nn.Linear]
+        if len(layers) == len(linear) > 1 and learns_rounded(x, *(layer.weight for layer in linear)):
+            sizes = [layer.out_features for layer in linear]
+            projected = self._exact(multiplied_together(x, linear)).split(sizes, dim=-1)
+        else:
+            projected = [self._exact(layer(x)) for layer in layers]
+        return [each.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for each in projected]
+
+    def _exact(self, projected: Tensor) -> Tensor:
+        """In float32 where that is what a CPU's fused attention learns in: once, before heads are normed and turned."""
+        narrow = self.head_dim < WIDE_HEAD
+        return projected.float() if narrow and learns_rounded(projected) else projected
+
+
+def multiplied_together(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
+    """What linear layers make of ``x`` (…, in), one behind the other (…, out₁ + out₂ + …), by one product."""
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    return F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None)
 
 
 def learns_rounded(*tensors: Tensor) -> bool:
@@ -107,8 +135,9 @@ def look_up_in_parts(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """softmax(q·kᵀ/√Hd)·v (B, Hq, T, Hd) of queries (B, Hq, T, Hd), keys and values (B, Hkv, S, Hd).
 
     PyTorch's fused attention goes backward in bfloat16 four times as slowly on a CPU, which in training cost more than
-    all products with weights. Weights of the mean are computed in float32 here too. In float32 the fused one is a sixth
-    slower than this where few tokens look at many slots, and faster where what is not seen would have to be filled in.
+    all products with weights. Weights of the mean are computed in float32 here too. In float32 the fused one is a
+    quarter slower than this where heads are wide, a fifth faster where they are narrow, and faster where what is not
+    seen would have to be filled in.
     """
     heads, tokens = keys.shape[1], queries.shape[2]
     with torch.autocast("cpu", enabled=False):

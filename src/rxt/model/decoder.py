@@ -70,10 +70,10 @@ class DecoderLayer(nn.Module):
         ``visible`` (B, 1, 1, S) is False where the memory is padding.
         """
         normed = rounded_once(self.norm1(x))
-        own = self.attention.keys_values(normed, rotation)
         if cache is None:
-            x = x + self.attention(normed, own, rotation, causal=True)
+            x = x + self.attention(normed, None, rotation, causal=True)
         else:
+            own = self.attention.keys_values(normed, rotation)
             x = x + self.attention(
                 normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None
             )

@@ -44,7 +44,7 @@ class EncoderLayer(nn.Module):
         """(B, T, D) -> (B, T, D) and the load-balancing loss of a routed feed-forward."""
         normed = rounded_once(self.norm1(x))
         visible = None if mask is None else mask[:, None, None, :]
-        x = x + self.attention(normed, self.attention.keys_values(normed, rotation), rotation, mask=visible)
+        x = x + self.attention(normed, None, rotation, mask=visible)
         if memory is not None:
             x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
         update, balance = self.feed_forward(self.norm3(x), mask)
