@@ -24,7 +24,7 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, ta
     if kind == "cpu" and learning and len(states):
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-            states, weight, bias = states.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+            states, weight = states.to(dtype), weight.to(dtype)
         return _LinearCrossEntropy.apply(states, weight, bias, targets)  # pyright: ignore[reportReturnType]
     return cross_entropy(F.linear(states, weight, bias), targets)
 
@@ -51,7 +51,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        slopes = F.linear(states, weight, bias)  # (N, V): first the logits
+        slopes = states @ weight.T  # (N, V): first the logits, to which the bias is added where they are in the cache
         exact = torch.promote_types(slopes.dtype, torch.float32)
         nll, sums = slopes.new_empty(2, len(slopes), dtype=exact)
         likeliest = torch.empty_like(targets, dtype=torch.bool)
@@ -59,6 +59,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         each = zip(*(tensor.split(rows) for tensor in (slopes, targets, nll, sums, likeliest)), strict=True)
         for slope, target, loss, total, best in each:
             some, target = slope.to(exact), target.unsqueeze(1)
+            if bias is not None:
+                some += bias
             highest, wanted = some.amax(1, keepdim=True), some.gather(1, target)
             torch.eq(wanted, highest, out=best.unsqueeze(1))
             torch.sum(some.sub_(highest).exp_(), 1, out=total)
@@ -66,6 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             slope.copy_(some.scatter_add_(1, target, -total.unsqueeze(1)))
         ctx.mark_non_differentiable(likeliest)
         ctx.save_for_backward(states, weight, slopes, sums)
+        ctx.bias_dtype = None if bias is None else bias.dtype
         return nll, likeliest
 
     @staticmethod
@@ -79,5 +82,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if needed[1]:
             of_weight = slopes.T @ (states * factor).to(slopes.dtype)
         if needed[2]:
-            of_bias = (factor.T.to(slopes.dtype) @ slopes).squeeze(0)
+            of_bias = (factor.T.to(slopes.dtype) @ slopes).squeeze(0).to(ctx.bias_dtype)
         return of_states, of_weight, of_bias, None

@@ -121,8 +121,9 @@ class Attention(nn.Module):
 
 def multiplied_together(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
     """What linear layers make of ``x`` (…, in), one behind the other (…, out₁ + out₂ + …), by one product."""
-    biases = [layer.bias for layer in layers if layer.bias is not None]
-    return F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None)
+    weights = tuple(layer.weight for layer in layers)
+    biases = tuple(layer.bias for layer in layers if layer.bias is not None)
+    return F.linear(x, torch.cat(weights), torch.cat(biases) if biases else None)
 
 
 def learns_rounded(*tensors: Tensor) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from rxt.config import Activation, FeedForward, FeedForwardConfig, MoEConfig
 from rxt.model.grouped import add_to_groups, grouped_matmul
-from rxt.model.layers import activate, rounded_once
+from rxt.model.layers import activate, learns_on_cpu, rounded_once
 
 
 def make_feed_forward(width: int, config: FeedForward) -> DenseFeedForward | MixtureOfExperts:
@@ -21,8 +23,34 @@ def expand(hidden: Tensor, activation: Activation, gated: bool) -> Tensor:
     """The nonlinearity between the two projections: (…, 2F) -> (…, F) as linear · act(gate), or act alone."""
     if not gated:
         return activate(hidden, activation)
+    if activation == "silu" and learns_on_cpu(hidden):
+        return _SwiGLU.apply(hidden)  # pyright: ignore[reportReturnType]
     linear, gate = hidden.chunk(2, dim=-1)
     return linear * activate(gate, activation)
+
+
+class _SwiGLU(torch.autograd.Function):
+    """linear · silu(gate). Both gradients are written into the halves of one tensor: as autograd goes through it, they
+    are made apart and copied together."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor) -> Tensor:
+        linear, gate = hidden.chunk(2, dim=-1)
+        activated = F.silu(gate)
+        ctx.save_for_backward(hidden, activated)
+        return linear * activated
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        hidden, activated = ctx.saved_tensors
+        linear, gate = hidden.chunk(2, dim=-1)
+        found = torch.empty_like(hidden)
+        of_linear, of_gate = found.chunk(2, dim=-1)
+        torch.mul(grad, activated, out=of_linear)
+        torch.mul(grad, linear, out=of_gate)
+        torch.ops.aten.silu_backward.grad_input(of_gate, gate, grad_input=of_gate)
+        return found
 
 
 class DenseFeedForward(nn.Module):

@@ -24,6 +24,13 @@ class RMSNorm(nn.RMSNorm):
         return rms_norm(x, self.weight, self.eps)
 
 
+def learns_on_cpu(*tensors: Tensor) -> bool:
+    """Whether a gradient is wanted of what is made of these tensors, on a CPU and by no compiled code: gradients that
+    are written out have fewer passes over memory there."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return wanted and tensors[0].device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float | None = None) -> Tensor:
     """x / √(mean(x²) + ε) · weight (D,) over the last dimension of x (…, D).
 
@@ -31,8 +38,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float | None = None) -> Tensor:
     training took a fifth of the time; here it is written out.
     """
     exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
-    plain = x.device.type == "cpu" and exact and torch.is_grad_enabled()
-    if not plain or torch.compiler.is_compiling():
+    if not exact or not learns_on_cpu(x, weight):
         return F.rms_norm(x, weight.shape, weight, eps)
     return _RMSNorm.apply(x, weight, torch.finfo(x.dtype).eps if eps is None else eps)  # pyright: ignore[reportReturnType]
 
@@ -57,7 +63,7 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, scale, weight = ctx.saved_tensors
         width, mean = x.shape[-1], torch.zeros_like(scale)
-        of_x, of_weight, _ = torch.ops.aten.native_layer_norm_backward(
+        of_x, of_weight, _ = torch.ops.aten.native_layer_norm_backward.default(
             grad, x, (width,), mean, scale, weight, None, (True, True, False)
         )
         with torch.autocast(x.device.type, enabled=False):

@@ -134,8 +134,8 @@ def joint_loss(
 
     row_share = 2 * config.zeroed_share * torch.rand(len(rows), 1, generator=generator)
     kept = ~choose(rows.mask, row_share, generator)
-    noise = torch.randn(encoded.shape, generator=generator).to(encoded) * config.noise
-    memory = (encoded.detach() + noise) * kept[None, :, :, None]
+    noise = torch.randn(encoded.shape, generator=generator).to(encoded)
+    memory = encoded.detach().add(noise, alpha=config.noise).mul_(kept[None, :, :, None])
     hidden = model.decoder.hidden(rows.ids, memory, rows.mask, memory_mask=rows.mask)
     scores = answer_scores(hidden, model.decoder.head, rows, torch.zeros(len(rows), dtype=torch.long))
 
