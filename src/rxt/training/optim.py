@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rxt.training.config_base import OptimConfig
 from rxt.training.learner import Learner
+from rxt.training.muon import Muon
 from rxt.training.patterns import chosen_names
 
 
@@ -53,9 +54,7 @@ def make_optimizer(learner: Learner, config: OptimConfig) -> Optimizer:
     parts: list[torch.optim.Optimizer] = [_adamw([each for each in named.values() if each not in own | inner], config)]
     if inner:
         group = {"params": [each for each in named.values() if each in inner], "share": 1.0}
-        parts.append(
-            torch.optim.Muon([group], config.learning_rate, config.weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        parts.append(Muon([group], config.learning_rate, config.weight_decay))
     for factor in dict.fromkeys(factors.values()):
         parts.append(_adamw([each for each in named.values() if factors.get(each) == factor], config, factor))
     return Optimizer(parts)
