@@ -15,6 +15,7 @@ from rxt.config import (
     GateConfig,
     MemoryAttentionConfig,
     MoEConfig,
+    QueueConfig,
     RxTConfig,
     SpecialTokens,
 )
@@ -200,14 +201,31 @@ def _open() -> RxTConfig:
 
 
 def _hybrid() -> RxTConfig:
-    """For thinking and tools: as the open model, of the Beta template, with room for a few tools in an interaction."""
-    like = _open()
-    return replace(
-        like,
-        decoder=replace(like.decoder, max_length=320),
-        encoder=replace(like.encoder, max_length=320),
+    """For thinking and tools: of the Beta template, with room for a few tools in an interaction.
+
+    It can begin able to copy (:mod:`rxt.model.copying_start`): its first layers look at the token before by a bias of
+    queries and keys, and slots hold normed tokens, in a queue of the newest 24 interactions.
+    """
+    vocab_size, width, layers, max_length, places, place = 2_048, 128, 4, 320, 24, 32
+    attention = replace(AttentionConfig.mha(4), input_bias=True)
+    cross_attention = replace(AttentionConfig.mha(4), qk_norm=True)
+    write = replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False)
+    feed_forward = FeedForwardConfig(dim=3 * width)
+    return RxTConfig(
+        DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length, slot_norm=False),
+        EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
+        MemoryAttentionConfig(
+            width,
+            layers,
+            slots=places * place + 32,
+            attention=write,
+            variant="queue",
+            gate=GateConfig("linear", status="linear", longest=16.0),
+            queue=QueueConfig(places, place),
+        ),
         tokens=SpecialTokens(think=5, tool_call=6, tool_use=7, internal=8),
         template="beta",
+        memory_init="zeros",
     )
 
 

@@ -21,12 +21,7 @@ RUN = recipe("hybrid")
 MOST_BYTES = 12_000_000
 TINY = {
     "tokenizer.conversations": 60,
-    "joint.steps": 2,
-    "joint.batch_size": 2,
-    "interaction.steps": 2,
-    "interaction.batch_size": 8,
-    "memory_pretrain.steps": 1,
-    "memory_pretrain.batch_size": 2,
+    "retrieval.phases": '[{"steps": 2, "turns": 6, "batch_size": 4, "trains": ["decoder", "encoder"]}]',
     "memory_aware.phases": '[{"steps": 2, "turns": 6, "batch_size": 4}]',
     "validate_every": 2,
     "validation_batches": 1,

@@ -21,6 +21,7 @@ from rxt.config import (
     GateConfig,
     MemoryAttentionConfig,
     MoEConfig,
+    QueueConfig,
     RxTConfig,
 )
 from rxt.data.collate import Conversations, collate_conversations
@@ -50,6 +51,13 @@ MODELS = {
     "plain": PLAIN,
     "moe": replace(
         PLAIN, decoder=replace(PLAIN.decoder, feed_forward=MoEConfig(4, experts=4, top_k=2), stateless=(DENSE,))
+    ),
+    "queue": replace(
+        PLAIN,
+        decoder=replace(PLAIN.decoder, cross_attention=replace(ATTENTION, qk_norm=True), slot_norm=False),
+        memory_attention=replace(
+            PLAIN.memory_attention, slots=7, variant="queue", gate=GateConfig("linear"), queue=QueueConfig(3, 2)
+        ),
     ),
     "static gates": replace(
         PLAIN, memory_attention=replace(PLAIN.memory_attention, variant="simple", gate=GateConfig("static", init=0.3))

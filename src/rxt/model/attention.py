@@ -45,8 +45,17 @@ class Attention(nn.Module):
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D); keys are rotated where their order matters."""
-        keys, values = self._projected(rounded_once(source), self.k_proj, self.v_proj)
+        keys, values = self.project(source)
         return self._source(keys, values, rotation)
+
+    def project(self, source: Tensor) -> KeyValue:
+        """What is linear in ``source`` (B, S, D) of its keys and values."""
+        keys, values = self._projected(rounded_once(source), self.k_proj, self.v_proj)
+        return KeyValue(keys, values)
+
+    def normed(self, keys: Tensor) -> Tensor:
+        """Keys (B, Hkv, S, Hd) normed, where they are."""
+        return keys if self.k_norm is None else self.k_norm(keys)
 
     def forward(
         self,
@@ -99,8 +108,7 @@ class Attention(nn.Module):
         )
 
     def _source(self, keys: Tensor, values: Tensor, rotation: Rotation | None) -> KeyValue:
-        if self.k_norm is not None:
-            keys = self.k_norm(keys)
+        keys = self.normed(keys)
         return KeyValue(keys if rotation is None else rotate(keys, rotation), values)
 
     def _projected(self, x: Tensor, *layers: nn.Module) -> list[Tensor]:

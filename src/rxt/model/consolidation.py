@@ -71,8 +71,11 @@ class MemoryAttentionLayer(nn.Module, ABC):
 
     def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
         """Keys and values of the encoded interaction (B, T, D)."""
-        normed = encoded if self.input_norm is None else self.input_norm(encoded)
-        return self.attention.keys_values(normed, rotation)
+        return self.attention.keys_values(self.normed(encoded), rotation)
+
+    def normed(self, encoded: Tensor) -> Tensor:
+        """The encoded interaction (B, T, D) as slots look at it."""
+        return encoded if self.input_norm is None else self.input_norm(encoded)
 
     @abstractmethod
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:

@@ -83,6 +83,10 @@ class MemoryAttention(nn.Module):
         )
         return Projected(torch.stack(keys), torch.stack(values), mask)
 
+    def normed(self, encoded: Tensor) -> Tensor:
+        """Encoded interactions (L, B, T, D) as the write looks at them, and as a slot would hold a token."""
+        return torch.stack([layer.normed(source) for layer, source in zip(self._layers(), encoded, strict=True)])
+
     def write(self, slots: Tensor, source: Projected) -> Tensor:
         """New slots (L, B, S, D) from ``slots`` and the projected interactions."""
         mask = None if source.mask is None else source.mask[:, None, None, :]

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
+from rxt.config.copying import check_copying
 from rxt.training.config_base import StageConfig, require
 from rxt.training.data_config import DataConfig
 from rxt.training.stages.adaptation import AdaptationConfig
@@ -45,6 +46,8 @@ class RunConfig:
     """One after another, each kind once."""
     start: str | None = None
     """A model's folder, or its name on the Hub, whose weights and tokenizer the run starts with."""
+    copies: bool = False
+    """A new model begins with weights that can go on in what was told before (:mod:`rxt.model.copying_start`)."""
     baseline: BaselineKind | None = None
     """Train this instead, of the model's size and on the same data, step by step: to compare with."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -68,6 +71,9 @@ class RunConfig:
         for stage in self.stages:
             stage.check(self.model, self.baseline)
         require(not self.adapts or len(kinds) == 1, "stages", "must be adaptation alone where a base is adapted")
+        if self.copies:
+            require(self.start is None and self.baseline is None, "copies", "is for a model that is new")
+            check_copying(self.model)
         grows = self.model.base is not None and self.start is None
         require(not grows or self.adapts, "stages", "must be adaptation where the model is grown on a base")
         require(

@@ -86,9 +86,10 @@ class Queued:
     def _of_layer(self, layer: DecoderLayer, index: int, parts: Sequence[Tensor]) -> list[KeyValue]:
         """What one layer sees, for each part of the rows."""
         ages = self.ages[index]
-        of_pieces = layer.project_memory(self.pieces[index])
-        of_ages = layer.project_memory(torch.cat((ages, ages.new_zeros(1, ages.shape[-1]))).unsqueeze(0))
-        of_open = layer.project_memory(self.open[index])
+        attention = layer.cross_attention
+        of_pieces = attention.project(self.pieces[index])
+        of_ages = attention.project(torch.cat((ages, ages.new_zeros(1, ages.shape[-1]))).unsqueeze(0))
+        of_open = attention.project(self.open[index])
         every = [torch.stack(each, 0).transpose(2, 3) for each in (of_pieces, of_ages, of_open)]  # (2, …, S, Hkv, Hd)
         pieces, aged, opened = (each.flatten(3) for each in every)
         steps = (aged[:, 0, :-1] - aged[:, 0, -1:]).unsqueeze(2)  # (2, G, 1, Hkv·Hd)
@@ -97,7 +98,7 @@ class Queued:
             queue = _standing(pieces, self.at[rows], steps)
             whole = torch.cat((queue, opened.index_select(1, rows)), 2)  # (2, r, S, Hkv·Hd)
             keys, values = whole.unflatten(-1, (of_pieces.keys.shape[1], -1)).transpose(2, 3)
-            found.append(KeyValue(keys, values))
+            found.append(KeyValue(attention.normed(keys), values))
         return found
 
 
@@ -109,9 +110,8 @@ def _standing(pieces: Tensor, at: Tensor, steps: Tensor) -> Tensor:
 
 
 def is_queue(memory_attention: MemoryAttention, decoder: Decoder) -> bool:
-    """Whether :func:`queued` can say what ``decoder`` sees: the memory is a queue, and is read through nothing but a
-    linear projection."""
-    plain = all(layer.stm_norm is None and layer.cross_attention.k_norm is None for layer in decoder.reading_layers())
+    """Whether :func:`queued` can say what ``decoder`` sees: the memory is a queue, and is projected as it is."""
+    plain = all(layer.stm_norm is None for layer in decoder.reading_layers())
     return plain and all(isinstance(layer, Queue) for layer in memory_attention.layers)
 
 
@@ -156,3 +156,16 @@ def _places(batch: Conversations, places: int) -> Tensor:
         for row in range(alive)
     ]
     return torch.tensor(rows, device=batch.rows.ids.device)
+
+
+def remembered_rows(batch: Conversations) -> Tensor:
+    """(N,) the rows that a later turn of their conversation can remember, by turn and conversation."""
+    starts = [turn.start for turn in batch.turns()]
+    parts = [torch.arange(start, start + count) for start, count in zip(starts, batch.alive[1:], strict=False)]
+    return torch.cat(parts).to(batch.rows.ids.device) if parts else torch.empty(0, dtype=torch.long)
+
+
+def asked_rows(batch: Conversations) -> Tensor:
+    """(Q,) the rows that have targets; all where none has."""
+    asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)
+    return asked if len(asked) else torch.arange(len(batch.rows), device=asked.device)

@@ -20,7 +20,7 @@ from rxt.model.checkpoint import READS
 from rxt.model.low_rank import without_adapters
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
-from rxt.training.memories import Memories, Walked, is_queue, queued
+from rxt.training.memories import Memories, Walked, asked_rows, is_queue, queued, remembered_rows
 from rxt.training.text_cache import TextCache
 from rxt.training.unroll import joined, memories_before
 
@@ -148,19 +148,6 @@ def remember(
         return memory_attention.write(slots, by_turn[turn][: slots.shape[1]])
 
     return Walked(memories_before(update, batch, slots, window))
-
-
-def remembered_rows(batch: Conversations) -> Tensor:
-    """(N,) the rows that a later turn of their conversation can remember, by turn and conversation."""
-    starts = [turn.start for turn in batch.turns()]
-    parts = [torch.arange(start, start + count) for start, count in zip(starts, batch.alive[1:], strict=False)]
-    return torch.cat(parts).to(batch.rows.ids.device) if parts else torch.empty(0, dtype=torch.long)
-
-
-def asked_rows(batch: Conversations) -> Tensor:
-    """(Q,) the rows that have targets; all where none has."""
-    asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)
-    return asked if len(asked) else torch.arange(len(batch.rows), device=asked.device)
 
 
 def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, batch: Conversations) -> Projected:

@@ -10,10 +10,8 @@ from rxt.tasks.hybrid import HybridConfig
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import OptimConfig
 from rxt.training.data_config import DataConfig, TaskSource
-from rxt.training.stages.interaction import InteractionConfig
-from rxt.training.stages.joint import JointConfig
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
-from rxt.training.stages.memory_pretrain import MemoryPretrainConfig
+from rxt.training.stages.retrieval import READERS, RetrievalConfig
 
 MIX = HybridConfig(question_rate=0.4, distance_evenness=4.0, open_threads=6)
 """Asks late: of the questions in conversations of 28 turns, four in ten are about what was told 9 turns ago or more."""
@@ -24,34 +22,54 @@ EVERYDAY = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3,
 def hybrid() -> RunConfig:
     """A small model of the Beta template (``--workers 2`` for two cores), at most 12 MB.
 
-    As the pocket model it learns to remember in conversations that grow; what it writes of them in between, steps and
-    calls, are most of its tokens, so the loss is a mean over all of them.
+    It begins able to copy, learns that whole on random strings within minutes, then what is to be looked up in
+    conversations, out of all their tokens, and at last to keep it in its memory.
     """
-    optim = OptimConfig(learning_rate=2e-3, warmup=40, min_lr_ratio=0.02, kind="muon", accumulate=2)
+    optim = OptimConfig(learning_rate=2e-3, warmup=60, min_lr_ratio=0.02, weight_decay=0.1, kind="muon", accumulate=2)
+
+    def reading(steps: int, turns: int, batch_size: int, random_share: float = 0.35, shortest: int = 3) -> Phase:
+        return Phase(
+            steps,
+            turns,
+            batch_size,
+            READERS,
+            random_pieces=12,
+            random_share=random_share,
+            within_share=0.25,
+            shortest=shortest,
+        )
+
+    def remembering(steps: int, turns: int, batch_size: int, shortest: int, random_share: float = 0.2) -> Phase:
+        return replace(
+            reading(steps, turns, batch_size, random_share, shortest), trains=("decoder", "memory_attention", "encoder")
+        )
+
     return RunConfig(
         name="hybrid",
         model=preset("hybrid"),
         tokenizer=TokenizerConfig(vocab_size=2_048),
+        copies=True,
         stages=(
-            JointConfig(steps=80, batch_size=12, optim=optim),
-            InteractionConfig(steps=600, batch_size=64, optim=optim),
-            MemoryPretrainConfig(steps=40, batch_size=16, turns=4, optim=replace(optim, learning_rate=1e-3)),
+            RetrievalConfig(
+                phases=(
+                    reading(160, 6, 50, random_share=1.0, shortest=2),
+                    reading(700, 10, 16),
+                    reading(1_200, 22, 10),
+                ),
+                optim=optim,
+            ),
             MemoryAwareConfig(
                 phases=(
-                    Phase(steps=10, turns=2, batch_size=32, echo=True, trains=("decoder",)),
-                    Phase(steps=20, turns=2, batch_size=32, echo=True, trains=("decoder", "memory_attention")),
-                    Phase(steps=100, turns=2, batch_size=32, echo=True),
-                    Phase(steps=200, turns=3, batch_size=32),
-                    Phase(steps=1_500, turns=6, batch_size=16),
-                    Phase(steps=2_500, turns=12, batch_size=8),
-                    Phase(steps=2_000, turns=20, batch_size=6),
-                    Phase(steps=1_200, turns=28, batch_size=4),
+                    replace(remembering(100, 8, 14, 4, random_share=0.5), trains=("memory_attention",)),
+                    remembering(300, 10, 14, 4),
+                    remembering(500, 16, 9, 4),
+                    remembering(900, 26, 6, 6),
                 ),
-                optim=replace(optim, learning_rate=1.5e-3, weight_decay=0.1),
+                optim=replace(optim, learning_rate=1.2e-3),
                 mean_over="answers",
             ),
         ),
         data=DataConfig((TaskSource("hybrid", MIX, weight=3), TaskSource("everyday", EVERYDAY, weight=1))),
-        validate_every=400,
-        checkpoint_every=200,
+        validate_every=200,
+        checkpoint_every=100,
     )

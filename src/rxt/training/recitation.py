@@ -38,6 +38,18 @@ def recitation(template: Template, turns: int, longest: int, rng: random.Random)
     return said
 
 
+def recitation_within(template: Template, turns: int, longest: int, rng: random.Random) -> list[Encoded]:
+    """A conversation whose every query tells a string and asks at its end to go on in it: what one message says has to
+    be found in it as what memory holds is found there."""
+    room = min(longest, template.max_length // 2 - template.markup.size)
+    said = list[Encoded]()
+    for _ in range(turns):
+        string = _random_pieces(template, min(8, room), room, rng)
+        start = rng.randint(0, len(string) - SHORTEST_STRING)
+        said.append(template.of_pieces([*string, *string[start : start + 2]], string[start + 2 :], learned=True))
+    return said
+
+
 def _random_pieces(template: Template, shortest: int, longest: int, rng: random.Random) -> list[int]:
     """``shortest`` to ``longest`` pieces that stand for text."""
     tokenizer = template.tokenizer

@@ -19,8 +19,10 @@ from torch.utils.checkpoint import checkpoint
 
 from rxt.data.collate import Conversations, Rows
 from rxt.generation.scoring import AnswerScores, answer_scores, score_rows
+from rxt.model.decoder import Decoder
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
+from rxt.training.memories import Memories, asked_rows, is_queue, queued, remembered_rows
 
 Update = Callable[[Tensor, int], Tensor]
 """(slots (L, b, S, D), turn) -> the slots after that turn's interactions of the first b conversations."""
@@ -48,7 +50,11 @@ def conversation_scores(
 def all_turns_at_once(
     model: ReactiveTransformer, batch: Conversations, slots: Tensor, window: int | None = None
 ) -> AnswerScores:
-    """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding."""
+    """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding. A
+    memory that is a queue need not be walked."""
+    if window is None and batch.changes and is_queue(model.memory_attention, model.decoder):
+        said = read_by_length(model, batch.rows[remembered_rows(batch)])
+        return decode_selected(model.decoder, batch, queued(model.memory_attention, said, batch, slots))
     return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
 
 
@@ -97,14 +103,24 @@ def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update
 def decode_at_once(model: ReactiveTransformer, batch: Conversations, memories: list[Tensor]) -> AnswerScores:
     """Score the rows that have targets, each out of its turn's memory (L, alive[t], S, D); rows of like length
     together."""
-    asked = batch.rows.targets[:, 1:].any(1).nonzero().squeeze(1)  # (Q,)
-    if not len(asked):
-        asked = torch.arange(len(batch.rows), device=asked.device)
+    asked = asked_rows(batch)  # (Q,)
     rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
     before = torch.cat(memories, dim=1)  # (L, R, S, D)
     if len(asked) < before.shape[1]:
         before = before.index_select(1, asked)  # (L, Q, S, D)
     return score_rows(model.decoder, rows, before, turn_of_row)
+
+
+def decode_selected(decoder: Decoder, batch: Conversations, memories: Memories) -> AnswerScores:
+    """The same out of memories that are selected among pieces."""
+    asked = asked_rows(batch)
+    rows, turn_of_row = batch.rows[asked], batch.turn_of_row().to(asked.device)[asked]
+    groups, scores = rows.with_little_padding(), list[AnswerScores]()
+    for group, memory in zip(groups, memories.projected(decoder, [asked[group] for group in groups]), strict=True):
+        part = rows[group]
+        hidden = decoder.hidden_reading(part.ids, memory, part.mask)
+        scores.append(answer_scores(hidden, decoder.head, part, turn_of_row[group]))
+    return AnswerScores.join(scores)
 
 
 def read_by_length(model: ReactiveTransformer, rows: Rows) -> Projected:

@@ -20,6 +20,7 @@ from rxt.folders import model_folder
 from rxt.interop.layouts import load_pretrained
 from rxt.interop.on_base import load_base
 from rxt.model.checkpoint import save_model
+from rxt.model.copying_start import start_copying
 from rxt.model.grow import grow
 from rxt.model.mixture_of_memory import with_pool
 from rxt.model.reactive import ReactiveTransformer
@@ -60,7 +61,7 @@ class Work:
 
 def reactive_work(run: RunConfig, stages: list[CurriculumStage]) -> Work:
     """A Reactive Transformer by its whole curriculum."""
-    model = new_model(run.model) if run.start is None else started_model(run, run.start)
+    model = new_model(run) if run.start is None else started_model(run, run.start)
     began = model.fingerprint() if run.start else None
     learner = GrownLearner(model) if run.adapts else ReactiveLearner(model)
 
@@ -102,11 +103,14 @@ def run_model(run: RunConfig, tokenizer: ChatTokenizer) -> RxTConfig:
     return replace(run.model.with_vocabulary(tokenizer.vocab_size, tokenizer.tokens), trained_turns=run.longest or None)
 
 
-def new_model(config: RxTConfig) -> ReactiveTransformer:
+def new_model(run: RunConfig) -> ReactiveTransformer:
     """An untrained model, on its base where it has one."""
-    if config.base is None:
-        return ReactiveTransformer(config)
-    return grow(load_base(config.base, "the run").decoder, config, ReactiveTransformer)
+    if run.model.base is not None:
+        return grow(load_base(run.model.base, "the run").decoder, run.model, ReactiveTransformer)
+    model = ReactiveTransformer(run.model)
+    if run.copies:
+        start_copying(model)
+    return model
 
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:

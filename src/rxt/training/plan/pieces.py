@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rxt.generation.frozen_head import divergence, is_frozen
 from rxt.generation.scoring import at_least_float32, state_scores
+from rxt.model.attention import KeyValue
 from rxt.model.heads import MLMHead
 from rxt.model.memory_attention import Projected
 from rxt.model.reactive import ReactiveTransformer
@@ -129,6 +130,35 @@ def memory_target(model: ReactiveTransformer, tokens: int) -> Cost:
         return [memory_target_loss(new, slots, target, torch.tensor(0.5))]
 
     return encoding.without_gradient() + counted(write, model)[1]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The parts of a conversation that is answered out of all tokens before."""
+
+    read: Cost
+    """An interaction encoded."""
+    project: Cost
+    """All tokens of the conversation projected for the decoder."""
+    decode: Cost
+    """An interaction decoded out of all of them."""
+    answer: Cost
+
+
+def transcript(model: ReactiveTransformer, turns: int, tokens: int) -> Transcript:
+    """A conversation of so many turns, by what learns in the model now."""
+    decoder, attention = model.decoder, model.memory_attention
+    (encoded,), reading = counted(lambda: [attention.normed(model.encoder(_ids(tokens), _mask(tokens)))], model)
+    told = encoded.detach().repeat(1, 1, turns, 1).requires_grad_(encoded.requires_grad)
+    parts, projecting = counted(
+        lambda: [each for layer in decoder.project_memory(told) for each in (layer.keys, layer.values)], model
+    )
+    memory = [KeyValue(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    mask, seen = _mask(tokens), _mask(turns * tokens)
+    (states,), decoding = counted(
+        lambda: [decoder.hidden_reading(_ids(tokens), memory, mask, memory_mask=seen).states], model
+    )
+    return Transcript(reading, projecting, decoding, answer(model, states.requires_grad))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from rxt.training.plan.pieces import (
     memory_target,
     most_targets,
     sampled_answer,
+    transcript,
     value,
 )
 from rxt.training.preference.config import PreferenceConfig
@@ -34,6 +35,7 @@ from rxt.training.stages.interaction import InteractionConfig
 from rxt.training.stages.joint import LENGTH_GROUPS, JointConfig, LanguageConfig
 from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase
 from rxt.training.stages.memory_pretrain import MemoryPretrainConfig
+from rxt.training.stages.retrieval import RetrievalConfig
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,17 @@ def memory_pretrain(config: MemoryPretrainConfig, learner: ReactiveLearner, toke
     return [
         Updates(config.kind, config.steps, config.batch_size, config.turns, config.turns * tokens, trains, cost),
     ]
+
+
+def retrieval(config: RetrievalConfig, learner: ReactiveLearner, tokens: int) -> list[Updates]:
+    """Before memory is learned: every turn sees as many tokens as the last one."""
+    found = list[Updates]()
+    for name, phase in named_phases(config.kind, config.phases):
+        learn_only(config, phase.trains, learner)
+        whole = transcript(learner.model, phase.turns, tokens)
+        turn = whole.read + whole.decode + whole.answer * most_targets(tokens)
+        found.append(of_phase(name, phase, tokens, turn * phase.turns + whole.project))
+    return found
 
 
 def memory_aware(config: MemoryAwareConfig, learner: ReactiveLearner, tokens: int) -> list[Updates]:
@@ -234,6 +247,7 @@ _COUNTS: dict[type[StageConfig], Callable[[Any, Any, int], list[Updates]]] = {
     JointConfig: language,
     InteractionConfig: language,
     MemoryPretrainConfig: memory_pretrain,
+    RetrievalConfig: retrieval,
     MemoryAwareConfig: memory_aware,
     FragmentsConfig: fragments,
     AdaptationConfig: adaptation,

@@ -30,7 +30,7 @@ from rxt.training.config_base import (
 from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
-from rxt.training.recitation import SHORTEST_STRING, recitation
+from rxt.training.recitation import SHORTEST_STRING, recitation, recitation_within
 from rxt.training.stages.base import CorpusStage, StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
 from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly, spread
@@ -56,6 +56,8 @@ class Phase:
     random_share: float = 1.0
     """Of a batch's conversations, those of random pieces, where there are such. A share of them beside words keeps what
     they have taught; without them, learning the words unlearns it."""
+    within_share: float = 0.0
+    """Of the conversations of random pieces, those that ask in the message that tells."""
     shortest: int | None = None
     """When given, each batch of generated conversations has its own length, drawn between this and ``turns``."""
     paraphrase_rate: float | None = None
@@ -76,6 +78,9 @@ class Phase:
         share = self.random_share
         require(0 < share <= 1, "phase.random_share", f"must be above 0 and at most 1, found {share}")
         require(pieces is not None or share == 1, "phase.random_share", "is for phases with random_pieces")
+        within = self.within_share
+        require(0 <= within <= 1, "phase.within_share", f"must lie in [0, 1], found {within}")
+        require(pieces is not None or not within, "phase.within_share", "is for phases with random_pieces")
         if self.shortest is not None:
             require(
                 1 <= self.shortest <= self.turns,
@@ -176,7 +181,11 @@ def phase_batches(
     if phase.random_pieces is not None:
         rng = random.Random(f"{corpus.seed} {split} {step}")
         many = range(int(phase.batch_size * phase.random_share + rng.random()))
-        recited = [recitation(template, turns, phase.random_pieces, rng) for _ in many]
+        within = round(len(many) * phase.within_share)
+        recited = [
+            (recitation_within if number < within else recitation)(template, turns, phase.random_pieces, rng)
+            for number in many
+        ]
     size, rate = phase.batch_size - len(recited), phase.paraphrase_rate
     held = corpus.encoded(template, split, step, size, turns, rate) if size else []
     parts = split_evenly(spread(recited, held), accumulate)

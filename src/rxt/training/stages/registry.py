@@ -20,6 +20,7 @@ from rxt.training.stages.interaction import InteractionConfig, InteractionStage
 from rxt.training.stages.joint import JointConfig, JointStage
 from rxt.training.stages.memory_aware import MemoryAwareConfig, MemoryAwareStage
 from rxt.training.stages.memory_pretrain import MemoryPretrainConfig, MemoryPretrainStage
+from rxt.training.stages.retrieval import RetrievalConfig, RetrievalStage
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -35,6 +36,7 @@ class StageEntry(Generic[C]):
 STAGES: dict[str, StageEntry[Any]] = {
     "joint": StageEntry(JointConfig, JointStage.build),
     "interaction": StageEntry(InteractionConfig, InteractionStage.build),
+    "retrieval": StageEntry(RetrievalConfig, RetrievalStage.build),
     "memory_pretrain": StageEntry(MemoryPretrainConfig, MemoryPretrainStage.build),
     "memory_aware": StageEntry(MemoryAwareConfig, MemoryAwareStage.build),
     "adaptation": StageEntry(AdaptationConfig, AdaptationStage.build),
