@@ -41,7 +41,9 @@ from rxt.generation.cross_entropy import cross_entropy
 from rxt.training.plan.counting import ATTENTION_FLOPS, FLOAT32
 from rxt.training.plan.updates import Updates
 from rxt.training.stages.joint import joint_loss
-from rxt.training.stages.memory_aware import MemoryAwareConfig, memory_aware_loss
+from rxt.training.stages.memory_aware import MemoryAwareConfig, Phase, memory_aware_loss
+from rxt.training.stages.retrieval import RetrievalConfig
+from rxt.training.transcript import transcript_scores
 
 MANY = 3
 # --- Activations and operations: what autograd keeps of real updates, and what PyTorch counts in them. ---
@@ -110,6 +112,19 @@ def test_a_step_of_memory_pretraining_keeps_and_computes_what_is_planned() -> No
     kept, flops = measured(subject, lambda: stage.loss(subject, batch, [batch], generator()).loss)
     assert close(MANY * planned.cost.kept(FLOAT32), kept, 0.05)
     assert close(MANY * planned.cost.flops, flops, 0.02)
+
+
+def test_a_step_of_retrieval_keeps_and_computes_no_more_than_is_planned() -> None:
+    config = RetrievalConfig(phases=(Phase(1, 4, MANY, ("decoder", "encoder")),))
+    ((planned,), _), subject = counted(config), learner()
+    subject.learn_only(("decoder", "encoder"))
+    batch = conversations(4)
+    slots = subject.model.init_memory(MANY).slots
+    kept, flops = measured(subject, lambda: transcript_scores(subject.model, batch, slots).nll.mean())
+    assert 0.6 < kept / (MANY * planned.cost.kept(FLOAT32)) < 1.05, (
+        "what the last turn says is encoded in the plan alone"
+    )
+    assert 0.6 < flops / (MANY * planned.cost.flops) < 1.05
 
 
 READS_MEMORY = replace(MODEL, encoder=replace(MODEL.encoder, cross_attention=MODEL.encoder.self_attention))

@@ -54,16 +54,16 @@ def hybrid() -> RunConfig:
                 phases=(
                     reading(160, 6, 50, random_share=1.0, shortest=2),
                     reading(700, 10, 16),
-                    reading(1_200, 22, 10),
+                    reading(1_000, 22, 10),
                 ),
                 optim=optim,
             ),
             MemoryAwareConfig(
                 phases=(
                     replace(remembering(100, 8, 14, 4, random_share=0.5), trains=("memory_attention",)),
-                    remembering(300, 10, 14, 4),
-                    remembering(500, 16, 9, 4),
-                    remembering(900, 26, 6, 6),
+                    remembering(250, 10, 14, 4),
+                    remembering(450, 16, 9, 4),
+                    remembering(700, 26, 6, 6),
                 ),
                 optim=replace(optim, learning_rate=1.2e-3),
                 mean_over="answers",
