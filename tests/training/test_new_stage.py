@@ -69,7 +69,8 @@ def test_an_unknown_stage_is_an_error_that_names_the_known_ones() -> None:
     values = TypeAdapter(RunConfig).dump_python(RUN, mode="json")
     values["stages"][0]["kind"] = "drill"
     with pytest.raises(
-        UserError, match="joint, interaction, retrieval, memory_pretrain, memory_aware, adaptation, reinforcement, preference"
+        UserError,
+        match="joint, interaction, retrieval, memory_pretrain, memory_aware, adaptation, reinforcement, preference",
     ):
         TypeAdapter(RunConfig).validate_python(values)
 
