@@ -14,7 +14,7 @@ from rxt.errors import UserError
 from rxt.model.attention import Attention
 from rxt.model.copying_start import start_copying
 from rxt.model.decoder import DecoderLayer
-from rxt.model.encoder import EncoderLayer
+from rxt.model.encoder import Encoder, EncoderLayer
 from rxt.model.layers import Rotation, rotate, rotation_of
 from rxt.model.reactive import ReactiveTransformer
 from rxt.presets import preset
@@ -49,6 +49,7 @@ def turns(length: int) -> Rotation:
 def test_every_head_of_the_first_layers_looks_at_the_token_before() -> None:
     model = made()
     x = model.decoder.embedding(torch.randint(9, 400, (1, 30)))
+    assert isinstance(model.encoder, Encoder)
     for layer in (model.decoder.layers[0], model.encoder.layers[0]):
         assert isinstance(layer, DecoderLayer | EncoderLayer)
         normed = layer.norm1(x)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import RUN, assert_same_gradients, gradients, quiet, random_conversations
+from micro import OPTIM, RUN, assert_same_gradients, gradients, quiet, random_conversations
 from torch import Tensor
 
 from rxt.config import (
@@ -43,7 +43,7 @@ MODELS = {
 }
 RETRIEVAL = RetrievalConfig(
     phases=(Phase(3, 4, 4, READERS, random_pieces=6, random_share=0.5, within_share=0.5, shortest=2),),
-    optim=replace(RUN.stages[-1].optim, accumulate=2),
+    optim=replace(OPTIM, accumulate=2),
 )
 
 
