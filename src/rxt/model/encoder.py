@@ -78,6 +78,11 @@ class Encoder(nn.Module):
 
         ``slots`` (L, B, S, D) is what the memory cross-attention reads, in encoders that have it.
         """
+        encoded = torch.stack(self.outputs(ids, mask, slots))
+        return encoded if mask is None else encoded * mask[None, :, :, None]
+
+    def outputs(self, ids: Tensor, mask: Tensor | None = None, slots: Tensor | None = None) -> list[Tensor]:
+        """The same layer by layer, (B, T, D) each, of which nothing counts where ``mask`` is False."""
         if self.reads_memory and slots is None:
             raise ValueError("this encoder has memory cross-attention: it needs the memory slots (L, B, S, D)")
         x = self.embedding(ids)  # (B, T, D)
@@ -89,8 +94,7 @@ class Encoder(nn.Module):
             memory = layer.project_memory(slots[index]) if self.reads_memory and slots is not None else None  # type: ignore[operator]
             x, _ = layer(x, memory, rotation, cross_rotation, mask)
             outputs.append(x)
-        encoded = torch.stack(outputs)
-        return encoded if mask is None else encoded * mask[None, :, :, None]
+        return outputs
 
 
 class SharedEncoder(nn.Module):

@@ -1,0 +1,221 @@
+"""Layers that multiply in bfloat16, for inference on a processor that has matrix units for it.
+
+Weights are kept rounded, in the order in which the processor reads them, and what they multiply is rounded before.
+What stands between products stays in float32: the residual stream, norms, and softmax. A whole model in bfloat16 gains
+little on a processor: elementwise steps take longer in it, and every product puts its weight in order anew
+(``docs/performance.md`` has the numbers).
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rxt.model.attention import Attention, KeyValue
+from rxt.model.encoder import Encoder, EncoderLayer
+from rxt.model.feed_forward import DenseFeedForward, expand
+from rxt.model.int8 import WIDENS
+from rxt.model.layers import RMSNorm, Rotation, activate, rotate
+from rxt.model.low_rank import LowRankLinear
+from rxt.model.replace import Table, replace_modules, share_copy, take_over
+
+TYPICAL_ROWS = 256
+"""Rows that weights are put in order for; other numbers go too."""
+PACKS = WIDENS and torch.backends.mkldnn.is_available()
+"""Whether weights can be put in order beforehand."""
+
+
+class RoundedWeights:
+    """Weights (out, in) and biases (out,) of one or several linear layers that read the same, rounded to bfloat16.
+
+    They are no parameters: the layers that they were made of keep those. ``scale`` (in,) is what their input would be
+    multiplied by before.
+    """
+
+    def __init__(self, *linears: nn.Module, scale: Tensor | None = None) -> None:
+        plain = [linear.merged() if isinstance(linear, LowRankLinear) else linear for linear in linears]
+        weight = torch.cat([_weight(linear) for linear in plain])
+        weight = (weight if scale is None else weight * scale.detach()).bfloat16()
+        biases = [linear.bias.detach() for linear in plain if isinstance(linear, nn.Linear) and linear.bias is not None]
+        self.bias = torch.cat(biases).bfloat16() if biases else None
+        if biases and len(biases) < len(plain):
+            raise ValueError("layers that are multiplied as one have all a bias, or none")
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS) if PACKS else weight
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # never written to, and what is in the processor's own order cannot be copied
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """x · Wᵀ + b: (…, in) -> (…, out), both bfloat16."""
+        if not PACKS:
+            return F.linear(x, self._weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
+
+
+def _weight(linear: nn.Module) -> Tensor:
+    assert isinstance(linear, nn.Linear)
+    return linear.weight.detach()
+
+
+class RoundedNorm(nn.Module):
+    """x / √(mean(x²) + ε), rounded: the norm before a product that has its scale in the weights."""
+
+    def __init__(self, eps: float, dtype: torch.dtype = torch.bfloat16) -> None:
+        super().__init__()
+        self.eps, self.dtype = eps, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        return torch.mul(x, squares.add_(self.eps).rsqrt_(), out=torch.empty_like(x, dtype=self.dtype))
+
+
+class RoundedAttention(Attention):
+    """Attention in the place of another: it takes and gives what that does.
+
+    Args:
+        norm: of what it attends to itself by :meth:`to_itself`, which is then given without that norm's scale.
+    """
+
+    def __init__(self, original: Attention, norm: RMSNorm | None = None) -> None:
+        with torch.device("meta"):
+            super().__init__(original.q_proj.in_features, original.config)
+        take_over(self, original)
+        scale = None if norm is None else norm.weight
+        queries, keys, values, gate = original.q_proj, original.k_proj, original.v_proj, original.gate_proj
+        self._query, self._key_value = RoundedWeights(queries), RoundedWeights(keys, values)
+        self._all = RoundedWeights(queries, keys, values, scale=scale)
+        self._out = None if isinstance(original.out_proj, nn.Identity) else RoundedWeights(original.out_proj)
+        self._gate = None if gate is None else RoundedWeights(gate, scale=scale)
+
+    def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
+        """Project ``source`` (B, S, D), keys and values by one product."""
+        keys, values = self._heads(self._key_value.multiply(source.bfloat16())).chunk(2, dim=1)
+        return KeyValue(_turned(keys, self.k_norm, rotation), values)
+
+    def forward(
+        self,
+        x: Tensor,
+        source: KeyValue,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """As :meth:`Attention.forward`."""
+        rounded = x.bfloat16()
+        queries = _turned(self._heads(self._query.multiply(rounded)), self.q_norm, rotation)
+        return self._write(rounded, queries, source, mask, causal).to(x.dtype)
+
+    def to_itself(self, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
+        """Look up itself: x (B, T, D) -> (B, T, D), both rounded; queries, keys and values by one product."""
+        heads = self._heads(self._all.multiply(x))  # (B, Hq + 2·Hkv, T, Hd)
+        asked, held = self.config.query_heads, self.config.kv_heads
+        if self.q_norm is None and rotation is not None:  # by one turn too
+            queries, keys = _turned(heads[:, : asked + held], None, rotation).split((asked, held), dim=1)
+        else:
+            queries = _turned(heads[:, :asked], self.q_norm, rotation)
+            keys = _turned(heads[:, asked : asked + held], self.k_norm, rotation)
+        return self._write(x, queries, KeyValue(keys, heads[:, asked + held :]), mask, False)
+
+    def _write(self, x: Tensor, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
+        if self.config.query_heads < self.config.kv_heads:
+            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
+        merged = self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
+        if self._gate is not None:
+            merged = merged * activate(self._gate.multiply(x), self.config.gate_activation)
+        return merged if self._out is None else self._out.multiply(merged)
+
+
+def _turned(heads: Tensor, norm: nn.Module | None, rotation: Rotation | None) -> Tensor:
+    """Normed and rotated where they are to be."""
+    if norm is not None:
+        heads = norm(heads)
+    return (heads if rotation is None else rotate(heads, rotation)).bfloat16()
+
+
+class RoundedFeedForward(DenseFeedForward):
+    """A dense feed-forward block in the place of another.
+
+    Args:
+        norm: of what it reads, which is then given without that norm's scale.
+    """
+
+    def __init__(self, original: DenseFeedForward, norm: RMSNorm | None = None) -> None:
+        with torch.device("meta"):
+            super().__init__(original.fc1.in_features, original.config)
+        take_over(self, original)
+        self._first = RoundedWeights(original.fc1, scale=None if norm is None else norm.weight)
+        self._second = RoundedWeights(original.fc2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, balanced: bool = True) -> tuple[Tensor, None]:
+        """As :meth:`DenseFeedForward.forward`."""
+        hidden = expand(self._first.multiply(x.bfloat16()), self.config.activation, self.config.gated)
+        return self._second.multiply(hidden).to(x.dtype), None
+
+
+ROUNDED: Table = {Attention: RoundedAttention, DenseFeedForward: RoundedFeedForward}
+"""For layers of any kind. Experts stay as they are."""
+
+
+class RoundedEncoderLayer(EncoderLayer):
+    """An encoder's layer in the place of another, with norms of root mean squares and without experts."""
+
+    def __init__(self, original: EncoderLayer) -> None:
+        nn.Module.__init__(self)
+        take_over(self, original)
+        first, third, feed_forward = original.norm1, original.norm3, original.feed_forward
+        assert isinstance(first, RMSNorm)
+        assert isinstance(third, RMSNorm)
+        assert isinstance(feed_forward, DenseFeedForward)
+        self.attention = RoundedAttention(original.attention, first)
+        self.feed_forward = RoundedFeedForward(feed_forward, third)
+        self.norm1, self.norm3 = RoundedNorm(eps_of(first)), RoundedNorm(eps_of(third))
+        if hasattr(original, "cross_attention"):
+            self.cross_attention = RoundedAttention(original.cross_attention)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: KeyValue | None,
+        rotation: Rotation | None,
+        cross_rotation: Rotation | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, None]:
+        """As :meth:`EncoderLayer.forward`."""
+        x = x + self.attention.to_itself(self.norm1(x), rotation, None if mask is None else mask[:, None, None, :])
+        if memory is not None:
+            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
+        return x + self.feed_forward(self.norm3(x))[0], None
+
+
+def eps_of(norm: RMSNorm) -> float:
+    """What a norm adds to the mean square."""
+    return torch.finfo(norm.weight.dtype).eps if norm.eps is None else norm.eps
+
+
+class RoundedEncoder(Encoder):
+    """An encoder in the place of another. What it gives is in float32, and has no gradient."""
+
+    def __init__(self, original: Encoder) -> None:
+        nn.Module.__init__(self)
+        take_over(self, original)
+        self.config = original.config
+        self.layers = nn.ModuleList(_rounded(layer) for layer in original.layers)
+
+    @torch.inference_mode()
+    def outputs(self, ids: Tensor, mask: Tensor | None = None, slots: Tensor | None = None) -> list[Tensor]:
+        """As :meth:`Encoder.outputs`."""
+        return super().outputs(ids, mask, slots)
+
+
+def _rounded(layer: nn.Module) -> nn.Module:
+    assert isinstance(layer, EncoderLayer)
+    usual = isinstance(layer.norm1, RMSNorm) and isinstance(layer.feed_forward, DenseFeedForward)
+    if usual:
+        return RoundedEncoderLayer(layer)
+    copy = share_copy(layer)
+    replace_modules(copy, ROUNDED)
+    return copy

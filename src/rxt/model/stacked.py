@@ -1,0 +1,257 @@
+"""The layers of a memory attention as one, for inference: what each of them multiplies, all multiply together.
+
+Every layer writes into a memory of its own out of an interaction that is encoded already, so none waits for another.
+One by one they are some sixty small operations each; together, about forty large ones. Tensors have the layers before
+everything else: (L, B, S, D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rxt.config import GateConfig
+from rxt.model.attention import Attention, KeyValue
+from rxt.model.consolidation import (
+    GatedLayer,
+    GroupedSelfInterlayer,
+    Interlayer,
+    MemoryAttentionLayer,
+    SelfAttention,
+    SelfInterlayer,
+    Simple,
+)
+from rxt.model.layers import Rotation, activate, rotate, rotation_of
+from rxt.model.memory_attention import MemoryAttention
+from rxt.model.memory_gate import ResidualGate
+from rxt.model.memory_norm import MemoryNorm
+from rxt.model.replace import share_copy, take_over
+from rxt.model.rounded import RoundedNorm
+
+STACKED = (Simple, SelfAttention, Interlayer, SelfInterlayer, GroupedSelfInterlayer)
+"""Layers that do with every number of a memory, or with every layer, the same: they need not know how many there
+are."""
+
+
+class Product(nn.Module):
+    """x · Wᵀ + b of L layers at once, in ``dtype``; of several such products of the same x, one."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, *products: Sequence[nn.Linear], dtype: torch.dtype, scale: Tensor | None = None) -> None:
+        """
+        Args:
+            products: L layers each; outputs stand side by side, in this order.
+            scale: (L, in), what x would be multiplied by before.
+        """
+        super().__init__()
+        weight = torch.cat([torch.stack([linear.weight.detach().T for linear in layers]) for layers in products], dim=2)
+        weight = weight if scale is None else weight * scale.unsqueeze(-1)
+        self.register_buffer("weight", weight.to(dtype))  # (L, in, out)
+        biases = [
+            torch.stack(
+                [
+                    linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
+                    for linear in layers
+                ]
+            )
+            for layers in products
+        ]
+        biased = any(linear.bias is not None for layers in products for linear in layers)
+        self.register_buffer("bias", torch.cat(biases, dim=1)[:, None, None] if biased else None)  # (L, 1, 1, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(L, B, S, in) -> (L, B, S, out), in the type of the biases where there are any."""
+        product = torch.bmm(x.to(self.weight.dtype).flatten(1, 2), self.weight).unflatten(1, x.shape[1:3])
+        return product if self.bias is None else product + self.bias
+
+
+class StackedAttention(nn.Module):
+    """The attention of L layers: takes and gives what one does, for all of them."""
+
+    def __init__(
+        self,
+        layers: Sequence[Attention],
+        dtype: torch.dtype,
+        scale: Tensor | None = None,
+        source_scale: Tensor | None = None,
+    ) -> None:
+        """
+        Args:
+            layers: L of them.
+            dtype: of products.
+            scale: (L, D), what queries' input would be multiplied by before; ``source_scale``, that of keys and values.
+        """
+        super().__init__()
+        first = layers[0]
+        self.config, self.head_dim, self.dtype = first.config, first.head_dim, dtype
+        keys, values = [layer.k_proj for layer in layers], [layer.v_proj for layer in layers]
+        self._query = Product([layer.q_proj for layer in layers], dtype=dtype, scale=scale)
+        self._key_value = Product(keys, values, dtype=dtype, scale=source_scale)
+        outs = [layer.out_proj for layer in layers if isinstance(layer.out_proj, nn.Linear)]
+        gates = [layer.gate_proj for layer in layers if layer.gate_proj is not None]
+        self._out = Product(outs, dtype=dtype) if outs else None
+        self._gate = Product(gates, dtype=dtype, scale=scale) if gates else None
+        self._norms = [[layer.q_norm for layer in layers], [layer.k_norm for layer in layers]]
+        self._look_up = first._look_up
+
+    def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
+        """As :meth:`Attention.keys_values`: (L, B, S, D) -> (L, B, Hkv, S, Hd)."""
+        keys, values = self._heads(self._key_value(source)).chunk(2, dim=2)
+        return KeyValue(self._turned(keys, self._norms[1], rotation), values.to(self.dtype))
+
+    def forward(
+        self, x: Tensor, source: KeyValue, rotation: Rotation | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """As :meth:`Attention.forward`: (L, B, S, D) -> (L, B, S, D), in the type of products or of the weights;
+        ``mask`` (B, 1, 1, T)."""
+        queries = self._turned(self._heads(self._query(x)), self._norms[0], rotation)
+        if self.config.query_heads < self.config.kv_heads:
+            queries = queries.repeat(1, 1, self.config.kv_heads // self.config.query_heads, 1, 1)
+        if mask is not None:
+            mask = mask.repeat(len(x), 1, 1, 1)  # (L·B, 1, 1, T)
+        heads = self._look_up(queries.flatten(0, 1), *(each.flatten(0, 1) for each in source), mask, causal=False)
+        merged = heads.transpose(1, 2).flatten(2).unflatten(0, x.shape[:2])  # (L, B, S, Hq·Hd)
+        if self._gate is not None:
+            merged = merged * activate(self._gate(x), self.config.gate_activation)
+        return merged if self._out is None else self._out(merged)
+
+    def _turned(self, heads: Tensor, norms: Sequence[nn.Module | None], rotation: Rotation | None) -> Tensor:
+        """Heads (L, B, H, S, Hd), normed and rotated where they are to be."""
+        if norms[0] is not None:
+            heads = torch.stack([norm(each) for norm, each in zip(norms, heads, strict=True) if norm is not None])
+        return (heads if rotation is None else rotate(heads, rotation)).to(self.dtype)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(2, 3)  # (L, B, H, S, Hd)
+
+
+class StackedNorm(nn.Module):
+    """The root-mean-square norms of L layers, without a mix."""
+
+    weight: Tensor
+    """(L, 1, 1, D)"""
+
+    def __init__(self, scales: Tensor) -> None:
+        """``scales`` (L, D)."""
+        super().__init__()
+        self.register_buffer("weight", scales[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(L, B, S, D) -> (L, B, S, D)."""
+        return RoundedNorm(torch.finfo(x.dtype).eps, x.dtype)(x).mul_(self.weight)
+
+
+class StackedGate(nn.Module):
+    """The gates of L layers: linear ones over the means of slots, with a sigmoid behind."""
+
+    weight: Tensor
+    """(L, S, S or 1)"""
+    bias: Tensor
+    """(L, 1, S or 1)"""
+
+    def __init__(self, layers: Sequence[ResidualGate]) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.stack([layer.linear.weight.detach().T for layer in layers]))
+        self.register_buffer("bias", torch.stack([layer.linear.bias.detach() for layer in layers]).unsqueeze(1))
+
+    def forward(self, old: Tensor, new: Tensor) -> Tensor:
+        """(L, B, S, D), (L, B, S, D) -> (L, B, S, D)."""
+        new = new.to(old.dtype)
+        gate = torch.baddbmm(self.bias, old.mean(-1).add_(new.mean(-1)), self.weight).sigmoid_()
+        return torch.lerp(old, new, gate.unsqueeze(-1))
+
+
+class EachAlone(nn.Module):
+    """Modules of L layers that are run one after another."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Each (L, …) -> (L, …)."""
+        return torch.stack([layer(*each) for layer, *each in zip(self.layers, *inputs, strict=True)])
+
+
+def can_stack(attention: MemoryAttention) -> bool:
+    """Whether its layers can be run as one."""
+    return type(attention.layers[0]) in STACKED
+
+
+def stack_layers(layers: Sequence[MemoryAttentionLayer], dtype: torch.dtype) -> GatedLayer:
+    """One layer that is all of them: it takes and gives tensors with the layers before everything else, and computes
+    products in ``dtype``.
+
+    Raises:
+        ValueError: they are of a kind that must be run one by one.
+    """
+    first = layers[0]
+    if not isinstance(first, GatedLayer) or type(first) not in STACKED:
+        raise ValueError(f"layers of the kind {type(first).__name__} cannot be stacked")
+    stack, every = share_copy(first), [layer for layer in layers if isinstance(layer, GatedLayer)]
+    parts = {name: [layer.get_submodule(name) for layer in every] for name, _ in first.named_children()}
+    for name, modules in parts.items():
+        setattr(stack, name, _stacked(modules, dtype))
+    # what the write reads is normed for nothing else: its norms' scales go into its weights
+    scale, source_scale = _scales(parts["norm"]), _scales(parts.get("input_norm", []))
+    stack.attention = StackedAttention([layer.attention for layer in every], dtype, scale, source_scale)
+    eps = torch.finfo(first.attention.q_proj.weight.dtype).eps
+    if scale is not None:
+        stack.norm = RoundedNorm(eps, dtype)
+    if source_scale is not None:
+        stack.input_norm = RoundedNorm(eps, dtype)
+    return stack
+
+
+def _scales(norms: Sequence[nn.Module]) -> Tensor | None:
+    """The scales (L, D) of norms of root mean squares; None where they are others, or there are none."""
+    usual = [norm for norm in norms if isinstance(norm, MemoryNorm) and norm.config.kind == "rms" and norm.mix is None]
+    return torch.stack([norm.weight.detach() for norm in usual]) if usual else None
+
+
+def _stacked(parts: Sequence[nn.Module], dtype: torch.dtype) -> nn.Module:
+    """The same part of every layer as one."""
+    attentions = [part for part in parts if isinstance(part, Attention)]
+    if attentions:
+        return StackedAttention(attentions, dtype)
+    scales = _scales(parts)
+    if scales is not None:
+        return StackedNorm(scales)
+    gates = [part for part in parts if isinstance(part, ResidualGate) and _is_usual(part.config)]
+    return StackedGate(gates) if gates else EachAlone(parts)
+
+
+def _is_usual(gate: GateConfig) -> bool:
+    return (gate.kind, gate.status, gate.activation) == ("linear", "mean", "sigmoid")
+
+
+class StackedMemoryAttention(MemoryAttention):
+    """A memory attention in the place of another whose layers can be stacked. What it gives has no gradient.
+
+    Raises:
+        ValueError: they must be run one by one.
+    """
+
+    def __init__(self, original: MemoryAttention, dtype: torch.dtype) -> None:
+        """``dtype``: of products."""
+        nn.Module.__init__(self)
+        take_over(self, original)
+        self.config = original.config
+        self.stack = stack_layers(self._layers(), dtype)
+
+    def forward(self, slots: Tensor, encoded: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As :meth:`MemoryAttention.forward`."""
+        written = self._written(slots, encoded, mask)
+        return torch.empty_like(slots).copy_(written)  # none of inference mode: more may be computed from it
+
+    @torch.inference_mode()
+    def _written(self, slots: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
+        positions = torch.arange(encoded.shape[2], device=encoded.device)
+        rotation = rotation_of(self.config.attention, self.config.width, positions)
+        means = [mean for mean in self._means(slots) if mean is not None]
+        visible = None if mask is None else mask[:, None, None, :]
+        return self.stack(slots, torch.stack(means) if means else None, self.stack.project(encoded, rotation), visible)
