@@ -31,6 +31,7 @@ COMPARED = {
     "decode_int8": ("decode", False),
     "decode_int8_compiled": ("decode", False),
     "memorize": ("memorize", True),
+    "memorize_bfloat16": ("memorize", True),
     "joint": ("joint", False),
     "memory_aware": ("memory_aware", False),
 }

@@ -15,6 +15,7 @@ from rxt.bench.inference import random_ids
 from rxt.bench.training import OPTIM, UPDATES, SameBatch, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
+from rxt.model.rounded_updates import round_updates
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.faster_products import choose_products
 from rxt.training.freed_memory import keep_freed_memory
@@ -31,7 +32,7 @@ from rxt.training.together import Together
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
     config = rxt.RxTConfig.preset(size["preset"])
     model = ReactiveTransformer(config).eval()
-    small = rxt.quantize(model)
+    small, rounded = rxt.quantize(model), round_updates(model)
     prompt = random_ids(config, 1, sizes.prompt_tokens, 1, torch.device("cpu"))
     trained: dict[str, Action] = {}
 
@@ -44,13 +45,13 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
             times.append(time.perf_counter())
         return (len(times) - 1) / (times[-1] - times[0])
 
-    def memorize() -> float:
+    def memorize(which: ReactiveTransformer) -> float:
         """Seconds."""
-        model.eval()
-        memory, ids = model.init_memory(1, seed=1), random_ids(config, 1, sizes.tokens, 1, torch.device("cpu"))
+        which.eval()
+        memory, ids = which.init_memory(1, seed=1), random_ids(config, 1, sizes.tokens, 1, torch.device("cpu"))
         began = time.perf_counter()
         with torch.no_grad():
-            model.memorize(memory, ids)
+            which.memorize(memory, ids)
         return time.perf_counter() - began
 
     def training(stage: Stage, tokens: int) -> Action:
@@ -92,7 +93,8 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         "decode_compiled": lambda: decode(model, True),
         "decode_int8": lambda: decode(small, False),
         "decode_int8_compiled": lambda: decode(small, True),
-        "memorize": memorize,
+        "memorize": lambda: memorize(model),
+        "memorize_bfloat16": lambda: memorize(rounded),
         "joint": joint,
         "memory_aware": memory_aware,
     }

@@ -18,7 +18,7 @@ from rxt.model.attention import Attention, KeyValue
 from rxt.model.encoder import Encoder, EncoderLayer
 from rxt.model.feed_forward import DenseFeedForward, expand
 from rxt.model.int8 import WIDENS
-from rxt.model.layers import RMSNorm, Rotation, activate, rotate
+from rxt.model.layers import RMSNorm, Rotation, activate
 from rxt.model.low_rank import LowRankLinear
 from rxt.model.replace import Table, replace_modules, share_copy, take_over
 
@@ -52,7 +52,7 @@ class RoundedWeights:
         """x · Wᵀ + b: (…, in) -> (…, out), both bfloat16."""
         if not PACKS:
             return F.linear(x, self._weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.default(x, self._weight, self.bias, "none", [], "")
 
 
 def _weight(linear: nn.Module) -> Tensor:
@@ -63,14 +63,18 @@ def _weight(linear: nn.Module) -> Tensor:
 class RoundedNorm(nn.Module):
     """x / √(mean(x²) + ε), rounded: the norm before a product that has its scale in the weights."""
 
+    eps: Tensor
+
     def __init__(self, eps: float, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
-        self.eps, self.dtype = eps, dtype
+        self.dtype = dtype
+        self.register_buffer("eps", torch.tensor(eps))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
-        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        return torch.mul(x, squares.add_(self.eps).rsqrt_(), out=torch.empty_like(x, dtype=self.dtype))
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = torch.addcmul(self.eps, length, length, value=1 / x.shape[-1]).rsqrt_()
+        return torch.mul(x, scale, out=torch.empty_like(x, dtype=self.dtype))
 
 
 class RoundedAttention(Attention):
@@ -111,9 +115,9 @@ class RoundedAttention(Attention):
 
     def to_itself(self, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
         """Look up itself: x (B, T, D) -> (B, T, D), both rounded; queries, keys and values by one product."""
-        heads = self._heads(self._all.multiply(x))  # (B, Hq + 2·Hkv, T, Hd)
         asked, held = self.config.query_heads, self.config.kv_heads
-        if self.q_norm is None and rotation is not None:  # by one turn too
+        heads = self._heads(self._all.multiply(x))  # (B, Hq + 2·Hkv, T, Hd)
+        if self.q_norm is None:  # turned as one
             queries, keys = _turned(heads[:, : asked + held], None, rotation).split((asked, held), dim=1)
         else:
             queries = _turned(heads[:, :asked], self.q_norm, rotation)
@@ -133,7 +137,13 @@ def _turned(heads: Tensor, norm: nn.Module | None, rotation: Rotation | None) ->
     """Normed and rotated where they are to be."""
     if norm is not None:
         heads = norm(heads)
-    return (heads if rotation is None else rotate(heads, rotation)).bfloat16()
+    if rotation is None:
+        return heads.bfloat16()
+    # as rotate() does, but in place, and in the order in which they lie: (B, T, H, Hd)
+    exact = heads.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    turns = torch.complex(rotation.cos, rotation.sin).transpose(1, 2)
+    torch.view_as_complex(exact.unflatten(-1, (-1, 2))).mul_(turns)
+    return exact.bfloat16().transpose(1, 2)
 
 
 class RoundedFeedForward(DenseFeedForward):

@@ -51,22 +51,19 @@ class Product(nn.Module):
         weight = torch.cat([torch.stack([linear.weight.detach().T for linear in layers]) for layers in products], dim=2)
         weight = weight if scale is None else weight * scale.unsqueeze(-1)
         self.register_buffer("weight", weight.to(dtype))  # (L, in, out)
-        biases = [
-            torch.stack(
-                [
-                    linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
-                    for linear in layers
-                ]
-            )
-            for layers in products
-        ]
         biased = any(linear.bias is not None for layers in products for linear in layers)
-        self.register_buffer("bias", torch.cat(biases, dim=1)[:, None, None] if biased else None)  # (L, 1, 1, out)
+        bias = torch.cat([torch.stack([_bias(linear) for linear in layers]) for layers in products], dim=1)
+        self.register_buffer("bias", bias.unsqueeze(1).to(dtype) if biased else None)  # (L, 1, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(L, B, S, in) -> (L, B, S, out), in the type of the biases where there are any."""
-        product = torch.bmm(x.to(self.weight.dtype).flatten(1, 2), self.weight).unflatten(1, x.shape[1:3])
-        return product if self.bias is None else product + self.bias
+        """(L, B, S, in) -> (L, B, S, out)."""
+        rows = x.to(self.weight.dtype).flatten(1, 2)
+        product = rows @ self.weight if self.bias is None else torch.baddbmm(self.bias, rows, self.weight)
+        return product.unflatten(1, x.shape[1:3])
+
+
+def _bias(linear: nn.Linear) -> Tensor:
+    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
 
 
 class StackedAttention(nn.Module):
@@ -106,8 +103,7 @@ class StackedAttention(nn.Module):
     def forward(
         self, x: Tensor, source: KeyValue, rotation: Rotation | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """As :meth:`Attention.forward`: (L, B, S, D) -> (L, B, S, D), in the type of products or of the weights;
-        ``mask`` (B, 1, 1, T)."""
+        """As :meth:`Attention.forward`: (L, B, S, D) -> the same, in the type of products; ``mask`` (B, 1, 1, T)."""
         queries = self._turned(self._heads(self._query(x)), self._norms[0], rotation)
         if self.config.query_heads < self.config.kv_heads:
             queries = queries.repeat(1, 1, self.config.kv_heads // self.config.query_heads, 1, 1)
@@ -126,7 +122,7 @@ class StackedAttention(nn.Module):
         return (heads if rotation is None else rotate(heads, rotation)).to(self.dtype)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(2, 3)  # (L, B, H, S, Hd)
+        return x.view(*x.shape[:-1], -1, self.head_dim).transpose(2, 3)  # (L, B, H, S, Hd)
 
 
 class StackedNorm(nn.Module):
@@ -160,9 +156,9 @@ class StackedGate(nn.Module):
 
     def forward(self, old: Tensor, new: Tensor) -> Tensor:
         """(L, B, S, D), (L, B, S, D) -> (L, B, S, D)."""
-        new = new.to(old.dtype)
-        gate = torch.baddbmm(self.bias, old.mean(-1).add_(new.mean(-1)), self.weight).sigmoid_()
-        return torch.lerp(old, new, gate.unsqueeze(-1))
+        exact = new.to(old.dtype)
+        gate = torch.baddbmm(self.bias, old.mean(-1).add_(exact.mean(-1)), self.weight).sigmoid_().unsqueeze(-1)
+        return torch.lerp(old, exact, gate, out=None if exact is new else exact)
 
 
 class EachAlone(nn.Module):
@@ -243,15 +239,12 @@ class StackedMemoryAttention(MemoryAttention):
         self.config = original.config
         self.stack = stack_layers(self._layers(), dtype)
 
+    @torch.no_grad()
     def forward(self, slots: Tensor, encoded: Tensor, mask: Tensor | None = None) -> Tensor:
         """As :meth:`MemoryAttention.forward`."""
-        written = self._written(slots, encoded, mask)
-        return torch.empty_like(slots).copy_(written)  # none of inference mode: more may be computed from it
-
-    @torch.inference_mode()
-    def _written(self, slots: Tensor, encoded: Tensor, mask: Tensor | None) -> Tensor:
         positions = torch.arange(encoded.shape[2], device=encoded.device)
         rotation = rotation_of(self.config.attention, self.config.width, positions)
         means = [mean for mean in self._means(slots) if mean is not None]
         visible = None if mask is None else mask[:, None, None, :]
-        return self.stack(slots, torch.stack(means) if means else None, self.stack.project(encoded, rotation), visible)
+        source = self.stack.project(encoded, rotation)
+        return self.stack(slots, torch.stack(means) if means else None, source, visible).to(slots.dtype)
