@@ -15,7 +15,6 @@ from rxt.bench.inference import random_ids
 from rxt.bench.training import OPTIM, UPDATES, SameBatch, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
-from rxt.model.rounded_updates import round_updates
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.faster_products import choose_products
 from rxt.training.freed_memory import keep_freed_memory
@@ -32,7 +31,7 @@ from rxt.training.together import Together
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
     config = rxt.RxTConfig.preset(size["preset"])
     model = ReactiveTransformer(config).eval()
-    small, rounded = rxt.quantize(model), round_updates(model)
+    small, rounded = rxt.quantize(model), rxt.round_updates(model)
     prompt = random_ids(config, 1, sizes.prompt_tokens, 1, torch.device("cpu"))
     trained: dict[str, Action] = {}
 

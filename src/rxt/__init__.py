@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rxt.model.memory import Memory
     from rxt.model.pool import Pool
     from rxt.model.quantize import quantize
+    from rxt.model.rounded_updates import round_updates
     from rxt.presets import preset_names
     from rxt.pretrained import ReactiveTransformer, load_chat
     from rxt.tools.tool import Tool, ToolCall
@@ -57,6 +58,7 @@ __all__ = [
     "load_component",
     "preset_names",
     "quantize",
+    "round_updates",
     "save_component",
 ]
 
@@ -83,6 +85,7 @@ _WHERE = {
     "load_component": "rxt.interop.published:load_published_component",
     "preset_names": "rxt.presets:preset_names",
     "quantize": "rxt.model.quantize:quantize",
+    "round_updates": "rxt.model.rounded_updates:round_updates",
     "save_component": "rxt.interop.published_export:save_published_component",
 }
 

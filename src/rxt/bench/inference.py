@@ -156,12 +156,21 @@ def bench_decode(
 
 @torch.no_grad()
 def bench_memorize(
-    model: ReactiveTransformer, batch_size: int, tokens: int, setting: Setting, report: Report = lambda: None
+    model: ReactiveTransformer,
+    batch_size: int,
+    tokens: int,
+    setting: Setting,
+    report: Report = lambda: None,
+    dtype: torch.dtype | None = None,
 ) -> MemorizeResult:
-    """Time the update that stands between an answer and the next query: encoder and memory attention."""
+    """Time the update that stands between an answer and the next query: encoder and memory attention.
+
+    ``dtype``: of products, where it is another than that of the model's weights.
+    """
     config, weight = model.config, model.decoder.embedding.weight
     check_fits("--tokens", tokens, 0, config)
-    limits = measure_limits(weight.dtype, weight.device)
+    dtype = weight.dtype if dtype is None else dtype
+    limits = measure_limits(dtype, weight.device)
     ids = random_ids(config, batch_size, tokens, setting.seed, weight.device)
     memory = model.init_memory(batch_size, setting.seed)
 
@@ -178,7 +187,7 @@ def bench_memorize(
     if weight.device.type == "cpu":
         with marked(model, ()):
             parts = parts_of(lambda: model.memorize(memory, ids), BETWEEN)
-    work = memorize(config, batch_size, tokens, weight.element_size())
+    work = memorize(config, batch_size, tokens, dtype.itemsize)
     bound = limits.product_seconds(work)
     return MemorizeResult(
         batch_size,

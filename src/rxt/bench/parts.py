@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from rxt.model.attention import Attention
 from rxt.model.feed_forward import DenseFeedForward, MixtureOfExperts
 from rxt.model.memory_attention import MemoryAttention
+from rxt.model.rounded import RoundedAttention
 from rxt.training.learner import Learner
 from rxt.training.together import Compute, Together
 
@@ -33,7 +34,14 @@ OF_LOSSES = ("aten::cross_entropy_loss", "_LinearCrossEntropy", "aten::amax", "a
 OF_OPTIMIZER = "Optimizer.step#"
 """Opens the names of PyTorch's own ranges around optimisers."""
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "addmv", "mv", "dot")
-PRODUCT_WORDS = ("scaled_dot_product", "mkldnn_linear", "mkldnn_matmul", "int8pack_mm", "int4pack_mm")
+PRODUCT_WORDS = (
+    "scaled_dot_product",
+    "mkldnn_linear",
+    "mkldnn_matmul",
+    "int8pack_mm",
+    "int4pack_mm",
+    "_linear_pointwise",
+)
 MOVES = ("copy_", "cat", "fill_", "zero_", "index_select", "index_put_", "index_add_", "gather", "scatter_", "stack")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +90,8 @@ def marked(model: nn.Module, heads: Sequence[nn.Module]) -> Iterator[None]:
             mark(module, MEMORY_ATTENTION, "forward", "project", "write")
         elif id(module) in memory:
             continue
+        elif isinstance(module, RoundedAttention):
+            mark(module, ATTENTION, "forward", "keys_values", "to_itself")
         elif isinstance(module, Attention):
             mark(module, ATTENTION, "forward", "keys_values")
         elif isinstance(module, DenseFeedForward | MixtureOfExperts):
@@ -136,7 +146,7 @@ def _part(event: FunctionEvent | None) -> str | None:
 def _kind(event: FunctionEvent) -> int:
     """0 a product, 1 a move, 2 another operation, 3 between operations: a range, or a node of autograd."""
     space, _, name = event.name.rpartition("::")
-    if not space.startswith("aten"):
+    if not space.startswith(("aten", "mkldnn")):
         return 3
     plain = name.strip("_")
     if plain in PRODUCTS or any(word in name for word in PRODUCT_WORDS):

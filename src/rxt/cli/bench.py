@@ -44,7 +44,8 @@ class Options:
     threads: int = 0
     """Threads of the processor; PyTorch decides when 0."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of weights and products; in training bfloat16 is the type of products alone."""
+    """Of weights and products; in training, and in memory updates on a processor, bfloat16 is the type of products
+    alone."""
     device: Literal["cpu", "cuda"] = "cpu"
     repeats: int = 5
     """Calls that count; the median is reported."""
@@ -149,12 +150,18 @@ def decode(options: DecodeOptions) -> int:
 
 def memorize(options: MemorizeOptions) -> int:
     """Time memory updates."""
-    model, setting = _prepare(options)
+    rounded = options.dtype == "bfloat16" and options.device == "cpu"
+    model, setting = _prepare(options, exact_weights=rounded)
     from rxt.bench.inference import bench_memorize
+    from rxt.model.rounded_updates import round_updates
 
+    if rounded:
+        model = round_updates(model)
     with progress_bar() as progress:
         task = progress.add_task("updates", total=1 + setting.warm_up + setting.repeats)
-        result = bench_memorize(model, options.batch, options.tokens, setting, lambda: progress.advance(task))
+        result = bench_memorize(
+            model, options.batch, options.tokens, setting, lambda: progress.advance(task), _dtype(options)
+        )
     table = _table()
     table.add_row(
         "memory update", _milliseconds(result.seconds), _milliseconds(result.bound_seconds), f"{result.share:.0%}"
@@ -174,7 +181,7 @@ def train(options: TrainOptions) -> int:
         from rxt.training.compiled import check_compiler
 
         check_compiler()
-    model, setting = _prepare(options, trains=True)
+    model, setting = _prepare(options, exact_weights=options.dtype == "bfloat16")
     from rxt.bench.training import bench_train
     from rxt.training.freed_memory import keep_freed_memory
 
@@ -214,9 +221,9 @@ def _work(times: StepTimes) -> str:
     return f"{times.flops / times.tokens / 1e6:,.0f} MFLOP a token and {times.bytes / 1e9:,.2f} GB an update"
 
 
-def _prepare(options: Options, trains: bool = False) -> tuple[ReactiveTransformer, Setting]:
-    """Check the options, then load the model as it is to be timed; weights that learn stay in float32 where products
-    are computed in bfloat16."""
+def _prepare(options: Options, exact_weights: bool = False) -> tuple[ReactiveTransformer, Setting]:
+    """Check the options, then load the model as it is to be timed, with ``exact_weights`` in float32 whatever products
+    are computed in."""
     check_least(options, ("batch", 1), ("repeats", 1), ("warm_up", 0), ("threads", 0))
     check_one_model(options.model, options.preset)
     if options.json:
@@ -229,7 +236,7 @@ def _prepare(options: Options, trains: bool = False) -> tuple[ReactiveTransforme
         torch.set_num_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no such device here")
-    weights = torch.float32 if trains and options.dtype == "bfloat16" else _dtype(options)
+    weights = torch.float32 if exact_weights else _dtype(options)
     model = _model(options).to(torch.device(options.device), weights).eval()
     return model, Setting(options.repeats, options.warm_up, options.seed)
 

@@ -57,7 +57,8 @@ def save_pretrained(
     """
     if model.stands_for is not None:
         raise UserError(
-            "a quantized model is not saved: save the model that it was made of, and quantize again after loading"
+            "a quantized model is not saved, nor one with rounded updates: save the model that it was made of, "
+            "and quantize or round again after loading"
         )
     match layout:
         case "rxt":

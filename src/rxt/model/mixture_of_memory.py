@@ -174,7 +174,10 @@ def with_pool(model: Model, config: PoolConfig) -> Model:
     """The same model, its weights shared, with a router that is still to be trained. It takes no memories of the model
     without."""
     if model.stands_for is not None:
-        raise UserError("a quantized model gets no pool: give one to the model that it was made of, and quantize again")
+        raise UserError(
+            "a quantized model gets no pool, nor one with rounded updates: give one to the model that it was made of, "
+            "and quantize or round again"
+        )
     copy, weight = share_copy(model), model.decoder.embedding.weight
     copy.config = replace(model.config, pool=config)
     copy.router = Router(config, model.config.decoder.width).to(weight.device, weight.dtype)

@@ -81,7 +81,7 @@ class RoundedAttention(Attention):
     """Attention in the place of another: it takes and gives what that does.
 
     Args:
-        norm: of what it attends to itself by :meth:`to_itself`, which is then given without that norm's scale.
+        norm: of what it looks at and of what looks, both of which are then given without that norm's scale.
     """
 
     def __init__(self, original: Attention, norm: RMSNorm | None = None) -> None:
@@ -90,7 +90,7 @@ class RoundedAttention(Attention):
         take_over(self, original)
         scale = None if norm is None else norm.weight
         queries, keys, values, gate = original.q_proj, original.k_proj, original.v_proj, original.gate_proj
-        self._query, self._key_value = RoundedWeights(queries), RoundedWeights(keys, values)
+        self._query, self._key_value = RoundedWeights(queries, scale=scale), RoundedWeights(keys, values, scale=scale)
         self._all = RoundedWeights(queries, keys, values, scale=scale)
         self._out = None if isinstance(original.out_proj, nn.Identity) else RoundedWeights(original.out_proj)
         self._gate = None if gate is None else RoundedWeights(gate, scale=scale)
@@ -111,7 +111,7 @@ class RoundedAttention(Attention):
         """As :meth:`Attention.forward`."""
         rounded = x.bfloat16()
         queries = _turned(self._heads(self._query.multiply(rounded)), self.q_norm, rotation)
-        return self._write(rounded, queries, source, mask, causal).to(x.dtype)
+        return self._looked_up(rounded, queries, source, mask, causal).to(x.dtype)
 
     def to_itself(self, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
         """Look up itself: x (B, T, D) -> (B, T, D), both rounded; queries, keys and values by one product."""
@@ -122,9 +122,9 @@ class RoundedAttention(Attention):
         else:
             queries = _turned(heads[:, :asked], self.q_norm, rotation)
             keys = _turned(heads[:, asked : asked + held], self.k_norm, rotation)
-        return self._write(x, queries, KeyValue(keys, heads[:, asked + held :]), mask, False)
+        return self._looked_up(x, queries, KeyValue(keys, heads[:, asked + held :]), mask, False)
 
-    def _write(self, x: Tensor, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
+    def _looked_up(self, x: Tensor, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
         if self.config.query_heads < self.config.kv_heads:
             queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
         merged = self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
@@ -142,7 +142,7 @@ def _turned(heads: Tensor, norm: nn.Module | None, rotation: Rotation | None) ->
     # as rotate() does, but in place, and in the order in which they lie: (B, T, H, Hd)
     exact = heads.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     turns = torch.complex(rotation.cos, rotation.sin).transpose(1, 2)
-    torch.view_as_complex(exact.unflatten(-1, (-1, 2))).mul_(turns)
+    torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(turns)
     return exact.bfloat16().transpose(1, 2)
 
 
