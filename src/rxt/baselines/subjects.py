@@ -23,6 +23,7 @@ from rxt.evaluation.subject import Subject, as_rows
 from rxt.folders import model_folder
 from rxt.generation.decode import Begun, continue_texts
 from rxt.model.cache import KVCache
+from rxt.model.rounded_updates import Updates
 
 History = tuple[tuple[int, ...], ...]
 """The tokens of B conversations so far."""
@@ -135,12 +136,15 @@ def is_baseline(values: dict[str, Any]) -> bool:
 
 
 def load_any(
-    source: str | Path | None = None, history_tokens: int | None = None, base: str | Path | None = None
+    source: str | Path | None = None,
+    history_tokens: int | None = None,
+    base: str | Path | None = None,
+    updates: Updates = "float32",
 ) -> Subject[Any]:
     """A model folder of either sort, ready to be measured; the bundled model when not given.
 
     ``history_tokens`` is for models that re-read their history: they then read the last so many tokens only. ``base``:
-    where the model is that this one is the memory of.
+    where the model is that this one is the memory of. ``updates``: the type that memory updates multiply in.
     """
     folder = model_folder(source)
     values = read_json(folder / CONFIG)
@@ -149,7 +153,9 @@ def load_any(
             raise UserError(
                 f"{source or 'the bundled model'}: has a memory and reads no history, so leave out the limit of it"
             )
-        return load_subject(source, base)
+        return load_subject(source, base, updates)
+    if updates == "bfloat16":
+        raise UserError(f"{source}: has no memory that is updated, so leave out the type of its updates")
     config = BaselineConfig.from_dict(values, str(folder / CONFIG))
     model = Baseline.from_folder(folder, config).eval()
     template = Template(ChatTokenizer.load(folder, config.decoder.tokens), config.template, config.interaction_length)

@@ -69,6 +69,8 @@ class Options:
     minutes before it serves for the first time."""
     quantize: bool = False
     """Round the decoder's matrices to 8-bit integers."""
+    updates: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The type that memory updates multiply in, on a processor; auto: bfloat16 where that is faster."""
     device: str = "cpu"
     """Such as cuda."""
     threads: int = 0
@@ -176,6 +178,7 @@ def open_sessions(options: Options) -> Sessions:
     from rxt.model.parameters import parameter_counts
     from rxt.model.pool import Pool
     from rxt.model.quantize import quantize
+    from rxt.model.rounded_updates import with_updates
     from rxt.pretrained import load_model
     from rxt.store.open import open_store
     from rxt.store.records import Retention
@@ -187,9 +190,10 @@ def open_sessions(options: Options) -> Sessions:
             model = model.to(options.device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
+        torch.set_num_threads(options.threads or choose_threads(parameter_counts(model.config).decoder_active))
+        model = with_updates(model, options.updates)
         if options.quantize:
             model = quantize(model)
-        torch.set_num_threads(options.threads or choose_threads(parameter_counts(model.config).decoder_active))
         days = options.keep_days
         rules = Rules(
             options.seed,

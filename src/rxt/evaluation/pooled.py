@@ -18,6 +18,7 @@ from rxt.model.mixture_of_memory import router_of
 from rxt.model.pool import Pool
 from rxt.model.reactive import ReactiveTransformer
 from rxt.model.replace import share_copy
+from rxt.model.rounded_updates import Updates, with_updates
 from rxt.pretrained import load_model
 
 Pools = tuple[PreparedPool, ...]
@@ -83,9 +84,12 @@ class Pooled(Subject[Pools]):
         return interaction[: next(ends, len(interaction))]
 
 
-def load_subject(source: str | Path | None = None, base: str | Path | None = None) -> Subject[Any]:
+def load_subject(
+    source: str | Path | None = None, base: str | Path | None = None, updates: Updates = "float32"
+) -> Subject[Any]:
     """A model folder or hub id, ready to be measured, with its pool where it has one; the bundled model when not given.
-    ``base``: where the model is that it is the memory of."""
+    ``base``: where the model is that it is the memory of. ``updates``: the type that its memory updates multiply in."""
     model, tokenizer = load_model(source, base=base)
+    model = with_updates(model, updates)
     template = Template.of_model(model.config, tokenizer)
     return Reactive(model, template) if model.config.pool is None else Pooled(model, template)

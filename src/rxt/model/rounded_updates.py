@@ -73,7 +73,7 @@ def with_updates(model: Model, asked: Updates) -> Model:
 @torch.no_grad()
 def _seconds(model: ReactiveTransformer) -> float:
     """The fastest of a few updates."""
-    ids = torch.full((1, min(TIMED, model.config.max_length)), model.config.tokens.query)
+    ids = torch.zeros(1, min(TIMED, model.config.max_length), dtype=torch.long)
     memory, found = model.init_memory(1, seed=0), list[float]()
     for _ in range(5):
         began = time.perf_counter()

@@ -45,7 +45,7 @@ class StackedMemoryAttention(MemoryAttention):
         """``dtype``: of products."""
         nn.Module.__init__(self)
         take_over(self, original)
-        self.config = original.config
+        self.config, self.mean_norm = original.config, original.mean_norm
         self.stack = stack_layers(self._layers(), dtype)
 
     @torch.no_grad()

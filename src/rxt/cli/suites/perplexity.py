@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -33,6 +33,8 @@ class PerplexityOptions:
     """A model folder or hub id; the bundled model when not given."""
     base: str = ""
     """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
+    updates: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The type that memory updates multiply in; auto: bfloat16 where that is faster."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -49,12 +51,14 @@ def perplexity(options: PerplexityOptions) -> int:
     from rxt.data.readers import read_conversations
     from rxt.data.template import Template
     from rxt.evaluation.perplexity import measure_perplexity
+    from rxt.model.rounded_updates import with_updates
     from rxt.pretrained import load_model
 
     if options.json:
         check_writable(options.json)
     conversations = read_conversations(options.data)
     model, tokenizer = load_model(options.model or None, base=options.base or None)
+    model = with_updates(model, options.updates)
     template = Template.of_model(model.config, tokenizer)
     with progress_bar() as progress:
         task = progress.add_task("reading", total=len(conversations))
@@ -119,6 +123,7 @@ def _numbers(options: PerplexityOptions, results: Perplexity, conversations: int
         "model": options.model or "bundled",
         "data": options.data,
         "seed": options.seed,
+        "updates": options.updates,
         "conversations": conversations,
         "tokens": results.kept.tokens,
         **kinds,

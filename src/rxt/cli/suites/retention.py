@@ -49,6 +49,8 @@ class RetentionOptions:
     """Values of each kind that occur, when not as many as usual."""
     history_tokens: int | None = None
     """Of a model that reads its history again (rxt train --baseline history): it reads the last so many tokens only."""
+    updates: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The type that memory updates multiply in; auto: bfloat16 where that is faster."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -76,7 +78,7 @@ def retention(options: RetentionOptions) -> int:
     if options.json:
         check_writable(options.json)
     plan.check(options.split)
-    subject = load_any(options.model or None, options.history_tokens, base=options.base or None)
+    subject = load_any(options.model or None, options.history_tokens, options.base or None, options.updates)
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=plan.total)
         result = measure_retention(subject, options.split, plan, options.seed, lambda done: progress.advance(bar, done))
@@ -146,6 +148,7 @@ def numbers_of(result: Retention, options: RetentionOptions, trained_turns: int 
         "task": options.task,
         "split": options.split,
         "seed": options.seed,
+        "updates": options.updates,
         "trained_turns": trained_turns,
         "tested_turns": max(result.by_distance),
         **curve_numbers(result),
