@@ -61,6 +61,16 @@ def test_the_encoder_is_the_bases_own_hidden_states(tmp_path: Path, name: str) -
     assert not model.encode(ids, mask)[:, 1, 6:].any()
 
 
+@pytest.mark.parametrize("name", BASES)
+@torch.no_grad()
+def test_rounded_updates_are_near_and_leave_the_decoder_as_it_is(tmp_path: Path, name: str) -> None:
+    model, ids = grown(tmp_path, name), some_ids()
+    small, mask, memory = rxt.round_updates(model), torch.arange(11) < torch.tensor([[11], [6]]), model.init_memory(2)
+    exact, found = (each.memorize(memory, ids, mask).slots for each in (model, small))
+    assert 0 < (found - exact).square().mean() < 0.04**2 * (exact - memory.slots).square().mean()
+    assert torch.equal(small.decode(ids, memory), model.decode(ids, memory))
+
+
 @torch.no_grad()
 def test_a_slot_that_holds_an_encoded_token_is_read_as_self_attention_reads_it(tmp_path: Path) -> None:
     model, ids = grown(tmp_path, "qwen2"), some_ids()

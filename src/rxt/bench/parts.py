@@ -20,7 +20,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from rxt.model.attention import Attention
 from rxt.model.feed_forward import DenseFeedForward, MixtureOfExperts
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.rounded import RoundedAttention
 from rxt.training.learner import Learner
 from rxt.training.together import Compute, Together
 
@@ -90,8 +89,6 @@ def marked(model: nn.Module, heads: Sequence[nn.Module]) -> Iterator[None]:
             mark(module, MEMORY_ATTENTION, "forward", "project", "write")
         elif id(module) in memory:
             continue
-        elif isinstance(module, RoundedAttention):
-            mark(module, ATTENTION, "forward", "keys_values", "to_itself")
         elif isinstance(module, Attention):
             mark(module, ATTENTION, "forward", "keys_values")
         elif isinstance(module, DenseFeedForward | MixtureOfExperts):

@@ -97,40 +97,43 @@ class RoundedAttention(Attention):
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """Project ``source`` (B, S, D), keys and values by one product."""
-        keys, values = self._heads(self._key_value.multiply(source.bfloat16())).chunk(2, dim=1)
+        keys, values = self._split(self._key_value.multiply(source.bfloat16())).chunk(2, dim=1)
         return KeyValue(_turned(keys, self.k_norm, rotation), values)
 
     def forward(
         self,
         x: Tensor,
-        source: KeyValue,
+        source: KeyValue | None,
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
         """As :meth:`Attention.forward`."""
         rounded = x.bfloat16()
-        queries = _turned(self._heads(self._query.multiply(rounded)), self.q_norm, rotation)
-        return self._looked_up(rounded, queries, source, mask, causal).to(x.dtype)
-
-    def to_itself(self, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
-        """Look up itself: x (B, T, D) -> (B, T, D), both rounded; queries, keys and values by one product."""
-        asked, held = self.config.query_heads, self.config.kv_heads
-        heads = self._heads(self._all.multiply(x))  # (B, Hq + 2·Hkv, T, Hd)
-        if self.q_norm is None:  # turned as one
-            queries, keys = _turned(heads[:, : asked + held], None, rotation).split((asked, held), dim=1)
+        if source is None:
+            queries, source = self._all_of_it(rounded, rotation)
         else:
-            queries = _turned(heads[:, :asked], self.q_norm, rotation)
-            keys = _turned(heads[:, asked : asked + held], self.k_norm, rotation)
-        return self._looked_up(x, queries, KeyValue(keys, heads[:, asked + held :]), mask, False)
-
-    def _looked_up(self, x: Tensor, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
+            queries = _turned(self._split(self._query.multiply(rounded)), self.q_norm, rotation)
         if self.config.query_heads < self.config.kv_heads:
             queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
         merged = self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
         if self._gate is not None:
-            merged = merged * activate(self._gate.multiply(x), self.config.gate_activation)
-        return merged if self._out is None else self._out.multiply(merged)
+            merged = merged * activate(self._gate.multiply(rounded), self.config.gate_activation)
+        return (merged if self._out is None else self._out.multiply(merged)).to(x.dtype)
+
+    def _all_of_it(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeyValue]:
+        """Queries, keys and values of x (B, T, D) by one product, and turned as one where they are not normed."""
+        asked, held = self.config.query_heads, self.config.kv_heads
+        heads = self._split(self._all.multiply(x))  # (B, Hq + 2·Hkv, T, Hd)
+        if self.q_norm is None:
+            queries, keys = _turned(heads[:, : asked + held], None, rotation).split((asked, held), dim=1)
+        else:
+            queries = _turned(heads[:, :asked], self.q_norm, rotation)
+            keys = _turned(heads[:, asked : asked + held], self.k_norm, rotation)
+        return queries, KeyValue(keys, heads[:, asked + held :])
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, Hd)
 
 
 def _turned(heads: Tensor, norm: nn.Module | None, rotation: Rotation | None) -> Tensor:
@@ -170,37 +173,6 @@ ROUNDED: Table = {Attention: RoundedAttention, DenseFeedForward: RoundedFeedForw
 """For layers of any kind. Experts stay as they are."""
 
 
-class RoundedEncoderLayer(EncoderLayer):
-    """An encoder's layer in the place of another, with norms of root mean squares and without experts."""
-
-    def __init__(self, original: EncoderLayer) -> None:
-        nn.Module.__init__(self)
-        take_over(self, original)
-        first, third, feed_forward = original.norm1, original.norm3, original.feed_forward
-        assert isinstance(first, RMSNorm)
-        assert isinstance(third, RMSNorm)
-        assert isinstance(feed_forward, DenseFeedForward)
-        self.attention = RoundedAttention(original.attention, first)
-        self.feed_forward = RoundedFeedForward(feed_forward, third)
-        self.norm1, self.norm3 = RoundedNorm(eps_of(first)), RoundedNorm(eps_of(third))
-        if hasattr(original, "cross_attention"):
-            self.cross_attention = RoundedAttention(original.cross_attention)
-
-    def forward(
-        self,
-        x: Tensor,
-        memory: KeyValue | None,
-        rotation: Rotation | None,
-        cross_rotation: Rotation | None,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, None]:
-        """As :meth:`EncoderLayer.forward`."""
-        x = x + self.attention.to_itself(self.norm1(x), rotation, None if mask is None else mask[:, None, None, :])
-        if memory is not None:
-            x = x + self.cross_attention(self.norm2(x), memory, cross_rotation)
-        return x + self.feed_forward(self.norm3(x))[0], None
-
-
 def eps_of(norm: RMSNorm) -> float:
     """What a norm adds to the mean square."""
     return torch.finfo(norm.weight.dtype).eps if norm.eps is None else norm.eps
@@ -221,11 +193,14 @@ class RoundedEncoder(Encoder):
         return super().outputs(ids, mask, slots)
 
 
-def _rounded(layer: nn.Module) -> nn.Module:
+def _rounded(layer: nn.Module) -> EncoderLayer:
+    """The same layer, in which norms of root mean squares leave their scales to the products that read them."""
     assert isinstance(layer, EncoderLayer)
-    usual = isinstance(layer.norm1, RMSNorm) and isinstance(layer.feed_forward, DenseFeedForward)
-    if usual:
-        return RoundedEncoderLayer(layer)
     copy = share_copy(layer)
-    replace_modules(copy, ROUNDED)
+    first, third = layer.norm1, layer.norm3
+    if isinstance(first, RMSNorm):
+        copy.attention, copy.norm1 = RoundedAttention(layer.attention, first), RoundedNorm(eps_of(first))
+    if isinstance(third, RMSNorm) and isinstance(layer.feed_forward, DenseFeedForward):
+        copy.feed_forward, copy.norm3 = RoundedFeedForward(layer.feed_forward, third), RoundedNorm(eps_of(third))
+    replace_modules(copy, ROUNDED)  # what is left
     return copy
