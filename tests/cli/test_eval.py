@@ -81,6 +81,7 @@ def test_retention_is_told_and_written(
         "task": "everyday",
         "split": "validation",
         "seed": 3,
+        "updates": "float32",
         "trained_turns": None,
         "tested_turns": 9,
         "recall_by_distance": {"1": 0.75, "2": 0.25, "9": 0.0},
