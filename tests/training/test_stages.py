@@ -107,6 +107,27 @@ def test_a_share_of_a_batch_may_be_recited(parts: int) -> None:
     assert abs(recited - 100) < 15
 
 
+def test_some_strings_are_asked_for_in_the_message_that_tells_them() -> None:
+    stage = memory_aware(Phase(2, 3, 8, random_pieces=10, within_share=0.5))
+    (batch,) = stage.batches("train", 0)
+    answer, within = template().tokens.answer, 0
+    for rows in batch.turns():
+        part = batch.rows[rows]
+        for ids, targets, mask in zip(part.ids, part.targets, part.mask, strict=True):
+            said = ids[mask].tolist()
+            at = said.index(answer)
+            query, answered = said[2:at], said[at + 1 : -1]
+            if len(query) < 5 or not targets.any():
+                continue
+            string, cue = query[:-2], query[-2:]
+            assert targets[mask].tolist() == [False] * (at + 1) + [True] * (len(said) - at - 1)
+            assert string[-len(answered) - 2 :] == [*cue, *answered]
+            within += 1
+    assert within == 4 * 3
+    with pytest.raises(UserError, match=r"phase\.within_share is for phases with random_pieces"):
+        Phase(2, 2, 4, within_share=0.5)
+
+
 def test_random_strings_are_long_enough_for_a_cue_and_an_answer() -> None:
     with pytest.raises(UserError, match="must be at least 4, found 3"):
         Phase(2, 2, 4, random_pieces=3)

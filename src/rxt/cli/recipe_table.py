@@ -37,6 +37,8 @@ def summary(run: RunConfig) -> Table:
         table.add_row("goes on from", run.start)
     if run.baseline is not None:
         table.add_row("baseline", f"{run.baseline}, trained in place of the model, without a memory attention")
+    if run.copies:
+        table.add_row("begins", "able to copy what was told")
     table.add_row("data", "\n".join(run.data.describe()))
     table.add_row("seed", str(run.seed))
     return table
