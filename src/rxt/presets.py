@@ -184,29 +184,20 @@ def _pocket() -> RxTConfig:
 
 
 def _open() -> RxTConfig:
-    """For an open world: as the pocket model, with a wider memory of more slots for words that it has to spell."""
-    vocab_size, width, layers, max_length = 2_048, 128, 3, 192
-    attention = AttentionConfig.mha(4)
-    cross_attention = replace(AttentionConfig.mha(4), qk_norm=True)
-    write = replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False)
-    gate = GateConfig("linear", status="linear", longest=16.0, own_status=2.0)
-    feed_forward = FeedForwardConfig(dim=3 * width)
-    return RxTConfig(
-        DecoderConfig(vocab_size, width, layers, attention, cross_attention, feed_forward, max_length),
-        EncoderConfig(vocab_size, width, layers, attention, feed_forward, max_length),
-        MemoryAttentionConfig(width, layers, slots=128, attention=write, variant="simple", gate=gate),
-        memory_init="normal",
-        memory_seed=7,
-    )
+    """For an open world, at most 24 MB in float16."""
+    return _copying(width=192, max_length=192)
 
 
 def _hybrid() -> RxTConfig:
-    """For thinking and tools: of the Beta template, with room for a few tools in an interaction.
+    """For thinking and tools: of the Beta template, with room for a few tools in an interaction."""
+    tokens = SpecialTokens(think=5, tool_call=6, tool_use=7, internal=8)
+    return replace(_copying(width=128, max_length=320), tokens=tokens, template="beta")
 
-    It can begin able to copy (:mod:`rxt.model.copying_start`): its first layers look at the token before by a bias of
-    queries and keys, and slots hold normed tokens, in a queue of the newest 24 interactions.
-    """
-    vocab_size, width, layers, max_length, places, place = 2_048, 128, 4, 320, 24, 32
+
+def _copying(width: int, max_length: int) -> RxTConfig:
+    """It can begin able to copy (:mod:`rxt.model.copying_start`): the first layers can look at the token before, by a
+    bias of queries and keys, and slots hold normed tokens, in a queue of the newest 24 interactions."""
+    vocab_size, layers, places, place = 2_048, 4, 24, 32
     attention = replace(AttentionConfig.mha(4), input_bias=True)
     cross_attention = replace(AttentionConfig.mha(4), qk_norm=True)
     write = replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False)
@@ -223,8 +214,6 @@ def _hybrid() -> RxTConfig:
             gate=GateConfig("linear", status="linear", longest=16.0),
             queue=QueueConfig(places, place),
         ),
-        tokens=SpecialTokens(think=5, tool_call=6, tool_use=7, internal=8),
-        template="beta",
         memory_init="zeros",
     )
 
