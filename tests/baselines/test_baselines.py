@@ -208,6 +208,8 @@ def test_a_folder_holds_a_baseline(kind: BaselineKind, tmp_path: Path) -> None:
     assert found.trained_turns == 3
     asked = [[query for query, _ in chat] for chat in CHATS]
     assert walk(found, asked, 0, 6).answers == walk(subject_of(model), asked, 0, 6).answers
+    with pytest.raises(UserError, match="has no memory that is updated"):
+        load_any(tmp_path, updates="bfloat16")
     if kind == "history":
         cut = load_any(tmp_path, history_tokens=7)
         assert isinstance(cut, ReadsHistory)

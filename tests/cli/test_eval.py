@@ -143,6 +143,20 @@ def test_perplexity_is_told_and_written(
     assert "nan" not in told, "there was no later turn"
 
 
+def test_memory_updates_are_rounded_where_that_is_asked_for(folder: Path, chats: Path, tmp_path: Path) -> None:
+    def nats(*options: str) -> tuple[str, dict[str, float]]:
+        out = tmp_path / "numbers.json"
+        assert main(["eval", "perplexity", str(chats), str(folder), "--json", str(out), *options]) == 0
+        numbers = json.loads(out.read_text())
+        return numbers["updates"], {kind: numbers[kind]["nats"] for kind in ("kept", "reset")}
+
+    (exact_type, exact), (rounded_type, rounded) = nats(), nats("--updates", "bfloat16")
+    assert (exact_type, rounded_type) == ("float32", "bfloat16")
+    assert rounded["kept"] == pytest.approx(exact["kept"], rel=1e-3)
+    assert rounded["kept"] != exact["kept"]
+    assert rounded["reset"] == exact["reset"], "nothing is read that was written"
+
+
 def test_an_unfinished_file_leaves_the_old_one(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

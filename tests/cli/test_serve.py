@@ -19,6 +19,7 @@ import pytest
 from rxt.cli.arguments import parse_arguments
 from rxt.cli.main import main
 from rxt.cli.serve_options import Options, open_sessions
+from rxt.model.stacked import StackedMemoryAttention
 from rxt.server.logs import logged_to_stderr
 from serve_process import Process
 
@@ -141,6 +142,23 @@ def test_long_messages_come_in_pieces_unless_they_are_refused(tmp_path: Path, to
             await sessions.close()
 
     assert asyncio.run(scene()) == pieces
+
+
+@pytest.mark.parametrize("updates", ["float32", "bfloat16"])
+def test_memory_updates_are_rounded_where_that_is_asked_for(tmp_path: Path, updates: str) -> None:
+    """With 8-bit weights in the decoder too, which say nothing of updates."""
+    options = parse_arguments(
+        Options, "rxt serve", ["--db", str(tmp_path / "db"), "--updates", updates, "--quantize", "--threads", "1"]
+    )
+
+    async def scene() -> bool:
+        sessions = open_sessions(options)
+        try:
+            return isinstance(sessions.engine.model.memory_attention, StackedMemoryAttention)
+        finally:
+            await sessions.close()
+
+    assert asyncio.run(scene()) == (updates == "bfloat16")
 
 
 def test_connections_stay_open_as_long_as_they_are_told_to(start: Callable[..., Process], tmp_path: Path) -> None:
