@@ -90,6 +90,18 @@ def test_stacked_layers_write_what_they_write_one_by_one(name: str, padded: bool
     assert 0 < off(found.double(), exact, memory.slots) < ROUNDED
 
 
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_many_conversations_are_written_in_parts(rows: int, padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_with().double()
+    ids, mask = interaction(padded)
+    memory, encoded = model.init_memory(3, seed=0), model.encode(ids, mask)
+    stacked = StackedMemoryAttention(model.memory_attention, torch.float64)
+    whole = stacked(memory.slots, encoded, mask)
+    monkeypatch.setattr("rxt.model.stacked.AT_ONCE", rows * memory.slots[:, 0].numel() + 1)
+    torch.testing.assert_close(stacked(memory.slots, encoded, mask), whole, rtol=1e-12, atol=1e-12)
+
+
 CROSS = AttentionConfig.sqa(4)
 ENCODERS = {
     "usual": {},

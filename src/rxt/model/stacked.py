@@ -33,6 +33,9 @@ from rxt.model.rounded import RoundedNorm
 STACKED = (Simple, SelfAttention, Interlayer, SelfInterlayer, GroupedSelfInterlayer)
 """Layers that do the same with every layer's memory: they need not know how many there are."""
 
+AT_ONCE = 1_600_000
+"""Numbers of a memory that are written at once, of one conversation at least: more of them lie beyond the caches."""
+
 
 class StackedMemoryAttention(MemoryAttention):
     """A memory attention in the place of another, with the layers as one. What it gives has no gradient.
@@ -53,9 +56,13 @@ class StackedMemoryAttention(MemoryAttention):
         """As :meth:`MemoryAttention.forward`."""
         positions = torch.arange(encoded.shape[2], device=encoded.device)
         rotation = rotation_of(self.config.attention, self.config.width, positions)
-        source = self.stack.project(encoded, rotation)
-        visible = None if mask is None else mask[:, None, None, :]
-        return self.stack(slots, self._mean(slots), source, visible).to(slots.dtype)
+        rows = max(1, AT_ONCE // slots[:, 0].numel())
+        masks = [None] * slots.shape[1] if mask is None else mask[:, None, None, :].split(rows)
+        written = [
+            self.stack(some, self._mean(some), self.stack.project(texts, rotation), visible).to(slots.dtype)
+            for some, texts, visible in zip(slots.split(rows, 1), encoded.split(rows, 1), masks, strict=False)
+        ]
+        return written[0] if len(written) == 1 else torch.cat(written, dim=1)
 
     def _mean(self, slots: Tensor) -> Tensor | None:
         """For each layer, the normed mean of the old memory over its group (L, B, S, D)."""
