@@ -1,7 +1,7 @@
 """Layers that multiply in bfloat16, for inference on a processor that has matrix units for it.
 
-Weights are kept rounded, in the order in which the processor reads them, and what they multiply is rounded before.
-What stands between products stays in float32: the residual stream, norms, and softmax. A whole model in bfloat16 gains
+Weights are kept rounded, in the order in which the processor reads them, and what they multiply is rounded before. The
+residual stream, what norms compute, and softmax stay in float32. A whole model in bfloat16 gains
 little on a processor: elementwise steps take longer in it, and every product puts its weight in order anew
 (``docs/performance.md`` has the numbers).
 """
