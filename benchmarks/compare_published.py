@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument(
         "--listed-experts", action="store_true", help="the framework's list of experts instead of its stacked ones"
     )
+    parser.add_argument("--compiled", action="store_true", help="ours trains with compiled layers")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     wanted = options.what.split(",")
@@ -86,13 +87,14 @@ def main() -> None:
     results: dict[str, Any] = {
         "threads": options.threads,
         "rounds": options.rounds,
+        "compiled": options.compiled,
         "sizes": asdict(sizes),
         "presets": {},
     }
     for name in options.preset or ["rxt-alpha", "rxt-alpha-nano"]:
         first = {
             "threads": options.threads,
-            "config": sizes_of(name, not options.listed_experts),
+            "config": sizes_of(name, not options.listed_experts) | {"compiled": options.compiled},
             "sizes": asdict(sizes),
         }
         ours, theirs = (

@@ -16,6 +16,7 @@ from rxt.bench.training import OPTIM, UPDATES, SameBatch, random_rows
 from rxt.data.collate import Conversations
 from rxt.generation.generate import generate_tokens
 from rxt.pretrained import ReactiveTransformer
+from rxt.training.compiled import compile_layers
 from rxt.training.faster_products import choose_products
 from rxt.training.freed_memory import keep_freed_memory
 from rxt.training.learner import ReactiveLearner
@@ -56,8 +57,10 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
     def training(stage: Stage, tokens: int) -> Action:
         subject = ReactiveTransformer(config)  # its own weights: training must not disturb what decodes
         learner = ReactiveLearner(subject)
-        optimizer = make_optimizer(learner, stage.optim)
-        together = Together(learner, products=choose_products(stage, learner, 0, "auto", Console()))
+        products = choose_products(stage, learner, 0, "auto", Console())
+        if size["compiled"]:
+            compile_layers(learner)
+        optimizer, together = make_optimizer(learner, stage.optim), Together(learner, products=products)
 
         def step() -> float:
             began = time.perf_counter()
