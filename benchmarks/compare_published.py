@@ -78,23 +78,33 @@ def main() -> None:
         "--listed-experts", action="store_true", help="the framework's list of experts instead of its stacked ones"
     )
     parser.add_argument("--compiled", action="store_true", help="ours trains with compiled layers")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="processor: seconds of work, beside programs that take some of the processor's time",
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     wanted = options.what.split(",")
     if unknown := set(wanted) - COMPARED.keys():
         parser.error(f"--what {', '.join(sorted(unknown))}: there are {', '.join(COMPARED)}")
+    if options.clock == "processor" and options.threads != 1:
+        parser.error("--clock processor adds up what all threads work: --threads 1")
     sizes = Sizes(options.prompt_tokens, options.new_tokens, options.rows, options.turns, options.tokens)
     results: dict[str, Any] = {
         "threads": options.threads,
         "rounds": options.rounds,
         "compiled": options.compiled,
+        "clock": options.clock,
         "sizes": asdict(sizes),
         "presets": {},
     }
     for name in options.preset or ["rxt-alpha", "rxt-alpha-nano"]:
         first = {
             "threads": options.threads,
-            "config": sizes_of(name, not options.listed_experts) | {"compiled": options.compiled},
+            "config": sizes_of(name, not options.listed_experts)
+            | {"compiled": options.compiled, "clock": options.clock},
             "sizes": asdict(sizes),
         }
         ours, theirs = (

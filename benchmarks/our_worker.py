@@ -3,12 +3,11 @@ update, as ``rxt train --dtype auto`` makes it."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from rich.console import Console
-from worker_loop import Action, Sizes, serve
+from worker_loop import Action, Sizes, clock, serve
 
 import rxt
 from rxt.bench.inference import random_ids
@@ -30,7 +29,7 @@ from rxt.training.together import Together
 
 
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
-    config = rxt.RxTConfig.preset(size["preset"])
+    config, now = rxt.RxTConfig.preset(size["preset"]), clock(size["clock"])
     model = ReactiveTransformer(config).eval()
     small, rounded = rxt.quantize(model), rxt.round_updates(model)
     prompt = random_ids(config, 1, sizes.prompt_tokens, 1, torch.device("cpu"))
@@ -42,17 +41,17 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         memory, times = which.init_memory(1, seed=1), []
         for token in generate_tokens(which, prompt, memory, sizes.new_tokens, stop_at_eos=False, compiled=compiled):
             token.tolist()
-            times.append(time.perf_counter())
+            times.append(now())
         return (len(times) - 1) / (times[-1] - times[0])
 
     def memorize(which: ReactiveTransformer) -> float:
         """Seconds."""
         which.eval()
         memory, ids = which.init_memory(1, seed=1), random_ids(config, 1, sizes.tokens, 1, torch.device("cpu"))
-        began = time.perf_counter()
+        began = now()
         with torch.no_grad():
             which.memorize(memory, ids)
-        return time.perf_counter() - began
+        return now() - began
 
     def training(stage: Stage, tokens: int) -> Action:
         subject = ReactiveTransformer(config)  # its own weights: training must not disturb what decodes
@@ -63,9 +62,9 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         optimizer, together = make_optimizer(learner, stage.optim), Together(learner, products=products)
 
         def step() -> float:
-            began = time.perf_counter()
+            began = now()
             update(stage, learner, optimizer, 0, 0, together)
-            return tokens / (time.perf_counter() - began)
+            return tokens / (now() - began)
 
         return step
 

@@ -8,14 +8,13 @@ backward, clipping, fused AdamW.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from rxlm.rxt.models import RxTAlpha  # type: ignore[import-not-found]
 from torch import Tensor, nn
-from worker_loop import Action, Sizes, serve
+from worker_loop import Action, Sizes, clock, serve
 
 
 def build(size: dict[str, Any]) -> Any:
@@ -74,7 +73,7 @@ def build(size: dict[str, Any]) -> Any:
 
 
 def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
-    model = build(size)
+    model, now = build(size), clock(size["clock"])
     stm, vocab_size = model.decoder.model.stm, size["vocab_size"]
     fresh = torch.randn(size["layers"], 1, size["slots"], size["width"])
     head = nn.Sequential(
@@ -104,7 +103,7 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
             for token in answer:
                 if token < 0:  # a mark, no token: the answer has ended
                     break
-                times.append(time.perf_counter())
+                times.append(now())
         model.reset_self_attn_cache()
         return (len(times) - 1) / (times[-1] - times[0])
 
@@ -112,22 +111,22 @@ def make(size: dict[str, Any], sizes: Sizes) -> dict[str, Action]:
         """Seconds."""
         model.eval()
         stm.memory = fresh.clone()
-        began = time.perf_counter()
+        began = now()
         with torch.no_grad():
             model.update_stm(rows[:1], mask[:1].long())
-        return time.perf_counter() - began
+        return now() - began
 
     def start_training() -> float:
         """The time. The framework's answers, not read to their end, leave gradients switched off."""
         torch.set_grad_enabled(True)
         model.train()
-        return time.perf_counter()
+        return now()
 
     def finish(began: float, tokens: int) -> float:
         torch.nn.utils.clip_grad_norm_([parameter for parameter in trained if parameter.grad is not None], 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return tokens / (time.perf_counter() - began)
+        return tokens / (now() - began)
 
     def joint() -> float:
         """Tokens a second."""
