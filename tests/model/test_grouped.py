@@ -8,7 +8,8 @@ from torch import Tensor
 
 from rxt.config import MoEConfig
 from rxt.model.feed_forward import MixtureOfExperts
-from rxt.model.grouped import _has_kernel, active_groups, add_to_groups, group_by_group, grouped_matmul, groups_as_batch
+from rxt.model.grouped import _has_kernel, active_groups, add_to_groups, grouped_matmul, groups_as_batch
+from rxt.model.learned_groups import group_by_group
 
 COUNTS = [2, 0, 3, 0, 1, 0]
 ENDS = torch.tensor([2, 2, 5, 5, 6, 6], dtype=torch.int32)

@@ -174,7 +174,7 @@ def _forgotten() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_forgotten")
 @pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.torch.jit.script_method")  # of PyTorch's own
-def test_beside_experts_attention_is_compiled() -> None:
+def test_layers_are_compiled_around_what_experts_multiply() -> None:
     """Every expert gets another number of rows each time."""
     losses = list[list[float]]()
     for compiled in (False, True):
@@ -186,7 +186,7 @@ def test_beside_experts_attention_is_compiled() -> None:
         losses.append([float(sum(loss.loss for loss in update(stage, subject, optimizer, 0, step))) for step in (0, 1)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert dynamo.counters["stats"]["unique_graphs"] >= 2
-    assert not dynamo.counters["graph_break"]
+    assert all("torch.compiler.disable" in reason for reason in dynamo.counters["graph_break"])
 
 
 @pytest.mark.slow

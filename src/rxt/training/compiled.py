@@ -1,24 +1,22 @@
 """Training with compiled layers: ``torch.compile`` of each layer of decoder, encoder and memory attention.
 
 A layer at a time, since layers of one kind take the same code, however many there are: their weights are given to it.
+A layer with experts is compiled up to their products and between them (:mod:`rxt.model.learned_groups`).
 What stands around them stays as it is, so that a walk over any number of turns, a gradient that is cut, activations
 that are computed again and processes that hold parts need nothing of the compiler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from rxt.errors import UserError
-from rxt.model.attention import Attention
 from rxt.model.consolidation import MemoryAttentionLayer
 from rxt.model.decoder import DecoderLayer
 from rxt.model.encoder import EncoderLayer
-from rxt.model.feed_forward import MixtureOfExperts
 
 MOST_VARIANTS = 128
 """Pieces of code: kinds of layers, times what phases freeze, with and without memory, masks, gradients. PyTorch's own
@@ -35,21 +33,9 @@ def compile_layers(learner: nn.Module, backend: str = "inductor") -> None:
     # phases freeze them.
     config.skip_fsdp_guards = False
     config.optimize_ddp = False  # which would split what is one layer in any case
-    for module in _compiled(learner):
-        module.compile(dynamic=True, backend=backend, recompile_limit=MOST_VARIANTS)
-
-
-def _compiled(learner: nn.Module) -> Iterator[nn.Module]:
-    """Whole layers; of those with experts their attention alone, because every expert gets another number of rows each
-    time, which the compiler cannot know."""
     for module in learner.modules():
-        if isinstance(module, MemoryAttentionLayer):
-            yield module
-        elif isinstance(module, DecoderLayer | EncoderLayer):
-            if isinstance(module.feed_forward, MixtureOfExperts):
-                yield from (part for part in module.children() if isinstance(part, Attention))
-            else:
-                yield module
+        if isinstance(module, DecoderLayer | EncoderLayer | MemoryAttentionLayer):
+            module.compile(dynamic=True, backend=backend, recompile_limit=MOST_VARIANTS)
 
 
 def as_written() -> AbstractContextManager[None]:
