@@ -21,6 +21,7 @@ from rxt.tasks.hybrid.offered import BUILT_IN
 from rxt.tasks.hybrid.probes import ProbeKind, asked_last, probe
 from rxt.tasks.hybrid.questions import Calling, HybridQuestion, holds
 from rxt.tasks.hybrid.talks import HybridConversation, generate
+from rxt.tasks.hybrid.task import Hybrid
 from rxt.tasks.hybrid.uses import HELD_OUT, USES
 from rxt.tasks.registry import task
 from rxt.tools.builtin import Calculator
@@ -252,6 +253,17 @@ def test_modes_are_drawn_and_where_the_model_decides_steps_decide() -> None:
     assert thought[False, True] == {True}
     assert thought[False, False] == {False}
     assert thought[True, True] == thought[True, False] == {True, False}, "twins: thought over, and at once"
+
+
+def test_replies_are_learned_as_often_as_asked_for() -> None:
+    for index in range(10):
+        usual, quiet = (
+            Hybrid(mix).conversation("train", 10, 0, index) for mix in (HybridConfig(), HybridConfig(reply_rate=0))
+        )
+        assert not usual.conversation.unlearned
+        assert quiet.conversation.interactions == usual.conversation.interactions
+        assert quiet.conversation.unlearned == set(range(10)) - set(quiet.questions or {})
+        assert quiet.conversation.prompted == usual.conversation.prompted
 
 
 def test_as_a_task() -> None:

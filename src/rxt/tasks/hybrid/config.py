@@ -19,6 +19,8 @@ class HybridConfig:
     question_rate: float = 0.45
     """Of the turns at which something can be asked."""
     small_talk_rate: float = 0.12
+    reply_rate: float = 1.0
+    """Of the turns that ask nothing: the answer is learned; see :class:`rxt.tasks.open.OpenConfig`."""
     call_rate: float = 0.4
     """Of what is spoken of anew: something that a tool is needed for."""
     auto_rate: float = 0.5

@@ -26,7 +26,8 @@ class Hybrid(PreferringTask[HybridConfig]):
     special = ("steps",)
 
     def conversation(self, split: Split, turns: int, seed: int, index: int) -> Told:
-        return told(generate(split, turns, seed, index, self.settings if split == "train" else USUAL))
+        mix = self.settings if split == "train" else USUAL
+        return told(generate(split, turns, seed, index, mix)).with_replies(mix.reply_rate, seed, index)
 
     def probe(self, split: Split, distance: int, seed: int, index: int, kind: str = "told") -> Told:
         return told(probe(split, distance, seed, index, self.settings, PROBES[kind]))
