@@ -34,7 +34,9 @@ class Queue(MemoryAttentionLayer):
         queue = config.queue
         assert queue is not None
         self.place, self.queued = queue.slots, queue.places * queue.slots
-        self.queries = nn.Parameter(torch.randn(queue.slots + config.slots - self.queued, config.width))
+        shapes_alone = torch.get_default_device().type == "meta"  # there, drawing would load what nobody needs
+        draw = torch.empty if shapes_alone else torch.randn
+        self.queries = nn.Parameter(draw(queue.slots + config.slots - self.queued, config.width))
         """(R + open slots, D)"""
         self.age = nn.Parameter(torch.zeros(queue.places - 1, config.width))
         """δ (G - 1, D): by how much what is told differs, for those who read it, from what was told a turn earlier."""
