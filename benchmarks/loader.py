@@ -1,6 +1,6 @@
 """How fast batches come out of prepared data, and that reading takes the same memory however much data there is.
 
-    python benchmarks/loader.py --megabytes 4000 --limit 400
+    python benchmarks/loader.py --megabytes 3000 --limit 300
 
 writes a corpus of made-up words, prepares it, and draws packed rows from it in a process of its own, which may use no
 more than ``--limit`` megabytes of address space. It prints tokens per second of both, and how much memory the reading
