@@ -124,15 +124,25 @@ REMEMBERED = (
 )
 
 
+LOOKED_UP = (
+    'retrieval.phases=[{"steps": 4, "turns": 5, "batch_size": 3, "trains": ["decoder", "encoder"], "shortest": 2}]',
+    "memory_aware=null",
+    "tokenizer.conversations=40",
+    *(f"model.{part}.layers=2" for part in ("decoder", "encoder", "memory_attention")),
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["preference", "adaptation"])
-def test_two_processes_hold_a_frozen_model_in_parts_as_well(kind: str, tmp_path: Path) -> None:
-    """The model that a stage began with, and a base."""
+@pytest.mark.parametrize("kind", ["preference", "adaptation", "retrieval"])
+def test_two_processes_hold_in_parts_what_one_holds_whole(kind: str, tmp_path: Path) -> None:
+    """The model that a stage began with, a base, and encoder and decoder without a memory."""
     start = tmp_path / "start"
     if kind == "preference":
         save_pretrained(learner(seed=3).model, start)
         template().tokenizer.save(start / "tokenizer.json")
         words, settings = ["dmpo", "--from", str(start)], PREFERRED
+    elif kind == "retrieval":
+        words, settings = ["open"], LOOKED_UP
     else:
         words, settings = ["adapt", "--base", str(store_base(start)), "--slots", "16"], REMEMBERED
     settings = (*settings, f"{kind}.optim.accumulate=2", "log_every=1", "validation_batches=1")
