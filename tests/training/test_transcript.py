@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from micro import OPTIM, RUN, assert_same_gradients, gradients, quiet, random_conversations
+from test_unroll import PLAIN, VOCABULARY, make
 from torch import Tensor
 
-from rxt.config import (
-    AttentionConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FeedForwardConfig,
-    MemoryAttentionConfig,
-    RxTConfig,
-)
+from rxt.config import RxTConfig
 from rxt.data.collate import collate_conversations
 from rxt.data.template import Encoded
 from rxt.errors import UserError
@@ -29,13 +23,6 @@ from rxt.training.stages.memory_aware import Phase
 from rxt.training.stages.retrieval import READERS, RetrievalConfig
 from rxt.training.transcript import transcript_scores
 
-VOCABULARY = 13
-ATTENTION, DENSE = AttentionConfig.sqa(4), FeedForwardConfig(6)
-PLAIN = RxTConfig(
-    DecoderConfig(VOCABULARY, 8, 2, ATTENTION, ATTENTION, DENSE, 12),
-    EncoderConfig(VOCABULARY, 8, 2, ATTENTION, DENSE, 12),
-    MemoryAttentionConfig(8, 2, 3, ATTENTION),
-)
 MODELS = {
     "plain": PLAIN,
     "slots without a norm": replace(PLAIN, decoder=replace(PLAIN.decoder, slot_norm=False)),
@@ -45,14 +32,6 @@ RETRIEVAL = RetrievalConfig(
     phases=(Phase(3, 4, 4, READERS, random_pieces=6, random_share=0.5, within_share=0.5, shortest=2),),
     optim=replace(OPTIM, accumulate=2),
 )
-
-
-def make(config: RxTConfig) -> ReactiveTransformer:
-    model = ReactiveTransformer(config).double().train()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * 0.4)
-    return model
 
 
 def naive(model: ReactiveTransformer, conversations: list[list[Encoded]], slots: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from rxt.data.prepared.shard import Shard
 
 MOST_BYTES = 2**26
 """Of the files of shards that are mapped at once. They take address space, which may be limited, and no memory that is
-not given back; a shard that is mapped again costs a tenth of a millisecond."""
+not given back."""
 
 
 class Mapped:
