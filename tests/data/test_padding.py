@@ -8,29 +8,27 @@ from random import Random
 import pytest
 import torch
 
-from rxt.data import collate
 from rxt.data.collate import Rows, cheapest_parts
 
 
-def cost(lengths: list[int], sizes: list[int]) -> int:
+def cost(lengths: list[int], sizes: list[int], part_cost: int) -> int:
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-    return sum(size * lengths[end - 1] + collate.PART_COST for size, end in zip(sizes, ends, strict=True))
+    return sum(size * lengths[end - 1] + part_cost for size, end in zip(sizes, ends, strict=True))
 
 
 @pytest.mark.parametrize("part_cost", [0, 3, 40, 10**6])
-def test_no_other_parts_cost_less(part_cost: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collate, "PART_COST", part_cost)
+def test_no_other_parts_cost_less(part_cost: int) -> None:
     rng = Random(part_cost)
     for _ in range(30):
         lengths = sorted(rng.choice((4, 5, 9, 30, rng.randint(1, 40))) for _ in range(rng.randint(1, 9)))
-        found = cheapest_parts(lengths)
+        found = cheapest_parts(lengths, part_cost)
         assert sum(found) == len(lengths)
         others = [
             [end - start for start, end in pairwise((0, *cuts, len(lengths)))]
             for count in range(len(lengths))
             for cuts in combinations(range(1, len(lengths)), count)
         ]
-        assert cost(lengths, found) == min(cost(lengths, sizes) for sizes in others)
+        assert cost(lengths, found, part_cost) == min(cost(lengths, sizes, part_cost) for sizes in others)
 
 
 def test_a_long_row_among_short_ones_is_computed_apart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from micro import AWARE, OPTIM, RUN, learner, stages
@@ -13,6 +15,7 @@ from rxt.model.attention import Attention
 from rxt.training.compiled import compile_layers
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
+from rxt.training.stages.base import StageLoss
 
 pytestmark = [
     pytest.mark.gpu,
@@ -58,6 +61,19 @@ def test_no_attention_keeps_its_scores(kv_heads: int, masked: bool, kernels: lis
 def test_steps_are_fused() -> None:
     subject = learner().to(CUDA)
     assert all(group["fused"] for group in make_optimizer(subject, OPTIM).param_groups)
+
+
+def test_every_stage_learns_there_as_on_a_processor() -> None:
+    """Products in bfloat16 there, so not to the last digit; what is drawn is drawn alike."""
+    losses = list[list[float]]()
+    for device in (torch.device("cpu"), CUDA):
+        subject = learner().to(device)
+        losses.append([float(sum(loss.loss for loss in _first_update(stage, subject))) for stage in stages()])
+    assert losses[1] == pytest.approx(losses[0], rel=3e-2)
+
+
+def _first_update(stage: Any, subject: Any) -> list[StageLoss]:
+    return update(stage, subject, make_optimizer(subject, OPTIM), 0, 0)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.recipes_copying import Talks, look_up_then_keep
 
-MIX = HybridConfig(question_rate=0.4, distance_evenness=4.0, open_threads=6)
+MIX = HybridConfig(question_rate=0.5, reply_rate=0.2, missing_tool_rate=0.25, distance_evenness=4.0, open_threads=6)
 """Asks late: of the questions in conversations of 28 turns, four in ten are about what was told 9 turns ago or more."""
 EVERYDAY = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
 """Short facts beside the hybrid conversations: what memory is for is learned from them sooner, and they cost little."""
@@ -28,7 +28,7 @@ def hybrid() -> RunConfig:
         copies=True,
         stages=look_up_then_keep(
             strings=160,
-            looking_up=(Talks(700, 3, 10, 16), Talks(1_000, 3, 22, 10)),
+            looking_up=(Talks(1_500, 3, 10, 20), Talks(3_000, 3, 22, 11)),
             keeping=(Talks(250, 4, 10, 14), Talks(450, 4, 16, 9), Talks(700, 6, 26, 6)),
         ),
         data=DataConfig((TaskSource("hybrid", MIX, weight=3), TaskSource("everyday", EVERYDAY, weight=1))),

@@ -151,7 +151,7 @@ def joint_loss(
 
 def choose(mask: Tensor, share: float | Tensor, generator: torch.Generator) -> Tensor:
     """(B, T) a random share of the real tokens; ``share`` may be (B, 1), one for every row."""
-    return (torch.rand(mask.shape, generator=generator).to(mask.device) < share) & mask
+    return (torch.rand(mask.shape, generator=generator) < share).to(mask.device) & mask
 
 
 def split_rows(rows: Rows, parts: int) -> list[Rows]:
