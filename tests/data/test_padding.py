@@ -39,3 +39,11 @@ def test_a_long_row_among_short_ones_is_computed_apart() -> None:
     assert [len(part) for part in parts] == [42, 1]
     assert parts[1].tolist() == [1]
     assert sorted(torch.cat(parts).tolist()) == list(range(43))
+
+
+def test_a_gpu_computes_few_large_parts() -> None:
+    """As any device that is no processor: meta, which needs none."""
+    lengths = (20, 100, *[20] * 40)
+    ids = torch.zeros(len(lengths), 100, dtype=torch.long, device="meta")
+    rows = Rows(ids, ids.bool(), ids.bool(), lengths)
+    assert [len(part) for part in rows.with_little_padding()] == [42]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from micro import AWARE, OPTIM, RUN, learner, stages
@@ -15,7 +13,6 @@ from rxt.model.attention import Attention
 from rxt.training.compiled import compile_layers
 from rxt.training.loop import update
 from rxt.training.optim import make_optimizer
-from rxt.training.stages.base import StageLoss
 
 pytestmark = [
     pytest.mark.gpu,
@@ -68,12 +65,9 @@ def test_every_stage_learns_there_as_on_a_processor() -> None:
     losses = list[list[float]]()
     for device in (torch.device("cpu"), CUDA):
         subject = learner().to(device)
-        losses.append([float(sum(loss.loss for loss in _first_update(stage, subject))) for stage in stages()])
+        optimizer = make_optimizer(subject, OPTIM)
+        losses.append([float(sum(loss.loss for loss in update(stage, subject, optimizer, 0, 0))) for stage in stages()])
     assert losses[1] == pytest.approx(losses[0], rel=3e-2)
-
-
-def _first_update(stage: Any, subject: Any) -> list[StageLoss]:
-    return update(stage, subject, make_optimizer(subject, OPTIM), 0, 0)
 
 
 @pytest.mark.slow

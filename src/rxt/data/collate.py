@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PART_COST = 256
 """Tokens that take as long as one more part of a batch."""
 PART_COST_ON_GPU = 32_768
-"""The same on a GPU, which computes so many in the time that it takes to start a part's kernels."""
+"""The same on a GPU, where a part takes longer to start than to compute: an estimate, not a measurement."""
 
 
 @dataclass(frozen=True)
