@@ -10,7 +10,7 @@ from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.recipes_copying import Talks, look_up_then_keep
 
 MIX = HybridConfig(question_rate=0.5, reply_rate=0.2, missing_tool_rate=0.25, distance_evenness=4.0, open_threads=6)
-"""Asks late: of the questions in conversations of 28 turns, four in ten are about what was told 9 turns ago or more."""
+"""Asks late: of the questions in conversations of 28 turns, two in ten are about what was told 9 turns ago or more."""
 EVERYDAY = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
 """Short facts beside the hybrid conversations: what memory is for is learned from them sooner, and they cost little."""
 
