@@ -14,12 +14,14 @@ from rxt.tasks.deeds.task import Deeds
 from rxt.tasks.everyday.task import Everyday
 from rxt.tasks.hybrid.task import Hybrid
 from rxt.tasks.open.task import Open
+from rxt.tasks.scenes.task import Scenes
 
 TASKS: dict[str, type[Task[Any]]] = {
     "everyday": Everyday,
     "open": Open,
     "hybrid": Hybrid,
     "deeds": Deeds,
+    "scenes": Scenes,
     "babi": Babi,
 }
 

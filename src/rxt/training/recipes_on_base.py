@@ -10,6 +10,7 @@ from rxt.config.on_base import memory_on
 from rxt.tasks.deeds import DeedsConfig
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.open import OpenConfig
+from rxt.tasks.scenes import ScenesConfig
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.config_base import OptimConfig, RateFactor
 from rxt.training.data_config import DataConfig, TaskSource
@@ -65,9 +66,10 @@ def smollm2() -> RunConfig:
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.15, reply_rate=0.2), weight=5),
-                TaskSource("deeds", DeedsConfig(never_told_rate=0.15, reply_rate=0.2), weight=4),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.15, paraphrase_rate=0.3), weight=0.5),
+                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.2), weight=3),
+                TaskSource("deeds", DeedsConfig(never_told_rate=0.2, reply_rate=0.2), weight=2),
+                TaskSource("scenes", ScenesConfig(never_told_rate=0.2, reply_rate=0.2), weight=5),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1.5),
             )
         ),
         validate_every=200,

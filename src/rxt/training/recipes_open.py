@@ -6,6 +6,7 @@ from rxt.presets import preset
 from rxt.tasks.deeds import DeedsConfig
 from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.open import OpenConfig
+from rxt.tasks.scenes import ScenesConfig
 from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.recipes_copying import Talks, look_up_then_keep
@@ -17,6 +18,7 @@ EVERYDAY = EverydayConfig(
 
 
 DEEDS = DeedsConfig(never_told_rate=0.2, reply_rate=0.2)
+SCENES = ScenesConfig(never_told_rate=0.2, reply_rate=0.2)
 
 
 def open_world() -> RunConfig:
@@ -37,9 +39,10 @@ def open_world() -> RunConfig:
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.3), weight=5),
-                TaskSource("deeds", DEEDS, weight=4),
-                TaskSource("everyday", EVERYDAY, weight=1),
+                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.3), weight=4),
+                TaskSource("deeds", DEEDS, weight=2),
+                TaskSource("scenes", SCENES, weight=4),
+                TaskSource("everyday", EVERYDAY, weight=1.5),
             )
         ),
         validate_every=200,

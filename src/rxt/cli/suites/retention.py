@@ -35,7 +35,7 @@ class RetentionOptions:
     """Of the task. Training shows neither the value combinations of the test splits nor the phrasings of the second."""
     task: str = "everyday"
     """What the conversations are about: a task that asks for what was told so many turns ago (everyday, open,
-    deeds)."""
+    deeds, scenes)."""
     distances: str = "1-16,20,24,28,32,40,48,56,64"
     """In turns: ranges as in 1-16 and single ones as in 64, with commas between."""
     questions: int = 64

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from random import Random
 
 from rxt.data.records import Interaction
 from rxt.tasks.deeds.deed import PEOPLE, PLACES, Deed, Tense
 from rxt.tasks.deeds.verbs import Role
-from rxt.tasks.open.fillers import FILLERS_AFTER, FILLERS_BEFORE, OPENINGS
 from rxt.tasks.open.frames import ASK, JOIN, NOTED, TELL, UNKNOWN
-from rxt.tasks.open.grammar import ME, Voice, choose, fill, sentence
-from rxt.tasks.open.small_talk import SMALL_TALK
-from rxt.tasks.open.typists import Typist
+from rxt.tasks.open.grammar import Voice, choose, fill, sentence
+from rxt.tasks.open.messages import Messages
 
 _DOES: dict[Tense, tuple[str, ...]] = {
     "past": ("{S} PAST",),
@@ -86,20 +82,8 @@ _SHORT_CHANGES = (
 )
 
 
-@dataclass
-class Words:
-    """Chooses the words, of which ``typist`` types the person's."""
-
-    rng: Random
-    typist: Typist
-
-    def small_talk(self) -> Interaction:
-        """A turn that tells nothing."""
-        message, answer = self.rng.choice(SMALL_TALK)
-        return Interaction(
-            self._type(fill(message, self.rng, ME, "person", {}), ".", ()),
-            sentence(fill(answer, self.rng, ME, "model", {})),
-        )
+class Words(Messages):
+    """Chooses the words."""
 
     def tell(self, deeds: Sequence[Deed], greeting: bool) -> Interaction:
         """A message that tells deeds, and an answer that names what was understood."""
@@ -138,7 +122,7 @@ class Words:
         if also is not None:
             question += " " + deed.parts[also].text
         text = choose(self.rng.choice(ASK), self.rng).replace("{question}", question)
-        asked = self._type(self._fill(text, deed, "person"), "?", deed.kept)
+        asked = self.typed(self._fill(text, deed, "person"), "?", deed.kept)
         return Interaction(asked, self.answer(deed, role) if known else self._unknown(deed, role))
 
     def answer(self, deed: Deed, role: Role) -> str:
@@ -219,20 +203,7 @@ class Words:
         return fill(template, self.rng, deed.subject, voice, values)
 
     def _send(self, text: str, deeds: Sequence[Deed], greeting: bool) -> str:
-        kept = [word for deed in deeds for word in deed.kept]
-        if greeting and self.rng.random() < 0.4:
-            text = f"{self._plain(OPENINGS)}{self.rng.choice(('. ', ', ', '! ', ' - ', ' '))}{text}"
-        elif self.rng.random() < 0.1:
-            text = f"{self._plain(FILLERS_BEFORE)}{self.rng.choice(('. ', ', ', '! ', ' - '))}{text}"
-        elif self.rng.random() < 0.1:
-            text = f"{text}{self.rng.choice(('. ', ', ', ' - '))}{self._plain(FILLERS_AFTER)}"
-        return self._type(text, "!" if self.rng.random() < 0.08 else ".", kept)
-
-    def _plain(self, templates: Sequence[str]) -> str:
-        return fill(self.rng.choice(templates), self.rng, ME, "person", {})
-
-    def _type(self, text: str, ends: str, kept: Sequence[str]) -> str:
-        return self.typist.type(sentence(text), "" if text.endswith(("?", "!", ".")) else ends, kept, self.rng)
+        return self.sent(text, [word for deed in deeds for word in deed.kept], greeting)
 
 
 def _is_it(deed: Deed) -> bool:

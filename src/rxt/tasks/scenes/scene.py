@@ -1,0 +1,179 @@
+"""Scenes as they are written, one file of ``texts/`` a topic::
+
+    : flat found
+    > we finally found a flat! it's on {street}, {price} a month, and the landlord is called {person}
+    > Flat news: {street}. The landlord, a certain {person}, wants {price} a month for it
+    < {street}, (lovely|how nice)! / Congratulations on the flat.
+    ? what street is the new flat on / where did we find a flat
+    = *{street}*. / It's on *{street}*.
+    ? who's (our|the) landlord / who do we rent from
+    = *{person}*. / Your landlord is *{person}*.
+    - how many rooms does the flat have / when do we move in
+    + the landlord just told us it's {price2} a month now
+    < So it's {price2} now.
+    ~ {price} {price2}
+
+``>`` ways of telling it, all of which tell everything; ``<`` what the model answers; ``?`` ways of asking for one part,
+and ``=`` the right answers, with the part between stars; ``-`` what could be asked and was not told; ``+`` ways of
+telling that something changed, its answers, and ``~`` which value is now another. `` / `` stands between
+alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar``, ``{price2}`` another value of the kind
+``price`` (``rxt.tasks.open.values.kinds``). Lines that begin with ``#`` are comments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import groupby
+
+from rxt.tasks.open.values import Kind, ValueSplit
+from rxt.tasks.open.values.kinds import KINDS
+
+PLACE = re.compile(r"\{([a-z_]+)(\d*)\}")
+"""Where a value stands: its kind, and a number where there are several."""
+PART = re.compile(r"\*([^*]+)\*")
+"""What is asked for, in a right answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One part of a scene: ways of asking for it, and right answers."""
+
+    ways: tuple[str, ...]
+    answers: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        """What a right answer names, with its places for values."""
+        found = PART.search(self.answers[0])
+        assert found is not None, "answers are checked where they are read"
+        return found[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Ways of telling that one value of a scene is another now."""
+
+    ways: tuple[str, ...]
+    replies: tuple[str, ...]
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Something that a person may tell."""
+
+    title: str
+    topic: str
+    tell: tuple[str, ...]
+    replies: tuple[str, ...]
+    asks: tuple[Ask, ...]
+    missing: tuple[str, ...]
+    """Questions about what was not told."""
+    changes: tuple[Change, ...]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The names of the values that it is told with, such as ``price2``, sorted."""
+        told = " ".join(self.tell)
+        return tuple(sorted({kind + number for kind, number in PLACE.findall(told)}))
+
+
+def kind_of(place: str) -> Kind:
+    """The kind of the values that stand there: ``price2`` is a price."""
+    return KINDS[place.rstrip("0123456789")]
+
+
+@cache
+def scenes(split: ValueSplit) -> tuple[Scene, ...]:
+    """The scenes of a split: of 20, 17 are for training, 1 for validation and 2 for the test."""
+    files = sorted((resources.files(__package__ or "") / "texts").iterdir(), key=lambda file: file.name)
+    found = [scene for file in files for scene in read(file.read_text("utf-8"), file.name.removesuffix(".txt"))]
+    return tuple(scene for scene in found if _split_of(scene) == split)
+
+
+def read(text: str, topic: str) -> list[Scene]:
+    """The scenes of a file.
+
+    Raises:
+        ValueError: a scene is not written as the module says.
+    """
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if not line.startswith("#")]
+    blocks = [list(block) for filled, block in groupby(lines, key=lambda line: bool(line[1])) if filled]
+    return [_scene(block, topic) for block in blocks]
+
+
+def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
+    marks = "".join(line[0] for _, line in lines)
+    where = f"{topic}.txt line {lines[0][0]}"
+    if not re.fullmatch(r":>+<+(\?=+)+-+(\++<+~)*", marks):
+        raise ValueError(f"{where}: a scene is : > < ? = - and perhaps + < ~, in this order; found {marks}")
+    texts = [line[1:].strip() for _, line in lines]
+    at, end = 0, len(marks)
+
+    def take(mark: str) -> tuple[str, ...]:
+        """All alternatives of the lines with this mark that come next; of ways of telling, a line is one."""
+        nonlocal at
+        taken: list[str] = []
+        while at < end and marks[at] == mark:
+            taken += [texts[at]] if mark == ":" else texts[at].split(" / ")
+            at += 1
+        return tuple(text.strip() for text in taken)
+
+    title, tell, replies = take(":")[0], take(">"), take("<")
+    asks = []
+    while at < end and marks[at] == "?":
+        asks.append(Ask(take("?"), take("=")))
+    missing, changes = take("-"), []
+    while at < end:
+        ways, answers, (names,) = take("+"), take("<"), take("~")
+        places = PLACE.findall(names)
+        if len(places) != 2:
+            raise ValueError(f"{where}: ~ names the value that changed and the new one, found {names!r}")
+        changes.append(Change(ways, answers, *(kind + number for kind, number in places)))
+    scene = Scene(title, topic, tell, replies, tuple(asks), missing, tuple(changes))
+    if problem := _problem(scene):
+        raise ValueError(f"{where}: {title}: {problem}")
+    return scene
+
+
+def _problem(scene: Scene) -> str | None:
+    """What is wrong with a scene, if anything is."""
+    places = set(scene.places)
+    for tell in scene.tell:
+        if missing := sorted(places - _places(tell)):
+            return f"a way of telling leaves out {', '.join(missing)}: {tell}"
+    for ask in scene.asks:
+        parts = {found[1].casefold() for answer in ask.answers if (found := PART.search(answer))}
+        if len(parts) != 1 or not all(PART.search(answer) for answer in ask.answers):
+            return f"every right answer has the same part between stars: {' / '.join(ask.answers)}"
+    told = {*places}
+    for change in scene.changes:
+        if change.old not in told:
+            return f"{change.old} changes, which was not told"
+        told.add(change.new)
+    texts = (*scene.replies, *scene.missing, *(text for ask in scene.asks for text in (*ask.ways, *ask.answers)))
+    changing = (text for change in scene.changes for text in (*change.ways, *change.replies))
+    for text, known in [*((text, places) for text in (*scene.tell, *texts)), *((text, told) for text in changing)]:
+        if unknown := sorted(_places(text) - known):
+            return f"{', '.join(unknown)} was not told: {text}"
+        if unknown := sorted(place for place in _places(text) if place.rstrip("0123456789") not in KINDS):
+            return f"there is no kind of value {', '.join(unknown)}"
+        if text.count("(") != text.count(")") or re.search(r"[\[\]]", text) or not text:
+            return f"brackets do not fit: {text}"
+    return None
+
+
+def _places(text: str) -> set[str]:
+    return {kind + number for kind, number in PLACE.findall(text)}
+
+
+def _split_of(scene: Scene) -> ValueSplit:
+    digest = hashlib.blake2b(f"{scene.topic} {scene.title}".encode(), digest_size=8).digest()
+    at = int.from_bytes(digest, "big") % 20
+    return "train" if at < 17 else "validation" if at == 17 else "test"

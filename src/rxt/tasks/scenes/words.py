@@ -1,0 +1,53 @@
+"""The words of scenes: one of the ways of telling, asking and answering, with the values put in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rxt.tasks.open.frames import ASK, UNKNOWN
+from rxt.tasks.open.grammar import choose, sentence
+from rxt.tasks.open.messages import Messages
+from rxt.tasks.open.values.pick import with_article
+from rxt.tasks.scenes.scene import PART
+
+_NOT_KNOWN = tuple(frame for frame in UNKNOWN if "{thing}" not in frame)
+_PLACE = re.compile(r"(?:(?<!\w)([Aa])n? )?\{(\w+)\}")
+
+
+class Words(Messages):
+    """Chooses the words."""
+
+    def tell(self, ways: Sequence[str], values: Mapping[str, str], greeting: bool) -> str:
+        """A message in one of the ways."""
+        return self.sent(self._filled(ways, values), list(values.values()), greeting)
+
+    def ask(self, ways: Sequence[str], values: Mapping[str, str]) -> str:
+        """A question in one of the ways."""
+        frame, question = choose(self.rng.choice(ASK), self.rng), self._filled(ways, values).rstrip("?")
+        return self.typed(frame.replace("{question}", question), "?", list(values.values()))
+
+    def answer(self, ways: Sequence[str], values: Mapping[str, str]) -> str:
+        """What the model answers: one of the ways, as a sentence."""
+        said = sentence(self._filled([PART.sub(r"\1", way) for way in ways], values))
+        return said if said.endswith((".", "!", "?")) else said + "."
+
+    def unknown(self) -> str:
+        """What the model answers to a question for what was not told."""
+        return sentence(choose(self.rng.choice(_NOT_KNOWN), self.rng)) + "."
+
+    def _filled(self, ways: Sequence[str], values: Mapping[str, str]) -> str:
+        return filled(choose(self.rng.choice(ways), self.rng), values)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """``text`` with its values; an a before a vowel turns into an."""
+
+    def put(found: re.Match[str]) -> str:
+        value = values[found[2]]
+        if found[1] is None:
+            return value
+        article = with_article("", value).rstrip()
+        return f"{article.capitalize() if found[1] == 'A' else article} {value}"
+
+    return _PLACE.sub(put, text)

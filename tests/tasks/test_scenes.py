@@ -1,0 +1,170 @@
+"""Scenes: that every one is written as it must be, and what conversations make of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rxt.errors import UserError
+from rxt.tasks.base import Told, TrainingSplit
+from rxt.tasks.open.scoring import names
+from rxt.tasks.registry import task
+from rxt.tasks.scenes import ScenesConfig
+from rxt.tasks.scenes.scene import PLACE, read, scenes
+from rxt.tasks.scenes.talks import generate
+from rxt.tasks.scenes.task import Scenes
+
+SCENES = Scenes(ScenesConfig())
+LEFT = re.compile(r"[{}\[\]|*]|\(\)| / ")
+CODE = re.compile(r"[*]\d+|\d+[*]")
+"""Some values have a star of their own."""
+FLAT = """
+# a comment
+: flat found
+> we found a flat, on {street}, {price} a month
+> {price} a month, that's the flat on {street}
+< {street}, (lovely|how nice)! / Congratulations.
+? what street is the flat on / where did we find a flat
+= *{street}*. / It's on *{street}*.
+? what's the rent
+= *{price}*.
+- how many rooms are there
++ the rent is {price2} now / they want {price2} now
+< So it's {price2}.
+~ {price} {price2}
+"""
+
+
+def made(split: TrainingSplit, turns: int, count: int, config: ScenesConfig | None = None) -> list[Told]:
+    chosen = SCENES if config is None else Scenes(config)
+    return [chosen.conversation(split, turns, 7, index) for index in range(count)]
+
+
+def test_a_scene_is_read_as_it_is_written() -> None:
+    (scene,) = read(FLAT, "home")
+    assert (scene.title, scene.topic, scene.places) == ("flat found", "home", ("price", "street"))
+    assert [len(scene.tell), len(scene.replies), len(scene.asks), len(scene.missing)] == [2, 2, 2, 1]
+    assert scene.asks[0].ways == ("what street is the flat on", "where did we find a flat")
+    assert [ask.part for ask in scene.asks] == ["{street}", "{price}"]
+    (change,) = scene.changes
+    assert (change.old, change.new, len(change.ways)) == ("price", "price2", 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ("> {price} a month, that's the flat on {street}", "> that's the flat on {street}", "leaves out price"),
+        ("= *{price}*.", "= {price}.", "between stars"),
+        ("= *{street}*. / It's on *{street}*.", "= *{street}*. / It's *on {street}*.", "between stars"),
+        ("? what's the rent", "? what does {person} want", "person was not told"),
+        ("~ {price} {price2}", "~ {person} {price2}", "person changes, which was not told"),
+        ("~ {price} {price2}", "~ {price}", "names the value that changed"),
+        ("- how many rooms are there\n", "", "in this order"),
+        ("(lovely|how nice)!", "(lovely|how nice!", "brackets"),
+        ("{street}", "{strasse}", "no kind of value strasse"),
+    ],
+)
+def test_a_scene_written_wrongly_is_named(line: str, instead: str, message: str) -> None:
+    assert line in FLAT
+    with pytest.raises(ValueError, match=message) as raised:
+        read(FLAT.replace(line, instead), "home")
+    assert "home.txt line 3" in str(raised.value)
+
+
+def test_every_scene_of_the_package_is_written_rightly_and_splits_share_none() -> None:
+    train, validation, test = scenes("train"), scenes("validation"), scenes("test")
+    every = [*train, *validation, *test]
+    assert len({(scene.topic, scene.title) for scene in every}) == len(every)
+    assert len(train) > 10 * len(validation) > 50
+    assert len(test) > 20
+    told = [way for scene in every for way in scene.tell]
+    assert len(set(told)) == len(told)
+
+
+def test_the_same_number_makes_the_same_conversation() -> None:
+    assert made("train", 8, 5) == made("train", 8, 5)
+    assert made("train", 8, 1) != made("validation", 8, 1)
+    assert task("scenes", {"question_rate": 0.3}).settings == ScenesConfig(question_rate=0.3)
+
+
+def test_every_answer_is_right_and_an_answer_to_another_question_is_not() -> None:
+    asked = [
+        (question, told.conversation.interactions[turn].answer)
+        for told in made("train", 12, 80)
+        for turn, question in (told.questions or {}).items()
+    ]
+    assert len(asked) > 400
+    assert [answer for question, answer in asked if not question.correct(answer)] == []
+    others = [question.correct(answer) for (question, _), (_, answer) in zip(asked, asked[7:], strict=False)]
+    assert sum(others) < 0.2 * len(others)
+
+
+def test_what_is_asked_was_told_in_the_turn_that_is_said() -> None:
+    """The person's own message holds every drawn value that a right answer names."""
+    drawn = {scene.title: {ask.part for ask in scene.asks if PLACE.fullmatch(ask.part)} for scene in scenes("train")}
+    checked = 0
+    for told in made("train", 10, 60, ScenesConfig(surface=False, change_rate=0.5)):
+        for turn, question in (told.questions or {}).items():
+            if question.told_turn is None:
+                assert question.value is None
+                assert not question.correct("In the kitchen.")
+                continue
+            assert question.value is not None
+            assert question.told_turn < turn
+            if drawn[question.kind]:
+                message = told.conversation.interactions[question.told_turn].query
+                checked += names(message, question.value)
+    assert checked > 150
+
+
+def test_changed_values_are_the_newest() -> None:
+    changed = [
+        question
+        for told in made("train", 14, 60, ScenesConfig(change_rate=0.7))
+        for question in (told.questions or {}).values()
+        if getattr(question, "changed", False)
+    ]
+    assert len(changed) > 20
+    assert all(question.value and not question.correct(question.wrong[0]) for question in changed)  # type: ignore[attr-defined]
+
+
+def test_nothing_of_the_templates_is_left() -> None:
+    for told in made("train", 12, 120, ScenesConfig(surface=False)):
+        for interaction in told.conversation.interactions:
+            for text in (interaction.query, interaction.answer):
+                assert not LEFT.search(CODE.sub("", text)), text
+
+
+def test_messages_are_no_longer_than_asked() -> None:
+    for told in made("train", 8, 60, ScenesConfig(longest=200, surface=False)):
+        assert all(len(each.query) + len(each.answer) < 280 for each in told.conversation.interactions)
+
+
+@pytest.mark.parametrize("distance", [1, 4, 12])
+@pytest.mark.parametrize("kind", ["told", "changed"])
+def test_a_probe_asks_for_what_was_told_so_many_turns_earlier(distance: int, kind: str) -> None:
+    for index in range(8):
+        probe = SCENES.probe("test", distance, 1, index, kind)
+        question = probe.last_question
+        assert question.told_turn is not None
+        assert question.turn - question.told_turn == distance
+        assert question.turn == len(probe.conversation.interactions) - 1
+
+
+def test_what_was_never_told_is_said_to_be_not_known() -> None:
+    for index in range(20):
+        probe = SCENES.probe("test", 6, 1, index, "never_told")
+        assert probe.last_question.value is None
+        assert probe.last_question.correct(probe.conversation.interactions[-1].answer)
+
+
+def test_a_user_is_told_what_is_wrong() -> None:
+    with pytest.raises(UserError, match="must leave room for telling"):
+        ScenesConfig(question_rate=0.8, small_talk_rate=0.2)
+    with pytest.raises(UserError, match="longest must be at least 100"):
+        ScenesConfig(longest=10)
+    with pytest.raises(UserError, match="turns must be at least 2"):
+        generate("train", 1, 0, 0)
+    with pytest.raises(UserError, match="distance must be at least 1"):
+        SCENES.probe("test", 0, 0, 0)
