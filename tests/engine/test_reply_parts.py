@@ -20,9 +20,9 @@ from rxt.engine.events import NotWaiting, Past, Question, TooLong
 from rxt.engine.sessions import Sessions
 from rxt.errors import UserError
 from rxt.generation.manner import Manner
-from rxt.generation.parts_constraint import schema_of_calls
 from rxt.model.memory import Memory
 from rxt.store.records import Call, Turn, next_prefix
+from rxt.tools.choice import NONE, ToolChoice
 from rxt.tools.tool import Tool, call_text, tools_text
 from scripted_chat import ADD, BETA, CALL, LONG, ids
 from small_engine import all_events, ask, serving
@@ -224,7 +224,7 @@ def test_a_reply_may_be_kept_from_calling() -> None:
     async def scene() -> None:
         async with scripted(":memory:") as (sessions, head):
             head.follow([{BETA.tokens.tool_call or 0: 9.0, 70: 5.0}, *ids("<eos>")])
-            turn = await ask(sessions, Question("", "my name", calls="none"))
+            turn = await ask(sessions, Question("", "my name", manner=Manner(tool_choice=NONE)))
             assert (turn.call, turn.answer) == (None, BETA.decode([70]))
 
     asyncio.run(scene())
@@ -248,9 +248,8 @@ def test_a_call_that_has_to_come_comes_and_is_right(manner: Manner) -> None:
         for names in ({"add"}, {"put"}, {"add", "put"}):
             async with scripted(":memory:", 3 * LONG) as (sessions, head):
                 head.follow([{60: 1.0}] * LONG * 3)
-                schema = schema_of_calls([tool for tool in manner.tools if tool.name in names], frozenset(names))
-                asked = Question("", "my name", manner=manner, calls="must", call_schema=schema)
-                turn = await ask(sessions, asked)
+                required = replace(manner, tool_choice=ToolChoice("must", frozenset(names)))
+                turn = await ask(sessions, Question("", "my name", manner=required))
                 assert turn.call is not None
                 assert (turn.answer, turn.call.error, turn.finish_reason) == ("", None, "stop")
                 assert turn.call.name in names
@@ -275,7 +274,7 @@ def test_an_answer_in_json_after_thinking_or_a_call_instead() -> None:
             assert turn.call is not None
             assert (turn.answer, turn.call.error) == ("", None)
             head.follow([*ids("hello<answer>"), *[{60: 1.0, BETA.tokens.tool_call or 0: 9.0}] * LONG])
-            turn = await ask(sessions, replace(asked, calls="none"))
+            turn = await ask(sessions, replace(asked, manner=Manner("thinking", 8, tool_choice=NONE)))
             assert isinstance(json.loads(turn.answer)["n"], int)
 
     asyncio.run(scene())
@@ -293,6 +292,6 @@ def test_what_a_model_has_not_is_refused() -> None:
             ):
                 with pytest.raises(UserError, match="the alpha template has no"):
                     await sessions.begin(question)
-            assert await all_events(sessions, Question("", "hello", calls="none"))
+            assert await all_events(sessions, Question("", "hello", manner=Manner(tool_choice=NONE)))
 
     asyncio.run(scene())

@@ -17,6 +17,7 @@ from rxt.generation.batch import BatchDecoder
 from rxt.generation.conversation import Answered, Called, Conversation, Event, MemoryUpdated, Thought, Token
 from rxt.generation.generate import generate_tokens
 from rxt.generation.manner import Manner
+from rxt.generation.reply_constraint import reply_constraint
 from rxt.generation.sampling import Sampling
 from rxt.generation.text_stream import PartStream
 from rxt.generation.turn import OpenTurn
@@ -257,8 +258,15 @@ def test_turns_in_a_batch_are_turns_alone() -> None:
 
     batch, turns = BatchDecoder(model, 6), [turn(index) for index in range(6)]
     options = [Sampling(2.0 * (index > 2), seed=index) for index in range(6)]
+    vocab_size = model.config.decoder.vocab_size
     handles = [
-        batch.admit(each.prompt, memory.select(index), options[index], each.limit, constraint=each.constraint)
+        batch.admit(
+            each.prompt,
+            memory.select(index),
+            options[index],
+            each.limit,
+            constraint=reply_constraint(each, vocab_size),
+        )
         for index, each in enumerate(turns)
     ]
     while len(batch):
@@ -270,8 +278,9 @@ def test_turns_in_a_batch_are_turns_alone() -> None:
     for index, together in enumerate(turns):
         alone = turn(index)
         prompt = torch.tensor([alone.prompt])
+        constraint = reply_constraint(alone, vocab_size)
         for token in generate_tokens(
-            model, prompt, memory.select(index), alone.limit, options[index], constraint=alone.constraint
+            model, prompt, memory.select(index), alone.limit, options[index], constraint=constraint
         ):
             alone.hear(int(token))
             if alone.finish_reason is not None:

@@ -264,6 +264,29 @@ def test_a_strict_tool_is_called_as_its_schema_says(served: Scripted) -> None:
     assert (call["name"], call["error"]) == ("add", None)
 
 
+@JSON
+def test_a_strict_tool_whose_schema_no_grammar_has_is_refused(served: Scripted) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    tool = FLAT | {"name": "set", "parameters": parameters}
+    strict = served.refused(PATH, input="my name", tools=[FLAT, tool | {"strict": True}])
+    assert (strict[0], strict[3]) == (
+        400,
+        'tool set: the JSON schema cannot be used: Unimplemented keys: ["uniqueItems"]',
+    )
+    assert served.live.sessions.active == 0
+    served.says("hello<eos>")
+    assert served.post(PATH, input="my name", tools=[FLAT, tool])["status"] == "completed"
+
+
+@JSON
+def test_a_strict_call_is_begun_only_where_it_can_end(served: Scripted) -> None:
+    call, letter = BETA.tokens.tool_call, BETA.encode("a")[0]
+    assert call is not None
+    served.wishes({call: 9.0, letter: 5.0})
+    reply = served.post(PATH, input="my name", tools=[FLAT | {"strict": True}], max_output_tokens=8)
+    assert (reply["status"], reply["output"][0]["content"][0]["text"]) == ("incomplete", "a" * 8)
+
+
 @pytest.mark.parametrize("options", [{}, {"tools": [FLAT], "tool_choice": "none"}, {"tools": [{"type": "web_search"}]}])
 def test_nothing_is_called_that_may_not_be(served: Scripted, options: dict[str, Any]) -> None:
     call = BETA.tokens.tool_call

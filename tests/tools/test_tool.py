@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -106,11 +107,13 @@ def test_the_ways_in_which_clients_write_a_tool() -> None:
     ways: list[Tool | Mapping[str, JsonValue]] = [
         ADD,
         plain,
-        {"type": "function", **plain, "strict": True},
+        {"type": "function", **plain, "strict": None},
         {"type": "function", "function": plain},
     ]
     for way in ways:
         assert tools_of([way]) == (ADD,)
+    assert tools_of([{"type": "function", **plain, "strict": True}]) == (replace(ADD, strict=True),)
+    assert replace(ADD, strict=True).told == ADD.told
     assert tools_of([{"name": "clock"}]) == (Tool("clock"),)
 
 
@@ -128,6 +131,7 @@ def test_the_ways_in_which_clients_write_a_tool() -> None:
         ([{"name": "a", "parameters": {"enum": [float("nan")]}}], "tool a: parameters is not JSON"),
         ([{"name": "a", "parameters": {"const": object()}}], "tool a: parameters is not JSON"),
         ([{"name": "a", "schema": {}}], "a tool has no field 'schema'"),
+        ([{"name": "a", "strict": "yes"}], "tool a: strict is true or false, found 'yes'"),
         ([{"type": "web_search"}], "only tools of type function are known, found 'web_search'"),
         ([{"name": "a"}, {"name": "a"}], "two tools are called a"),
         ({"name": "a"}, "tools are a list"),

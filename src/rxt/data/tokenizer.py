@@ -256,7 +256,7 @@ class ChatTokenizer:
         ids = self.encode(first.removesuffix(" ") if others else first)
         for index, part in enumerate(others, start=1):
             ids.append(token)
-            ids += self._encode_on(part.removesuffix(" ") if index < len(others) else part)
+            ids += self.encode_on(part.removesuffix(" ") if index < len(others) else part)
         return ids
 
     def _encode(self, prefix: str, text: str) -> list[int]:
@@ -266,7 +266,7 @@ class ChatTokenizer:
             raise UserError("the text holds half of a surrogate pair, which is not Unicode; remove it") from None
         return self._tokenizer.encode(prefix + text, add_special_tokens=False).ids if text else []
 
-    def _encode_on(self, text: str) -> list[int]:
+    def encode_on(self, text: str) -> list[int]:
         """The ids of a text that goes on from another, so that no prefix stands before it."""
         if not self.case_marks:
             return self._encode("", text)
@@ -302,7 +302,12 @@ class ChatTokenizer:
 
     def reading(self, prefix: str = "") -> casing.Reading:
         """Makes the text of what ids spell, piece by piece, from its beginning on; ``prefix`` is taken off too."""
-        return casing.Reading(casing.SPACE if self.case_marks else self._prefix + prefix, self.case_marks)
+        return casing.Reading(self.lead if self.case_marks else self.lead + prefix, self.case_marks)
+
+    @property
+    def lead(self) -> str:
+        """What stands before every text that is encoded, and is none of it."""
+        return casing.SPACE if self.case_marks else self._prefix
 
 
 def _byte_levels(step: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

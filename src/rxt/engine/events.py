@@ -7,7 +7,6 @@ from typing import Literal
 
 from rxt.errors import UserError
 from rxt.generation.manner import FAST, Manner
-from rxt.generation.parts_constraint import Calls
 from rxt.generation.sampling import Sampling
 from rxt.generation.turn import MemoryUpdated, Token
 from rxt.store.records import Call, Role, Turn
@@ -118,13 +117,9 @@ class Question:
     schema: str | None = None
     """Of an answer in JSON, as JSON."""
     manner: Manner = FAST
-    """Whether the model thinks first, and which tools it is told of."""
+    """Whether the model thinks first, which tools it is told of, and whether it has to call one."""
     result_of: str = ""
     """The call whose result the query is, where it is one."""
-    calls: Calls = "may"
-    """Whether the model may call a tool, or has to."""
-    call_schema: str | None = None
-    """Of a call, as JSON, where it may be no other one."""
     user: str = ""
     """Who asks, as the client names the user."""
     scope: Scope | None = None

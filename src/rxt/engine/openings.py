@@ -10,8 +10,7 @@ from rxt.engine.events import Question, TooLong
 from rxt.engine.starts import Lead, Starts
 from rxt.errors import UserError
 from rxt.generation.constraint import Constraint
-from rxt.generation.json_answers import JsonGrammar
-from rxt.generation.parts_constraint import PartsConstraint
+from rxt.generation.reply_constraint import reply_constraint
 from rxt.generation.turn import OpenTurn
 from rxt.tools.tool import tools_text
 
@@ -32,8 +31,6 @@ class Openings:
     def __init__(self, template: Template, starts: Starts, vocab_size: int) -> None:
         """``vocab_size``: V of the model."""
         self._template, self._starts, self._vocab_size = template, starts, vocab_size
-        self._grammar: JsonGrammar | None = None
-        """Made when the first JSON of a schema is asked for."""
 
     async def open(self, question: Question) -> Opened:
         """Check what can be checked before it is the question's turn.
@@ -44,11 +41,13 @@ class Openings:
         """
         question.manner.check(self._template)
         turn, lead = await (self._of_result(question) if question.result_of else self._of_query(question))
-        return Opened(turn, lead, await self._constraint(question, turn))
+        # Compiling a grammar takes a while.
+        constraint = await asyncio.to_thread(reply_constraint, turn, self._vocab_size, question.schema, apart=True)
+        return Opened(turn, lead, constraint)
 
     async def _of_query(self, question: Question) -> tuple[OpenTurn, Lead]:
         manner = question.manner
-        internal = tools_text(manner.tools) if manner.tools else None
+        internal = tools_text(manner.told) if manner.told else None
         pieces = await self._starts.pieces(question.query, where=question.where, internal=internal)
         return OpenTurn(self._template, pieces.text, question.most, question.stop, manner), pieces.lead
 
@@ -60,18 +59,3 @@ class Openings:
             return await asyncio.to_thread(OpenTurn, self._template, text, most, stop, manner, True), ()
         except UserError as error:
             raise TooLong(str(error), question.where) from None
-
-    async def _constraint(self, question: Question, turn: OpenTurn) -> Constraint | None:
-        form = await self._form(question.schema, turn.limit)
-        if not self._template.has_tools:
-            return form
-        call = await self._form(question.call_schema, turn.limit, spaced=True)
-        return PartsConstraint(self._template, turn.constraint, question.calls, form, call, question.most)
-
-    async def _form(self, schema: str | None, room: int, spaced: bool = False) -> Constraint | None:
-        """The constraint of a part in JSON; ``spaced`` as a call is written."""
-        if schema is None:
-            return None
-        if self._grammar is None:
-            self._grammar = await asyncio.to_thread(JsonGrammar, self._template.tokenizer, self._vocab_size)
-        return await asyncio.to_thread(self._grammar.begin, schema, room, spaced)

@@ -11,6 +11,7 @@ import torch
 from rxt.data.template import Template
 from rxt.evaluation.subject import Reactive, State, Subject
 from rxt.generation.batch import BatchDecoder
+from rxt.generation.reply_constraint import reply_constraint
 from rxt.generation.turn import OpenTurn
 from rxt.model.memory import Memory
 from rxt.pretrained import load_model
@@ -29,9 +30,14 @@ class ReactiveInParts(Reactive, InParts[Memory]):
 
     @torch.no_grad()
     def reply(self, turns: Sequence[OpenTurn], state: Memory) -> None:
-        decoder = BatchDecoder(self.model, max(1, len(turns)))
+        decoder, vocab_size = BatchDecoder(self.model, max(1, len(turns))), self.model.config.decoder.vocab_size
         heard = {
-            decoder.admit(turn.prompt, state.select(row), max_new_tokens=turn.limit, constraint=turn.constraint): turn
+            decoder.admit(
+                turn.prompt,
+                state.select(row),
+                max_new_tokens=turn.limit,
+                constraint=reply_constraint(turn, vocab_size),
+            ): turn
             for row, turn in enumerate(turns)
         }
         while len(decoder):

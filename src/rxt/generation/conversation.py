@@ -17,11 +17,13 @@ from rxt.data.template import Mode, Reply, Template
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
 from rxt.generation.background import in_background
+from rxt.generation.constraint import Constraint
 from rxt.generation.generate import generate_tokens
 from rxt.generation.last_turn import LastTurn, check_result
-from rxt.generation.manner import FAST, Manner, Offered, system_prompt
+from rxt.generation.manner import FAST, Chosen, Manner, Offered, system_prompt
 from rxt.generation.pool_turn import PreparedPool
 from rxt.generation.ready import Ready, fresh, ready
+from rxt.generation.reply_constraint import call_form, reply_constraint
 from rxt.generation.sampling import GREEDY, Sampling
 from rxt.generation.shared_memory import SharedMemory
 from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Thought, Token
@@ -72,8 +74,8 @@ class Conversation:
 
         Raises:
             UserError: tokenizer and model do not belong together; memory or knowledge are another model's, or not one
-                conversation's; the system prompt is blank; the model has not the parts for ``manner``, or its tools do
-                not fit.
+                conversation's; the system prompt is blank; the model has not the parts for ``manner``, its tools do not
+                fit, or calls cannot be held to their schemas.
         """
         if max_new_tokens is not None and max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
@@ -84,6 +86,7 @@ class Conversation:
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
         manner.check(self.template)
+        call_form(manner, manner.told, tokenizer, self._vocab_size, model.config.max_length)
         self.manner = manner
         self._knowledge, self._shared = knowledge, shared
         self._system = system_prompt(self.template, system, manner.tools)
@@ -97,32 +100,45 @@ class Conversation:
         else:
             self._ready = self._joined(ready(self.model, memory))
 
-    def ask(self, query: str, mode: Mode | None = None, tools: Offered | None = None, budget: int | None = None) -> str:
+    def ask(
+        self,
+        query: str,
+        mode: Mode | None = None,
+        tools: Offered | None = None,
+        budget: int | None = None,
+        tool_choice: Chosen | None = None,
+    ) -> str:
         """Answer a query. The memory is updated in the background after this has returned.
 
         Args:
             mode: ``fast``, ``thinking`` or ``auto``; by default the conversation's.
             tools: that the model may call in this turn, beside the conversation's. It is told of them in this turn.
             budget: tokens of thinking at most.
+            tool_choice: ``"required"``, ``"none"``, ``"auto"``, or a tool as OpenAI's clients name it.
 
         :attr:`call` is the tool call that the model has made, :attr:`reply` has all parts.
 
         Raises:
             UserError: the query is empty or too long, or another answer of this conversation is still being streamed;
-                the model has no such part, or a tool is none.
+                the model has no such part, a tool is none, or its calls cannot be held to its schema.
         """
-        return _answer_of(self.stream(query, mode, tools, budget))
+        return _answer_of(self.stream(query, mode, tools, budget, tool_choice))
 
     def stream(
-        self, query: str, mode: Mode | None = None, tools: Offered | None = None, budget: int | None = None
+        self,
+        query: str,
+        mode: Mode | None = None,
+        tools: Offered | None = None,
+        budget: int | None = None,
+        tool_choice: Chosen | None = None,
     ) -> Generator[Event, None, None]:
         """Answer a query piece by piece: :class:`Token` …, :class:`Thought` and :class:`Called` where the model has
         thought or called a tool, :class:`Answered`, :class:`MemoryUpdated`.
 
         Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
         """
-        manner = self.manner.turned(mode, budget, () if tools is None else tools_of(tools))
-        return self._answer(OpenTurn(self.template, query, self.max_new_tokens, manner=manner), manner)
+        told = () if tools is None else tools_of(tools)
+        return self._answer(*self._open(query, self.manner.turned(mode, budget, told, tool_choice)))
 
     def tool_result(
         self,
@@ -131,18 +147,20 @@ class Conversation:
         mode: Mode | None = None,
         tools: Offered | None = None,
         budget: int | None = None,
+        tool_choice: Chosen | None = None,
     ) -> str:
         """Answer to the result of the call that :attr:`call` is: a turn like another, with the result in the query's
         place.
 
         Args:
             mode, tools, budget: by default those of the turn that made the call.
+            tool_choice: by default the model decides whether it calls again.
 
         Raises:
             UserError: no such call waits for a result, the result is too long, and as :meth:`ask`. The call goes on
                 waiting.
         """
-        return _answer_of(self.stream_result(call_id, text, mode, tools, budget))
+        return _answer_of(self.stream_result(call_id, text, mode, tools, budget, tool_choice))
 
     def stream_result(
         self,
@@ -151,12 +169,12 @@ class Conversation:
         mode: Mode | None = None,
         tools: Offered | None = None,
         budget: int | None = None,
+        tool_choice: Chosen | None = None,
     ) -> Generator[Event, None, None]:
         """As :meth:`tool_result`, piece by piece as :meth:`stream`."""
-        asked = check_result(self._last, call_id).manner
-        manner = asked.turned(mode, budget, asked.tools if tools is None else tools_of(tools))
-        turn = OpenTurn(self.template, text, self.max_new_tokens, manner=manner, of_tool=True)
-        return self._answer(turn, manner, call_id)
+        asked = check_result(self._last, call_id).manner.after_call()
+        manner = asked.turned(mode, budget, asked.tools if tools is None else tools_of(tools), tool_choice)
+        return self._answer(*self._open(text, manner, of_tool=True), call_id)
 
     @property
     def reply(self) -> Reply | None:
@@ -251,21 +269,33 @@ class Conversation:
     def _joined(self, prepared: Ready) -> Ready:
         return prepared if self._shared is None else self._shared.join(prepared)
 
-    def _answer(self, turn: OpenTurn, manner: Manner, result_of: str | None = None) -> Generator[Event, None, None]:
+    def _open(self, text: str, manner: Manner, of_tool: bool = False) -> tuple[OpenTurn, Constraint | None]:
+        """A turn that can be answered, and what holds of its reply."""
+        turn = OpenTurn(
+            self.template, text, self.max_new_tokens, manner=manner, of_tool=of_tool, standing=self.manner.tools
+        )
+        return turn, reply_constraint(turn, self._vocab_size)
+
+    @property
+    def _vocab_size(self) -> int:
+        return self.model.config.decoder.vocab_size
+
+    def _answer(
+        self, turn: OpenTurn, constraint: Constraint | None, result_of: str | None = None
+    ) -> Generator[Event, None, None]:
         with self._one_at_a_time():
             if result_of is not None:
                 check_result(self._last, result_of)  # another turn may have come since the stream was made
             seen = self._settled().for_query(self.model, turn.prompt)
-            for step in self._steps(turn, seen):
+            for step in self._steps(turn, constraint, seen):
                 yield turn.hear(int(step))
                 if turn.finish_reason is not None:
                     break
             answered, ids, reply = turn.answered(), turn.interaction(), turn.reply
             call = None
             if reply.tool_call is not None:
-                offered = [*manner.tools, *self.manner.tools]
-                call = read_call(reply.tool_call, offered, f"call_{seen.memory.turns[0] + 1}")
-            last = LastTurn(reply, manner, call).after(self._last, result_of is not None)
+                call = read_call(reply.tool_call, turn.offered, f"call_{seen.memory.turns[0] + 1}")
+            last = LastTurn(reply, turn.manner, call).after(self._last, result_of is not None)
             update = in_background(lambda: seen.after(self.model, ids))
             with self._lock:
                 self._pending, self._last = update, last
@@ -278,13 +308,13 @@ class Conversation:
         assert memorized is not None
         yield memorized
 
-    def _steps(self, turn: OpenTurn, seen: Ready) -> Iterator[torch.Tensor]:
+    def _steps(self, turn: OpenTurn, constraint: Constraint | None, seen: Ready) -> Iterator[torch.Tensor]:
         """The reply's tokens, (1,) each."""
         memory, looked_up = seen.memory, seen.memory_kv
         ids = torch.tensor([turn.prompt], device=memory.slots.device)
         sampling = self._turn_sampling(memory.turns[0] + 1)
         return generate_tokens(
-            self.model, ids, memory, turn.limit, sampling, memory_kv=looked_up, constraint=turn.constraint
+            self.model, ids, memory, turn.limit, sampling, memory_kv=looked_up, constraint=constraint
         )
 
     def _turn_sampling(self, turn: int) -> Sampling:

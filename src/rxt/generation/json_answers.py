@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +22,12 @@ from torch import Tensor
 
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
+from rxt.generation.marked_words import MARKS, Place, Vocabulary, Words
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
+JSON_EXTRA = "pip install 'reactive-transformers[json]'"
 OBJECT = '{"type": "object"}'
 """The schema of any object."""
 INSIDE = b"?"
@@ -30,6 +35,12 @@ INSIDE = b"?"
 CLOSING_TEXT, CLOSING = (b'"',), (b"}]", b'"', b",")
 """Signs that bring an answer to its end from inside a text, and from elsewhere, the best first."""
 NOT_ALLOWED = 1000
+KEPT = 128
+"""Schemas of one tokenizer that stay compiled, those that were used last."""
+DEEPEST_RETURN, MOST_RETURNS = 8, 64
+"""Steps of a way out that can be taken back, and how many are."""
+LONGEST_WAY = 2**14
+"""Tokens of a way out, at most: a schema may have none that ends."""
 
 
 def can_be_json() -> bool:
@@ -38,30 +49,40 @@ def can_be_json() -> bool:
 
 
 class JsonGrammar:
-    """What JSON looks like in the tokens of one tokenizer."""
+    """What JSON looks like in the tokens of one tokenizer. A schema is compiled once and kept."""
 
     def __init__(self, tokenizer: ChatTokenizer, vocab_size: int) -> None:
         """``vocab_size``: V of the model. It takes a moment for a large one."""
-        from llguidance import LLTokenizer
+        from llguidance import LLTokenizer, TokenizerWrapper
 
+        slices = LLTokenizer.json_slices()
         with TemporaryDirectory() as folder:
             path = tokenizer.save(Path(folder))
-            if tokenizer.case_marks:  # JSON has no place for marks: its capitals stand as they are
+            if tokenizer.case_marks:  # the library takes the words below, and knows no such normalizer
                 path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"normalizer": None}))
-            self._words = LLTokenizer(
-                str(path), n_vocab=vocab_size, eos_token=tokenizer.tokens.eos, slices=LLTokenizer.json_slices()
-            )
-        self.eos = self._words.eos_token
-        words = [self._words.decode_bytes([token]) for token in range(vocab_size)]
-        self._in_text = words.index(INSIDE) if INSIDE in words else None
-        self._out_of_text, self._out = self._ranks(words, CLOSING_TEXT), self._ranks(words, CLOSING)
+            tokens = LLTokenizer(str(path), n_vocab=vocab_size, eos_token=tokenizer.tokens.eos, slices=slices)
+        self.eos = tokenizer.tokens.eos
+        none = tokenizer.special_ids.union(token for token in range(vocab_size) if tokens.is_special_token(token))
+        spelled = [b"" if token in none else tokens.decode_bytes([token]) for token in range(vocab_size)]
+        self.words: Words | None = None
+        """What tokens put into a text where that is not what they are."""
+        if tokenizer.case_marks:
+            self.words = Words(spelled, self.eos)
+            tokens = LLTokenizer(TokenizerWrapper(Vocabulary(self.words, tokenizer)), slices=slices)
+        self._tokens, self._lead = tokens, tokenizer.lead
+        known = spelled if self.words is None else self.words.words
+        self._inside = known.index(INSIDE) if INSIDE in known else None
+        self._out_of_text, self._out = self._ranks(spelled, CLOSING_TEXT), self._ranks(spelled, CLOSING)
+        self._begun = lru_cache(KEPT)(self._compiled)
 
-    def _ranks(self, words: list[bytes], closing: tuple[bytes, ...]) -> Tensor:
+    def _ranks(self, words: Sequence[bytes], closing: tuple[bytes, ...]) -> Tensor:
         """(V,): how soon a token brings an answer to its end, the smallest first; among others the longest does."""
 
         def rank(word: bytes) -> int:
+            if word in MARKS:  # where nothing else may come; the one that is about a single letter first
+                return NOT_ALLOWED - len(MARKS) + [*MARKS].index(word)
             found = [place for place, signs in enumerate(closing, start=1) if word and set(word) <= set(signs)]
-            return min(found, default=NOT_ALLOWED - 1 - min(len(word), 100))
+            return min(found, default=NOT_ALLOWED - len(MARKS) - max(1, min(len(word), 100)))
 
         ranks = torch.tensor([rank(word) for word in words])
         ranks[self.eos] = 0
@@ -75,63 +96,127 @@ class JsonGrammar:
         Raises:
             UserError: the schema is wrong, or says what the library does not know.
         """
+        text, way = self._begun(schema, spaced)
+        return JsonAnswer(text, way if way is not None and len(way) <= room else None, self.eos)
+
+    def _compiled(self, schema: str, spaced: bool) -> tuple[JsonText, list[int] | None]:
+        """An answer that has not begun, and its way out."""
         from llguidance import LLMatcher
 
         item, key = (", ", ": ") if spaced else (",", ":")
         rules = LLMatcher.grammar_from_json_schema(
             schema, overrides={"whitespace_flexible": False, "item_separator": item, "key_separator": key}
         )
-        matcher = LLMatcher(self._words, rules, log_level=0)
+        if self._lead:
+            ruled = json.loads(rules)["grammars"][0]["json_schema"]
+            rules = LLMatcher.grammar_from_lark(f"start: {json.dumps(self._lead)} %json {json.dumps(ruled)}")
+        matcher = LLMatcher(self._tokens, rules, log_level=0)
         if matcher.is_error():
             raise UserError(f"the JSON schema cannot be used: {matcher.get_error().splitlines()[0]}")
-        return JsonAnswer(self, matcher, room)
+        text = JsonText(self, matcher, Place())
+        return text, text.way_out(LONGEST_WAY)
 
-    def allowed(self, matcher: LLMatcher) -> Tensor:
+    def ranks(self, words: Tensor) -> Tensor:
+        """(V,): how soon a token brings an answer to its end where these words may come."""
+        in_text = self._inside is None or bool(words[self._inside])
+        return self._out_of_text if in_text else self._out
+
+
+class JsonText:
+    """An answer as far as it has come. It does not change: each token makes a new one."""
+
+    def __init__(self, grammar: JsonGrammar, matcher: LLMatcher, place: Place) -> None:
+        self._grammar, self._matcher, self._place = grammar, matcher, place
+
+    def allowed(self) -> Tensor:
         """(V,), True for the tokens that may come next."""
-        return torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8).bool()
+        return self._allowed()[0]
 
-    def way_out(self, matcher: LLMatcher, most: int) -> list[int] | None:
-        """Tokens that end an answer, [EOS] the last of them; None if they are more than ``most``."""
-        copy, way = matcher.deep_copy(), list[int]()
+    def _allowed(self) -> tuple[Tensor, Tensor]:
+        """Of tokens (V,), and of words, which may come next."""
+        found = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8).bool()
+        words = self._grammar.words
+        return (found if words is None else words.allowed(found, self._place, self._may)), found
+
+    def _may(self, words: list[int]) -> bool:
+        return self._matcher.validate_tokens(words) == len(words)
+
+    def after(self, token: int) -> JsonText | None:
+        """With one more token; None where it may not come. [EOS] is none of the text."""
+        words = self._grammar.words
+        read = ([token], self._place) if words is None else words.read(token, self._place)
+        if read is None:
+            return None
+        matcher = self._matcher.deep_copy()
+        return JsonText(self._grammar, matcher, read[1]) if matcher.consume_tokens(read[0]) else None
+
+    def way_out(self, most: int) -> list[int] | None:
+        """Tokens that end the answer, [EOS] the last of them; None if they are more than ``most``."""
+        text, ranks, way = self, self._ranks(), list[int]()
+        before, returns = deque[tuple[JsonText, Tensor]](maxlen=DEEPEST_RETURN), 0
         while len(way) < most:
-            allowed = self.allowed(copy)
-            in_text = self._in_text is None or bool(allowed[self._in_text])
-            ranks = self._out_of_text if in_text else self._out
-            way.append(int(ranks.masked_fill(~allowed, NOT_ALLOWED).argmin()))
-            if way[-1] == self.eos:
-                return way
-            copy.consume_token(way[-1])
-            if copy.is_error():
-                return None
+            token = int(ranks.argmin())
+            if ranks[token] == NOT_ALLOWED:  # nothing has these capitals: another way
+                if not before or returns == MOST_RETURNS:
+                    return None
+                text, ranks = before.pop()
+                ranks[way.pop()] = NOT_ALLOWED
+                returns += 1
+            elif token == self._grammar.eos:
+                return [*way, token]
+            elif (following := text.after(token)) is None:
+                ranks[token] = NOT_ALLOWED
+            else:
+                before.append((text, ranks))
+                text, ranks = following, following._ranks()
+                way.append(token)
         return None
+
+    def _ranks(self) -> Tensor:
+        """(V,): how soon a token brings the answer to its end, the smallest first."""
+        tokens, words = self._allowed()
+        return self._grammar.ranks(words).masked_fill(~tokens, NOT_ALLOWED)
 
 
 class JsonAnswer:
     """The constraint of one answer. Where its schema has no room at all in the tokens that there are, it is cut as any
     other answer."""
 
-    def __init__(self, grammar: JsonGrammar, matcher: LLMatcher, room: int) -> None:
-        self._grammar, self._matcher = grammar, matcher
-        self.way = grammar.way_out(matcher, room)
+    def __init__(self, text: JsonText, way: list[int] | None, eos: int) -> None:
+        self._text, self._eos = text, eos
+        self.way = way
         """How it could be ended from here."""
 
     def allowed(self) -> Tensor:
         """(V,), True for the tokens that may come next."""
-        return self._grammar.allowed(self._matcher)
+        return self._text.allowed()
 
     def narrow(self, logits: Tensor) -> Tensor:
-        return logits.masked_fill(~self.allowed().to(logits.device), -math.inf)
+        allowed = self.allowed()
+        if not allowed.any():  # it cannot be completed, and had no room for it from the beginning
+            allowed[self._eos] = True
+        return logits.masked_fill(~allowed.to(logits.device), -math.inf)
 
     def take(self, token: int, left: int) -> int:
-        after, way = self._after(token, left)
+        text, way = self._after(token, left)
         if way is None and self.way:
             token = self.way[0]
-            after, way = self._after(token, left)
-        self._matcher, self.way = after, way
+            text, way = self._after(token, left)
+        self._text, self.way = text, way
         return token
 
-    def _after(self, token: int, left: int) -> tuple[LLMatcher, list[int] | None]:
-        after = self._matcher.deep_copy()
-        after.consume_token(token)
-        ended = token == self._grammar.eos
-        return after, [] if ended else self._grammar.way_out(after, left)
+    def _after(self, token: int, left: int) -> tuple[JsonText, list[int] | None]:
+        if token == self._eos:
+            return self._text, []
+        text = self._text.after(token)
+        if text is None:
+            return self._text, None
+        if self.way and token == self.way[0]:
+            return text, self.way[1:] if len(self.way) <= left + 1 else None
+        return text, text.way_out(left)
+
+
+@lru_cache(4)
+def json_grammar(tokenizer: ChatTokenizer, vocab_size: int) -> JsonGrammar:
+    """The one of a tokenizer, made when it is first asked for and kept."""
+    return JsonGrammar(tokenizer, vocab_size)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rxt.data.template import Template
 from rxt.generation.constraint import Constraint
+from rxt.generation.json_answers import JsonAnswer
 from rxt.generation.thinking import Thoughts
+from rxt.tools.choice import Calls
 from rxt.tools.tool import JsonValue, Tool
-
-Calls = Literal["may", "none", "must"]
-"""Whether a reply ends with a tool call: as the model likes, never, or always, with an empty answer."""
 
 
 class PartsConstraint:
     """What holds of thinking, of the answer and of the call, each in its turn: no part has other markers in it.
 
-    A form of the answer leaves the model one other way, where it may call: to call at once.
+    A form of the answer leaves the model one other way, where it may call: to call at once. A call that has a form is
+    begun only where there is room to end it, so it is always one.
     """
 
     def __init__(
@@ -31,13 +30,15 @@ class PartsConstraint:
         thoughts: Thoughts | None,
         calls: Calls,
         answer: Constraint | None,
-        call: Constraint | None,
+        call: JsonAnswer | None,
         most: int | None,
+        limit: int,
     ) -> None:
         """
         Args:
             thoughts: None where the prompt ends with the answer's marker.
             most: tokens of the longest answer, with a call if there is one.
+            limit: tokens of the longest reply.
         """
         assert template.tokens.tool_call is not None
         self._marker = template.tokens.tool_call
@@ -46,9 +47,11 @@ class PartsConstraint:
         self._not_in_call = torch.tensor(sorted(markers))
         self._not_in_answer = torch.tensor(sorted(markers - ({self._marker} if calls == "may" else set())))
         self._thoughts, self._calls, self._answer, self._call = thoughts, calls, answer, call
-        self._most = most
+        self._most, self._limit = most, limit
+        self._taken = 0
+        """Tokens of the reply so far."""
         self._said = 0
-        """Tokens of answer and call so far."""
+        """Of these, those of answer and call."""
         self._calling = False
 
     def narrow(self, logits: Tensor) -> Tensor:
@@ -63,6 +66,8 @@ class PartsConstraint:
             )
         if self._said == 0 and self._calls == "must":
             return torch.full_like(logits, -math.inf).index_fill(0, self._at, 0.0)
+        if self._calls == "may" and not self._has_room():
+            logits = logits.index_fill(0, self._at, -math.inf)
         if self._answer is None:
             return logits.index_fill(0, self._not_in_answer, -math.inf)
         narrowed = self._answer.narrow(logits)
@@ -72,6 +77,7 @@ class PartsConstraint:
 
     def take(self, token: int, left: int) -> int:
         """As :class:`rxt.generation.constraint.Constraint`."""
+        self._taken += 1
         if self._thinks:
             assert self._thoughts is not None
             return self._thoughts.take(token, left)
@@ -83,6 +89,14 @@ class PartsConstraint:
             self._calling = True
             return token
         return token if self._answer is None else self._answer.take(token, left)
+
+    def _has_room(self) -> bool:
+        """A call that has a form would come to its end, if it began here."""
+        if self._call is None:
+            return True
+        left = self._limit - self._taken
+        left = left if self._most is None else min(left, self._most - self._said)
+        return self._call.way is not None and len(self._call.way) < left
 
     @property
     def _thinks(self) -> bool:
@@ -109,7 +123,8 @@ def schema_of_calls(tools: Iterable[Tool], strict: frozenset[str]) -> str:
     calls: list[JsonValue] = [
         {
             "type": "object",
-            "properties": {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{index}"}},
+            # A schema that does not say so is one of an object all the same: arguments are.
+            "properties": {"name": {"const": tool.name}, "arguments": {"type": "object", "$ref": f"#/$defs/{index}"}},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }

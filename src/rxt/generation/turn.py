@@ -24,7 +24,7 @@ from rxt.generation.text_stream import PartStream, TextUntil
 from rxt.generation.thinking import Thoughts, most_thinking
 from rxt.model.attention import KeyValue
 from rxt.model.memory import Memory
-from rxt.tools.tool import ToolCall, tools_text
+from rxt.tools.tool import Tool, ToolCall, tools_text
 
 if TYPE_CHECKING:
     from rxt.model.reactive import ReactiveTransformer
@@ -160,6 +160,7 @@ class OpenTurn:
         stop: Sequence[str] = (),
         manner: Manner = FAST,
         of_tool: bool = False,
+        standing: Sequence[Tool] = (),
     ) -> None:
         """
         Args:
@@ -168,21 +169,27 @@ class OpenTurn:
                 model's length. Thinking is not counted; it has a budget of its own.
             stop: texts before the first of which the answer ends.
             manner: its ``tools`` are told in the internal part.
+            standing: tools that the conversation has been told of before; they may be called, too.
 
         Raises:
-            UserError: the query is empty or too long; the template has not the parts for this manner.
+            UserError: the query is empty or too long; the template has not the parts for this manner; it chooses a tool
+                that is not offered.
         """
         manner.check(template)
-        internal = tools_text(manner.tools) if manner.tools else None
+        names = {tool.name for tool in manner.tools}
+        others = [tool for tool in standing if tool.name not in names]
+        self.offered = manner.tool_choice.among([*manner.tools, *others])
+        """The tools that may be called."""
+        internal = tools_text(manner.told) if manner.told else None
         opened = template.tool_prompt if of_tool else template.prompt
         self.prompt = opened(query, internal, manner.mode)
         self.limit = template.answer_room(self.prompt, most)
         """Tokens of the longest reply."""
-        self.constraint: Thoughts | None = None
-        """What the tokens that are heard must have gone through."""
+        self.thoughts: Thoughts | None = None
+        """How thinking begins and ends; what else holds of a reply: :func:`rxt.generation.reply_constraint`."""
         if manner.mode != "fast":
             thinking = most_thinking(template, self.prompt, manner.mode, manner.budget)
-            self.constraint = Thoughts(template, manner.mode, thinking)
+            self.thoughts = Thoughts(template, manner.mode, thinking)
             markers = 2
             self.limit = template.answer_room(self.prompt, None if most is None else markers + thinking + most)
         self.said: list[int] = []
@@ -193,7 +200,7 @@ class OpenTurn:
         """Of those that were said, without markers."""
         self.internal = internal
         """What the model is told beside the query."""
-        self._template, self._manner, self._most = template, manner, most
+        self.template, self.manner, self.most = template, manner, most
         self._before: int | None = 0 if manner.mode == "fast" else None
         """Tokens that were said up to the answer's marker; None until it comes."""
         self._parts, self._markers = PartStream(template, manner.mode), template.opens_part
@@ -202,29 +209,29 @@ class OpenTurn:
     def hear(self, token: int, likelihood: Likelihood | None = None) -> Token:
         """One more token of the reply."""
         self.said.append(token)
-        if self._before is None and token == self._template.tokens.answer:
+        if self._before is None and token == self.template.tokens.answer:
             self._before = len(self.said)
-        if token == self._template.tokens.eos:
+        if token == self.template.tokens.eos:
             self.finish_reason = "stop"
         elif len(self.said) == self.limit or self._answer_is_longest():
             self.finish_reason = "length"
         last = self.finish_reason is not None
         piece = self._parts.push(token, last)
         part = "" if token in self._markers else self._parts.part
-        self.thinking_tokens += part == "think" and token != self._template.tokens.eos
+        self.thinking_tokens += part == "think" and token != self.template.tokens.eos
         text = self._until.push(piece.answer, last)
         if self._until.reached:
             self.finish_reason = "stop"
-            self.said = [*self.said[: self._before], *self._template.tokenizer.encode(self._until.shown)]
+            self.said = [*self.said[: self._before], *self.template.tokenizer.encode(self._until.shown)]
         return Token(text, token, likelihood, piece.think, piece.tool_call, part)
 
     def _answer_is_longest(self) -> bool:
-        return self._before is not None and len(self.said) - self._before == self._most
+        return self._before is not None and len(self.said) - self._before == self.most
 
     @property
     def reply(self) -> Reply:
         """The parts of what was said."""
-        return self._template.parse(self.said, self._manner.mode)
+        return self.template.parse(self.said, self.manner.mode)
 
     def answered(self) -> Answered:
         """The answer, which is complete."""
@@ -234,8 +241,8 @@ class OpenTurn:
     def interaction(self) -> list[int]:
         """What was told and said, to be memorized."""
         assert self.finish_reason is not None
-        whole = self._template.complete(self.prompt, self.said)
-        return whole if self._manner.memorize_thinking else self._template.without_thinking(whole)
+        whole = self.template.complete(self.prompt, self.said)
+        return whole if self.manner.memorize_thinking else self.template.without_thinking(whole)
 
 
 @torch.no_grad()

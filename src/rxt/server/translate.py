@@ -9,13 +9,13 @@ from itertools import takewhile
 from rxt.data.pieces import opening
 from rxt.data.template import Template
 from rxt.engine.events import Past, Question
-from rxt.generation.json_answers import can_be_json
+from rxt.generation.json_answers import JSON_EXTRA, can_be_json
 from rxt.generation.sampling import Sampling
 from rxt.server.brought import CalledFunction, CalledTool, Item
 from rxt.server.errors import Refused
 from rxt.server.items import CallItem, MessageItem, ReasoningItem, ResultItem
 from rxt.server.items import Item as StoredItem
-from rxt.server.manners import way_of
+from rxt.server.manners import manner_of
 from rxt.server.replies import TEXT, Settings
 from rxt.server.requests import ChatRequest, Common, ConversationName, Format, ResponseRequest
 from rxt.server.thread import Heard, role_of, told
@@ -146,7 +146,7 @@ async def question_of_response(
         raise Refused(400, "a turn of a conversation is always stored; leave store out", "invalid_value", "store")
     given = request.instructions if (request.instructions or "").strip() else None
     instructions = "\n\n".join(text for text in (given, found.instructions) if text is not None) or None
-    conversation, way = request.conversation, way_of(request, request.effort, template)
+    conversation, manner = request.conversation, manner_of(request, request.effort, template)
     sampling, settings = _settings(request, template, temperature, request.max_output_tokens, instructions)
     return Question(
         owner,
@@ -163,10 +163,8 @@ async def question_of_response(
         stop=_stop(request),
         alternatives=request.alternatives,
         schema=_schema(*request.form),
-        manner=way.manner,
+        manner=manner,
         result_of=found.query.result_of,
-        calls=way.calls,
-        call_schema=way.call_schema,
         user=request.asks,
         scope=request.scope,
     )
@@ -177,7 +175,7 @@ async def question_of_chat(
 ) -> Question:
     """``temperature``: where the request has none."""
     found = asked(await heard(request.messages, "messages", lookup, template.has_tools), "messages")
-    most, way = request.max_completion_tokens or request.max_tokens, way_of(request, request.effort, template)
+    most, manner = request.max_completion_tokens or request.max_tokens, manner_of(request, request.effort, template)
     sampling, settings = _settings(request, template, temperature, most, found.instructions)
     return Question(
         owner,
@@ -194,10 +192,8 @@ async def question_of_chat(
         stop=_stop(request),
         alternatives=request.alternatives,
         schema=_schema(*request.form),
-        manner=way.manner,
+        manner=manner,
         result_of=found.query.result_of,
-        calls=way.calls,
-        call_schema=way.call_schema,
         user=request.asks,
         scope=request.scope,
     )
@@ -218,7 +214,7 @@ def _schema(form: Format | None, param: str) -> str | None:
     if schema is not None and not can_be_json():
         raise Refused(
             400,
-            "answers in JSON need llguidance where the server runs: pip install 'reactive-transformers[json]'",
+            f"answers in JSON need llguidance where the server runs: {JSON_EXTRA}",
             "unsupported_value",
             param,
         )

@@ -39,6 +39,8 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, JsonValue] = field(default_factory=lambda: {"type": "object", "properties": {}})
     """JSON schema (draft 2020-12) of the arguments, which are an object."""
+    strict: bool = False
+    """Its calls are held to its schema while they are decoded (the extra ``json``). The model is not told."""
 
     def __post_init__(self) -> None:
         """
@@ -53,8 +55,8 @@ class Tool:
 
     @classmethod
     def of(cls, value: Tool | Mapping[str, JsonValue]) -> Tool:
-        """A tool as OpenAI's interfaces write it: ``{"name", "description", "parameters"}``, or the same under
-        ``"function"``.
+        """A tool as OpenAI's interfaces write it: ``{"name", "description", "parameters", "strict"}``, or the same
+        under ``"function"``.
 
         Raises:
             UserError: it is none.
@@ -69,15 +71,18 @@ class Tool:
         if unknown := sorted(set(inner) - OF_TOOL):
             raise UserError(f"a tool has no field {unknown[0]!r:.80}; its fields are name, description and parameters")
         name, description, parameters = inner.get("name"), inner.get("description"), inner.get("parameters")
+        strict = inner.get("strict") or False
         if not isinstance(name, str):
             raise UserError("a tool needs a name")
         if not isinstance(description, str | None):
             raise UserError(f"tool {name:.80}: its description is not a text, found {description!r:.80}")
+        if not isinstance(strict, bool):
+            raise UserError(f"tool {name:.80}: strict is true or false, found {strict!r:.80}")
         if parameters is None:
-            return cls(name, description or "")
+            return cls(name, description or "", strict=strict)
         if not isinstance(parameters, Mapping):
             raise UserError(f"tool {name:.80}: parameters is not a JSON schema, found {parameters!r:.80}")
-        return cls(name, description or "", parameters)
+        return cls(name, description or "", parameters, strict)
 
     @property
     def told(self) -> str:
