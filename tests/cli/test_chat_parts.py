@@ -11,16 +11,16 @@ import torch
 from rich.console import Console
 
 from factories import chat_model, scripted_model, tiny_tokenizer
-from rxt.cli.chat import answer_lines
+from rxt.cli.chat import Options, answer_lines, strict_calls
 from rxt.cli.main import main
 from rxt.cli.terminal import Terminal
-from rxt.cli.tool_loop import MOST_CALLS
+from rxt.cli.tool_loop import MOST_CALLS, results
 from rxt.generation.conversation import Conversation
 from rxt.generation.manner import Manner
 from rxt.model.memory import Memory
 from rxt.pretrained import load_chat
-from rxt.tools.builtin import ToolBox
-from rxt.tools.tool import call_text
+from rxt.tools.builtin import BUILT_IN, Clock, ToolBox
+from rxt.tools.tool import Tool, call_text
 
 DIM = "\x1b[2m"
 SUM = call_text("calculator", {"expression": "34 * 12"})
@@ -181,9 +181,66 @@ def test_options_reach_the_conversation(command: Command, beta_folder: Path, tmp
         assert left_out or out == f"{answer}\n"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_calls_are_strict_where_the_library_is(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    monkeypatch.setattr("rxt.generation.json_answers.can_be_json", lambda: there)
+    assert strict_calls(Options(tools="clock")) == there
+    assert strict_calls(Options(tools="clock", calls="strict")), "what is missing is said when it is needed"
+    assert not strict_calls(Options(tools="clock", calls="free"))
+    assert not strict_calls(Options())
+
+
+def test_without_the_library_only_who_asks_for_it_is_told(
+    command: Command, beta_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("json_answers", "reply_constraint"):
+        monkeypatch.setattr(f"rxt.generation.{place}.can_be_json", lambda: False)
+    for options in ([], ["--calls", "auto"], ["--calls", "free"]):
+        code, _, err = command(beta_folder, "--tools", "clock", *options)
+        assert (code, err) == (0, "")
+    code, out, err = command(beta_folder, "--tools", "clock", "--calls", "strict")
+    assert (code, out) == (2, "")
+    needs = "calls that are held to their schema need llguidance: pip install 'reactive-transformers[json]'"
+    assert err == f"rxt: {needs}\n"
+
+
+@pytest.mark.parametrize("calls", ["strict", "free"])
+def test_a_built_in_tool_is_called_as_its_schema_says(calls: str) -> None:
+    """The model begins a call, and would then like to write letters for ever."""
+    pytest.importorskip("llguidance")
+    tools = ToolBox.of_names("calculator")
+    screen = Screen(tools, Manner(tools=tools.tools, strict_calls=calls == "strict"))
+    begun, letters = screen.ids("<C>"), ({screen.ids("1")[0]: 5.0} for _ in range(320))
+    screen.head.follow(itertools.chain(begun, letters))
+    steps = results(screen.chat, tools)
+    screen.chat.ask("34 by 12")
+    found, result = next(steps)
+    if calls == "strict":
+        assert (found.name, found.error) == ("calculator", None)
+        assert set(str(found.arguments["expression"])) == {"1"}
+    else:
+        assert result.startswith("error: the call is not")
+
+
+def test_a_schema_that_no_grammar_has(command: Command, beta_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llguidance")
+
+    class Odd(Clock):
+        @property
+        def tool(self) -> Tool:
+            return Tool("clock", "", {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}})
+
+    monkeypatch.setitem(BUILT_IN, "clock", Odd)
+    code, out, err = command(beta_folder, "--tools", "clock")
+    assert (code, out) == (2, "")
+    assert err == 'rxt: tool clock: the JSON schema cannot be used: Unimplemented keys: ["uniqueItems"]\n'
+    assert command(beta_folder, "--tools", "clock", "--calls", "free")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--calls", "strict"], "--calls strict: there are no tools to call; name some with --tools"),
         (["--thinking", "auto"], "the alpha template has no thinking part; leave it out or use a model with the beta"),
         (["--tools", "clock"], "the alpha template has no tool call part; leave it out or use a model with the beta"),
         (["--tools", "clok"], "there is no built-in tool 'clok'; there are calculator, clock, notebook"),

@@ -39,9 +39,10 @@ def test_a_model_is_measured_and_its_numbers_are_written(
     assert main(["eval", "hybrid", str(beta), *few, "--json", str(out), "--plot", str(plot)]) == 0
     told, errors = capsys.readouterr()
     assert errors == ""
-    for words in ("right answers, split test, seed 1", "calls, split test", "reset", "thinking gain"):
+    for words in ("right answers, split test, seed 1, free calls", "calls, split test", "reset", "thinking gain"):
         assert words in told
     numbers = json.loads(out.read_text())
+    assert numbers["calls"] == "free"
     assert (numbers["split"], numbers["seed"], numbers["budget"], numbers["model"]) == ("test", 1, 5, str(beta))
     assert numbers["modes"].keys() == {"fast", "thinking", "auto"}
     steps = numbers["modes"]["thinking"]["steps"]
@@ -51,6 +52,28 @@ def test_a_model_is_measured_and_its_numbers_are_written(
     assert 0 <= numbers["controls"]["chance"]["steps"] < 1
     assert plot.read_text().startswith("<svg")
     assert "memory erased" in plot.read_text()
+
+
+def test_calls_may_be_held_to_their_schema(beta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("llguidance")
+    out = tmp_path / "numbers.json"
+    few = ["--distances", "1", "--questions", "2", "--budget", "5", "--kinds", "call", "--calls", "strict"]
+    assert main(["eval", "hybrid", str(beta), *few, "--json", str(out)]) == 0
+    assert "strict calls" in capsys.readouterr().out
+    numbers = json.loads(out.read_text())
+    assert numbers["calls"] == "strict"
+    assert numbers["modes"]["fast"]["call"]["questions"] == 2
+
+
+def test_strict_calls_need_the_library(
+    beta: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rxt.generation.reply_constraint.can_be_json", lambda: False)
+    assert main(["eval", "hybrid", str(beta), "--calls", "strict"]) == 2
+    errors = capsys.readouterr().err
+    assert errors == (
+        "rxt: calls that are held to their schema need llguidance: pip install 'reactive-transformers[json]'\n"
+    )
 
 
 @pytest.mark.parametrize(

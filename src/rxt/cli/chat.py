@@ -50,6 +50,9 @@ class Options:
     tools: Annotated[str | None, arg(metavar="NAMES", help_behavior_hint="")] = None
     """Tools that the model may call: clock, calculator, notebook, or several with commas between them. It is told of
     them with the system prompt."""
+    calls: Literal["auto", "strict", "free"] = "auto"
+    """Hold calls to their tool's schema while they are written, which needs llguidance (auto: where it is installed),
+    or let the model write them as it likes."""
     temperature: float = 0.0
     """0 always takes the likeliest token; 1 draws from the model's own distribution."""
     top_k: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
@@ -90,6 +93,17 @@ def built_in_tools(names: str | None) -> ToolBox | None:
     return ToolBox.of_names(names)
 
 
+def strict_calls(options: Options) -> bool:
+    """Whether calls are held to their tool's schema."""
+    if options.calls == "strict" and options.tools is None:
+        raise UserError("--calls strict: there are no tools to call; name some with --tools")
+    if options.calls == "free" or options.tools is None:
+        return False
+    from rxt.generation.json_answers import can_be_json
+
+    return options.calls == "strict" or can_be_json()
+
+
 def open_conversation(options: Options, tools: ToolBox | None = None) -> Conversation:
     """Load the model, and the memory file where there is one already."""
     if options.memory is not None:
@@ -108,7 +122,8 @@ def open_conversation(options: Options, tools: ToolBox | None = None) -> Convers
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.min_p, options.repetition_penalty)
     memory = load_memory(options.memory) if options.memory is not None and options.memory.exists() else None
     system = options.system if memory is None else None
-    manner = Manner(options.thinking, options.thinking_budget, () if tools is None else tools.tools)
+    told = () if tools is None else tools.tools
+    manner = Manner(options.thinking, options.thinking_budget, told, strict_calls=strict_calls(options))
     knowledge = None if options.knowledge is None else Pool.load(options.knowledge)
     chat = load_chat(
         options.model,

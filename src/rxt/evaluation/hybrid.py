@@ -115,6 +115,8 @@ class HybridPlan:
     """Tokens of thinking at most; by default what leaves room for an answer."""
     longest: int = 96
     """Tokens of an answer with its call, at most."""
+    strict_calls: bool = False
+    """Calls are held to their tool's schema while they are decoded; otherwise the model writes them as it likes."""
     config: HybridConfig = field(default_factory=HybridConfig)
 
     def __post_init__(self) -> None:
@@ -226,12 +228,19 @@ class _Talk(Generic[State]):
 
     def _open(self, row: int, turn: int, mode: Mode, result: str | None = None) -> OpenTurn:
         """A turn as the conversation has it, or with another result of a tool."""
-        case = self.cases[row]
+        case, plan = self.cases[row], self.plan
         interaction = case.conversation.interactions[turn]
         result = interaction.tool_use if result is None else result
-        manner = Manner(mode, self.plan.budget, case.told_in.get(turn, ()))
+        manner = Manner(mode, plan.budget, case.told_in.get(turn, ()), strict_calls=plan.strict_calls)
         asked = interaction.query if result is None else result
-        return OpenTurn(self.subject.template, asked, self.plan.longest, manner=manner, of_tool=result is not None)
+        return OpenTurn(
+            self.subject.template,
+            asked,
+            plan.longest,
+            manner=manner,
+            of_tool=result is not None,
+            standing=case.tools,
+        )
 
     def _reply(self, turns: Sequence[OpenTurn], states: Sequence[State]) -> None:
         self.subject.reply(turns, self.subject.join(states))

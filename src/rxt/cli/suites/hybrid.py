@@ -41,6 +41,8 @@ class HybridOptions:
     that training never shows, and for what none gives."""
     budget: int | None = None
     """Tokens of thinking at most."""
+    calls: Literal["free", "strict"] = "free"
+    """Calls as the model writes them, or held to their tool's schema while they are decoded (needs llguidance)."""
     seed: int = 1
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the numbers there too."""
@@ -54,6 +56,7 @@ def run(argv: list[str]) -> int:
     from rxt.evaluation.in_parts import load_in_parts
     from rxt.evaluation.report.plots import check_plots, hybrid_plot, standalone
     from rxt.files import write_atomically
+    from rxt.generation.reply_constraint import require_grammars
 
     options = parse_arguments(HybridOptions, "rxt eval hybrid", argv)
     check_least(options, ("questions", 1))
@@ -65,20 +68,25 @@ def run(argv: list[str]) -> int:
     if options.plot:
         check_plots()
     distances = tuple(parse_numbers("--distances", options.distances))
-    plan = HybridPlan(distances, options.questions, kinds_of(options.kinds), options.split, options.budget)
+    strict = options.calls == "strict"
+    if strict:
+        require_grammars()
+    plan = HybridPlan(
+        distances, options.questions, kinds_of(options.kinds), options.split, options.budget, strict_calls=strict
+    )
     subject = load_in_parts(options.model)
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=plan.total)
         result = measure_hybrid(subject, plan, options.seed, lambda done: progress.advance(bar, done))
     console = Console()
-    for table in tables(result, f"split {options.split}, seed {options.seed}"):
+    for table in tables(result, f"split {options.split}, seed {options.seed}, {options.calls} calls"):
         console.print(table)
     for name, found in comparison(result).items():
         if found is not None:
             console.print(f"{name.replace('_', ' ')}: {found:.3f}")
     if options.json:
         about = {"model": options.model, "split": options.split, "seed": options.seed, "budget": options.budget}
-        trained = {"trained_turns": subject.trained_turns}
+        trained = {"calls": options.calls, "trained_turns": subject.trained_turns}
         write_numbers(options.json, about | trained | numbers_of(result))
     if options.plot:
         write_atomically(options.plot, standalone(hybrid_plot(result)).encode())
