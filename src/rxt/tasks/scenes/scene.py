@@ -13,11 +13,12 @@
     < So it's {price2} now.
     ~ {price} {price2}
 
-``>`` ways of telling it, all of which tell everything; ``<`` what the model answers; ``?`` ways of asking for one part,
-and ``=`` the right answers, with the part between stars; ``-`` what could be asked and was not told; ``+`` ways of
-telling that something changed, its answers, and ``~`` which value is now another. `` / `` stands between
-alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar``, ``{price2}`` another value of the kind
-``price`` (``rxt.tasks.open.values.kinds``). Lines that begin with ``#`` are comments.
+``>`` ways of telling it, all of which tell everything that is asked for; ``<`` what the model answers; ``?`` ways of
+asking for one part, and ``=`` the right answers, with the part between stars; ``-`` what could be asked and was not
+told; ``+`` ways of telling that something changed, its answers, and ``~`` which value is now another. `` / `` stands
+between alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar`` (so round brackets leave no trace),
+``{price2}`` another value of the kind ``price`` (``rxt.tasks.open.values.kinds``).
+Lines that begin with ``#`` are comments.
 """
 
 from __future__ import annotations
@@ -145,8 +146,10 @@ def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
 def _problem(scene: Scene) -> str | None:
     """What is wrong with a scene, if anything is."""
     places = set(scene.places)
+    texts = (*scene.replies, *scene.missing, *(text for ask in scene.asks for text in (*ask.ways, *ask.answers)))
+    needed = {*(place for text in texts for place in _places(text)), *(change.old for change in scene.changes)}
     for tell in scene.tell:
-        if missing := sorted(places - _places(tell)):
+        if missing := sorted((needed & places) - _places(tell)):
             return f"a way of telling leaves out {', '.join(missing)}: {tell}"
     for ask in scene.asks:
         parts = {found[1].casefold() for answer in ask.answers if (found := PART.search(answer))}
@@ -157,7 +160,6 @@ def _problem(scene: Scene) -> str | None:
         if change.old not in told:
             return f"{change.old} changes, which was not told"
         told.add(change.new)
-    texts = (*scene.replies, *scene.missing, *(text for ask in scene.asks for text in (*ask.ways, *ask.answers)))
     changing = (text for change in scene.changes for text in (*change.ways, *change.replies))
     for text, known in [*((text, places) for text in (*scene.tell, *texts)), *((text, told) for text in changing)]:
         if unknown := sorted(_places(text) - known):
