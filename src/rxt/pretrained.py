@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
@@ -33,6 +33,9 @@ from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.mixture_of_memory import with_pool
 from rxt.model.pool import Pool
+
+if TYPE_CHECKING:
+    from rxt.model.rounded_updates import Updates
 
 
 class ReactiveTransformer(reactive.ReactiveTransformer):
@@ -183,6 +186,7 @@ def load_chat(
     manner: Manner = FAST,
     knowledge: Pool | None = None,
     shared: SharedMemory | None = None,
+    updates: Updates = "float32",
 ) -> Conversation:
     """A conversation with the model in a folder or on the Hugging Face Hub (``owner/name``); ``None`` is the bundled
     one.
@@ -190,9 +194,17 @@ def load_chat(
     ``revision`` (a branch, tag or commit) and ``cache_dir`` are for models of the Hub. ``base``: where the pre-trained
     model is that this one is built on, if not where its configuration says. ``manner``: mode, budget and tools of turns
     that do not ask for others. ``knowledge``: fragments to begin with, ``shared``: those of the user's other
-    conversations, for models with a pool.
+    conversations, for models with a pool. ``updates``: the type that memory updates multiply in, as in
+    :func:`rxt.round_updates`; ``auto`` times both.
+
+    Raises:
+        UserError: there is no such model, or its updates cannot be in bfloat16.
     """
     model, tokenizer = load_model(source, revision, cache_dir, base)
+    if updates != "float32":
+        from rxt.model.rounded_updates import with_updates
+
+        model = with_updates(model, updates)
     return Conversation(
         model, tokenizer, seed, sampling, system, max_new_tokens, manner=manner, knowledge=knowledge, shared=shared
     )

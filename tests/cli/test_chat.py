@@ -13,7 +13,8 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
-from rxt.cli.chat import answer_lines
+from rxt.cli.arguments import parse_arguments
+from rxt.cli.chat import Options, answer_lines, open_conversation
 from rxt.cli.main import main
 from rxt.cli.terminal import COMMANDS, Terminal, open_history, printable
 from rxt.config import PoolConfig
@@ -22,6 +23,7 @@ from rxt.generation.conversation import Conversation, Token
 from rxt.generation.sampling import Sampling
 from rxt.model.memory import Memory
 from rxt.model.pool import Pool
+from rxt.model.stacked import StackedMemoryAttention
 from rxt.pretrained import ReactiveTransformer, load_chat
 
 LENGTH = 6
@@ -171,6 +173,14 @@ def test_sampling_options_reach_the_model(piped: Piped, folder: Path) -> None:
     assert piped(lines("hello"), *options) == (0, [expected, ""], "")
     code, _, err = piped(lines("hello"), "--top-p", "2")
     assert (code, err) == (2, "rxt: top_p must be above 0 and at most 1, found 2.0\n")
+
+
+@pytest.mark.parametrize("updates", ["float32", "bfloat16"])
+def test_memory_updates_are_rounded_where_that_is_asked_for(updates: str) -> None:
+    chat = open_conversation(parse_arguments(Options, "rxt chat", ["--updates", updates]))
+    assert isinstance(chat.model.memory_attention, StackedMemoryAttention) == (updates == "bfloat16")
+    chat.ask("My dog is called Rex.")
+    assert "Rex" in chat.ask("What is my dog called?")
 
 
 def test_the_command_itself_in_a_locale_without_utf_8(folder: Path, answers: list[str]) -> None:

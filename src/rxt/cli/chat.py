@@ -65,6 +65,8 @@ class Options:
     """Above 1 makes tokens that are already there less likely."""
     max_new_tokens: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """The longest answer in tokens; by default what fits into the model's length."""
+    updates: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The type that memory updates multiply in, on a processor; auto: bfloat16 where that is faster."""
     seed: int = 0
     """Of the fresh memory and of drawing: the same seed and messages give the same answers."""
 
@@ -135,6 +137,7 @@ def open_conversation(options: Options, tools: ToolBox | None = None) -> Convers
         manner=manner,
         knowledge=knowledge,
         shared=None if options.shared is None else SharedMemory.in_file(options.shared),
+        updates=options.updates,
     )
     if memory is not None:
         chat.restore(memory)
