@@ -56,11 +56,9 @@ class CompositeReward:
         return bool(words(reference))
 
     def __call__(self, answers: Sequence[Answered]) -> list[float]:
-        known: dict[Answered, float] = {}
-        for each in answers:
-            if each not in known:  # answers of a group are often the same
-                known[each] = score(each.answer, each.reference, each.previous, each.query)
-        return [known[each] for each in answers]
+        texts = [(each.answer, each.reference, each.previous, each.query) for each in answers]
+        known = {each: score(*each) for each in set(texts)}  # answers of a group are often the same
+        return [known[each] for each in texts]
 
 
 @dataclass(frozen=True)
