@@ -9,8 +9,8 @@ from rxt.training.config import RunConfig, TokenizerConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.recipes_copying import Talks, look_up_then_keep
 
-MIX = HybridConfig(question_rate=0.5, reply_rate=0.2, missing_tool_rate=0.25, distance_evenness=4.0, open_threads=6)
-"""Asks late: of the questions in conversations of 28 turns, two in ten are about what was told 9 turns ago or more."""
+MIX = HybridConfig(question_rate=0.75, reply_rate=0.2, call_rate=0.65, made_rate=0.6, system_rate=0.5)
+"""More questions than usual, and of these more that a tool is for, made-up ones rather: how to call is learned last."""
 EVERYDAY = EverydayConfig(novelty=4, distance_evenness=3, other_people_rate=0.3, change_rate=0.2)
 """Short facts beside the hybrid conversations: what memory is for is learned from them sooner, and they cost little."""
 

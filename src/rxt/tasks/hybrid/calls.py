@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from rxt.tasks.hybrid.arithmetic import multiplied
+from rxt.tasks.hybrid.details import DAYS
 from rxt.tasks.hybrid.offered import Offered
 from rxt.tasks.hybrid.questions import Calling
-from rxt.tasks.hybrid.threads import Ask, Telling, Thread
+from rxt.tasks.hybrid.threads import Ask, Telling, Thread, without_tool
 from rxt.tasks.hybrid.uses import Wanted
 from rxt.tasks.hybrid.values import CITIES, NAMES, ROLES, SECRETS, Draw, number_of
 from rxt.tools.calculator import calculate
 from rxt.tools.tool import JsonValue, Tool
 
-NO_TOOL = "I have no tool for that."
 _SKIES = ("sunny", "cloudy", "rainy", "foggy", "windy", "snowy")
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _REPLIES = ("Good to know.", "I see.", "Okay, noted.")
 
 
@@ -42,12 +43,9 @@ def use_thread(draw: Draw, found: Offered, there: bool = True) -> Thread:
     def ask(wanted: Wanted) -> Ask:
         query, value = wanted.query.format(*values, **fields), wanted.value.format(*values, **fields)
         if not there:
-            return _without_tool(query)
-        think = ", ".join(f"{name} {value}" for name, value in given.items())
-        answer = wanted.answer.format(*values, **fields)
-        return Ask(
-            "call", query, answer, value, f"{think}: {found.tool.name}", calling=Calling(found.tool, given, result)
-        )
+            return without_tool(query)
+        calling = Calling(found.tool, given, result)
+        return Ask("call", query, wanted.answer.format(*values, **fields), value, calling.thought, calling=calling)
 
     return Thread(tellings, (ask(draw.one(use.wanted)),))
 
@@ -74,21 +72,21 @@ def product_thread(draw: Draw, calculator: Tool | None) -> Thread:
         think = f"{about}. {multiplied(number, times)}"
         return Thread(tellings, (Ask("product", query, answer.format(value), value, think, stepped=True),))
     calling = Calling(calculator, {"expression": expression}, calculate(expression))
-    think = f"{about}: {calculator.name}"
-    return Thread(tellings, (Ask("call", query, answer.format(value), value, think, calling=calling),))
+    return Thread(tellings, (Ask("call", query, answer.format(value), value, calling.thought, calling=calling),))
 
 
-def clock_thread(draw: Draw, clock: Tool) -> Thread:
-    """The time or the day, for which nothing has to be told."""
+def clock_thread(draw: Draw, clock: Tool | None) -> Thread:
+    """The time or the day, for which nothing has to be told; None: there is no clock."""
     rng = draw.rng
-    time, day = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}", rng.choice(_DAYS)
-    result = f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02} {time}, {day}"
+    now = datetime(2026, 1, 1) + timedelta(minutes=rng.randrange(525_600))
+    time, day = f"{now:%H:%M}", DAYS[now.weekday()]
     query, answer, value = rng.choice(
         (("What time is it?", "It is {}.", time), ("What day is it today?", "Today is {}.", day))
     )
-    return Thread(
-        (), (Ask("call", query, answer.format(value), value, f"now: {clock.name}", calling=Calling(clock, {}, result)),)
-    )
+    if clock is None:
+        return Thread((), (without_tool(query),))
+    calling = Calling(clock, {}, f"{now:%Y-%m-%d} {time}, {day}")
+    return Thread((), (Ask("call", query, answer.format(value), value, calling.thought, calling=calling),))
 
 
 def notebook_thread(draw: Draw, notebook: Tool) -> Thread:
@@ -104,15 +102,8 @@ def notebook_thread(draw: Draw, notebook: Tool) -> Thread:
         given = {"action": "get", "key": what}
         query, answer, result = f"What does the notebook say about my {what}?", f"It says {code}.", code
         tellings = ()
-    think = f"{what} {code if tellings else ''}".strip()
-    return Thread(
-        tellings,
-        (Ask("call", query, answer, code, f"{think}: {notebook.name}", calling=Calling(notebook, given, result)),),
-    )
-
-
-def _without_tool(query: str) -> Ask:
-    return Ask("no_tool", query, NO_TOOL, "no tool", "There is no such tool.")
+    calling = Calling(notebook, given, result)
+    return Thread(tellings, (Ask("call", query, answer, code, calling.thought, calling=calling),))
 
 
 def _result(name: str, values: tuple[str | int, ...]) -> dict[str, str]:

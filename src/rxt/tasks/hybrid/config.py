@@ -16,12 +16,12 @@ from rxt.tasks.rates import check_rates
 class HybridConfig:
     """How conversations are mixed. Rates are fractions."""
 
-    question_rate: float = 0.45
-    """Of the turns at which something can be asked."""
+    question_rate: float = 0.6
+    """Of the turns at which a question is due; when one is due is planned as what it needs is told."""
     small_talk_rate: float = 0.12
     reply_rate: float = 1.0
     """Of the turns that ask nothing: the answer is learned; see :class:`rxt.tasks.open.OpenConfig`."""
-    call_rate: float = 0.4
+    call_rate: float = 0.5
     """Of what is spoken of anew: something that a tool is needed for."""
     auto_rate: float = 0.5
     """Of the questions: the model decides whether to think, and learns to where steps are needed."""
@@ -34,14 +34,27 @@ class HybridConfig:
     """Of the conversations: the tools are told once, in the system prompt; in the others, in the turns that ask."""
     tools: int = 4
     """Offered in a conversation, at most; some of them nobody needs."""
-    renamed_rate: float = 0.3
-    """Of these, where they are not built in: under another name, or with other names of arguments, than usual, so that
-    what is told of them has to be read."""
-    missing_tool_rate: float = 0.1
-    """Of what tools are needed for: the tool is not there."""
+    made_rate: float = 0.5
+    """Of these: made up for the conversation, so that it says itself all that can be known of them."""
+    renamed_rate: float = 0.5
+    """Of the others, where they are not built in: under another name, or with other names of arguments, than usual."""
+    nonsense_rate: float = 0.25
+    """Of the names of made-up and renamed tools, and of their arguments: syllables that mean nothing; what they are for
+    stands in the description beside them."""
+    missing_tool_rate: float = 0.25
+    """Of what tools are needed for: no tool that is offered does it. And of the things that made-up tools are for: one
+    question more, which none of these answers."""
+    withheld_rate: float = 0.1
+    """Of the questions that need a tool, in conversations whose turns tell of tools: the turn tells of others alone."""
+    needless_tools_rate: float = 0.4
+    """Of the questions that need no tool, in such conversations: the turn tells of some all the same."""
+    idle_tools_rate: float = 0.04
+    """Of the turns that ask nothing, in such conversations: as well."""
     distance_evenness: float = 2.0
-    """2 asks so that all distances are about equally frequent; 0 picks evenly among all that can be asked."""
-    open_threads: int = 4
+    """2 plans questions so that they come after 1 to 4, 5 to 8, 9 to 16 and more turns about equally often, those that
+    a tool is for as well as the others. 0 picks any of these spans that the turns left have room for, which makes long
+    ones rare, as only what is told early can be asked for so late."""
+    open_threads: int = 12
     """Things that are spoken of at once; when reached, nothing new is begun before something is asked."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -4,12 +4,13 @@ kind, thinking and calls included."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rxt.data.records import Interaction, PreferenceConversation
 from rxt.data.said import spoken_in
 from rxt.tasks.base import TrainingSplit
+from rxt.tasks.hybrid import details
 from rxt.tasks.hybrid import values as lists
 from rxt.tasks.hybrid.config import HybridConfig
 from rxt.tasks.hybrid.questions import Calling, HybridQuestion
@@ -36,6 +37,14 @@ _LISTS: tuple[Sequence[str], ...] = (
     lists.DISHES,
     lists.SECRETS,
     lists.MESSAGES,
+    details.DAYS,
+    details.COLOURS,
+    details.COATS,
+    details.MATERIALS,
+    details.BRANDS,
+    details.PET_NAMES,
+    details.FOODS,
+    details.TIMES,
 )
 _NUMBER = re.compile(r"\d+")
 
@@ -90,7 +99,8 @@ class _Wrong:
         if question.turn:
             before = self.case.conversation.interactions[question.turn - 1].answer
             found["copy"] = replace(right, answer=before, tool_call=None)
-        found |= self._calls(question.calling, right) if question.calling is not None else self._values(question, right)
+        calling = question.calling
+        found |= self._values(question, right) if calling is None else self._calls(question, calling, right)
         return {kind: way for kind, way in found.items() if not question.correct(spoken_in(way)) and way != right}
 
     def _values(self, question: HybridQuestion, right: Interaction) -> dict[Rejected, Interaction]:
@@ -99,24 +109,28 @@ class _Wrong:
         value = question.value
         other = None if value is None else self._other(value, question.others)
         if value is not None and other is not None:
-            answer = right.answer.replace(value, other)
+            answer = right.answer.replace(value, other).replace(value.capitalize(), other.capitalize())
             found["wrong_value"] = replace(right, answer=answer, think=None)
             if right.think is not None:
                 found["wrong_step"] = replace(right, answer=answer, think=_replace_last(right.think, value, other))
-        for tool in self.case.tools if question.kind != "result" else ():
-            if tool.problem({}) is None:
-                found["needless_call"] = replace(right, answer="", tool_call=call_text(tool.name, {}))
+        calls = self._needless() if question.kind != "result" else []
+        if calls:
+            found["needless_call"] = replace(right, answer="", tool_call=self.rng.choice(calls))
         return found
 
-    def _calls(self, calling: Calling, right: Interaction) -> dict[Rejected, Interaction]:
+    def _needless(self) -> list[str]:
+        """Calls that are right elsewhere in the conversation, or need no arguments."""
+        empty = [call_text(tool.name, {}) for tool in self.case.tools if not tool.parameters.get("required")]
+        return empty + [each.calling.text for each in self.case.questions if each.calling is not None]
+
+    def _calls(self, question: HybridQuestion, calling: Calling, right: Interaction) -> dict[Rejected, Interaction]:
         """Calls with other arguments, or of another tool, and none."""
-        given = {name: self._changed(name, value) for name, value in calling.arguments.items()}
+        given = {name: self._changed(calling.tool, name, value) for name, value in calling.arguments.items()}
         other = [tool for tool in self.case.tools if tool != calling.tool]
         text = call_text(calling.tool.name, given)
         if (not calling.arguments or self.rng.random() < 0.3) and other:
             text = self._of_another(self.rng.choice(other), calling)
-        answer = self.case.conversation.interactions
-        after = next(each.answer for each in answer if each.tool_use == calling.result)
+        after = self.case.conversation.interactions[question.turn + 1].answer
         return {
             "wrong_call": replace(right, tool_call=text),
             "no_call": replace(right, answer=after, tool_call=None),
@@ -127,13 +141,18 @@ class _Wrong:
         names = [*_properties(tool)]
         return call_text(tool.name, dict(zip(names, calling.arguments.values(), strict=False)))
 
-    def _changed(self, name: str, value: JsonValue) -> JsonValue:
-        """Another value for an argument, where there is one."""
+    def _changed(self, tool: Tool, name: str, value: JsonValue) -> JsonValue:
+        """Another value for an argument, where there is one that its schema allows."""
+        if isinstance(value, bool):
+            return not value
         if isinstance(value, int):
             return self._number(value)
+        if isinstance(value, float):
+            return self._number(round(10 * value)) / 10
         if name == "action" or not isinstance(value, str):
             return value
-        return self._other(value, ()) or value
+        listed = [each for each in _listed(tool, name) if each != value]
+        return self.rng.choice(listed) if listed else self._other(value, ()) or value
 
     def _other(self, value: str, others: Sequence[str]) -> str | None:
         """Another value of the same kind; None where no other is known."""
@@ -154,9 +173,16 @@ class _Wrong:
         return int("".join(digits))
 
 
-def _properties(tool: Tool) -> Sequence[str]:
+def _properties(tool: Tool) -> Mapping[str, JsonValue]:
     properties = tool.parameters.get("properties")
-    return list(properties) if isinstance(properties, dict) else []
+    return properties if isinstance(properties, dict) else {}
+
+
+def _listed(tool: Tool, name: str) -> Sequence[str]:
+    """The values that a schema allows alone; none where it allows any."""
+    schema = _properties(tool).get(name)
+    listed = schema.get("enum") if isinstance(schema, dict) else None
+    return [str(value) for value in listed] if isinstance(listed, list) else []
 
 
 def _replace_last(text: str, value: str, other: str) -> str:

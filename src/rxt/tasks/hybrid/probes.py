@@ -13,7 +13,7 @@ from rxt.tasks.hybrid.questions import HybridQuestion
 from rxt.tasks.hybrid.steps import STEPS
 from rxt.tasks.hybrid.talks import HybridConversation, Writer
 from rxt.tasks.hybrid.threads import Ask, Thread
-from rxt.tasks.hybrid.values import NothingLeft
+from rxt.tasks.hybrid.values import Draw, NothingLeft
 from rxt.tasks.seeds import seeded
 
 ProbeKind = Literal["recall", "steps", "call", "new_tool", "no_tool"]
@@ -43,7 +43,7 @@ def probe(
             raise UserError(
                 f"hybrid conversations: the split {split} has no tools of its own; test and validation have"
             )
-        extra = new_tool(seeded("hybrid new tool", split, distance, seed, index), split)
+        extra = new_tool(Draw(split, seeded("hybrid new tool", split, distance, seed, index)), config)
     most = distance + MOST_BEFORE + 8
     writer = Writer(split, f"probe {kind}", most, seed, index, config, extra)
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rxt.errors import UserError
 from rxt.tools.calculator import calculate
-from rxt.tools.tool import JsonValue, Tool, ToolCall, call_text, read_call
+from rxt.tools.tool import JsonValue, Tool, ToolCall, as_json, call_text, read_call
 
 _NUMBER = re.compile(r"\d+")
 _SIGNS = re.compile(r"(?:[^\w:]|(?<!\d):|:(?!\d))+")
@@ -31,6 +31,12 @@ class Calling:
     def text(self) -> str:
         """The call as the model is to write it."""
         return call_text(self.tool.name, self.arguments)
+
+    @property
+    def thought(self) -> str:
+        """What thinking writes before it: ``weather: city Oslo``."""
+        given = ", ".join(f"{name} {_plainly(value)}" for name, value in self.arguments.items())
+        return f"{self.tool.name}: {given}" if given else self.tool.name
 
     def right(self, call: ToolCall) -> bool:
         """Whether a call is one of this tool with these arguments."""
@@ -84,6 +90,10 @@ def holds(answer: str, value: str, others: tuple[str, ...] = ()) -> bool:
 def plain(text: str) -> str:
     """Small letters, digits and colons, with one space between words and around the whole."""
     return f" {_SIGNS.sub(' ', text.casefold()).strip()} "
+
+
+def _plainly(value: JsonValue) -> str:
+    return value if isinstance(value, str) else as_json(value)
 
 
 def _same(found: JsonValue, wanted: JsonValue, name: str) -> bool:

@@ -14,6 +14,9 @@ from rxt.tasks.hybrid.values import CITIES, DRINKS, EVENTS, JOBS, NAMES, OBJECTS
 LEAST, MOST = 11, 99
 """Of the numbers that are told, so that two are never added by heart."""
 
+COUNTING_TRIES = 100
+"""Four people and two drinks have few combinations, of which perhaps none is the split's."""
+
 
 def amounts(draw: Draw) -> Thread:
     """How many of two or three things somebody has."""
@@ -23,7 +26,7 @@ def amounts(draw: Draw) -> Thread:
     tellings: list[Telling] = []
     asks: list[Ask] = []
     for place, (thing, number) in enumerate(zip(things, numbers, strict=True)):
-        said = (f"I have {number} {thing}.", f"There are {number} {thing} on my shelf.", f"I own {number} {thing}.")
+        said = (f"I have {number} {thing}.", f"There are {number} {thing} in my house.", f"I own {number} {thing}.")
         noted = (f"{number} {thing}, noted.", f"{number} {thing}, I see.", "Okay, I will remember that.")
         tellings.append(Telling(draw.one(said), draw.one(noted)))
         asks.append(_recall(f"How many {thing} do I have?", "You have {}.", str(number), thing, place))
@@ -160,7 +163,8 @@ def counting(draw: Draw) -> Thread:
     """What some people drink, of whom some are to be counted."""
     people = draw.new(NAMES, 4)
     drinks = draw.new(DRINKS, 2)
-    likes = draw.fitting(f"counting {' '.join(sorted(drinks))}", lambda: tuple(draw.rng.choices(drinks, k=4)))
+    kind = f"counting {' '.join(sorted(drinks))}"
+    likes = draw.fitting(kind, lambda: tuple(draw.rng.choices(drinks, k=len(people))), tries=COUNTING_TRIES)
     wanted = likes[0]
     draw.use(*people, *drinks)
     tellings = [
@@ -171,13 +175,21 @@ def counting(draw: Draw) -> Thread:
     for name, drink in zip(people, likes, strict=True):
         number += drink == wanted
         steps.append(f"{name} {drink}, {number}")
-    last = likes[-1]
+    somebody, last = people[-1], likes[-1]
     asked = draw.one((f"How many people drink {wanted}?", f"How many of them have {wanted}?"))
     return Thread(
         tuple(tellings),
         (
             Ask("count", asked, f"{number} of them.", str(number), ". ".join(steps), chance=0.25, stepped=True),
-            _recall(f"What does {people[-1]} drink?", "{}.", last, people[-1], 3, 0.5, tuple({*drinks} - {last})),
+            _recall(
+                f"What does {somebody} drink?",
+                f"{somebody} drinks {{}}.",
+                last,
+                somebody,
+                3,
+                0.5,
+                tuple({*drinks} - {last}),
+            ),
         ),
     )
 

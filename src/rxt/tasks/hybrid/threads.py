@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rxt.tasks.hybrid.questions import Calling
 
+NO_TOOL = "I have no tool for that."
+
 
 @dataclass(frozen=True)
 class Telling:
@@ -43,3 +45,8 @@ class Thread:
 
     tellings: tuple[Telling, ...]
     asks: tuple[Ask, ...]
+
+
+def without_tool(query: str) -> Ask:
+    """A question that a tool is needed for which is not there."""
+    return Ask("no_tool", query, NO_TOOL, "no tool", "There is no such tool.")

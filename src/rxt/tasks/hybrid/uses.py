@@ -28,9 +28,10 @@ from rxt.tasks.hybrid.values import (
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a tool: the names that it may have, the usual one first, and its values."""
+    """An argument of a tool: its usual name and words that others are made of, what a schema says of it, its values."""
 
     names: tuple[str, ...]
+    meaning: str
     values: Sequence[str] | range
     """Numbers are integers in JSON too."""
 
@@ -49,7 +50,7 @@ class Use:
     """A tool, and what it is used for."""
 
     names: tuple[str, ...]
-    """That it may have, the usual one first."""
+    """The usual one, and words that others are made of."""
     description: str
     arguments: tuple[Argument, ...]
     tellings: tuple[str, ...]
@@ -58,14 +59,14 @@ class Use:
     wanted: tuple[Wanted, ...]
 
 
-_CITY = Argument(("city", "place", "town"), CITIES)
-_FROM = Argument(("from", "start", "origin"), CITIES)
-_TO = Argument(("to", "goal", "target"), CITIES)
+_CITY = Argument(("city", "place", "town", "location", "where"), "the city", CITIES)
+_FROM = Argument(("from", "start", "origin", "departure"), "where it begins", CITIES)
+_TO = Argument(("to", "goal", "target", "destination"), "where it ends", CITIES)
 _LIVES = "I live in {0}."
 
 USES = (
     Use(
-        ("weather", "get_weather", "weather_now"),
+        ("weather", "get weather", "weather now"),
         "The weather in a city.",
         (_CITY,),
         (_LIVES,),
@@ -76,66 +77,75 @@ USES = (
         ),
     ),
     Use(
-        ("exchange", "convert_money", "to_currency"),
+        ("exchange", "convert money", "to currency"),
         "Euros in another currency.",
         (
-            Argument(("euros", "amount", "sum"), range(11, 100)),
-            Argument(("currency", "into", "unit"), CURRENCIES),
+            Argument(("euros", "amount", "sum", "money"), "how many euros", range(11, 100)),
+            Argument(("currency", "into", "unit", "money kind"), "the other currency", CURRENCIES),
         ),
         ("I have saved {0} euros.",),
         "{m}",
         (Wanted("How much are my savings in {1}?", "They are {m} {1}.", "{m}"),),
     ),
     Use(
-        ("convert", "convert_units", "length_in"),
+        ("convert", "convert units", "length in"),
         "Kilometres in another unit.",
-        (Argument(("km", "length", "value"), range(11, 100)), Argument(("unit", "to", "into"), UNITS)),
+        (
+            Argument(("km", "length", "value", "kilometres"), "how many kilometres", range(11, 100)),
+            Argument(("unit", "to", "into", "measure"), "the other unit", UNITS),
+        ),
         ("My way to work is {0} km long.",),
         "{m}",
         (Wanted("How long is my way to work in {1}?", "It is {m} {1} long.", "{m}"),),
     ),
     Use(
-        ("translate", "dictionary", "word_in"),
+        ("translate", "dictionary", "word in"),
         "A word in another language.",
-        (Argument(("word", "text", "term"), WORDS), Argument(("language", "to", "into"), LANGUAGES)),
+        (
+            Argument(("word", "text", "term", "expression"), "the word", WORDS),
+            Argument(("language", "to", "into", "tongue"), "the other language", LANGUAGES),
+        ),
         ("I am learning {1}.",),
         "{coined}",
         (Wanted("What is {0} in the language that I am learning?", "It is {coined}.", "{coined}"),),
     ),
     Use(
-        ("timer", "set_timer", "start_timer"),
+        ("timer", "set timer", "start timer"),
         "Rings after some minutes.",
-        (Argument(("minutes", "length", "after"), range(3, 60)),),
+        (Argument(("minutes", "length", "after", "duration"), "after how many minutes", range(3, 60)),),
         ("My eggs take {0} minutes.",),
         "rings at {time}",
         (Wanted("Set a timer for my eggs.", "It rings at {time}.", "{time}"),),
     ),
     Use(
-        ("taxi", "order_taxi", "call_cab"),
+        ("taxi", "order taxi", "call cab"),
         "Sends a taxi to an address.",
-        (Argument(("address", "to", "place"), HOTELS),),
+        (Argument(("address", "to", "place", "pickup"), "where to", HOTELS),),
         ("I am staying at the {0}.",),
         "car {m} comes in {n} minutes",
         (Wanted("Order a taxi to my hotel.", "It comes in {n} minutes.", "{n}"),),
     ),
     Use(
-        ("message", "send_message", "text_to"),
+        ("message", "send message", "text to"),
         "Sends somebody a message.",
-        (Argument(("to", "name", "receiver"), NAMES), Argument(("text", "message", "words"), MESSAGES)),
+        (
+            Argument(("to", "name", "receiver", "recipient"), "who gets it", NAMES),
+            Argument(("text", "message", "words", "content"), "what it says", MESSAGES),
+        ),
         ("My {role} is called {0}.",),
         "sent at {time}",
         (Wanted("Tell my {role} that {1}.", "Sent at {time}.", "{time}"),),
     ),
     Use(
-        ("hours", "opening_hours", "shop_hours"),
+        ("hours", "opening hours", "shop hours"),
         "When a shop is open.",
-        (Argument(("shop", "name", "store"), SHOPS),),
+        (Argument(("shop", "name", "store", "business"), "the shop", SHOPS),),
         ("My favourite shop is the {0}.",),
         "until {time}",
         (Wanted("When does my favourite shop close?", "It closes at {time}.", "{time}"),),
     ),
     Use(
-        ("trains", "next_train", "find_train"),
+        ("trains", "next train", "find train"),
         "The next train between two cities.",
         (_FROM, _TO),
         (_LIVES, "My {role} lives in {1}."),
@@ -146,9 +156,9 @@ USES = (
         ),
     ),
     Use(
-        ("library", "find_book", "book_search"),
+        ("library", "find book", "book search"),
         "Where a book stands in the library.",
-        (Argument(("title", "book", "name"), TITLES),),
+        (Argument(("title", "book", "name", "work"), "the title", TITLES),),
         ("I want to read {0}.",),
         "shelf {n}, {m} pages",
         (
@@ -157,33 +167,33 @@ USES = (
         ),
     ),
     Use(
-        ("scores", "last_match", "team_score"),
+        ("scores", "last match", "team score"),
         "The last match of a team.",
-        (Argument(("team", "club", "name"), TEAMS),),
+        (Argument(("team", "club", "name", "squad"), "the team", TEAMS),),
         ("I support the {0}.",),
         "{n} to {m}",
         (Wanted("How many points did my team make?", "They made {n}.", "{n}"),),
     ),
     Use(
-        ("recipe", "find_recipe", "cooking_time"),
+        ("recipe", "find recipe", "cooking time"),
         "How to cook a dish.",
-        (Argument(("dish", "meal", "name"), DISHES),),
+        (Argument(("dish", "meal", "name", "food"), "the dish", DISHES),),
         ("{who} loves {0}.",),
         "{n} minutes, {m} grams of salt",
         (Wanted("How long does it take to cook what {who} loves?", "It takes {n} minutes.", "{n}"),),
     ),
     Use(
-        ("price", "shop_price", "cost_of"),
+        ("price", "shop price", "cost of"),
         "The price of a thing.",
-        (Argument(("thing", "product", "name"), OBJECTS),),
+        (Argument(("thing", "product", "name", "item"), "the thing", OBJECTS),),
         ("I want to buy a {0}.",),
         "{m} euros",
         (Wanted("What does the thing cost that I want to buy?", "It costs {m} euros.", "{m}"),),
     ),
     Use(
-        ("parcel", "track_parcel", "where_is"),
+        ("parcel", "track parcel", "where is"),
         "Where a parcel is.",
-        (Argument(("number", "parcel", "code"), range(1_001, 10_000)),),
+        (Argument(("number", "parcel", "code", "id"), "its number", range(1_001, 10_000)),),
         ("My parcel has the number {0}.",),
         "it is in {town}",
         (Wanted("Where is my parcel?", "It is in {town}.", "{town}"),),
@@ -193,7 +203,7 @@ USES = (
 
 HELD_OUT = (
     Use(
-        ("sunset", "sun_sets", "evening_light"),
+        ("sunset", "sun sets", "evening light"),
         "When the sun sets in a city.",
         (_CITY,),
         (_LIVES,),
@@ -201,7 +211,7 @@ HELD_OUT = (
         (Wanted("When does the sun set where I live?", "It sets at {time}.", "{time}"),),
     ),
     Use(
-        ("distance", "how_far", "road_length"),
+        ("distance", "how far", "road length"),
         "The distance of two cities.",
         (_FROM, _TO),
         (_LIVES, "My {role} lives in {1}."),
@@ -209,17 +219,17 @@ HELD_OUT = (
         (Wanted("How far is it from me to my {role}?", "It is {m} km.", "{m}"),),
     ),
     Use(
-        ("tickets", "match_tickets", "seats_left"),
+        ("tickets", "match tickets", "seats left"),
         "How many tickets are left for a team's match.",
-        (Argument(("team", "club", "name"), TEAMS),),
+        (Argument(("team", "club", "name", "squad"), "the team", TEAMS),),
         ("I support the {0}.",),
         "{n} left",
         (Wanted("How many tickets are left for my team?", "There are {n} left.", "{n}"),),
     ),
     Use(
-        ("calories", "energy_of", "dish_energy"),
+        ("calories", "energy of", "dish energy"),
         "How many calories a dish has.",
-        (Argument(("dish", "meal", "name"), DISHES),),
+        (Argument(("dish", "meal", "name", "food"), "the dish", DISHES),),
         ("{who} loves {0}.",),
         "{m}",
         (Wanted("How many calories has what {who} loves?", "It has {m}.", "{m}"),),

@@ -19,72 +19,74 @@ _TEST_PERCENT = 15
 _VALIDATION_PERCENT = 10
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """What spaces divide."""
     return tuple(text.split())
 
 
-def _phrases(text: str) -> tuple[str, ...]:
+def phrases(text: str) -> tuple[str, ...]:
+    """What commas divide."""
     return tuple(text.split(", "))
 
 
-NAMES = _words(
+NAMES = words(
     "Ann Bob Ilse Tom Mia Leo Eva Max Zoe Ben Lena Paul Nora Omar Rosa Ivan Clara Hugo Alma Felix Greta Karl Lucy Jan "
     "Nina Otto Petra Ravi Sara Theo Uma Viktor Wanda Yusuf Agnes Boris Carmen Dora Emil Fatima Georg Hanna Igor Julia "
     "Kofi Linda Marta Niko Olga Pedro Rita Simon Tanja Ulla Vera Walter Xenia Yara Zeno Amir"
 )
-CITIES = _words(
+CITIES = words(
     "Graz Oslo Lyon Turin Porto Ghent Basel Riga Leeds Cork Malmo Bergen Krakow Split Varna Seville Dresden Bruges "
     "Tampere Utrecht Lucerne Padua Nantes Bilbao Tallinn Vilnius Salzburg Geneva Antwerp Cardiff Derry Exeter Verona "
     "Aarhus Kiel Ulm Linz Brno Pecs Lodz"
 )
-THINGS = _words(
+THINGS = words(
     "apples pears books stamps coins marbles shirts plates cups candles pencils buttons shells cards keys spoons "
     "records postcards tulips lemons eggs nails boxes chairs ribbons bottles jars hats socks masks stickers beads "
     "walnuts pumpkins onions carrots"
 )
-OBJECTS = _words(
+OBJECTS = words(
     "lamp chair kettle rug clock vase pillow mirror radio drill ladder suitcase blanket teapot backpack fan stool "
     "basket toaster helmet scarf tent drum flute"
 )
-ROLES = _phrases(
-    "dentist, boss, neighbour, landlord, coach, tutor, doctor, lawyer, plumber, barber, cousin, uncle, aunt, nephew, "
-    "piano teacher, tax adviser, flatmate, godmother, best friend, driving instructor"
+ROLES = phrases(
+    "dentist, boss, neighbour, landlord, coach, tutor, doctor, lawyer, plumber, barber, cousin, colleague, mechanic, "
+    "accountant, piano teacher, tax adviser, flatmate, electrician, best friend, driving instructor"
 )
-JOBS = _words(
+JOBS = words(
     "baker pilot nurse judge farmer singer painter butcher tailor sailor waiter miner chemist gardener clown "
     "translator carpenter librarian"
 )
-DRINKS = _words("tea coffee milk cocoa lemonade cider juice water wine beer soda kefir mate ayran")
-EVENTS = _words("holiday course festival cruise conference tournament exhibition retreat expedition workshop")
-LANGUAGES = _words("Finnish Polish Greek Dutch Welsh Turkish Danish Basque Czech Irish Latvian Maltese")
-WORDS = _words("bread river house window winter friend garden bridge letter mountain")
-CURRENCIES = _words("dollars pounds yen francs kroner zloty pesos rupees")
-UNITS = _words("miles feet yards inches furlongs leagues cubits fathoms")
-HOTELS = _words(
+DRINKS = words("tea coffee milk cocoa lemonade cider juice water wine beer soda kefir mate ayran")
+EVENTS = words("holiday course festival cruise conference tournament exhibition retreat expedition workshop")
+LANGUAGES = words("Finnish Polish Greek Dutch Welsh Turkish Danish Basque Czech Irish Latvian Maltese")
+WORDS = words("bread river house window winter friend garden bridge letter mountain")
+CURRENCIES = words("dollars pounds yen francs kroner zloty pesos rupees")
+UNITS = words("miles feet yards inches furlongs leagues cubits fathoms")
+HOTELS = words(
     "Aurora Bellevue Continental Miramar Regent Savoy Plaza Lindenhof Sonne Adler Ritz Astoria Majestic Carlton "
     "Excelsior Metropole Waldhof Seeblick Palace Central Krone Post Belmont Tivoli Windsor Bristol"
 )
-SHOPS = _words(
+SHOPS = words(
     "Fennel Pixie Brass Copper Juniper Magpie Nettle Orchid Quill Rowan Saffron Thistle Acorn Barley Clover Ember "
     "Ginger Hazel Indigo Jasmine Kestrel Lantern Maple Nutmeg"
 )
-TEAMS = _words(
+TEAMS = words(
     "Otters Falcons Badgers Comets Ravens Wolves Tigers Rockets Herons Bisons Sharks Lynxes Pirates Knights Lions "
     "Eagles Foxes Bears Panthers Giants Storks Vikings Hornets Dolphins"
 )
-TITLES = _phrases(
+TITLES = phrases(
     "The Salt Road, Blue Hours, Winter Maps, The Glass Bee, Low Tide, Nine Doors, Paper Moon, The Last Fig, "
     "Stone Song, Red Harbour, A Quiet Shore, The Clockmaker, Silver Rain, The Tenth Room, Cold Bread, Far Bells, "
     "The Green Stair, Old Snow, White Lies, The Long Field, Sea Glass, Two Rivers, Night Bus, The Empty Nest"
 )
-DISHES = _words(
+DISHES = words(
     "lasagne goulash paella ramen risotto moussaka borscht curry chili dumplings pancakes falafel ravioli sushi tacos "
     "pizza stew omelette gnocchi fondue kebab porridge quiche polenta"
 )
-SECRETS = _phrases(
+SECRETS = phrases(
     "locker code, door code, bank pin, alarm code, phone pin, safe code, wifi code, gate code, bike code, card pin"
 )
-MESSAGES = _phrases(
+MESSAGES = phrases(
     "I am late, dinner is ready, the key is at the door, I need help, the bus is full, I am home, the shop is closed"
 )
 
@@ -120,13 +122,17 @@ class Draw:
         """Speak of these, and of them no more in anything new."""
         self._used.update(values)
 
-    def fitting(self, kind: str, draw: Callable[[], tuple[Value, ...]]) -> tuple[Value, ...]:
+    def is_new(self, value: str) -> bool:
+        """Whether it was not spoken of yet."""
+        return value not in self._used
+
+    def fitting(self, kind: str, draw: Callable[[], tuple[Value, ...]], tries: int = TRIES) -> tuple[Value, ...]:
         """A combination that belongs to the split.
 
         Raises:
             NothingLeft: none was found.
         """
-        for _ in range(TRIES):
+        for _ in range(tries):
             values = draw()
             if split_of(kind, *values) == self.split:
                 return values
