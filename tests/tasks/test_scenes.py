@@ -17,8 +17,8 @@ from rxt.tasks.scenes.task import Scenes
 
 SCENES = Scenes(ScenesConfig())
 LEFT = re.compile(r"[{}\[\]|*]|\(\)| / ")
-CODE = re.compile(r"[*]\d+|\d+[*]")
-"""Some values have a star of their own."""
+CODE = re.compile(r"[*]\d+|\d+[*]|\d / \d")
+"""Codes and telephone numbers have such signs of their own."""
 FLAT = """
 # a comment
 : flat found
