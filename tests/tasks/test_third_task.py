@@ -53,7 +53,7 @@ def test_it_is_trained_with_and_evaluated(tmp_path: Path, capsys: pytest.Capture
 def test_its_settings_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="echo: words must name one at least"):
         task("echo", {"words": []})
-    with pytest.raises(UserError, match="task .ecko.; choose one of everyday, open, hybrid, deeds, scenes, babi, echo"):
+    with pytest.raises(UserError, match="choose one of everyday, open, hybrid, deeds, scenes, babi, echo"):
         task("ecko")
     assert Score(1, 2).share == 0.5
 
