@@ -66,10 +66,10 @@ def smollm2() -> RunConfig:
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.2, reply_rate=0.2), weight=3),
-                TaskSource("deeds", DeedsConfig(never_told_rate=0.2, reply_rate=0.2), weight=2),
-                TaskSource("scenes", ScenesConfig(never_told_rate=0.2, reply_rate=0.2), weight=5),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1.5),
+                TaskSource("open", OpenConfig(never_told_rate=0.15, reply_rate=0.2), weight=3),
+                TaskSource("deeds", DeedsConfig(never_told_rate=0.15, reply_rate=0.2), weight=2),
+                TaskSource("scenes", ScenesConfig(never_told_rate=0.12, reply_rate=0.2), weight=5),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.15, paraphrase_rate=0.3), weight=1.5),
             )
         ),
         validate_every=200,
