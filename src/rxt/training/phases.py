@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar
 
+from rxt.baselines.config import BaselineKind
 from rxt.config import RxTConfig
-from rxt.training.config_base import PhaseSummary, require
+from rxt.training.config_base import PhaseSummary, StageConfig, require
 from rxt.training.patterns import check_patterns
 
 
@@ -33,10 +35,14 @@ class PhaseConfig(Protocol):
 Phase = TypeVar("Phase", bound=PhaseConfig)
 
 
-class Phased(Generic[Phase]):
-    """What the configuration of a stage with phases has, beside what every stage's has."""
+@dataclass(frozen=True, kw_only=True)
+class Phased(StageConfig, Generic[Phase]):
+    """What the configuration of a stage with phases has. A subclass says of which class they are."""
 
     phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        require(bool(self.phases), f"{self.kind}.phases", "must be one at least")
 
     @property
     def steps(self) -> int:
@@ -57,11 +63,11 @@ class Phased(Generic[Phase]):
             step -= phase.steps
         return self.phases[-1], self.phases[-1].steps + step
 
-    def require_phases(self, stage: str) -> None:
-        """Refuse a ``stage`` without any."""
-        require(bool(self.phases), f"{stage}.phases", "must be one at least")
-
-    def check_phases(self, model: RxTConfig, stage: str) -> None:
+    def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         """Refuse phases of which one would train what the model has not."""
         for index, phase in enumerate(self.phases):
-            check_patterns(model, phase.trains, f"{stage}.phases.{index}.trains")
+            check_patterns(model, phase.trains, f"{self.kind}.phases.{index}.trains")
+
+    def further(self) -> Self | None:
+        """The last phase, of the longest conversations."""
+        return replace(self, phases=self.phases[-1:])

@@ -16,7 +16,6 @@ from rxt.training.config_base import (
     OptimConfig,
     PhaseSummary,
     RecallConfig,
-    StageConfig,
     StageSummary,
     parts_of_model,
     require,
@@ -159,7 +158,7 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
+class ReinforcementConfig(Phased[EpisodePhase]):
     """Stage 5, MRL: answers are drawn out of the memory, rewarded, and made likelier or less likely, memory updates
     included."""
 
@@ -204,7 +203,7 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        self.require_phases("reinforcement")
+        super().__post_init__()
         for name in ("batches", "epochs", "longest_answer", "warm_up"):
             require(
                 getattr(self, name) >= 1, f"reinforcement.{name}", f"must be at least 1, found {getattr(self, name)}"
@@ -234,7 +233,7 @@ class ReinforcementConfig(Phased[EpisodePhase], StageConfig):
         require(parts, "reinforcement.mode", f"must be fast with the {model.template} template, found {self.mode}")
         running_norm = model.memory_attention.norm.kind == "ema-rms"
         require(not running_norm, "reinforcement", f"cannot go with {COUNTS_EVERY_PASS}")
-        self.check_phases(model, "reinforcement")
+        super().check(model, baseline)
 
     def summary(self) -> StageSummary:
         return StageSummary(

@@ -6,7 +6,7 @@ the first that reads memory, and no gradient goes there. Only the memory's reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, Rows, collate_rows
-from rxt.training.config_base import OptimConfig, StageConfig, StageSummary, require
+from rxt.training.config_base import OptimConfig, StageSummary, require
 from rxt.training.corpus import Split
 from rxt.training.keeping import KeepConfig, OwnWords, change, some_memories
 from rxt.training.learner import GrownLearner, fresh_slots
@@ -32,7 +32,7 @@ CACHE, OWN = "texts", "own.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptationConfig(Phased[Phase], StageConfig):
+class AdaptationConfig(Phased[Phase]):
     """The memory of a model on a pre-trained base learns to remember, turn after turn. ``trains`` of a phase chooses
     among the memory's parameters; the base never learns."""
 
@@ -54,7 +54,7 @@ class AdaptationConfig(Phased[Phase], StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        self.require_phases("adaptation")
+        super().__post_init__()
         require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
         require(self.cache_gigabytes >= 0, "cache_gigabytes", f"cannot be negative, found {self.cache_gigabytes}")
 
@@ -62,17 +62,13 @@ class AdaptationConfig(Phased[Phase], StageConfig):
         require(baseline is None, "baseline", "has no base to be adapted; leave it out")
         on_base = model.base is not None and not model.base.included and model.encoder.shared
         require(on_base, "adaptation", "needs a model on a pre-trained base: name it, --base PATH")
-        self.check_phases(model, "adaptation")
+        super().check(model, baseline)
 
     def summary(self) -> StageSummary:
         mean = mean_in_words(self.mean_over)
         phases = tuple(phase.summary()._replace(trains="memory") for phase in self.phases)
         kept = "" if self.keep is None else "; divergence from the base's own answers"
         return StageSummary(f"answer cross-entropy, mean over {mean}{kept}", phases)
-
-    def further(self) -> Self:
-        """The last phase, of the longest conversations."""
-        return replace(self, phases=self.phases[-1:])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
     PhaseSummary,
-    StageConfig,
     StageSummary,
     parts_of_model,
     require,
@@ -81,7 +80,7 @@ class FragmentsPhase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
+class FragmentsConfig(Phased[FragmentsPhase]):
     """Stage 4 of models with a pool."""
 
     needs_trained: ClassVar[bool] = True
@@ -100,7 +99,7 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        self.require_phases("fragments")
+        super().__post_init__()
         weight, temperature = self.routing_weight, self.temperature
         require(weight >= 0, "fragments.routing_weight", f"cannot be negative, found {weight}")
         require(self.cache_gigabytes >= 0, "cache_gigabytes", f"cannot be negative, found {self.cache_gigabytes}")
@@ -110,7 +109,7 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
         require(model.pool is not None, "fragments", "is for models with a pool, so set model.pool")
         counts = model.memory_attention.norm.kind == "ema-rms"
         require(not counts, "fragments", f"cannot train {COUNTS_EVERY_PASS}")
-        self.check_phases(model, "fragments")
+        super().check(model, baseline)
 
     def summary(self) -> StageSummary:
         mean = mean_in_words(self.mean_over)
@@ -129,10 +128,6 @@ class FragmentsConfig(Phased[FragmentsPhase], StageConfig):
             return replace(phase, trains=others if others == phase.trains else others + instead)
 
         return replace(self, phases=tuple(map(fitted, self.phases)))
-
-    def further(self) -> Self:
-        """The last phase, of the longest conversations."""
-        return replace(self, phases=self.phases[-1:])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict
@@ -21,7 +21,6 @@ from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
     OptimConfig,
     PhaseSummary,
-    StageConfig,
     StageSummary,
     parts_of_model,
     require,
@@ -98,7 +97,7 @@ class Phase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryAwareConfig(Phased[Phase], StageConfig):
+class MemoryAwareConfig(Phased[Phase]):
     """Stage 4: the whole model learns to remember, turn after turn."""
 
     needs_trained: ClassVar[bool] = True
@@ -116,23 +115,19 @@ class MemoryAwareConfig(Phased[Phase], StageConfig):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        self.require_phases("memory_aware")
+        super().__post_init__()
         require(self.window is None or self.window >= 1, "window", f"must be at least 1, found {self.window}")
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         if model.memory_attention.norm.kind == "ema-rms":
             recomputes = self.window is not None or self.checkpointing
             require(not recomputes, "memory_aware", f"cannot have window or checkpointing with {COUNTS_EVERY_PASS}")
-        self.check_phases(model, "memory_aware")
+        super().check(model, baseline)
 
     def summary(self) -> StageSummary:
         mean = mean_in_words(self.mean_over)
         phases = tuple(phase.summary() for phase in self.phases)
         return StageSummary(f"answer cross-entropy, mean over {mean}", phases)
-
-    def further(self) -> Self:
-        """The last phase, of the longest conversations."""
-        return replace(self, phases=self.phases[-1:])
 
 
 @dataclass(frozen=True)

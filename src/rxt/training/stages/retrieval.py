@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations
-from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, StageConfig, StageSummary, require
+from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, StageSummary, require
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
@@ -30,7 +30,7 @@ READERS = ("decoder", "encoder", "memory_attention.layers.*.input_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalConfig(Phased[Phase], StageConfig):
+class RetrievalConfig(Phased[Phase]):
     """Decoder and encoder learn to look things up in a memory that forgets nothing."""
 
     kind: Literal["retrieval"] = "retrieval"
@@ -41,20 +41,20 @@ class RetrievalConfig(Phased[Phase], StageConfig):
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    def __post_init__(self) -> None:
-        self.require_phases("retrieval")
-
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         alone = model.encoder.cross_attention is None
         require(alone, "retrieval", "is for encoders that read no memory, so leave the stage out")
         counts = model.memory_attention.norm.kind == "ema-rms"
         require(not counts, "retrieval", f"cannot train {COUNTS_EVERY_PASS}")
-        self.check_phases(model, "retrieval")
+        super().check(model, baseline)
 
     def summary(self) -> StageSummary:
         mean = mean_in_words(self.mean_over)
         phases = tuple(phase.summary() for phase in self.phases)
         return StageSummary(f"answer cross-entropy out of all tokens before, mean over {mean}", phases)
+
+    def further(self) -> None:
+        """None: it is for models that have not learned to remember yet."""
 
 
 @dataclass(frozen=True)
