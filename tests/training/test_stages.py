@@ -32,7 +32,7 @@ def test_phases_follow_one_another() -> None:
     phases = Phase(3, 2, 4), Phase(0, 3, 4), Phase(2, 4, 4)
     stage = memory_aware(*phases)
     assert stage.steps == 5
-    assert [stage.phase(step).turns for step in range(7)] == [2, 2, 2, 4, 4, 4, 4]
+    assert [stage.config.read_at("train", step).turns for step in range(7)] == [2, 2, 2, 4, 4, 4, 4]
     assert [len(stage.batches("train", step)[0].alive) for step in (0, 2, 3)] == [2, 2, 4]
     assert len(stage.batches("validation", 0)[0].alive) == 4, "as in the last phase"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, Self, TypeVar
 
 from rxt.baselines.config import BaselineKind
 from rxt.config import RxTConfig
-from rxt.training.config_base import PhaseSummary, StageConfig, require
+from rxt.training.config_base import OptimConfig, PhaseSummary, StageConfig, require
+from rxt.training.corpus import Split
 from rxt.training.patterns import check_patterns
 
 
@@ -40,6 +41,7 @@ class Phased(StageConfig, Generic[Phase]):
     """What the configuration of a stage with phases has. A subclass says of which class they are."""
 
     phases: tuple[Phase, ...]
+    optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
         require(bool(self.phases), f"{self.kind}.phases", "must be one at least")
@@ -62,6 +64,10 @@ class Phased(StageConfig, Generic[Phase]):
                 return phase, step
             step -= phase.steps
         return self.phases[-1], self.phases[-1].steps + step
+
+    def read_at(self, split: Split, step: int) -> Phase:
+        """The phase whose data a step reads: the update's own, or for validation always the last one's."""
+        return self.at(step)[0] if split == "train" else self.phases[-1]
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         """Refuse phases of which one would train what the model has not."""

@@ -13,7 +13,6 @@ from rxt.config import STRICT, RxTConfig
 from rxt.data.template import Mode
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
-    OptimConfig,
     PhaseSummary,
     RecallConfig,
     StageSummary,
@@ -165,7 +164,6 @@ class ReinforcementConfig(Phased[EpisodePhase]):
     needs_trained: ClassVar[bool] = True
     kind: Literal["reinforcement"] = "reinforcement"
     phases: tuple[EpisodePhase, ...]
-    optim: OptimConfig = field(default_factory=OptimConfig)
     algorithm: Algorithm = "group"
     """``group``: answers of one question compared with each other. ``ppo``: clipped policy loss with a critic and GAE.
     ``impo``: the same with simple advantages, a price on memory changes, and consecutive policies kept close."""

@@ -6,7 +6,7 @@ the first that reads memory, and no gradient goes there. Only the memory's reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -17,14 +17,14 @@ from pydantic import ConfigDict
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations, Rows, collate_rows
-from rxt.training.config_base import OptimConfig, StageSummary, require
+from rxt.training.config_base import StageSummary, require
 from rxt.training.corpus import Split
 from rxt.training.keeping import KeepConfig, OwnWords, change, some_memories
 from rxt.training.learner import GrownLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.reading import keeping_reader, scores_on_base
-from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
-from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
+from rxt.training.stages.base import StageContext, StageLoss
+from rxt.training.stages.conversations import MeanOver, PhasedStage, conversation_loss, mean_in_words, split_evenly
 from rxt.training.stages.memory_aware import Phase, phase_batches
 
 CACHE, OWN = "texts", "own.json"
@@ -38,7 +38,6 @@ class AdaptationConfig(Phased[Phase]):
 
     kind: Literal["adaptation"] = "adaptation"
     phases: tuple[Phase, ...]
-    optim: OptimConfig = field(default_factory=OptimConfig)
     window: int | None = None
     """As in stage 4."""
     mean_over: MeanOver = "answers"
@@ -89,7 +88,7 @@ class Talks:
 
 
 @dataclass(frozen=True)
-class AdaptationStage(CorpusStage[AdaptationConfig]):
+class AdaptationStage(PhasedStage[AdaptationConfig]):
     """Data: conversations, longer in every phase. Trains: the memory's parameters that the phase names."""
 
     folder: Path = Path()
@@ -115,20 +114,14 @@ class AdaptationStage(CorpusStage[AdaptationConfig]):
             learner.round_base()
         return learner
 
-    def curve(self) -> str:
-        return "answer"
-
     def batches(self, split: Split, step: int) -> list[Talks]:
-        phase = self.config.at(step)[0] if split == "train" else self.config.phases[-1]
+        phase = self.config.read_at(split, step)
         parts = phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
         if self.own is None:
             return [Talks(part) for part in parts]
         own = split_evenly(self.own.of_step(split, step), len(parts))
         rows = [collate_rows(part, self.template.tokens.pad) for part in own]
         return [Talks(*part) for part in zip_longest(parts, rows)]
-
-    def unfreeze(self, learner: GrownLearner, step: int) -> None:
-        learner.learn_only(self.config.at(step)[0].trains)
 
     def loss(
         self, learner: GrownLearner, batch: Talks, all_batches: list[Talks], generator: torch.Generator

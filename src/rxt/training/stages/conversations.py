@@ -1,10 +1,12 @@
-"""What the stages that read conversations share: their batches, and the loss of their answers."""
+"""What the stages that read conversations share: how phases follow, their batches, and the loss of their answers."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -12,11 +14,25 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Template
 from rxt.generation.scoring import AnswerScores
 from rxt.training.corpus import Corpus, Split
+from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.losses import BALANCE_WEIGHT
-from rxt.training.stages.base import StageLoss
+from rxt.training.phases import Phased
+from rxt.training.stages.base import CorpusStage, StageLoss
 
 MeanOver = Literal["turns", "answers"]
+PhasedT = TypeVar("PhasedT", bound=Phased[Any])
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PhasedStage(CorpusStage[PhasedT]):
+    """A stage that learns to answer in conversations, phase after phase. Trains: what the phase says."""
+
+    def curve(self) -> str:
+        return "answer"
+
+    def unfreeze(self, learner: ReactiveLearner | GrownLearner, step: int) -> None:
+        learner.learn_only(self.config.at(step)[0].trains)
 
 
 def mean_in_words(mean_over: MeanOver) -> str:
@@ -51,6 +67,13 @@ def conversation_batches(
     """A step's conversations as tensors, in at most ``accumulate`` micro-batches."""
     encoded = corpus.encoded(template, split, step, size, turns, paraphrase_rate)
     return [collate_conversations(part, template.tokens.pad) for part in split_evenly(encoded, accumulate)]
+
+
+def turns_at(corpus: Corpus, split: Split, step: int, longest: int, shortest: int | None) -> int:
+    """Turns of a step's conversations: where a shortest length is given, in training drawn between the two."""
+    if shortest is None or split != "train":
+        return longest
+    return random.Random(f"{corpus.seed} {step}").randint(shortest, longest)
 
 
 def split_evenly(items: list[T], parts: int) -> list[list[T]]:

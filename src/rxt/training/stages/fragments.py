@@ -6,8 +6,7 @@ targets. The first phases have one fragment, a plain memory; later ones open mor
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -20,7 +19,6 @@ from rxt.errors import UserError
 from rxt.model.mixture_of_memory import init_pool
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
-    OptimConfig,
     PhaseSummary,
     StageSummary,
     parts_of_model,
@@ -32,8 +30,15 @@ from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.phases import Phased
 from rxt.training.reading import keeping_reader
 from rxt.training.routing import TEMPERATURE, Sourced, collate_sourced, pool_scores
-from rxt.training.stages.base import CorpusStage, StageContext, StageLoss
-from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly
+from rxt.training.stages.base import StageContext, StageLoss
+from rxt.training.stages.conversations import (
+    MeanOver,
+    PhasedStage,
+    conversation_loss,
+    mean_in_words,
+    split_evenly,
+    turns_at,
+)
 
 CACHE = "texts"
 """In the stage's folder: what a base makes of texts."""
@@ -86,7 +91,6 @@ class FragmentsConfig(Phased[FragmentsPhase]):
     needs_trained: ClassVar[bool] = True
     kind: Literal["fragments"] = "fragments"
     phases: tuple[FragmentsPhase, ...]
-    optim: OptimConfig = field(default_factory=OptimConfig)
     routing_weight: float = 1.0
     """Of the routing loss beside that of the answers; 0 leaves the router as it is."""
     temperature: float = TEMPERATURE
@@ -143,7 +147,7 @@ class PhaseBatch:
 
 
 @dataclass(frozen=True)
-class FragmentsStage(CorpusStage[FragmentsConfig]):
+class FragmentsStage(PhasedStage[FragmentsConfig]):
     """Data: conversations whose questions are known. Trains: what the phase says."""
 
     folder: Path = Path()
@@ -161,18 +165,9 @@ class FragmentsStage(CorpusStage[FragmentsConfig]):
             learner.reader = keeping_reader(learner.model, self.folder / CACHE, self.config.cache_gigabytes, "float32")
         return learner
 
-    def curve(self) -> str:
-        return "answer"
-
-    def phase(self, step: int) -> FragmentsPhase:
-        """The phase that a step belongs to; the last one from there on."""
-        return self.config.at(step)[0]
-
     def batches(self, split: Split, step: int) -> list[PhaseBatch]:
-        phase = self.phase(step) if split == "train" else self.config.phases[-1]
-        turns = phase.turns
-        if phase.shortest is not None and split == "train":
-            turns = random.Random(f"{self.corpus.seed} {step}").randint(phase.shortest, phase.turns)
+        phase = self.config.read_at(split, step)
+        turns = turns_at(self.corpus, split, step, phase.turns, phase.shortest)
         told = self.corpus.questioned(split, step, phase.batch_size, turns, long_range=False)
         parts = [collate_sourced(part, self.template) for part in split_evenly(told, self.optim.accumulate)]
         if not any(part.asked for part in parts):
@@ -181,9 +176,6 @@ class FragmentsStage(CorpusStage[FragmentsConfig]):
                 "would learn nothing; train on generated conversations, or on a share of them (--everyday-share)"
             )
         return [PhaseBatch(part, phase) for part in parts]
-
-    def unfreeze(self, learner: ReactiveLearner | GrownLearner, step: int) -> None:
-        learner.learn_only(self.phase(step).trains)
 
     def loss(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +19,6 @@ from rxt.data.collate import Conversations, collate_conversations
 from rxt.data.template import Encoded, Template
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
-    OptimConfig,
     PhaseSummary,
     StageSummary,
     parts_of_model,
@@ -30,9 +29,17 @@ from rxt.training.corpus import Corpus, Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
 from rxt.training.recitation import SHORTEST_STRING, recitation, recitation_within
-from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.base import StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
-from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words, split_evenly, spread
+from rxt.training.stages.conversations import (
+    MeanOver,
+    PhasedStage,
+    conversation_loss,
+    mean_in_words,
+    split_evenly,
+    spread,
+    turns_at,
+)
 from rxt.training.unroll import conversation_scores
 
 
@@ -103,7 +110,6 @@ class MemoryAwareConfig(Phased[Phase]):
     needs_trained: ClassVar[bool] = True
     kind: Literal["memory_aware"] = "memory_aware"
     phases: tuple[Phase, ...]
-    optim: OptimConfig = field(default_factory=OptimConfig)
     window: int | None = None
     """Memory updates back that a turn's loss sends its gradient; all of them when not given."""
     checkpointing: bool = False
@@ -131,27 +137,17 @@ class MemoryAwareConfig(Phased[Phase]):
 
 
 @dataclass(frozen=True)
-class MemoryAwareStage(CorpusStage[MemoryAwareConfig]):
+class MemoryAwareStage(PhasedStage[MemoryAwareConfig]):
     """Data: conversations, longer in every phase. Trains: what the phase says."""
 
     name: str = "4-memory-aware"
 
-    def curve(self) -> str:
-        return "answer"
-
     def baseline(self) -> BaselineConversationStage:
         return BaselineConversationStage(self, self.config.mean_over)
 
-    def phase(self, step: int) -> Phase:
-        """The phase that a step belongs to; the last one from there on."""
-        return self.config.at(step)[0]
-
     def batches(self, split: Split, step: int) -> list[Conversations]:
-        phase = self.phase(step) if split == "train" else self.config.phases[-1]
+        phase = self.config.read_at(split, step)
         return phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
-
-    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.learn_only(self.phase(step).trains)
 
     def loss(
         self,
@@ -169,9 +165,7 @@ def phase_batches(
     """The conversations of a step of a phase, in at most ``accumulate`` micro-batches."""
     if phase.echo:
         return echoes(corpus.encoded_interactions(template, split, step, phase.batch_size), template, accumulate)
-    turns = phase.turns
-    if phase.shortest is not None and split == "train":
-        turns = random.Random(f"{corpus.seed} {step}").randint(phase.shortest, phase.turns)
+    turns = turns_at(corpus, split, step, phase.turns, phase.shortest)
     recited: list[list[Encoded]] = []
     if phase.random_pieces is not None:
         rng = random.Random(f"{corpus.seed} {split} {step}")

@@ -6,7 +6,7 @@ learns later to keep what is looked up, has no part in it but its input norms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -15,13 +15,13 @@ from pydantic import ConfigDict
 from rxt.baselines.config import BaselineKind
 from rxt.config import STRICT, RxTConfig
 from rxt.data.collate import Conversations
-from rxt.training.config_base import COUNTS_EVERY_PASS, OptimConfig, StageSummary, require
+from rxt.training.config_base import COUNTS_EVERY_PASS, StageSummary, require
 from rxt.training.corpus import Split
 from rxt.training.learner import ReactiveLearner, fresh_slots
 from rxt.training.phases import Phased
-from rxt.training.stages.base import CorpusStage, StageLoss
+from rxt.training.stages.base import StageLoss
 from rxt.training.stages.baseline import BaselineConversationStage
-from rxt.training.stages.conversations import MeanOver, conversation_loss, mean_in_words
+from rxt.training.stages.conversations import MeanOver, PhasedStage, conversation_loss, mean_in_words
 from rxt.training.stages.memory_aware import Phase, phase_batches
 from rxt.training.transcript import transcript_scores
 
@@ -35,7 +35,6 @@ class RetrievalConfig(Phased[Phase]):
 
     kind: Literal["retrieval"] = "retrieval"
     phases: tuple[Phase, ...]
-    optim: OptimConfig = field(default_factory=OptimConfig)
     mean_over: MeanOver = "answers"
     """As in ``memory_aware``."""
 
@@ -58,23 +57,17 @@ class RetrievalConfig(Phased[Phase]):
 
 
 @dataclass(frozen=True)
-class RetrievalStage(CorpusStage[RetrievalConfig]):
+class RetrievalStage(PhasedStage[RetrievalConfig]):
     """Data: conversations. Trains: what the phase says."""
 
     name: str = "3-retrieval"
-
-    def curve(self) -> str:
-        return "answer"
 
     def baseline(self) -> BaselineConversationStage:
         return BaselineConversationStage(self, self.config.mean_over)
 
     def batches(self, split: Split, step: int) -> list[Conversations]:
-        phase = self.config.at(step)[0] if split == "train" else self.config.phases[-1]
+        phase = self.config.read_at(split, step)
         return phase_batches(phase, self.corpus, self.template, split, step, self.optim.accumulate)
-
-    def unfreeze(self, learner: ReactiveLearner, step: int) -> None:
-        learner.learn_only(self.config.at(step)[0].trains)
 
     def loss(
         self,
