@@ -105,6 +105,18 @@ def assert_nothing_half_written(out: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes under /proc")
+def test_a_process_that_a_library_brings_down_tells_where_it_was(tmp_path: Path) -> None:
+    running = Running(tmp_path, "replicate")
+    os.kill(running.rank(1), signal.SIGABRT)
+    code, said = running.end()
+    assert code == 128 + signal.SIGABRT
+    assert "Fatal Python error: Aborted" in said
+    assert any("loop.py" in line for line in said)
+    assert said[-1] == "rxt: process 2 of 2 was killed (SIGABRT); the same command goes on from the last checkpoint"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes under /proc")
 def test_a_run_whose_processes_are_killed_and_stopped_ends_as_if_they_were_not(tmp_path: Path) -> None:
     assert main(command(tmp_path / "whole", workers=1)) == 0
 

@@ -32,7 +32,9 @@ QUIET = "torch.distributed.elastic"
 """Opens the names of the launcher's loggers, which would tell at length what is told here in a line."""
 MISTAKES = "RXT_MISTAKES"
 """A folder where the launcher's processes leave what a user has done wrong, which all of them may find at once."""
-ENVIRONMENT = ("OMP_NUM_THREADS", "TORCHELASTIC_SIGNALS_TO_HANDLE", MISTAKES)
+CRASH, TRACES = "Fatal Python error", "PYTHONFAULTHANDLER"
+"""How a process tells where each of its threads was when a library brought it down, and what has it tell."""
+ENVIRONMENT = ("OMP_NUM_THREADS", "TORCHELASTIC_SIGNALS_TO_HANDLE", TRACES, MISTAKES)
 """What the launcher's processes are told, or the launcher tells itself."""
 
 
@@ -82,14 +84,16 @@ def _told(error: ChildFailedError, logs: Path, workers: int) -> int:
             file=sys.stderr,
         )
         return code
+    said = "".join(log.read_text(errors="replace") for log in logs.glob(f"*/*/{rank}/stderr.log")).strip()
     if code < 0:
         why = f"was killed ({failure.signal_name()})"
+        if CRASH in said:
+            print(said[said.index(CRASH) :], file=sys.stderr)
         print(f"rxt: {name} {why}; the same command goes on from the last checkpoint", file=sys.stderr)
         return 128 - code
     if (left := _mistake(logs, rank)).exists():
         print(f"rxt: {left.read_text(encoding='utf-8')}", file=sys.stderr)
     elif rank and code != INTERRUPTED:
-        said = "".join(log.read_text(errors="replace") for log in logs.glob(f"*/*/{rank}/stderr.log")).strip()
         line = said if code != USER_MISTAKE else said.rpartition("\n")[2].removeprefix("rxt: ")
         print(f"rxt: {name}: {line or f'exit code {code}'}", file=sys.stderr)
     return code
@@ -123,6 +127,7 @@ def _surroundings(workers: int, folder: str) -> Iterator[None]:
     logger = logging.getLogger(QUIET)
     propagates, nothing = logger.propagate, logging.NullHandler()
     os.environ[MISTAKES] = folder
+    os.environ.setdefault(TRACES, "1")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     logger.addHandler(nothing)
     logger.propagate = False
