@@ -75,7 +75,7 @@ def test_a_scene_written_wrongly_is_named(line: str, instead: str, message: str)
 def test_every_scene_of_the_package_is_written_rightly_and_splits_share_none() -> None:
     train, validation, test = scenes("train"), scenes("validation"), scenes("test")
     every = [*train, *validation, *test]
-    assert len({(scene.topic, scene.title) for scene in every}) == len(every)
+    assert len({scene.title for scene in every}) == len(every)
     assert len(train) > 10 * len(validation) > 50
     assert len(test) > 20
     told = [way for scene in every for way in scene.tell]
