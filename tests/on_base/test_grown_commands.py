@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_grown import Grown
 
 from rxt.cli.main import main
 from rxt.generation.conversation import Conversation
+from rxt.pretrained import ReactiveTransformer
 
 QUERIES = ["What is your name?", "And room 17?"]
 
@@ -55,6 +58,23 @@ def test_chat_without_its_base_or_without_a_memory_is_one_line(
         assert err.count("\n") == 1
     assert main(["chat", str(one_grown.base)]) == 2
     assert "a pre-trained language model without memory" in capsys.readouterr().err
+
+
+def test_memories_of_one_base_have_a_mean_however_they_name_it(one_grown: Grown, tmp_path: Path) -> None:
+    """A run's folder has the base's tokenizer too, a memory that was only saved has not."""
+    elsewhere, other = tmp_path / "base", tmp_path / "other"
+    shutil.copytree(one_grown.base, elsewhere)
+    shutil.copytree(one_grown.memory, other)
+    values = json.loads((other / "config.json").read_text())
+    values["base"]["name"] = str(elsewhere)
+    (other / "config.json").write_text(json.dumps(values))
+    one_grown.tokenizer.save(other / "tokenizer.json")
+    out = tmp_path / "mean"
+    assert main(["average", str(out), str(one_grown.memory), str(other)]) == 0
+    mean = ReactiveTransformer.from_pretrained(out)
+    for name, tensor in one_grown.model.state_dict().items():
+        torch.testing.assert_close(mean.state_dict()[name], tensor)
+    assert (out / "tokenizer.json").read_bytes() == (other / "tokenizer.json").read_bytes()
 
 
 def test_info_of_a_base_and_of_a_memory_on_it(grown: Grown, capsys: pytest.CaptureFixture[str]) -> None:

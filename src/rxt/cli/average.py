@@ -20,6 +20,7 @@ from rxt.files import read_bytes, write_atomically
 from rxt.folders import TOKENIZER, model_folder
 
 if TYPE_CHECKING:
+    from rxt.config import RxTConfig
     from rxt.pretrained import ReactiveTransformer
 
 
@@ -51,21 +52,26 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--weights: must be positive, found {min(weights):g}")
     check_free(out)
     folders = [model_folder(source) for source in sources]
-    tokenizers = {
-        folder: read_bytes(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else b"" for folder in folders
-    }
-    for folder, content in tokenizers.items():
-        if content != tokenizers[folders[0]]:
-            raise UserError(
-                f"{folder}: has another tokenizer than {folders[0]}; only models of the same tokens can be averaged"
-            )
     model = average(folders, weights)
+    tokenizer = _common_tokenizer(folders, of_base=model.config.base is not None)
     with new_folder(out) as folder:
         model.save_pretrained(folder)
-        if content := tokenizers[folders[0]]:
-            write_atomically(folder / TOKENIZER, content)
+        if tokenizer is not None:
+            write_atomically(folder / TOKENIZER, tokenizer)
     print(f"{out}: the mean of {len(folders)} models")
     return 0
+
+
+def _common_tokenizer(folders: list[Path], of_base: bool) -> bytes | None:
+    """The tokenizer file of all models; those on a base may have it, or leave it to the base."""
+    found = {folder: read_bytes(folder / TOKENIZER) for folder in folders if (folder / TOKENIZER).is_file()}
+    first = next(iter(found), folders[0])
+    for folder in folders:
+        if found.get(folder, found.get(first) if of_base else None) != found.get(first):
+            raise UserError(
+                f"{folder}: has another tokenizer than {first}; only models of the same tokens can be averaged"
+            )
+    return found.get(first)
 
 
 def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransformer:
@@ -80,7 +86,7 @@ def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransfor
         other = ReactiveTransformer.from_pretrained(folder)
         turns = max(mean.config.trained_turns or 0, other.config.trained_turns or 0) or None
         mean.config = replace(mean.config, trained_turns=turns)
-        if replace(other.config, trained_turns=turns) != mean.config:
+        if _what_counts(other.config) != _what_counts(mean.config):
             raise UserError(
                 f"{folder}: another configuration than {folders[0]}; only models of the same one can be averaged"
             )
@@ -91,3 +97,9 @@ def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransfor
         for name, tensor in mean.state_dict().items():
             tensor.copy_(state[name] / total)
     return mean
+
+
+def _what_counts(config: RxTConfig) -> RxTConfig:
+    """A configuration without where its base was found, and how long it was trained."""
+    base = None if config.base is None else replace(config.base, name="", revision=None)
+    return replace(config, trained_turns=None, base=base)
