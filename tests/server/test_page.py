@@ -113,6 +113,7 @@ def test_which_fragments_a_turn_looked_up_and_wrote(page: Page, tmp_path: Path) 
         assert page.locator("#fragments i.seen").count() == 2
         assert page.locator("#picture .layer i[title*='fragment 3:']").count() == 2 * 2, "slots of every layer"
         assert "however many fragments" in page.locator("#size").inner_text()
+        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
     finally:
         live.stop()
 
@@ -147,6 +148,7 @@ def test_conversations_of_a_user_share_what_they_are_told(page: Page, tmp_path: 
         page.keyboard.press("Enter")
         tell(page, "my name is Ann", 1)
         assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2, "nobody's conversation is told to nobody"
+        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
     finally:
         live.stop()
 
@@ -207,6 +209,7 @@ def test_thoughts_are_folded_and_calls_are_cards(page: Page) -> None:
         assert tell(page, "how are you", 3) == "hello there"
         assert page.locator(".thought div").nth(1).text_content() == "I am Ann"
         assert page.locator(".said, .thought, .card").last.inner_text() == "hello there"
+        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
     finally:
         scripted.live.stop()
 
