@@ -53,7 +53,8 @@ def run(argv: list[str]) -> int:
     check_free(out)
     folders = [model_folder(source) for source in sources]
     model = average(folders, weights)
-    tokenizer = _common_tokenizer(folders, of_base=model.config.base is not None)
+    base = model.config.base
+    tokenizer = _common_tokenizer(folders, left_to_base=base is not None and not base.included)
     with new_folder(out) as folder:
         model.save_pretrained(folder)
         if tokenizer is not None:
@@ -62,16 +63,16 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _common_tokenizer(folders: list[Path], of_base: bool) -> bytes | None:
-    """The tokenizer file of all models; those on a base may have it, or leave it to the base."""
-    found = {folder: read_bytes(folder / TOKENIZER) for folder in folders if (folder / TOKENIZER).is_file()}
-    first = next(iter(found), folders[0])
-    for folder in folders:
-        if found.get(folder, found.get(first) if of_base else None) != found.get(first):
+def _common_tokenizer(folders: list[Path], left_to_base: bool) -> bytes | None:
+    """The tokenizer file of all models, or of those that have one where the others may leave it to their base."""
+    found = [(folder, read_bytes(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None) for folder in folders]
+    counted = [(folder, content) for folder, content in found if content is not None or not left_to_base]
+    for folder, content in counted:
+        if content != counted[0][1]:
             raise UserError(
-                f"{folder}: has another tokenizer than {first}; only models of the same tokens can be averaged"
+                f"{folder}: has another tokenizer than {counted[0][0]}; only models of the same tokens can be averaged"
             )
-    return found.get(first)
+    return counted[0][1] if counted else None
 
 
 def average(folders: list[Path], weights: tuple[float, ...]) -> ReactiveTransformer:

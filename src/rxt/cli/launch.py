@@ -74,7 +74,8 @@ def launch(argv: list[str], workers: int) -> int:
 
 
 def _told(error: ChildFailedError, logs: Path, workers: int) -> int:
-    """Say in a line why the first process ended that did not merely follow another, unless it has said so itself."""
+    """Say in a line why the first process ended that did not merely follow another, unless it has said so itself;
+    before it, where its threads were if a library brought it down."""
     causes = {rank: failure for rank, failure in error.failures.items() if failure.exitcode != FOLLOWED}
     rank, failure = min((causes or error.failures).items(), key=lambda each: each[1].timestamp)
     code, name = failure.exitcode, f"process {rank + 1} of {workers}"
