@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """It fails the test for any error in the console and any request to another place."""
+def after_page() -> Iterator[ExitStack]:
+    """What a test puts here ends after the page, which asks its server for more when a turn is over."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def page(browser: Browser, serve: Callable[..., Live], after_page: ExitStack) -> Iterator[Page]:
+    """It fails the test for any error in the console and any request to another place. Servers outlive it."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -100,57 +108,51 @@ def test_a_conversation_by_keyboard_alone(page: Page, live: Live) -> None:
     assert page.locator(".said").first.inner_text() == "My dog is called Rex."
 
 
-def test_which_fragments_a_turn_looked_up_and_wrote(page: Page, tmp_path: Path) -> None:
+def test_which_fragments_a_turn_looked_up_and_wrote(page: Page, tmp_path: Path, after_page: ExitStack) -> None:
     live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
-    try:
-        page.goto(live.url)
-        page.locator(".hint").wait_for()
-        for count, query in enumerate(("hello there", "my name is Ann", "how are you"), start=1):
-            tell(page, query, count)
-        wait_for_count(page, "#fragments i", 3)
-        told = page.locator("#fragments .small").inner_text()
-        assert re.fullmatch(r"Fragments: 3 · looked up [12], [12] · written [12], 3 · new 3", told)
-        assert page.locator("#fragments i.seen").count() == 2
-        assert page.locator("#picture .layer i[title*='fragment 3:']").count() == 2 * 2, "slots of every layer"
-        assert "however many fragments" in page.locator("#size").inner_text()
-        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
-    finally:
-        live.stop()
+    after_page.callback(live.stop)
+    page.goto(live.url)
+    page.locator(".hint").wait_for()
+    for count, query in enumerate(("hello there", "my name is Ann", "how are you"), start=1):
+        tell(page, query, count)
+    wait_for_count(page, "#fragments i", 3)
+    told = page.locator("#fragments .small").inner_text()
+    assert re.fullmatch(r"Fragments: 3 · looked up [12], [12] · written [12], 3 · new 3", told)
+    assert page.locator("#fragments i.seen").count() == 2
+    assert page.locator("#picture .layer i[title*='fragment 3:']").count() == 2 * 2, "slots of every layer"
+    assert "however many fragments" in page.locator("#size").inner_text()
 
 
-def test_conversations_of_a_user_share_what_they_are_told(page: Page, tmp_path: Path) -> None:
+def test_conversations_of_a_user_share_what_they_are_told(page: Page, tmp_path: Path, after_page: ExitStack) -> None:
     from playwright.sync_api import expect
 
     live = Live(pooled_model(max_length=64), tiny_tokenizer(), tmp_path / "db")
+    after_page.callback(live.stop)
     much = page.locator("#much")
-    try:
-        page.goto(live.url)
+    page.goto(live.url)
+    page.locator(".hint").wait_for()
+    page.locator("#user").fill("ann")
+    page.keyboard.press("Enter")
+    expect(much).to_have_text("All new conversations of ann will share what they are told.")
+    for turns in (1, 2):
+        page.keyboard.press("Alt+n")
         page.locator(".hint").wait_for()
-        page.locator("#user").fill("ann")
-        page.keyboard.press("Enter")
-        expect(much).to_have_text("All new conversations of ann will share what they are told.")
-        for turns in (1, 2):
-            page.keyboard.press("Alt+n")
-            page.locator(".hint").wait_for()
-            tell(page, "my name is Ann", 1)
-            expect(much).to_contain_text("1 turn in" if turns == 1 else "2 turns in")
-        with page.expect_download() as saved:
-            page.locator("#save").click()
-        saved.value.save_as(tmp_path / saved.value.suggested_filename)
-        assert Pool.load(tmp_path / "ann.memory").turns == 2
-        page.once("dialog", lambda dialog: dialog.accept())
-        page.locator("#forget").click()
-        expect(much).to_contain_text("will share")
-        wait_for_count(page, "#list .open", 0)
-        page.locator("#file").set_input_files(tmp_path / "ann.memory")
-        expect(much).to_contain_text("2 turns in")
-        page.locator("#user").fill("")
-        page.keyboard.press("Enter")
         tell(page, "my name is Ann", 1)
-        assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2, "nobody's conversation is told to nobody"
-        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
-    finally:
-        live.stop()
+        expect(much).to_contain_text("1 turn in" if turns == 1 else "2 turns in")
+    with page.expect_download() as saved:
+        page.locator("#save").click()
+    saved.value.save_as(tmp_path / saved.value.suggested_filename)
+    assert Pool.load(tmp_path / "ann.memory").turns == 2
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("#forget").click()
+    expect(much).to_contain_text("will share")
+    wait_for_count(page, "#list .open", 0)
+    page.locator("#file").set_input_files(tmp_path / "ann.memory")
+    expect(much).to_contain_text("2 turns in")
+    page.locator("#user").fill("")
+    page.keyboard.press("Enter")
+    tell(page, "my name is Ann", 1)
+    assert live.http.get("/v1/users/ann/memory").json()["turns"] == 2, "nobody's conversation is told to nobody"
 
 
 def test_a_fork_from_an_earlier_message(page: Page, live: Live) -> None:
@@ -188,30 +190,27 @@ def test_dark_and_light(page: Page, live: Live) -> None:
     assert page.evaluate(ground) == light
 
 
-def test_thoughts_are_folded_and_calls_are_cards(page: Page) -> None:
+def test_thoughts_are_folded_and_calls_are_cards(page: Page, after_page: ExitStack) -> None:
     scripted = Scripted(":memory:")
-    try:
-        conversation = scripted.post("/v1/conversations")["id"]
-        scripted.says(f"<think>so<answer>hello<tool_call>{CALL}<eos>", "<answer>Ann<eos>")
-        asked = {"tools": [FLAT], "reasoning": {"effort": "low"}, "conversation": conversation}
-        call = scripted.post("/v1/responses", input="my name", **asked)["output"][-1]
-        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "8"}
-        scripted.post("/v1/responses", input=[result], **asked)
-        page.goto(f"{scripted.live.url}/#{conversation}")
-        wait_for_count(page, ".fork", 2)
-        assert page.locator(".card").all_inner_texts() == ['add\n{"a": 7}\n→ 8']
-        assert page.locator(".assistant").all_inner_texts() == ["hello", "Ann"]
-        assert not page.locator(".thought div").is_visible()
-        page.locator(".thought summary").click()
-        assert page.locator(".thought div").inner_text() == "so"
-        scripted.says("<think>I am Ann<answer>hello there<eos>")
-        page.locator("#query").focus()
-        assert tell(page, "how are you", 3) == "hello there"
-        assert page.locator(".thought div").nth(1).text_content() == "I am Ann"
-        assert page.locator(".said, .thought, .card").last.inner_text() == "hello there"
-        page.wait_for_load_state("networkidle")  # it still asks for what the turn has changed
-    finally:
-        scripted.live.stop()
+    after_page.callback(scripted.live.stop)
+    conversation = scripted.post("/v1/conversations")["id"]
+    scripted.says(f"<think>so<answer>hello<tool_call>{CALL}<eos>", "<answer>Ann<eos>")
+    asked = {"tools": [FLAT], "reasoning": {"effort": "low"}, "conversation": conversation}
+    call = scripted.post("/v1/responses", input="my name", **asked)["output"][-1]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "8"}
+    scripted.post("/v1/responses", input=[result], **asked)
+    page.goto(f"{scripted.live.url}/#{conversation}")
+    wait_for_count(page, ".fork", 2)
+    assert page.locator(".card").all_inner_texts() == ['add\n{"a": 7}\n→ 8']
+    assert page.locator(".assistant").all_inner_texts() == ["hello", "Ann"]
+    assert not page.locator(".thought div").is_visible()
+    page.locator(".thought summary").click()
+    assert page.locator(".thought div").inner_text() == "so"
+    scripted.says("<think>I am Ann<answer>hello there<eos>")
+    page.locator("#query").focus()
+    assert tell(page, "how are you", 3) == "hello there"
+    assert page.locator(".thought div").nth(1).text_content() == "I am Ann"
+    assert page.locator(".said, .thought, .card").last.inner_text() == "hello there"
 
 
 def test_a_key_is_asked_for(page: Page, serve: Callable[..., Live]) -> None:
