@@ -129,6 +129,7 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         tokens: SpecialTokens | None = None,
         markers: Markers | None = None,
         adapter_rank: int = 0,
+        tokens_as_slots: bool = False,
     ) -> Self:
         """Give a pre-trained model a memory, still untrained. Its layers are shared, not copied, and are the encoder
         too.
@@ -142,12 +143,16 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
             markers: what stands around their parts; of the same, its ``markers``.
             adapter_rank: of low-rank adapters (LoRA) beside the matrices of all layers from the first that reads memory
                 on; by default there are none.
+            tokens_as_slots: slots hold the tokens of interactions, and the layers' own self-attention looks at them; by
+                default every layer that reads memory gets a cross-attention of its own.
 
         Raises:
             UserError: layers that the model has not, or a length that it does not take.
         """
         base = backbone.identity()
-        config = memory_on(backbone.config, base, memory_layers, slots, max_length, tokens, markers, adapter_rank)
+        config = memory_on(
+            backbone.config, base, memory_layers, slots, max_length, tokens, markers, adapter_rank, tokens_as_slots
+        )
         return grow(backbone.decoder, config, cls)
 
     @classmethod

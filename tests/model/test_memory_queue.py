@@ -13,7 +13,7 @@ from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, Queue
 from rxt.config.on_base import queue_of
 from rxt.errors import UserError
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.memory_queue import Queue
+from rxt.model.memory_queue import SHARPNESS, Queue, TokenQueue
 
 WIDTH, LAYERS, SLOTS, PLACES, SIZE = 32, 2, 15, 3, 4
 CONFIG = MemoryAttentionConfig(
@@ -92,16 +92,6 @@ def test_what_was_told_stands_where_its_age_says_until_it_falls_out() -> None:
                 torch.testing.assert_close(place, expected)
 
 
-@torch.no_grad()
-def test_padding_is_not_taken_in() -> None:
-    memory_attention = made()
-    slots, encoded = torch.randn(LAYERS, 2, SLOTS, WIDTH), torch.randn(LAYERS, 2, 6, WIDTH)
-    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
-    padded = memory_attention(slots, encoded, mask)
-    torch.testing.assert_close(padded[:, :1], memory_attention(slots[:, :1], encoded[:, :1]))
-    torch.testing.assert_close(padded[:, 1:], memory_attention(slots[:, 1:], encoded[:, 1:, :4]))
-
-
 def test_a_whole_model_comes_back_from_its_file(tmp_path) -> None:
     from rxt.pretrained import ReactiveTransformer as Pretrained
 
@@ -115,6 +105,60 @@ def test_a_whole_model_comes_back_from_its_file(tmp_path) -> None:
     ids = torch.arange(5)[None]
     one, other = (each.memorize(each.init_memory(1, 0), ids) for each in (model, again))
     torch.testing.assert_close(one.slots, other.slots, rtol=0, atol=0)
+
+
+TOKENS = replace(CONFIG, slots=PLACES * SIZE, variant="tokens", input_norm=False)
+
+
+def of_tokens(layer: TokenQueue, encoded: Tensor) -> Tensor:
+    """What a place takes in of one encoded interaction (T, D), slot after slot: (R, D)."""
+    found, last = list[Tensor](), len(encoded) - 1
+    stretch = max(1.0, last / (SIZE - 1))
+    for slot, query in enumerate(layer.queries):
+        away = (slot * stretch - torch.arange(len(encoded), dtype=encoded.dtype)) / stretch
+        weights = (encoded @ query / WIDTH**0.5 - SHARPNESS * away**2).softmax(-1)
+        found.append(weights @ encoded if slot * stretch <= last else torch.zeros_like(query))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("length", [1, 2, SIZE, SIZE + 1, 11])
+def test_tokens_are_what_is_computed_slot_after_slot_gradients_too(length: int) -> None:
+    memory_attention = made(TOKENS).double()
+    slots = torch.randn(LAYERS, 2, PLACES * SIZE, WIDTH, dtype=torch.double, requires_grad=True)
+    encoded = torch.randn(LAYERS, 2, length, WIDTH, dtype=torch.double, requires_grad=True)
+    layers = [layer for layer in memory_attention.layers if isinstance(layer, TokenQueue)]
+    found = memory_attention(slots, encoded)
+    newest = [torch.stack([of_tokens(layer, words) for words in encoded[index]]) for index, layer in enumerate(layers)]
+    expected = torch.cat((torch.stack(newest), slots[:, :, :-SIZE]), 2)
+    torch.testing.assert_close(found, expected)
+    direction, inputs = torch.randn_like(found), [slots, encoded, *memory_attention.parameters()]
+    ours, theirs = (torch.autograd.grad(each, inputs, direction) for each in (found, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+@torch.no_grad()
+def test_what_fits_into_a_place_stands_there_token_by_token() -> None:
+    memory_attention = MemoryAttention(TOKENS)
+    encoded = torch.randn(LAYERS, 1, SIZE - 1, WIDTH)
+    slots = memory_attention(torch.zeros(LAYERS, 1, PLACES * SIZE, WIDTH), encoded)
+    torch.testing.assert_close(slots[:, :, : SIZE - 1], encoded, atol=5e-3, rtol=0)
+    assert not slots[:, :, SIZE - 1 :].any()
+
+
+def test_tokens_need_no_matrices() -> None:
+    parameters = dict(MemoryAttention(TOKENS).layers[0].named_parameters())
+    assert list(parameters) == ["queries"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [CONFIG, TOKENS], ids=["queue", "tokens"])
+def test_padding_is_not_taken_in(config: MemoryAttentionConfig) -> None:
+    memory_attention = made(config)
+    slots, encoded = torch.randn(LAYERS, 2, config.slots, WIDTH), torch.randn(LAYERS, 2, 6, WIDTH)
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    padded = memory_attention(slots, encoded, mask)
+    torch.testing.assert_close(padded[:, :1], memory_attention(slots[:, :1], encoded[:, :1]))
+    torch.testing.assert_close(padded[:, 1:], memory_attention(slots[:, 1:], encoded[:, 1:, :4]))
 
 
 @pytest.mark.parametrize("slots", [2, 3, 8, 48, 320, 912])
@@ -135,5 +179,7 @@ def test_a_queue_needs_what_it_is_made_of() -> None:
         replace(CONFIG, variant="simple")
     with pytest.raises(UserError, match=r"queue of 5 times 3 slots leaves none of 15 open"):
         replace(CONFIG, queue=QueueConfig(5, 3))
+    with pytest.raises(UserError, match=r"queue of 3 times 4 slots must be all 15"):
+        replace(CONFIG, variant="tokens")
     with pytest.raises(UserError, match=r"queue.places must be at least 1, found 0"):
         QueueConfig(0, 4)

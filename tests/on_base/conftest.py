@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tiny_grown import Grown
 
-KINDS = ("llama", "qwen", "mistral")
+KINDS = ("llama", "qwen", "mistral", "tokens")
 
 
 def grow(path: pytest.TempPathFactory, kind: str) -> Grown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rxt.generation.compiled import compile_step
 from rxt.generation.conversation import Answered, Conversation, MemoryUpdated, Token
 from rxt.generation.inference_copy import inference_decoder
 from rxt.interop.base_files import base_file
+from rxt.model.grow import silenced
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer, load_chat
 from small_engine import serving, told
@@ -52,8 +54,11 @@ def test_with_reads_at_0_the_answers_are_the_bases_own_whatever_was_said(grown: 
     system = None if grown.tokenizer.markers is None or grown.tokenizer.markers.system is None else "Be far."
 
     def said(scale: float) -> list[list[int]]:
-        chat = Conversation(heard(grown, scale), grown.tokenizer, system=system, max_new_tokens=LENGTH)
-        return [[event.id for event in chat.stream(query) if isinstance(event, Token)] for query in QUERIES]
+        model, scaled = grown.model, grown.model.config.decoder.place is None
+        with silenced(model) if not scaled and scale == 0 else nullcontext():
+            model = heard(grown, scale) if scaled else model
+            chat = Conversation(model, grown.tokenizer, system=system, max_new_tokens=LENGTH)
+            return [[event.id for event in chat.stream(query) if isinstance(event, Token)] for query in QUERIES]
 
     assert said(0.0) == [their_answer(grown, query) for query in QUERIES]
     assert said(100.0) != said(0.0)  # with reads, memory counts: loudly, since that of an untrained base says little

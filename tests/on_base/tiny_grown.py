@@ -16,8 +16,13 @@ from rxt.interop.backbone import Backbone
 from rxt.pretrained import ReactiveTransformer
 
 LAYERS = (1, 3)
-KINDS = {"llama": ("llama3.1", "llama3"), "qwen": ("qwen2", "chatml"), "mistral": ("mistral", "llama2")}
-"""The base and its chat template."""
+KINDS = {
+    "llama": ("llama3.1", "llama3", False),
+    "qwen": ("qwen2", "chatml", False),
+    "mistral": ("mistral", "llama2", True),
+    "tokens": ("qwen2", "chatml", True),
+}
+"""The base, its chat template, and whether slots hold tokens."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,21 @@ class Grown:
 
 
 def grow(path: Path, kind: str) -> Grown:
-    base, template = KINDS[kind]
+    base, template, tokens_as_slots = KINDS[kind]
     folder = path / "base"
     their_tokenizer = store_tokenizer(folder, template)
     theirs = store_base(folder, base, vocab_size=len(their_tokenizer), max_position_embeddings=160, pad_token_id=2)
     tokenizer = rxt.load_base_tokenizer(folder)
     torch.manual_seed(1)
     model = ReactiveTransformer.on_base(
-        Backbone.from_pretrained(folder), LAYERS, 5, tokens=tokenizer.tokens, markers=tokenizer.markers
+        Backbone.from_pretrained(folder),
+        LAYERS,
+        8 if tokens_as_slots else 5,
+        tokens=tokenizer.tokens,
+        markers=tokenizer.markers,
+        tokens_as_slots=tokens_as_slots,
     )
-    for index in LAYERS:  # loud enough for other memories to make other answers
+    for index in () if tokens_as_slots else LAYERS:  # loud enough for other memories to make other answers
         model.decoder.layers[index].get_parameter("read_scale").data.fill_(2.0)
     model.save_pretrained(path / "memory")
     return Grown(model, tokenizer, folder, path / "memory", theirs, their_tokenizer)

@@ -54,18 +54,22 @@ def random_base(vocab_size: int) -> Decoder:
     return decoder
 
 
-def grown(vocab_size: int = 13, double: bool = False, rank: int = 0) -> ReactiveTransformer:
+def grown(vocab_size: int = 13, double: bool = False, rank: int = 0, tokens: bool = False) -> ReactiveTransformer:
     """A model on a random base, whose memory is heard."""
     decoder = random_base(vocab_size)
     if double:
         decoder = decoder.double()
     torch.manual_seed(6)
-    config = memory_on(decoder.config, BaseModel("tiny", "0"), READING, SLOTS, adapter_rank=rank)
+    base = BaseModel("tiny", "0")
+    config = memory_on(decoder.config, base, READING, SLOTS, adapter_rank=rank, tokens_as_slots=tokens)
     config = replace(config, memory_init="learned")  # of zeros nothing is heard
     model = grow(decoder, config, ReactiveTransformer)
     with torch.no_grad():
         assert model.fresh_memory is not None
         model.fresh_memory.mul_(10)
+        for name, parameter in model.named_parameters():
+            if tokens and name.endswith(("queries", "lora_up")):  # as if they had learned something
+                parameter.normal_(std=0.1)
     return model.train()
 
 

@@ -101,10 +101,10 @@ def step_on_zeros(subject: Learner, optim: OptimConfig) -> Optimizer:
     return optimizer
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_of_a_base_only_the_memory_has_gradients(rank: int) -> None:
+@pytest.mark.parametrize(("rank", "tokens"), [(0, False), (2, False), (2, True)])
+def test_of_a_base_only_the_memory_has_gradients(rank: int, tokens: bool) -> None:
     config = AdaptationConfig(phases=(Phase(2, 2, 2, MEMORY),), optim=BASE_OPTIM, precision="bfloat16")
-    model = grown(tokenizer().vocab_size, rank=rank)
+    model = grown(tokenizer().vocab_size, rank=rank, tokens=tokens)
     run = replace(recipe("adapt"), model=model.config, stages=(config,))
     with FakeTensorMode():
         fake = new_learner(run)

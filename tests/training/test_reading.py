@@ -22,8 +22,8 @@ TURNS = [3, 1, 5, 3, 2]
 LIMIT = 10**6
 
 
-def frozen(double: bool = False) -> ReactiveTransformer:
-    return GrownLearner(grown(double=double)).model
+def frozen(double: bool = False, tokens: bool = False) -> ReactiveTransformer:
+    return GrownLearner(grown(double=double, rank=2 if tokens else 0, tokens=tokens)).model
 
 
 def loss_of(reader: BaseReader, batch: Conversations, window: int | None = None) -> Tensor:
@@ -32,9 +32,10 @@ def loss_of(reader: BaseReader, batch: Conversations, window: int | None = None)
     return scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
 
 
+@pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("window", [None, 2])
-def test_texts_read_once_are_the_plain_loop(window: int | None) -> None:
-    model, batch = frozen(double=True), random_batch(TURNS)
+def test_texts_read_once_are_the_plain_loop(window: int | None, tokens: bool) -> None:
+    model, batch = frozen(double=True, tokens=tokens), random_batch(TURNS)
     loss = loss_of(BaseReader(model), batch, window)
     found = gradients(loss, model)
     for way in (conversation_scores, turn_by_turn):
@@ -44,8 +45,9 @@ def test_texts_read_once_are_the_plain_loop(window: int | None) -> None:
         assert_same_gradients(found, gradients(expected, model))
 
 
-def test_a_queue_that_is_selected_from_is_the_one_that_was_walked() -> None:
-    model, batch = GrownLearner(grown(double=True)).model, random_batch(TURNS)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_a_queue_that_is_selected_from_is_the_one_that_was_walked(tokens: bool) -> None:
+    model, batch = frozen(double=True, tokens=tokens), random_batch(TURNS)
     with torch.no_grad():
         for name, parameter in model.memory_attention.named_parameters():
             if name.endswith("age"):

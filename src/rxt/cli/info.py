@@ -142,7 +142,10 @@ def details(title: str, config: RxTConfig) -> Table:
     active = "" if counts.decoder_active == counts.decoder else f", {counts.decoder_active:,} active for a token"
     section("decoder", f"{counts.decoder:,} parameters{active}")
     table.add_row("self-attention", attention(decoder.self_attention))
-    table.add_row("memory cross-attention", attention(decoder.cross_attention))
+    if decoder.place is None:
+        table.add_row("memory cross-attention", attention(decoder.cross_attention))
+    else:
+        table.add_row("memory", "seen by self-attention, beside the layer's own tokens")
     table.add_row("feed-forward", feed_forward(decoder.feed_forward))
     for name, stack in (
         ("layers before, no memory", decoder.stateless),
@@ -166,12 +169,14 @@ def details(title: str, config: RxTConfig) -> Table:
     consolidates = layer_class(memory.variant).has_consolidation
     section("memory attention", f"{counts.memory_attention:,} parameters")
     table.add_row("variant", memory.variant + (f", {memory.groups} groups of layers" if memory.groups else ""))
-    table.add_row("write", attention(memory.attention))
+    tokens = memory.variant == "tokens"
+    table.add_row("write", "tokens as they are" if tokens else attention(memory.attention))
     if memory.queue is not None:
         table.add_row("queue", queue(memory.queue, memory.slots))
     if consolidates:
         table.add_row("consolidation", attention(memory.consolidation or memory.attention))
-    table.add_row("gates", gates(memory, consolidates))
+    if not tokens:
+        table.add_row("gates", gates(memory, consolidates))
     table.add_row("norm", memory.norm.kind + (", mixed with its input" if memory.norm.mixed else ""))
     return table
 

@@ -143,6 +143,9 @@ class MemoryAttentionConfig:
         require(queue is not None, where, f"is needed by the variant {self.variant}")
         assert queue is not None
         taken = queue.places * queue.slots
+        if self.variant == "tokens":
+            require(taken == self.slots, where, f"of {queue.places} times {queue.slots} slots must be all {self.slots}")
+            return
         require(
             taken < self.slots,
             where,

@@ -32,6 +32,7 @@ def memory_on(
     tokens: SpecialTokens | None = None,
     markers: Markers | None = None,
     adapter_rank: int = 0,
+    tokens_as_slots: bool = False,
 ) -> RxTConfig:
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
@@ -47,34 +48,45 @@ def memory_on(
         markers: what stands around the parts of its interactions, in the base's chat template.
         adapter_rank: of low-rank adapters beside the matrices of all layers from the first that reads memory on; 0
             for none.
+        tokens_as_slots: slots hold the tokens of interactions as self-attention looks at them, and it does look at
+            them; no layer has reads of its own then. Memory is a queue all of it.
 
     Raises:
         UserError: layers that the decoder has not, or a length that it does not take.
     """
-    chosen = tuple(default_memory_layers(decoder.layers) if memory_layers is None else memory_layers)
+    usual = upper_layers if tokens_as_slots else default_memory_layers
+    chosen = tuple(usual(decoder.layers) if memory_layers is None else memory_layers)
     require(len(chosen) > 0, "decoder.memory_layers", "must name a layer at least")
     require(adapter_rank >= 0, "base.adapter_rank", f"cannot be negative, found {adapter_rank}")
     length = min(LENGTH, decoder.max_length) if max_length is None else max_length
     require(length <= decoder.max_length, "decoder.max_length", f"is {decoder.max_length} in the base, asked: {length}")
-    reads = replace(decoder.self_attention, rotated=False)
-    grown = replace(
-        decoder,
-        cross_attention=reads,
-        max_length=length,
-        memory_layers=chosen,
-        read_scale=READ_SCALE,
-        slot_norm=False,
-    )
-    memory = MemoryAttentionConfig(
-        decoder.width,
-        len(chosen),
-        slots,
-        replace(AttentionConfig.mha(1), qk_norm=True, output_bias=False, output_projection=False),
-        variant="queue",
-        gate=GateConfig("linear", status="linear", longest=LONGEST),
-        input_norm=False,
-        queue=queue_of(slots),
-    )
+    write = replace(AttentionConfig.mha(1), qk_norm=not tokens_as_slots, output_bias=False, output_projection=False)
+    if tokens_as_slots:
+        queue = all_queue(slots)
+        slots = queue.places * queue.slots
+        grown = replace(decoder, max_length=length, memory_layers=chosen, slot_norm=False, place=queue.slots)
+        memory = MemoryAttentionConfig(
+            decoder.width, len(chosen), slots, write, variant="tokens", input_norm=False, queue=queue
+        )
+    else:
+        grown = replace(
+            decoder,
+            cross_attention=replace(decoder.self_attention, rotated=False),
+            max_length=length,
+            memory_layers=chosen,
+            read_scale=READ_SCALE,
+            slot_norm=False,
+        )
+        memory = MemoryAttentionConfig(
+            decoder.width,
+            len(chosen),
+            slots,
+            write,
+            variant="queue",
+            gate=GateConfig("linear", status="linear", longest=LONGEST),
+            input_norm=False,
+            queue=queue_of(slots),
+        )
     return RxTConfig(
         grown,
         EncoderConfig.of_decoder(grown),
@@ -90,6 +102,17 @@ def queue_of(slots: int) -> QueueConfig:
     """A queue of so many slots a layer: as many places as they are enough for, with a twentieth of them open."""
     place = min(PLACE, max(1, slots // 4))
     return QueueConfig((slots - max(1, slots // 20)) // place, place)
+
+
+def all_queue(slots: int) -> QueueConfig:
+    """A queue of at most so many slots a layer, none of them open."""
+    place = min(PLACE, max(1, slots // 4))
+    return QueueConfig(slots // place, place)
+
+
+def upper_layers(layers: int) -> range:
+    """All from a quarter of the way up: 8 … 29 of 30."""
+    return range(round(0.26 * layers), layers)
 
 
 def default_memory_layers(layers: int) -> range:

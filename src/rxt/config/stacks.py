@@ -44,6 +44,9 @@ class DecoderConfig:
     """Every read's output is multiplied by a learned vector (D,) that starts with this; by default there is none."""
     slot_norm: bool = True
     """Norm the slots before they are read. Off where slots hold what has been normed."""
+    place: int | None = None
+    """Slots hold tokens, so many an interaction, and self-attention looks at them as at its own tokens: layers that
+    read memory have no cross-attention. None: they have one."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -57,6 +60,8 @@ class DecoderConfig:
             require(rising, where, f"must rise, found {list(self.memory_layers)}")
             inside = all(0 <= layer < self.layers for layer in self.memory_layers)
             require(inside, where, f"must lie in 0 … {self.layers - 1}, found {list(self.memory_layers)}")
+        if self.place is not None:
+            at_least_one("decoder", place=self.place)
         both = self.tied_head and self.head_bias
         require(not both, "decoder.head_bias", "does not go with tied_head; turn one of them off")
 

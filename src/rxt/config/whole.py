@@ -96,6 +96,13 @@ class RxTConfig:
                 name,
                 f"must agree: decoder {found[0]}, encoder {found[1]}, memory_attention {found[2]}",
             )
+        queue = memory.queue if memory.variant == "tokens" else None
+        found = None if queue is None else queue.slots
+        require(
+            decoder.place == found,
+            "decoder.place",
+            f"is {decoder.place}, but a place of memory_attention holds {found} tokens",
+        )
         if encoder.shared:
             like = EncoderConfig.of_decoder(decoder)
             require(encoder == like, "encoder", "is shared, so all of it must be as the decoder is")

@@ -101,4 +101,5 @@ def without_memory(decoder: DecoderConfig, base: DecoderConfig) -> DecoderConfig
         memory_layers=base.memory_layers,
         read_scale=base.read_scale,
         slot_norm=base.slot_norm,
+        place=base.place,
     )

@@ -79,14 +79,16 @@ class Attention(nn.Module):
             queries = self.q_norm(queries)
         if rotation is not None:
             queries = rotate(queries, rotation)
-        keys, values = source
-        if self.config.query_heads < self.config.kv_heads:  # reversed SQA: head j uses query head j mod Hq
-            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
-        heads = self._look_up(queries, keys, values, mask, causal)
-        merged = heads.transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
+        merged = self._merged(queries, source, mask, causal)
         if self.gate_proj is not None:
             merged = merged * activate(self.gate_proj(x), self.config.gate_activation)
         return self.out_proj(merged)
+
+    def _merged(self, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
+        """What queries (B, Hq, T, Hd) find, head beside head: (B, T, Hq·Hd)."""
+        if self.config.query_heads < self.config.kv_heads:  # reversed SQA: head j uses query head j mod Hq
+            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
+        return self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""

@@ -48,6 +48,8 @@ class MemoryAttentionLayer(nn.Module, ABC):
     """Whether it is given the mean over layers."""
     has_consolidation: ClassVar[bool] = True
     """Whether slots look at anything but the interaction."""
+    has_projections: ClassVar[bool] = True
+    """Whether what is written is projected: the layer has an ``attention`` of its own."""
     published: ClassVar[Published | None] = None
     """None where the published layout has no place for the variant."""
 
@@ -57,8 +59,9 @@ class MemoryAttentionLayer(nn.Module, ABC):
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention = Attention(config.width, config.attention)
-        start_as_copy(self.attention)
+        if self.has_projections:
+            self.attention = Attention(config.width, config.attention)
+            start_as_copy(self.attention)
 
     def new_norm(self) -> MemoryNorm:
         """A norm over the width."""

@@ -13,7 +13,7 @@ from rxt.config import AttentionConfig, DecoderConfig, FeedForward, Norm
 from rxt.model.attention import Attention, KeyValue
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.feed_forward import make_feed_forward
-from rxt.model.layers import Rotation, make_norm, rotation_of, rotations_of, rounded_once
+from rxt.model.layers import Rotation, make_norm, rotate, rotation_of, rotations_of, rounded_once
 
 
 class Hidden(NamedTuple):
@@ -26,7 +26,12 @@ class Hidden(NamedTuple):
 
 
 class DecoderLayer(nn.Module):
-    """Pre-norm block: self-attention, memory cross-attention (where ``cross_attention`` is given), feed-forward."""
+    """Pre-norm block: self-attention, memory cross-attention (where ``cross_attention`` is given), feed-forward.
+
+    With ``place`` there is no cross-attention: self-attention looks at memory and at its own tokens by one softmax.
+    Slots stand before the own tokens as if the interactions that they hold had been written one after another, each
+    filling its place; those that hold nothing are not seen.
+    """
 
     def __init__(
         self,
@@ -38,8 +43,12 @@ class DecoderLayer(nn.Module):
         norm_eps: float | None = None,
         read_scale: float | None = None,
         slot_norm: bool = True,
+        place: int | None = None,
     ) -> None:
         super().__init__()
+        self.place, self.width = place, width
+        self.hears = True
+        """Off: whatever memory holds, the layer does not read it."""
         self.norm1 = make_norm(norm, width, norm_eps)
         self.attention = Attention(width, self_attention)
         if cross_attention is not None:
@@ -51,8 +60,22 @@ class DecoderLayer(nn.Module):
         self.feed_forward = make_feed_forward(width, feed_forward)
 
     def project_memory(self, slots: Tensor) -> KeyValue:
-        """Project this layer's memory (B, S, D). Slots have no order, so keys are not rotated."""
+        """Project this layer's memory (B, S, D). Slots have no order, so keys are not rotated, unless they hold
+        tokens."""
+        if self.place is not None:
+            read = self.attention.project(slots)
+            return self.placed(self.attention.normed(read.keys), read.values, slots.any(-1))
         return self.cross_attention.keys_values(slots if self.stm_norm is None else self.stm_norm(slots))
+
+    def placed(self, keys: Tensor, values: Tensor, used: Tensor) -> KeyValue:
+        """Keys and values (B, Hkv, S, Hd) of slots that hold tokens, keys turned to where these stand: token i of the
+        g-th newest interaction at i - g·R. Keys of slots that are not ``used`` (B, S) are zeros."""
+        assert self.place is not None
+        slot = torch.arange(keys.shape[2], device=keys.device)
+        positions = slot % self.place - (slot // self.place + 1) * self.place
+        rotation = rotation_of(self.attention.config, self.width, positions)
+        turned = keys if rotation is None else rotate(keys, rotation)
+        return KeyValue(turned * used[:, None, :, None], values)
 
     def forward(
         self,
@@ -69,19 +92,42 @@ class DecoderLayer(nn.Module):
 
         ``visible`` (B, 1, 1, S) is False where the memory is padding.
         """
-        normed = rounded_once(self.norm1(x))
-        if cache is None:
+        normed, heard = rounded_once(self.norm1(x)), memory if self.hears else None
+        if self.place is not None and heard is not None:
+            x = x + self._look_at_all(normed, heard, rotation, visible, cache)
+        elif cache is None:
             x = x + self.attention(normed, None, rotation, causal=True)
         else:
             own = self.attention.keys_values(normed, rotation)
             x = x + self.attention(
                 normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None
             )
-        if memory is not None:
-            read = self.cross_attention(self.norm2(x), memory, cross_rotation, mask=visible)
+        if self.place is None and heard is not None:
+            read = self.cross_attention(self.norm2(x), heard, cross_rotation, mask=visible)
             x = x + (read if self.read_scale is None else read * self.read_scale)
         update, balance = self.feed_forward(self.norm3(x), mask, balanced=cache is None)
         return x + update, balance
+
+    def _look_at_all(
+        self,
+        normed: Tensor,
+        memory: KeyValue,
+        rotation: Rotation | None,
+        visible: Tensor | None,
+        cache: LayerCache | None,
+    ) -> Tensor:
+        """Self-attention (B, T, D) that looks at memory and at its own tokens."""
+        own, tokens = self.attention.keys_values(normed, rotation), normed.shape[1]
+        seen = normed.new_ones(tokens, tokens, dtype=torch.bool).tril()[None, None]
+        if cache is not None:
+            own = cache.extend(own)
+            seen = seen if cache.visible is None else cache.visible
+        used = memory.keys.any(-1).any(1)[:, None, None, :]  # (B, 1, 1, S)
+        if visible is not None:
+            used = used & visible
+        slots = used.expand(len(normed), 1, tokens, -1)
+        every = KeyValue(*(torch.cat(pair, 2) for pair in zip(memory, own, strict=True)))
+        return self.attention(normed, every, rotation, torch.cat((slots, seen.expand(len(slots), -1, -1, -1)), -1))
 
 
 class TiedHead(nn.Module):
@@ -117,7 +163,9 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = embedding
 
-        def layer(feed_forward: FeedForward, cross_attention: AttentionConfig | None = None) -> DecoderLayer:
+        def layer(feed_forward: FeedForward, reads: bool = False) -> DecoderLayer:
+            place = config.place if reads else None
+            cross_attention = config.cross_attention if reads and place is None else None
             return DecoderLayer(
                 config.width,
                 config.self_attention,
@@ -127,12 +175,12 @@ class Decoder(nn.Module):
                 config.norm_eps,
                 config.read_scale,
                 config.slot_norm,
+                place,
             )
 
         self.stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.stateless)
         self.layers = nn.ModuleList(
-            layer(config.feed_forward, config.cross_attention if index in config.reading else None)
-            for index in range(config.layers)
+            layer(config.feed_forward, index in config.reading) for index in range(config.layers)
         )
         self.final_stateless = nn.ModuleList(layer(feed_forward) for feed_forward in config.final_stateless)
         self.head_norm = make_norm(config.head_norm, config.width, config.norm_eps) if config.head_norm else None

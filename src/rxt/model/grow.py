@@ -17,6 +17,7 @@ from rxt.model.low_rank import adapted, without_adapters
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.reactive import ReactiveTransformer, fresh_slots
 from rxt.model.router import Router
+from rxt.model.weight_cache import forget
 
 FRESH = 0.1
 """Standard deviation of what slots hold before anything is written: well below that of encoded tokens (about a third in
@@ -42,7 +43,7 @@ def grow(base: Decoder, config: RxTConfig, kind: type[Model]) -> Model:
         layer.norm3, layer.feed_forward = original.norm3, original.feed_forward
         if rank and index >= config.decoder.reading[0]:
             adapt_layer(layer, rank)
-        if index in config.decoder.reading:
+        if index in config.decoder.reading and config.decoder.place is None:
             _start_read(layer, config)
     model.memory_attention = MemoryAttention(config.memory_attention).to(weight.device, weight.dtype)
     if config.pool is not None:
@@ -71,17 +72,15 @@ def _start_read(layer: DecoderLayer, config: RxTConfig) -> None:
 
 @contextmanager
 def silenced(model: ReactiveTransformer) -> Iterator[None]:
-    """Inside, a model says what its base says: nothing that its layers read of the memory is heard, and low-rank
-    adapters add nothing."""
-    scales = [scale for name, scale in model.decoder.named_parameters() if name.endswith("read_scale")]
-    kept = [scale.detach().clone() for scale in scales]
-    with torch.no_grad():
-        for scale in scales:
-            scale.zero_()
+    """Inside, a model says what its base says: its layers do not read the memory, and low-rank adapters add nothing."""
+    layers = [layer for layer in model.decoder.modules() if isinstance(layer, DecoderLayer)]
+    for layer in layers:
+        layer.hears = False
+    forget(model)  # copies for inference hear what they heard when they were made
     try:
         with without_adapters(model.decoder):
             yield
     finally:
-        with torch.no_grad():
-            for scale, before in zip(scales, kept, strict=True):
-                scale.copy_(before)
+        for layer in layers:
+            layer.hears = True
+        forget(model)

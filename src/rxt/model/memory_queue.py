@@ -7,6 +7,16 @@ interaction. With m a layer's memory, e the encoded interaction, a learned queri
     n  = attn(query=a, keys=values=e)
     m' = [ n[:R] ; m[:(G-1)·R] + δ ; gate(old=m[G·R:], new=n[R:]) ]
 
+In the variant ``tokens`` a place holds the interaction's tokens themselves, one a slot, in their order, and nothing is
+projected. Slot i of a place looks at the token around position c_i, for an interaction of T tokens::
+
+    c_i = i · s,  s = max(1, (T-1) / (R-1))
+    n_i = Σ_j softmax_j(a_i·e_j/√D - 8 ((c_i - j) / s)²) e_j,  and 0 where c_i > T - 1
+
+with queries a that start at zero. So an interaction that is no longer than a place stands there token by token, and is
+read as self-attention would read it; of a longer one every slot holds a mean of neighbours.
+What is oldest falls out, and no slot is open to all.
+
 What a slot takes in does not depend on what it holds: a slot that looked for what is like its content would find what
 all interactions have in common, and the second interaction would have no slots that look at it. One set of queries
 serves all places, so that whoever learns to write one interaction has learned to write all, however many follow.
@@ -20,7 +30,11 @@ from torch import Tensor, nn
 from rxt.config import MemoryAttentionConfig
 from rxt.model.attention import KeyValue
 from rxt.model.consolidation import MemoryAttentionLayer
+from rxt.model.layers import Rotation
 from rxt.model.memory_gate import ResidualGate
+
+SHARPNESS = 8.0
+"""Of a slot's look at its token: at the token's neighbours it looks e⁻⁸ times as much."""
 
 
 class Queue(MemoryAttentionLayer):
@@ -58,3 +72,45 @@ class Queue(MemoryAttentionLayer):
         held, kept = memory[:, : self.queued], memory[:, self.queued :]
         older = held[:, : -self.place] + self.age.repeat_interleave(self.place, 0)
         return torch.cat((newest, older, self.gate(kept, offered)), 1)
+
+
+class TokenQueue(Queue):
+    """A queue of tokens: nothing is projected, each slot of a place has a token of its own, and no slot is open to all.
+    How old something is, its place says (:meth:`rxt.model.decoder.DecoderLayer.placed`)."""
+
+    has_projections = False
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        MemoryAttentionLayer.__init__(self, config)
+        self.input_norm = self.new_input_norm()
+        queue = config.queue
+        assert queue is not None
+        self.place, self.queued = queue.slots, queue.places * queue.slots
+        self.queries = nn.Parameter(torch.zeros(queue.slots, config.width))
+        """(R, D)"""
+
+    def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
+        """The encoded interaction (B, T, D) as it is, of one head."""
+        tokens = self.normed(encoded).unsqueeze(1)
+        return KeyValue(tokens, tokens)
+
+    def take_in(self, source: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        tokens = source.values.squeeze(1)  # (B, T, D)
+        count, longest, width = tokens.shape
+        seen = mask.view(count, longest) if mask is not None else tokens.new_ones(count, longest, dtype=torch.bool)
+        length = seen.sum(1, keepdim=True, dtype=torch.promote_types(tokens.dtype, torch.float32))  # (B, 1)
+        stretch = ((length - 1) / max(1, self.place - 1)).clamp(min=1)
+        centre = torch.arange(self.place, device=tokens.device) * stretch  # (B, R)
+        away = centre.unsqueeze(-1) - torch.arange(longest, device=tokens.device)  # (B, R, T)
+        scores = self.queries.to(tokens.dtype) @ tokens.transpose(1, 2) * width**-0.5
+        scores = scores - SHARPNESS * (away / stretch.unsqueeze(-1)).square()
+        weights = scores.masked_fill(~seen.unsqueeze(1), -torch.inf).softmax(-1)
+        written = weights.to(tokens.dtype) @ tokens * (centre < length).unsqueeze(-1)
+        return written, tokens.new_empty(count, 0, width)
+
+    def ages(self) -> Tensor:
+        return self.queries.new_zeros(self.queued // self.place, self.config.width)
+
+    def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
+        newest, _ = self.take_in(source, mask)
+        return torch.cat((newest.to(memory.dtype), memory[:, : -self.place]), 1)

@@ -114,9 +114,7 @@ class RoundedAttention(Attention):
             queries, source = self._all_of_it(rounded, rotation)
         else:
             queries = _turned(self._split(self._query.multiply(rounded)), self.q_norm, rotation)
-        if self.config.query_heads < self.config.kv_heads:
-            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
-        merged = self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)  # (B, T, Hq·Hd)
+        merged = self._merged(queries, source, mask, causal)
         if self._gate is not None:
             merged = merged * activate(self._gate.multiply(rounded), self.config.gate_activation)
         return (merged if self._out is None else self._out.multiply(merged)).to(x.dtype)

@@ -185,7 +185,7 @@ class StackedAttention(nn.Module):
         self._gate = Product(gates, dtype=dtype, scale=scale) if gates else None
         self._query_norms = [layer.q_norm for layer in layers if layer.q_norm is not None]
         self._key_norms = [layer.k_norm for layer in layers if layer.k_norm is not None]
-        self._look_up = first._look_up
+        self._merged = first._merged
 
     def keys_values(self, source: Tensor, rotation: Rotation | None = None) -> KeyValue:
         """As :meth:`Attention.keys_values`: (L, B, S, D) -> (L, B, Hkv, S, Hd)."""
@@ -197,13 +197,11 @@ class StackedAttention(nn.Module):
     ) -> Tensor:
         """As :meth:`Attention.forward`: (L, B, S, D) -> the same, in the type of products; ``mask`` (B, 1, 1, T)."""
         queries = self._turned(self._heads(self._query(x)), self._query_norms, rotation)
-        if self.config.query_heads < self.config.kv_heads:
-            queries = queries.repeat(1, 1, self.config.kv_heads // self.config.query_heads, 1, 1)
         if mask is not None:
             mask = mask.repeat(len(x), 1, 1, 1)  # (L·B, 1, 1, T)
-        keys, values = (each.flatten(0, 1) for each in source)
-        heads = self._look_up(queries.flatten(0, 1), keys, values, mask, causal=False)
-        merged = heads.transpose(1, 2).flatten(2).unflatten(0, x.shape[:2])  # (L, B, S, Hq·Hd)
+        rows = KeyValue(*(each.flatten(0, 1) for each in source))
+        merged = self._merged(queries.flatten(0, 1), rows, mask, causal=False)
+        merged = merged.unflatten(0, x.shape[:2])  # (L, B, S, Hq·Hd)
         if self._gate is not None:
             merged = merged * activate(self._gate(x), self.config.gate_activation)
         return merged if self._out is None else self._out(merged)

