@@ -18,6 +18,7 @@ from rxt.cli.train import run as train_command
 from rxt.errors import UserError
 from rxt.pretrained import ReactiveTransformer
 from rxt.training.config import RunConfig
+from rxt.training.config_base import RateFactor
 from rxt.training.corpus import Corpus
 from rxt.training.data_config import DataConfig
 from rxt.training.keeping import KeepConfig, OwnWords, some_memories
@@ -39,8 +40,8 @@ PHASES = (
 CONFIG = AdaptationConfig(phases=PHASES, optim=replace(OPTIM, warmup=2))
 
 
-def learner() -> GrownLearner:
-    return GrownLearner(grown(tokenizer().vocab_size))
+def learner(tokens: bool = False) -> GrownLearner:
+    return GrownLearner(grown(tokenizer().vocab_size, rank=2 if tokens else 0, tokens=tokens))
 
 
 def stage(config: AdaptationConfig = CONFIG, folder: Path = Path()) -> AdaptationStage:
@@ -82,9 +83,21 @@ def test_a_phase_chooses_among_the_memorys_parameters() -> None:
         subject.learn_only(("encoder",))
 
 
-def test_reads_learn_at_half_the_rate_of_writes() -> None:
+def test_where_slots_hold_tokens_adapters_learn_and_there_are_no_reads() -> None:
+    subject, trained = learner(tokens=True), stage()
+    optimizer = make_optimizer(subject, CONFIG.optim)
+    before = {name: weight.clone() for name, weight in subject.model.named_parameters()}
+    for step in range(CONFIG.steps):
+        update(trained, subject, optimizer, 0, step)
+    moved = {name for name, weight in subject.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == subject.own - {"fresh_memory"}
+    assert all(name.endswith(("queries", "lora_up", "lora_down")) for name in moved)
+
+
+def test_rates_by_names() -> None:
     subject = learner()
-    groups = make_optimizer(subject, OPTIM).param_groups
+    rates = (RateFactor("decoder.*read_scale", 10.0), RateFactor("decoder.*cross_attention", 0.5))
+    groups = make_optimizer(subject, replace(OPTIM, rates=rates)).param_groups
     shares = {id(weight): group["share"] for group in groups for weight in group["params"]}
     found = {name: shares[id(weight)] for name, weight in subject.unique_parameters()}
     assert {share for name, share in found.items() if name.endswith("read_scale")} == {10.0}
@@ -92,17 +105,18 @@ def test_reads_learn_at_half_the_rate_of_writes() -> None:
     assert {share for name, share in found.items() if "decoder" not in name} == {1.0}
 
 
-def losses(config: AdaptationConfig, folder: Path = Path()) -> list[float]:
+def losses(config: AdaptationConfig, folder: Path = Path(), tokens: bool = False) -> list[float]:
     trained = stage(config, folder)
-    subject = trained.learner_for(learner())
+    subject = trained.learner_for(learner(tokens))
     optimizer = make_optimizer(subject, config.optim)
     return [sum(float(part.loss) for part in update(trained, subject, optimizer, 0, step)) for step in range(6)]
 
 
-def test_bfloat16_and_a_cache_follow_the_same_curve(tmp_path: Path) -> None:
-    exact = losses(CONFIG)
-    assert losses(replace(CONFIG, cache_gigabytes=1e-3), tmp_path) == pytest.approx(exact, rel=2e-3)
-    rounded = losses(replace(CONFIG, precision="bfloat16"))
+@pytest.mark.parametrize("tokens", [False, True])
+def test_bfloat16_and_a_cache_follow_the_same_curve(tmp_path: Path, tokens: bool) -> None:
+    exact = losses(CONFIG, tokens=tokens)
+    assert losses(replace(CONFIG, cache_gigabytes=1e-3), tmp_path, tokens) == pytest.approx(exact, rel=2e-3)
+    rounded = losses(replace(CONFIG, precision="bfloat16"), tokens=tokens)
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=2e-2)
 

@@ -12,7 +12,7 @@ from rxt.tasks.everyday import EverydayConfig
 from rxt.tasks.open import OpenConfig
 from rxt.tasks.scenes import ScenesConfig
 from rxt.training.config import RunConfig, TokenizerConfig
-from rxt.training.config_base import OptimConfig, RateFactor
+from rxt.training.config_base import OptimConfig
 from rxt.training.data_config import DataConfig, TaskSource
 from rxt.training.keeping import KeepConfig
 from rxt.training.stages.adaptation import AdaptationConfig
@@ -24,27 +24,15 @@ SLOTS = 864
 """A queue of 18 interactions of 48 tokens each."""
 ADAPTER_RANK = 16
 MEMORY = ("decoder", "memory_attention")
-"""What learns: reads and writes, and low-rank adapters where there are some."""
-OPTIM = OptimConfig(
-    learning_rate=1e-3,
-    warmup=40,
-    min_lr_ratio=0.05,
-    rates=(
-        RateFactor("decoder.*read_scale", 10.0),
-        RateFactor("decoder.*cross_attention", 0.5),
-        RateFactor("decoder.*norm2", 0.5),
-    ),
-    accumulate=2,
-)
-"""Reads begin as copies of what the base has learned, so they learn at half the writes' rate; how much of them is heard
-has far to go and few numbers to say it with."""
+"""What learns: low-rank adapters, and how interactions are written."""
+OPTIM = OptimConfig(learning_rate=1e-3, warmup=40, min_lr_ratio=0.05, accumulate=2)
 
 
 def smollm2() -> RunConfig:
     """The memory of SmolLM2-135M-Instruct: open conversations, on two cores (``--workers 2``)."""
 
-    def phase(steps: int, turns: int, batch: int, shortest: int | None = None, random: float = 0.25) -> Phase:
-        return Phase(steps, turns, batch, MEMORY, random_pieces=12, random_share=random, shortest=shortest)
+    def phase(steps: int, turns: int, batch: int, shortest: int) -> Phase:
+        return Phase(steps, turns, batch, MEMORY, random_pieces=12, random_share=0.05, shortest=shortest)
 
     return RunConfig(
         name="smollm2",
@@ -53,10 +41,8 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(250, 6, 8, random=1.0),
-                    phase(1_900, 8, 4, shortest=2),
-                    phase(900, 16, 3, shortest=6),
-                    phase(50, 24, 2, shortest=12),
+                    phase(900, 8, 4, shortest=2),
+                    phase(150, 16, 3, shortest=6),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
