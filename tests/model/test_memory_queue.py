@@ -9,9 +9,20 @@ import torch
 from torch import Tensor
 
 from factories import tiny_config
-from rxt.config import AttentionConfig, GateConfig, MemoryAttentionConfig, QueueConfig
-from rxt.config.on_base import queue_of
+from rxt.config import (
+    AttentionConfig,
+    BaseModel,
+    DecoderConfig,
+    FeedForwardConfig,
+    GateConfig,
+    MemoryAttentionConfig,
+    PoolConfig,
+    QueueConfig,
+)
+from rxt.config.on_base import memory_on, queue_of
 from rxt.errors import UserError
+from rxt.model.decoder import DecoderLayer
+from rxt.model.layers import rotate, rotation_of
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.memory_queue import SHARPNESS, Queue, TokenQueue
 
@@ -183,3 +194,49 @@ def test_a_queue_needs_what_it_is_made_of() -> None:
         replace(CONFIG, variant="tokens")
     with pytest.raises(UserError, match=r"queue.places must be at least 1, found 0"):
         QueueConfig(0, 4)
+
+
+def test_a_model_whose_slots_hold_tokens_is_all_of_a_piece() -> None:
+    attention = AttentionConfig.gqa(4, 2)
+    plain = DecoderConfig(13, WIDTH, 4, attention, attention, FeedForwardConfig(48), 64, memory_layers=())
+    config = memory_on(plain, BaseModel("tiny", "0"), slots=9, tokens_as_slots=True)
+    assert (config.decoder.reading, config.decoder.place) == ((1, 2, 3), 2)
+    assert config.memory_attention.queue == QueueConfig(4, 2)
+    assert config.memory_shape == (3, 8, WIDTH)
+    with pytest.raises(UserError, match=r"decoder.place is None, but a place of memory_attention holds 2 tokens"):
+        replace(config, decoder=replace(config.decoder, place=None))
+    replace(config, pool=PoolConfig(8))
+    with pytest.raises(UserError, match=r"pool must have fragments of all 8 slots, one for a turn"):
+        replace(config, pool=PoolConfig(4))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 5])
+def test_self_attention_looks_at_memory_and_itself_token_after_token(length: int) -> None:
+    torch.manual_seed(3)
+    attention = AttentionConfig.gqa(4, 2)
+    layer = DecoderLayer(WIDTH, attention, None, FeedForwardConfig(48), "rms", place=SIZE).double()
+    x, slots = torch.randn(1, length, WIDTH).double(), torch.randn(1, 2 * SIZE, WIDTH).double()
+    slots[0, 1] = slots[0, SIZE:] = 0  # the older place is empty, and one slot of the newer
+    positions = torch.arange(length)
+    rotation = rotation_of(attention, WIDTH, positions)
+    found, _ = layer(x, layer.project_memory(slots), rotation, None, None, None, None)
+
+    normed, held = layer.norm1(x), [0, 2, 3]
+    stands = torch.cat((torch.tensor(held) - SIZE, positions))
+    own, size = layer.attention, WIDTH // 4
+    looked = torch.cat((slots[:, held], normed), 1)
+
+    def heads(projection: torch.nn.Module, what: Tensor, at: Tensor | None) -> Tensor:
+        split = projection(what).unflatten(-1, (-1, size)).transpose(1, 2)
+        return split if at is None else rotate(split, rotation_of(attention, WIDTH, at))
+
+    keys, values = heads(own.k_proj, looked, stands), heads(own.v_proj, looked, None)
+    queries, merged = heads(own.q_proj, normed, positions), list[Tensor]()
+    for token in range(length):
+        seen = len(held) + token + 1
+        for head in range(4):
+            scores = keys[0, head // 2, :seen] @ queries[0, head, token] / size**0.5
+            merged.append(scores.softmax(0) @ values[0, head // 2, :seen])
+    after = x + own.out_proj(torch.cat(merged).view(1, length, WIDTH))
+    torch.testing.assert_close(found, after + layer.feed_forward(layer.norm3(after))[0])

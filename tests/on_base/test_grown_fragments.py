@@ -20,8 +20,9 @@ PHASES = [
 ]
 
 
+@pytest.mark.parametrize("grown", ["qwen", "tokens"], indirect=True)
 def test_trained_then_talked_to(
-    one_grown: Grown,
+    grown: Grown,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfdbinary: pytest.CaptureFixture[bytes],
@@ -34,8 +35,8 @@ def test_trained_then_talked_to(
         "checkpoint_every=2",
     ]
     sets = [word for setting in settings for word in ("--set", setting)]
-    assert main(["train", "fragments", "--from", str(one_grown.memory), "--out", str(out), *sets]) == 0
-    before, (model, _) = one_grown.model, load_model(out / "model")
+    assert main(["train", "fragments", "--from", str(grown.memory), "--out", str(out), *sets]) == 0
+    before, (model, _) = grown.model, load_model(out / "model")
     assert model.config.pool is not None
     assert model.config.base == before.config.base
     own = set(memory_tensors(model))

@@ -129,6 +129,13 @@ class RxTConfig:
                 require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
         if self.pool is not None:
             self.pool.check_fits(memory.slots)
+            whole = self.pool.chosen == 1 and self.pool.resident_slots(memory.slots) == 0
+            require(
+                memory.variant != "tokens" or whole,
+                "pool",
+                f"must have fragments of all {memory.slots} slots, one for a turn, where slots hold tokens: what is "
+                "written pushes the older ones on",
+            )
             require(
                 encoder.cross_attention is None,
                 "pool",

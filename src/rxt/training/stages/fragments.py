@@ -19,6 +19,7 @@ from rxt.errors import UserError
 from rxt.model.mixture_of_memory import init_pool
 from rxt.training.config_base import (
     COUNTS_EVERY_PASS,
+    SLOW_GATES,
     PhaseSummary,
     StageSummary,
     parts_of_model,
@@ -122,7 +123,10 @@ class FragmentsConfig(Phased[FragmentsPhase]):
 
     def fitting(self, model: RxTConfig) -> Self:
         """On a base, whose encoder is the base itself and stays as it is, the fresh memory learns in its place, where
-        it is learned."""
+        it is learned. Rates of gates are left out where there are none."""
+        if model.memory_attention.variant == "tokens":
+            rates = tuple(each for each in self.optim.rates if each not in SLOW_GATES)
+            self = replace(self, optim=replace(self.optim, rates=rates))
         if model.base is None:
             return self
         instead = ("fresh_memory",) if model.memory_init == "learned" else ()
