@@ -229,7 +229,8 @@ def test_self_attention_looks_at_memory_and_itself_token_after_token(length: int
 
     def heads(projection: torch.nn.Module, what: Tensor, at: Tensor | None) -> Tensor:
         split = projection(what).unflatten(-1, (-1, size)).transpose(1, 2)
-        return split if at is None else rotate(split, rotation_of(attention, WIDTH, at))
+        turns = None if at is None else rotation_of(attention, WIDTH, at)
+        return split if turns is None else rotate(split, turns)
 
     keys, values = heads(own.k_proj, looked, stands), heads(own.v_proj, looked, None)
     queries, merged = heads(own.q_proj, normed, positions), list[Tensor]()
