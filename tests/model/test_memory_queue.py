@@ -123,18 +123,23 @@ TOKENS = replace(CONFIG, slots=PLACES * SIZE, variant="tokens", input_norm=False
 
 def of_tokens(layer: TokenQueue, encoded: Tensor) -> Tensor:
     """What a place takes in of one encoded interaction (T, D), slot after slot: (R, D)."""
+    encoded = encoded[layer.skipped :]
     found, last = list[Tensor](), len(encoded) - 1
     stretch = max(1.0, last / (SIZE - 1))
     for slot, query in enumerate(layer.queries):
         away = (slot * stretch - torch.arange(len(encoded), dtype=encoded.dtype)) / stretch
+        if last < 0:
+            found.append(torch.zeros_like(query))
+            continue
         weights = (encoded @ query / WIDTH**0.5 - SHARPNESS * away**2).softmax(-1)
         found.append(weights @ encoded if slot * stretch <= last else torch.zeros_like(query))
     return torch.stack(found)
 
 
+@pytest.mark.parametrize("skipped", [0, 2])
 @pytest.mark.parametrize("length", [1, 2, SIZE, SIZE + 1, 11])
-def test_tokens_are_what_is_computed_slot_after_slot_gradients_too(length: int) -> None:
-    memory_attention = made(TOKENS).double()
+def test_tokens_are_what_is_computed_slot_after_slot_gradients_too(length: int, skipped: int) -> None:
+    memory_attention = made(replace(TOKENS, queue=QueueConfig(PLACES, SIZE, skipped))).double()
     slots = torch.randn(LAYERS, 2, PLACES * SIZE, WIDTH, dtype=torch.double, requires_grad=True)
     encoded = torch.randn(LAYERS, 2, length, WIDTH, dtype=torch.double, requires_grad=True)
     layers = [layer for layer in memory_attention.layers if isinstance(layer, TokenQueue)]
@@ -143,7 +148,10 @@ def test_tokens_are_what_is_computed_slot_after_slot_gradients_too(length: int) 
     expected = torch.cat((torch.stack(newest), slots[:, :, :-SIZE]), 2)
     torch.testing.assert_close(found, expected)
     direction, inputs = torch.randn_like(found), [slots, encoded, *memory_attention.parameters()]
-    ours, theirs = (torch.autograd.grad(each, inputs, direction) for each in (found, expected))
+    ours, theirs = (
+        torch.autograd.grad(each, inputs, direction, allow_unused=True, materialize_grads=True)
+        for each in (found, expected)
+    )
     torch.testing.assert_close(ours, theirs)
 
 
@@ -201,7 +209,7 @@ def test_a_model_whose_slots_hold_tokens_is_all_of_a_piece() -> None:
     plain = DecoderConfig(13, WIDTH, 4, attention, attention, FeedForwardConfig(48), 64, memory_layers=())
     config = memory_on(plain, BaseModel("tiny", "0"), slots=9, tokens_as_slots=True)
     assert (config.decoder.reading, config.decoder.place) == ((1, 2, 3), 2)
-    assert config.memory_attention.queue == QueueConfig(4, 2)
+    assert config.memory_attention.queue == QueueConfig(4, 2, 2)
     assert config.memory_shape == (3, 8, WIDTH)
     with pytest.raises(UserError, match=r"decoder.place is None, but a place of memory_attention holds 2 tokens"):
         replace(config, decoder=replace(config.decoder, place=None))

@@ -80,11 +80,16 @@ class QueueConfig:
     """How many interactions."""
     slots: int
     """R: of each of them, in a layer."""
+    skipped: int = 0
+    """Tokens at the beginning of every interaction that are not kept, where slots hold tokens: markers, which are the
+    same in all. Attention that has nothing to look at rests on the first token, and with one in every place rested on
+    those."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         at_least_one("memory_attention.queue", places=self.places, slots=self.slots)
+        require(self.skipped >= 0, "memory_attention.queue.skipped", f"cannot be negative, found {self.skipped}")
 
 
 @dataclass(frozen=True)

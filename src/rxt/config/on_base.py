@@ -62,7 +62,8 @@ def memory_on(
     require(length <= decoder.max_length, "decoder.max_length", f"is {decoder.max_length} in the base, asked: {length}")
     write = replace(AttentionConfig.mha(1), qk_norm=not tokens_as_slots, output_bias=False, output_projection=False)
     if tokens_as_slots:
-        queue = all_queue(slots)
+        opening = 2 if markers is None else len(markers.begin) + len(markers.query.ids)
+        queue = all_queue(slots, opening)
         slots = queue.places * queue.slots
         grown = replace(decoder, max_length=length, memory_layers=chosen, slot_norm=False, place=queue.slots)
         memory = MemoryAttentionConfig(
@@ -104,10 +105,10 @@ def queue_of(slots: int) -> QueueConfig:
     return QueueConfig((slots - max(1, slots // 20)) // place, place)
 
 
-def all_queue(slots: int) -> QueueConfig:
-    """A queue of at most so many slots a layer, none of them open."""
+def all_queue(slots: int, opening: int) -> QueueConfig:
+    """A queue of at most so many slots a layer, none of them open, for interactions that open with so many markers."""
     place = min(PLACE, max(1, slots // 4))
-    return QueueConfig(slots // place, place)
+    return QueueConfig(slots // place, place, opening)
 
 
 def upper_layers(layers: int) -> range:

@@ -7,8 +7,8 @@ interaction. With m a layer's memory, e the encoded interaction, a learned queri
     n  = attn(query=a, keys=values=e)
     m' = [ n[:R] ; m[:(G-1)·R] + δ ; gate(old=m[G·R:], new=n[R:]) ]
 
-In the variant ``tokens`` a place holds the interaction's tokens themselves, one a slot, in their order, and nothing is
-projected. Slot i of a place looks at the token around position c_i, for an interaction of T tokens::
+In the variant ``tokens`` a place holds the interaction's tokens themselves, one a slot, in their order, without those
+that open every interaction alike, and nothing is projected. Slot i of a place looks at the token around position c_i, for an interaction of T tokens::
 
     c_i = i · s,  s = max(1, (T-1) / (R-1))
     n_i = Σ_j softmax_j(a_i·e_j/√D - 8 ((c_i - j) / s)²) e_j,  and 0 where c_i > T - 1
@@ -85,7 +85,7 @@ class TokenQueue(Queue):
         self.input_norm = self.new_input_norm()
         queue = config.queue
         assert queue is not None
-        self.place, self.queued = queue.slots, queue.places * queue.slots
+        self.place, self.queued, self.skipped = queue.slots, queue.places * queue.slots, queue.skipped
         self.queries = nn.Parameter(torch.zeros(queue.slots, config.width))
         """(R, D)"""
 
@@ -96,15 +96,18 @@ class TokenQueue(Queue):
 
     def take_in(self, source: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         tokens = source.values.squeeze(1)  # (B, T, D)
+        seen = mask[:, 0, 0] if mask is not None else tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
+        tokens, seen = tokens[:, self.skipped :], seen[:, self.skipped :]
         count, longest, width = tokens.shape
-        seen = mask.view(count, longest) if mask is not None else tokens.new_ones(count, longest, dtype=torch.bool)
+        if not longest:
+            return tokens.new_zeros(count, self.place, width), tokens
         length = seen.sum(1, keepdim=True, dtype=torch.promote_types(tokens.dtype, torch.float32))  # (B, 1)
         stretch = ((length - 1) / max(1, self.place - 1)).clamp(min=1)
         centre = torch.arange(self.place, device=tokens.device) * stretch  # (B, R)
         away = centre.unsqueeze(-1) - torch.arange(longest, device=tokens.device)  # (B, R, T)
         scores = self.queries.to(tokens.dtype) @ tokens.transpose(1, 2) * width**-0.5
         scores = scores - SHARPNESS * (away / stretch.unsqueeze(-1)).square()
-        weights = scores.masked_fill(~seen.unsqueeze(1), -torch.inf).softmax(-1)
+        weights = scores.masked_fill(~seen.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(-1)
         written = weights.to(tokens.dtype) @ tokens * (centre < length).unsqueeze(-1)
         return written, tokens.new_empty(count, 0, width)
 
