@@ -75,20 +75,37 @@ class Attention(nn.Module):
             source = self._source(keys, values, rotation)
         else:
             (queries,) = self._projected(x, self.q_proj)  # (B, Hq, T, Hd)
+        return self._out(x, self._merged(self._turned(queries, rotation), source, mask, causal))
+
+    def beside(
+        self, x: Tensor, memory: KeyValue, own: KeyValue, rotation: Rotation | None, seen: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Look up ``memory`` and ``own`` by one softmax, as :meth:`forward` would look up both joined, which are not
+        copied for it. ``seen``: a mask for each."""
+        (queries,) = self._projected(rounded_once(x), self.q_proj)
+        found = look_up_both(self._tiled(self._turned(queries, rotation)), (memory, own), seen)
+        return self._out(x, found.transpose(1, 2).flatten(2))
+
+    def _turned(self, queries: Tensor, rotation: Rotation | None) -> Tensor:
         if self.q_norm is not None:
             queries = self.q_norm(queries)
-        if rotation is not None:
-            queries = rotate(queries, rotation)
-        merged = self._merged(queries, source, mask, causal)
+        return queries if rotation is None else rotate(queries, rotation)
+
+    def _out(self, x: Tensor, merged: Tensor) -> Tensor:
+        """What has been found (B, T, Hq·Hd), gated by x (B, T, D), as the block's output (B, T, D)."""
         if self.gate_proj is not None:
             merged = merged * activate(self.gate_proj(x), self.config.gate_activation)
         return self.out_proj(merged)
 
+    def _tiled(self, queries: Tensor) -> Tensor:
+        """As many heads of queries as of keys, at least; in reversed SQA head j uses query head j mod Hq."""
+        if self.config.query_heads < self.config.kv_heads:
+            return queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
+        return queries
+
     def _merged(self, queries: Tensor, source: KeyValue, mask: Tensor | None, causal: bool) -> Tensor:
         """What queries (B, Hq, T, Hd) find, head beside head: (B, T, Hq·Hd)."""
-        if self.config.query_heads < self.config.kv_heads:  # reversed SQA: head j uses query head j mod Hq
-            queries = queries.repeat(1, self.config.kv_heads // self.config.query_heads, 1, 1)
-        return self._look_up(queries, *source, mask, causal).transpose(1, 2).flatten(2)
+        return self._look_up(self._tiled(queries), *source, mask, causal).transpose(1, 2).flatten(2)
 
     def _look_up(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """softmax(q·kᵀ/√Hd)·v, (B, Hq, T, Hd); where Hkv < Hq, query head j uses key/value head j // (Hq / Hkv)."""
@@ -140,6 +157,27 @@ def learns_rounded(*tensors: Tensor) -> bool:
     """Whether autocast rounds what a CPU computes, and a gradient is wanted of it."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return wanted and tensors[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def look_up_both(queries: Tensor, sources: Sequence[KeyValue], seen: Sequence[Tensor]) -> Tensor:
+    """softmax(q·kᵀ/√Hd)·v (B, Hq, T, Hd) of queries (B, Hq, T, Hd) over all sources together, each of keys and values
+    (B, Hkv, S, Hd); ``seen`` has a mask for each, which broadcasts to (B, 1, T, S). Weights of the mean are computed in
+    float32."""
+    heads, tokens = sources[0].keys.shape[1], queries.shape[2]
+    grouped = (queries * queries.shape[-1] ** -0.5).unflatten(1, (heads, -1)).flatten(2, 3)  # (B, Hkv, G·T, Hd)
+    scores = [
+        (grouped @ source.keys.transpose(-1, -2))
+        .float()
+        .unflatten(2, (-1, tokens))
+        .masked_fill(~mask[:, :, None], -torch.inf)
+        for source, mask in zip(sources, seen, strict=True)
+    ]  # (B, Hkv, G, T, S) each
+    weights = torch.cat(scores, -1).softmax(-1).split([source.keys.shape[2] for source in sources], -1)
+    found = [
+        weight.flatten(2, 3).to(source.values.dtype) @ source.values
+        for weight, source in zip(weights, sources, strict=True)
+    ]
+    return torch.stack(found).sum(0).unflatten(2, (-1, tokens)).flatten(1, 2)
 
 
 def look_up_in_parts(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -125,9 +125,7 @@ class DecoderLayer(nn.Module):
         used = memory.keys.any(-1).any(1)[:, None, None, :]  # (B, 1, 1, S)
         if visible is not None:
             used = used & visible
-        slots = used.expand(len(normed), 1, tokens, -1)
-        every = KeyValue(*(torch.cat(pair, 2) for pair in zip(memory, own, strict=True)))
-        return self.attention(normed, every, rotation, torch.cat((slots, seen.expand(len(slots), -1, -1, -1)), -1))
+        return self.attention.beside(normed, memory, own, rotation, (used, seen))
 
 
 class TiedHead(nn.Module):

@@ -7,19 +7,20 @@ interaction. With m a layer's memory, e the encoded interaction, a learned queri
     n  = attn(query=a, keys=values=e)
     m' = [ n[:R] ; m[:(G-1)·R] + δ ; gate(old=m[G·R:], new=n[R:]) ]
 
-In the variant ``tokens`` a place holds the interaction's tokens themselves, one a slot, in their order, without those
-that open every interaction alike, and nothing is projected. Slot i of a place looks at the token around position c_i, for an interaction of T tokens::
-
-    c_i = i · s,  s = max(1, (T-1) / (R-1))
-    n_i = Σ_j softmax_j(a_i·e_j/√D - 8 ((c_i - j) / s)²) e_j,  and 0 where c_i > T - 1
-
-with queries a that start at zero. So an interaction that is no longer than a place stands there token by token, and is
-read as self-attention would read it; of a longer one every slot holds a mean of neighbours.
-What is oldest falls out, and no slot is open to all.
-
 What a slot takes in does not depend on what it holds: a slot that looked for what is like its content would find what
 all interactions have in common, and the second interaction would have no slots that look at it. One set of queries
 serves all places, so that whoever learns to write one interaction has learned to write all, however many follow.
+
+In the variant ``tokens`` a place holds the interaction's tokens themselves, one a slot, in their order, without those
+that open every interaction alike. Nothing is projected, and no slot is open to all. Slot i of a place looks at the
+token around position c_i, for an interaction of T tokens::
+
+    c_i = i · s,  s = max(1, (T-1) / (R-1))
+    n_i = Σ_j softmax_j(a_i·e_j/√D - 8 ((c_i - j) / s)²) e_j,  and 0 where c_i > T - 1
+    m'  = [ n ; m[:(G-1)·R] ]
+
+with queries a that start at zero. So an interaction that is no longer than a place stands there token by token, and is
+read as self-attention would read it; of a longer one every slot holds a mean of neighbours.
 """
 
 from __future__ import annotations
