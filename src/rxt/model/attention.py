@@ -75,7 +75,7 @@ class Attention(nn.Module):
             source = self._source(keys, values, rotation)
         else:
             (queries,) = self._projected(x, self.q_proj)  # (B, Hq, T, Hd)
-        return self._out(x, self._merged(self._turned(queries, rotation), source, mask, causal))
+        return self._output(x, self._merged(self._turned(queries, rotation), source, mask, causal))
 
     def beside(
         self, x: Tensor, memory: KeyValue, own: KeyValue, rotation: Rotation | None, seen: tuple[Tensor, Tensor]
@@ -84,14 +84,14 @@ class Attention(nn.Module):
         copied for it. ``seen``: a mask for each."""
         (queries,) = self._projected(rounded_once(x), self.q_proj)
         found = look_up_both(self._tiled(self._turned(queries, rotation)), (memory, own), seen)
-        return self._out(x, found.transpose(1, 2).flatten(2))
+        return self._output(x, found.transpose(1, 2).flatten(2))
 
     def _turned(self, queries: Tensor, rotation: Rotation | None) -> Tensor:
         if self.q_norm is not None:
             queries = self.q_norm(queries)
         return queries if rotation is None else rotate(queries, rotation)
 
-    def _out(self, x: Tensor, merged: Tensor) -> Tensor:
+    def _output(self, x: Tensor, merged: Tensor) -> Tensor:
         """What has been found (B, T, Hq·Hd), gated by x (B, T, D), as the block's output (B, T, D)."""
         if self.gate_proj is not None:
             merged = merged * activate(self.gate_proj(x), self.config.gate_activation)
