@@ -86,7 +86,7 @@ def test_mixtures(bias: BiasMode, shared: int, gated: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "tokens"])  # that one goes with a base
 @pytest.mark.parametrize("self_gate", [True, False])
 def test_memory_variants(variant: str, self_gate: bool) -> None:
     groups = 2 if VARIANTS[variant].needs_groups else None

@@ -122,7 +122,7 @@ class DecoderLayer(nn.Module):
         if cache is not None:
             own = cache.extend(own)
             seen = seen if cache.visible is None else cache.visible
-        used = memory.keys.any(-1).any(1)[:, None, None, :]  # (B, 1, 1, S)
+        used = memory.keys[:, 0].any(-1)[:, None, None, :]  # (B, 1, 1, S)
         if visible is not None:
             used = used & visible
         return self.attention.beside(normed, memory, own, rotation, (used, seen))
