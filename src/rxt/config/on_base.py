@@ -101,14 +101,19 @@ def memory_on(
 
 def queue_of(slots: int) -> QueueConfig:
     """A queue of so many slots a layer: as many places as they are enough for, with a twentieth of them open."""
-    place = min(PLACE, max(1, slots // 4))
+    place = place_of(slots)
     return QueueConfig((slots - max(1, slots // 20)) // place, place)
 
 
 def all_queue(slots: int, opening: int) -> QueueConfig:
     """A queue of at most so many slots a layer, none of them open, for interactions that open with so many markers."""
-    place = min(PLACE, max(1, slots // 4))
+    place = place_of(slots)
     return QueueConfig(slots // place, place, opening)
+
+
+def place_of(slots: int) -> int:
+    """R: slots that an interaction is given where a layer has so many."""
+    return min(PLACE, max(1, slots // 4))
 
 
 def upper_layers(layers: int) -> range:

@@ -117,11 +117,14 @@ class DecoderLayer(nn.Module):
         cache: LayerCache | None,
     ) -> Tensor:
         """Self-attention (B, T, D) that looks at memory and at its own tokens."""
-        own, tokens = self.attention.keys_values(normed, rotation), normed.shape[1]
-        seen = normed.new_ones(tokens, tokens, dtype=torch.bool).tril()[None, None]
+        own = self.attention.keys_values(normed, rotation)
         if cache is not None:
             own = cache.extend(own)
-            seen = seen if cache.visible is None else cache.visible
+        if cache is None or cache.visible is None:
+            tokens = normed.shape[1]
+            seen = normed.new_ones(tokens, tokens, dtype=torch.bool).tril()[None, None]
+        else:
+            seen = cache.visible
         used = memory.keys[:, 0].any(-1)[:, None, None, :]  # (B, 1, 1, S)
         if visible is not None:
             used = used & visible

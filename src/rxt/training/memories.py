@@ -93,6 +93,7 @@ class Queued:
         every = [torch.stack(each, 0).transpose(2, 3) for each in (of_pieces, of_ages, of_open)]  # (2, …, S, Hkv, Hd)
         pieces, aged, opened = (each.flatten(3) for each in every)
         steps = (aged[:, 0, :-1] - aged[:, 0, -1:]).unsqueeze(2)  # (2, G, 1, Hkv·Hd)
+        filled = self.pieces[index].any(-1)  # (P, R)
         found = list[KeyValue]()
         for rows in parts:
             queue = _standing(pieces, self.at[rows], steps)
@@ -102,8 +103,7 @@ class Queued:
             if layer.place is None:
                 found.append(KeyValue(keys, values))
             else:
-                used = self.pieces[index].any(-1)[self.at[rows].flatten()].view(len(rows), -1)  # (r, S)
-                found.append(layer.placed(keys, values, used))
+                found.append(layer.placed(keys, values, filled[self.at[rows]].flatten(1)))
         return found
 
 

@@ -124,18 +124,17 @@ class FragmentsConfig(Phased[FragmentsPhase]):
     def fitting(self, model: RxTConfig) -> Self:
         """On a base, whose encoder is the base itself and stays as it is, the fresh memory learns in its place, where
         it is learned. Rates of gates are left out where there are none."""
-        if model.memory_attention.variant == "tokens":
-            rates = tuple(each for each in self.optim.rates if each not in SLOW_GATES)
-            self = replace(self, optim=replace(self.optim, rates=rates))
         if model.base is None:
             return self
+        gated = model.memory_attention.variant != "tokens"
+        rates = tuple(each for each in self.optim.rates if gated or each not in SLOW_GATES)
         instead = ("fresh_memory",) if model.memory_init == "learned" else ()
 
         def fitted(phase: FragmentsPhase) -> FragmentsPhase:
             others = tuple(part for part in phase.trains if part != "encoder")
             return replace(phase, trains=others if others == phase.trains else others + instead)
 
-        return replace(self, phases=tuple(map(fitted, self.phases)))
+        return replace(self, phases=tuple(map(fitted, self.phases)), optim=replace(self.optim, rates=rates))
 
 
 @dataclass(frozen=True)
