@@ -24,7 +24,7 @@ from rxt.errors import UserError
 from rxt.model.decoder import DecoderLayer
 from rxt.model.layers import rotate, rotation_of
 from rxt.model.memory_attention import MemoryAttention
-from rxt.model.memory_queue import SHARPNESS, Queue, TokenQueue
+from rxt.model.memory_queue import SHARPNESS, LearnedQueue, TokenQueue
 
 WIDTH, LAYERS, SLOTS, PLACES, SIZE = 32, 2, 15, 3, 4
 CONFIG = MemoryAttentionConfig(
@@ -47,18 +47,18 @@ def made(config: MemoryAttentionConfig = CONFIG) -> MemoryAttention:
     return memory_attention
 
 
-def layers_of(memory_attention: MemoryAttention) -> list[Queue]:
-    return [layer for layer in memory_attention.layers if isinstance(layer, Queue)]
+def layers_of(memory_attention: MemoryAttention) -> list[LearnedQueue]:
+    return [layer for layer in memory_attention.layers if isinstance(layer, LearnedQueue)]
 
 
-def looked_up(layer: Queue, encoded: Tensor) -> Tensor:
+def looked_up(layer: LearnedQueue, encoded: Tensor) -> Tensor:
     """What the queries find in one encoded interaction (T, D): (R + open slots, D)."""
     attention, normed = layer.attention, layer.input_norm(encoded) if layer.input_norm else encoded
     scores = attention.q_proj(layer.queries) @ attention.k_proj(normed).T / WIDTH**0.5
     return attention.out_proj(scores.softmax(-1) @ attention.v_proj(normed))
 
 
-def by_hand(layer: Queue, memory: Tensor, encoded: Tensor) -> Tensor:
+def by_hand(layer: LearnedQueue, memory: Tensor, encoded: Tensor) -> Tensor:
     """One layer's new memory (S, D), slot after slot."""
     found, new = looked_up(layer, encoded), list[Tensor]()
     for slot in range(PLACES * SIZE):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from grown import grown
 from micro import assert_same_gradients, gradients, random_batch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from rxt.data.collate import Conversations, Rows
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.learner import GrownLearner
-from rxt.training.memories import Queued, Walked
+from rxt.training.memories import Queued, QueuedTokens, Walked
 from rxt.training.reading import BaseReader, scores_on_base
 from rxt.training.text_cache import ENTRY, TextCache
 from rxt.training.unroll import conversation_memories, conversation_scores, turn_by_turn
@@ -56,12 +57,26 @@ def test_a_queue_that_is_selected_from_is_the_one_that_was_walked(tokens: bool) 
     fresh = torch.randn(layers, batch.size, slots, width, dtype=torch.float64)
     _, found = scores_on_base(BaseReader(model), batch, fresh)
     walked = Walked(conversation_memories(model, batch, fresh))
-    assert isinstance(found, Queued)
+    assert isinstance(found, QueuedTokens if tokens else Queued)
     assert len(found) == len(walked) == len(batch.rows)
     rows = torch.tensor([9, 3, 0, 13, 3])
     torch.testing.assert_close(found.some(rows), walked.some(rows))
     parts = [rows[:3], rows[3:]]
     torch.testing.assert_close(found.projected(model.decoder, parts), walked.projected(model.decoder, parts))
+
+
+def test_places_that_nothing_has_filled_are_left_out() -> None:
+    model, batch = frozen(double=True, tokens=True), random_batch([3, 1, 2])
+    empty = torch.zeros_like(model.init_memory(batch.size).slots)
+    scores, found = scores_on_base(BaseReader(model), batch, empty)
+    walked = Walked(conversation_memories(model, batch, empty))
+    rows = torch.arange(len(batch.rows))
+    some, whole = found.some(rows), walked.some(rows)
+    assert some.shape[2] < whole.shape[2]
+    torch.testing.assert_close(F.pad(some, (0, 0, 0, whole.shape[2] - some.shape[2])), whole)
+    expected = turn_by_turn(model, batch, empty)
+    torch.testing.assert_close(scores.nll.sort().values, expected.nll.sort().values)
+    assert_same_gradients(gradients(scores.nll.sum(), model), gradients(expected.nll.sum(), model))
 
 
 def test_a_base_that_learns_gets_its_gradient() -> None:

@@ -23,7 +23,7 @@ VARIANTS: dict[str, Variant] = {
     "interlayer": Variant("rxt.model.consolidation:Interlayer"),
     "self-interlayer": Variant("rxt.model.consolidation:SelfInterlayer"),
     "grouped-self-interlayer": Variant("rxt.model.consolidation:GroupedSelfInterlayer", needs_groups=True),
-    "queue": Variant("rxt.model.memory_queue:Queue", needs_queue=True),
+    "queue": Variant("rxt.model.memory_queue:LearnedQueue", needs_queue=True),
     "tokens": Variant("rxt.model.memory_queue:TokenQueue", needs_queue=True),
 }
 """A further variant is one line here and one class."""

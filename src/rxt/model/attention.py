@@ -162,12 +162,13 @@ def learns_rounded(*tensors: Tensor) -> bool:
 def look_up_both(queries: Tensor, sources: Sequence[KeyValue], seen: Sequence[Tensor]) -> Tensor:
     """softmax(q·kᵀ/√Hd)·v (B, Hq, T, Hd) of queries (B, Hq, T, Hd) over all sources together, each of keys and values
     (B, Hkv, S, Hd); ``seen`` has a mask for each, which broadcasts to (B, 1, T, S). Weights of the mean are computed in
-    float32."""
+    float32 at least."""
     heads, tokens = sources[0].keys.shape[1], queries.shape[2]
+    exact = torch.promote_types(queries.dtype, torch.float32)
     grouped = (queries * queries.shape[-1] ** -0.5).unflatten(1, (heads, -1)).flatten(2, 3)  # (B, Hkv, G·T, Hd)
     scores = [
         (grouped @ source.keys.transpose(-1, -2))
-        .float()
+        .to(exact)
         .unflatten(2, (-1, tokens))
         .masked_fill(~mask[:, :, None], -torch.inf)
         for source, mask in zip(sources, seen, strict=True)

@@ -25,6 +25,8 @@ read as self-attention would read it; of a longer one every slot holds a mean of
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -43,12 +45,30 @@ class Queue(MemoryAttentionLayer):
 
     has_consolidation = False
 
+    place: int
+    """R: slots of an interaction."""
+    queued: int
+    """G·R: slots of all places."""
+
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__(config)
         self.input_norm = self.new_input_norm()
+        assert config.queue is not None
+        self.place, self.queued = config.queue.slots, config.queue.places * config.queue.slots
+
+    @abstractmethod
+    def take_in(self, source: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What interactions offer, whatever is remembered: the newest place (B, R, D), and to the open slots
+        (B, S - G·R, D)."""
+
+
+class LearnedQueue(Queue):
+    """Learned queries choose what of an interaction is kept, for its place and for the slots that are open to all."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__(config)
         queue = config.queue
         assert queue is not None
-        self.place, self.queued = queue.slots, queue.places * queue.slots
         shapes_alone = torch.get_default_device().type == "meta"  # there, drawing would load what nobody needs
         draw = torch.empty if shapes_alone else torch.randn
         self.queries = nn.Parameter(draw(queue.slots + config.slots - self.queued, config.width))
@@ -58,8 +78,6 @@ class Queue(MemoryAttentionLayer):
         self.gate = ResidualGate(config.gate, config.width, config.slots - self.queued)
 
     def take_in(self, source: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What interactions offer, whatever is remembered: the newest place (B, R, D), and to the open slots
-        (B, S - G·R, D)."""
         queries = self.queries.to(source.keys.dtype).expand(len(source.keys), -1, -1)
         written = self.attention(queries, source, mask=mask)
         return written[:, : self.place], written[:, self.place :]
@@ -82,12 +100,10 @@ class TokenQueue(Queue):
     has_projections = False
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
-        MemoryAttentionLayer.__init__(self, config)
-        self.input_norm = self.new_input_norm()
-        queue = config.queue
-        assert queue is not None
-        self.place, self.queued, self.skipped = queue.slots, queue.places * queue.slots, queue.skipped
-        self.queries = nn.Parameter(torch.zeros(queue.slots, config.width))
+        super().__init__(config)
+        assert config.queue is not None
+        self.skipped = config.queue.skipped
+        self.queries = nn.Parameter(torch.zeros(self.place, config.width))
         """(R, D)"""
 
     def project(self, encoded: Tensor, rotation: Rotation | None) -> KeyValue:
@@ -111,9 +127,6 @@ class TokenQueue(Queue):
         weights = scores.masked_fill(~seen.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(-1)
         written = weights.to(tokens.dtype) @ tokens * (centre < length).unsqueeze(-1)
         return written, tokens.new_empty(count, 0, width)
-
-    def ages(self) -> Tensor:
-        return self.queries.new_zeros(self.queued // self.place, self.config.width)
 
     def forward(self, memory: Tensor, mean: Tensor | None, source: KeyValue, mask: Tensor | None) -> Tensor:
         newest, _ = self.take_in(source, mask)

@@ -6,6 +6,9 @@ p holds what interaction t-1-p wrote, p steps older; or, where there was none, w
 t steps older. So all memories are selections among the same few pieces, and :class:`Queued` holds those. What is linear
 in slots can be computed for the pieces: with κ the projection to keys or values and a the ages, κ(n + a) = κ(n) + κ(a)
 - κ(0). For 8 conversations of 10 turns and 18 places these are 72 interactions' pieces instead of 1,296.
+
+Queues of tokens have no ages and no open slots, and slots that hold nothing are not seen: :class:`QueuedTokens` leaves
+out the places that are still empty in all of the memories.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ import torch
 from torch import Tensor
 
 from rxt.data.collate import Conversations
-from rxt.model.attention import KeyValue
+from rxt.model.attention import Attention, KeyValue
 from rxt.model.decoder import Decoder, DecoderLayer
 from rxt.model.memory_attention import MemoryAttention, Projected
-from rxt.model.memory_queue import Queue
+from rxt.model.memory_queue import LearnedQueue, Queue
 
 
 class Memories(Protocol):
@@ -30,7 +33,8 @@ class Memories(Protocol):
     def __len__(self) -> int: ...
 
     def some(self, rows: Tensor) -> Tensor:
-        """The memories (L, r, S, D) of ``rows`` (r,)."""
+        """The memories (L, r, S, D) of ``rows`` (r,); of fewer slots, where the last ones of all memories are empty and
+        are not seen."""
         ...
 
     def projected(self, decoder: Decoder, parts: Sequence[Tensor]) -> list[list[KeyValue]]:
@@ -80,30 +84,64 @@ class Queued:
         return torch.cat((queues, self.open.index_select(1, rows)), 2)
 
     def projected(self, decoder: Decoder, parts: Sequence[Tensor]) -> list[list[KeyValue]]:
-        by_layer = [self._of_layer(layer, index, parts) for index, layer in enumerate(decoder.reading_layers())]
+        pieces_ages_open = zip(self.pieces.unbind(), self.ages.unbind(), self.open.unbind(), strict=True)
+        by_layer = [
+            self._of_layer(layer.cross_attention, *each, parts)
+            for layer, each in zip(decoder.reading_layers(), pieces_ages_open, strict=True)
+        ]
         return [list(of_part) for of_part in zip(*by_layer, strict=True)]
 
-    def _of_layer(self, layer: DecoderLayer, index: int, parts: Sequence[Tensor]) -> list[KeyValue]:
+    def _of_layer(
+        self, attention: Attention, pieces: Tensor, ages: Tensor, opened: Tensor, parts: Sequence[Tensor]
+    ) -> list[KeyValue]:
         """What one layer sees, for each part of the rows."""
-        ages = self.ages[index]
-        attention = layer.attention if layer.place is not None else layer.cross_attention
-        of_pieces = attention.project(self.pieces[index])
+        of_pieces = attention.project(pieces)
         of_ages = attention.project(torch.cat((ages, ages.new_zeros(1, ages.shape[-1]))).unsqueeze(0))
-        of_open = attention.project(self.open[index])
+        of_open = attention.project(opened)
         every = [torch.stack(each, 0).transpose(2, 3) for each in (of_pieces, of_ages, of_open)]  # (2, …, S, Hkv, Hd)
         pieces, aged, opened = (each.flatten(3) for each in every)
         steps = (aged[:, 0, :-1] - aged[:, 0, -1:]).unsqueeze(2)  # (2, G, 1, Hkv·Hd)
-        filled = self.pieces[index].any(-1)  # (P, R)
         found = list[KeyValue]()
         for rows in parts:
             queue = _standing(pieces, self.at[rows], steps)
             whole = torch.cat((queue, opened.index_select(1, rows)), 2)  # (2, r, S, Hkv·Hd)
             keys, values = whole.unflatten(-1, (of_pieces.keys.shape[1], -1)).transpose(2, 3)
-            keys = attention.normed(keys)
-            if layer.place is None:
-                found.append(KeyValue(keys, values))
-            else:
-                found.append(layer.placed(keys, values, filled[self.at[rows]].flatten(1)))
+            found.append(KeyValue(attention.normed(keys), values))
+        return found
+
+
+@dataclass(frozen=True)
+class QueuedTokens:
+    """Memories of tokens as selections among pieces."""
+
+    pieces: Tensor
+    """(L, P, R, D) what can stand at a place."""
+    at: Tensor
+    """(M, G) which piece stands where; of all places, those that hold something in any of the memories."""
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def some(self, rows: Tensor) -> Tensor:
+        at = self.at[rows.to(self.at.device)]
+        return self.pieces.index_select(1, at.flatten()).unflatten(1, at.shape).flatten(2, 3)
+
+    def projected(self, decoder: Decoder, parts: Sequence[Tensor]) -> list[list[KeyValue]]:
+        by_layer = [
+            self._of_layer(layer, pieces, parts)
+            for layer, pieces in zip(decoder.reading_layers(), self.pieces.unbind(), strict=True)
+        ]
+        return [list(of_part) for of_part in zip(*by_layer, strict=True)]
+
+    def _of_layer(self, layer: DecoderLayer, pieces: Tensor, parts: Sequence[Tensor]) -> list[KeyValue]:
+        """What one layer sees, for each part of the rows."""
+        read, filled = layer.attention.project(pieces), pieces.any(-1)  # (P, Hkv, R, Hd) each, and (P, R)
+        keys = layer.attention.normed(read.keys)
+        found = list[KeyValue]()
+        for rows in parts:
+            at = self.at[rows]
+            chosen, values = (each[at].transpose(1, 2).flatten(2, 3) for each in (keys, read.values))
+            found.append(layer.placed(chosen, values, filled[at].flatten(1)))  # (r, Hkv, G·R, Hd) each
         return found
 
 
@@ -120,7 +158,9 @@ def is_queue(memory_attention: MemoryAttention, decoder: Decoder) -> bool:
     return plain and all(isinstance(layer, Queue) for layer in memory_attention.layers)
 
 
-def queued(memory_attention: MemoryAttention, said: Projected, batch: Conversations, slots: Tensor) -> Queued:
+def queued(
+    memory_attention: MemoryAttention, said: Projected, batch: Conversations, slots: Tensor
+) -> Queued | QueuedTokens:
     """The memories of all turns of conversations that begin with ``slots`` (L, B, S, D), out of what is ``said`` in all
     turns but the last: interactions by turn and conversation."""
     layers = [layer for layer in memory_attention.layers if isinstance(layer, Queue)]
@@ -128,15 +168,28 @@ def queued(memory_attention: MemoryAttention, said: Projected, batch: Conversati
     sources = zip(layers, said.keys.unbind(), said.values.unbind(), strict=True)
     taken_in = [layer.take_in(KeyValue(keys, values), mask) for layer, keys, values in sources]
     newest = torch.stack([new for new, _ in taken_in]).to(slots.dtype)  # (L, N, R, D)
+    place, held = layers[0].place, layers[0].queued
+    fresh = slots[:, :, :held].unflatten(2, (-1, place))  # (L, B, G, R, D)
+    learned = [layer for layer in layers if isinstance(layer, LearnedQueue)]
+    if not learned:
+        return _queued_tokens(newest, fresh, batch)
     offered = torch.stack([to_open for _, to_open in taken_in]).to(slots.dtype)
-    ages = torch.stack([layer.ages() for layer in layers])  # (L, G, D)
-    place, places, held = layers[0].place, ages.shape[1], layers[0].queued
-    fresh = slots[:, :, :held].unflatten(2, (places, place)) - ages[:, None, :, None]  # (L, B, G, R, D)
-    pieces = torch.cat((newest, fresh.flatten(1, 2)), 1)
-    return Queued(pieces, ages, _walk(layers, offered, batch, slots[:, :, held:]), _places(batch, places))
+    ages = torch.stack([layer.ages() for layer in learned])  # (L, G, D)
+    pieces = torch.cat((newest, (fresh - ages[:, None, :, None]).flatten(1, 2)), 1)
+    return Queued(pieces, ages, _walk(learned, offered, batch, slots[:, :, held:]), _places(batch, fresh.shape[2]))
 
 
-def _walk(layers: Sequence[Queue], offered: Tensor, batch: Conversations, slots: Tensor) -> Tensor:
+def _queued_tokens(newest: Tensor, fresh: Tensor, batch: Conversations) -> QueuedTokens:
+    """Memories that begin with ``fresh`` (L, B, G, R, D) and have taken in ``newest`` (L, N, R, D)."""
+    places = fresh.shape[2]
+    if fresh.any():
+        return QueuedTokens(torch.cat((newest, fresh.flatten(1, 2)), 1), _places(batch, places))
+    at = _places(batch, min(places, max(1, len(batch.alive) - 1)))
+    nothing = newest.new_zeros(len(newest), 1, *newest.shape[2:])
+    return QueuedTokens(torch.cat((newest, nothing), 1), at.clamp(max=newest.shape[1]))
+
+
+def _walk(layers: Sequence[LearnedQueue], offered: Tensor, batch: Conversations, slots: Tensor) -> Tensor:
     """The open slots (L, M, O, D) before every row, out of the fresh ones (L, B, O, D) and what the interactions offer
     them (L, N, O, D)."""
     if not slots.shape[2]:
