@@ -11,8 +11,10 @@ import torch
 from tiny_grown import LAYERS, Grown
 
 import rxt
+from rxt.generation.batch import BatchDecoder
 from rxt.generation.compiled import compile_step
 from rxt.generation.conversation import Answered, Conversation, MemoryUpdated, Token
+from rxt.generation.generate import generate
 from rxt.generation.inference_copy import inference_decoder
 from rxt.interop.base_files import base_file
 from rxt.model.grow import silenced
@@ -48,6 +50,31 @@ def their_answer(grown: Grown, query: str) -> list[int]:
     while len(said) < LENGTH and grown.tokenizer.tokens.eos not in said:
         said.append(int(grown.theirs(torch.tensor([[*ids, *said]])).logits[0, -1].argmax()))
     return said
+
+
+@torch.no_grad()
+def test_who_remembers_more_or_less_says_together_what_he_says_alone(grown: Grown) -> None:
+    model = grown.model
+    prompt, said = torch.arange(20, 26), torch.tensor([[31, 32, 33, 34, 35, 36, 37]])
+    memories = [model.init_memory()]
+    for shift in range(3):
+        memories.append(model.memorize(memories[-1], said + shift))
+    filled = [model.decoder.project_filled(memory.slots)[0].keys.shape[2] for memory in memories]
+    growing = model.decoder.config.place is not None
+    assert (filled[0] < filled[-1]) == growing
+    # who comes later takes the place of one that remembered more
+    lengths, order = [3, 9, LENGTH, 6], [3, 0, 2, 1]
+    alone = [generate(model, prompt[None], memories[index], lengths[index])[0, len(prompt) :] for index in order]
+    batch, together = BatchDecoder(model, 3), dict[int, list[int]]()
+    waiting = list(order)
+    while waiting or len(batch):
+        while waiting and batch.free:
+            together[batch.admit(prompt, memories[waiting[0]], max_new_tokens=lengths[waiting.pop(0)])] = []
+        for handle, word in batch.step().items():
+            together[handle].append(word.token)
+    for mine, theirs in zip(together.values(), alone, strict=True):
+        assert mine == theirs.tolist()[: len(mine)]
+        assert set(theirs[len(mine) :].tolist()) <= {grown.tokenizer.tokens.pad}
 
 
 def test_with_reads_at_0_the_answers_are_the_bases_own_whatever_was_said(grown: Grown) -> None:

@@ -115,7 +115,7 @@ class BatchDecoder:
         Args:
             sampling: its own; a ``seed`` makes its tokens those that ``generate`` draws with it.
             max_new_tokens: the longest answer; by default what fits into the model's length.
-            memory_kv: ``model.decoder.project_memory(memory.slots)`` where the caller has it already.
+            memory_kv: ``model.decoder.project_filled(memory.slots)`` where the caller has it already.
             alternatives: have each token told with its likelihood, and with so many of the likeliest ones.
             constraint: of this one answer.
 
@@ -133,7 +133,7 @@ class BatchDecoder:
         if len(prompt) == limit or max_new_tokens == 0:
             raise UserError(f"there is no room for an answer: the prompt has {len(prompt)} of at most {limit} tokens")
         longest = limit if max_new_tokens is None else min(limit, len(prompt) + max_new_tokens)
-        looked_up = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
+        looked_up = decoder.project_filled(memory.slots) if memory_kv is None else memory_kv
         generator = sampling.generator(device)
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._waiting.append(
@@ -196,7 +196,7 @@ class BatchDecoder:
         for length in cache_lengths(limit):
             for rows in filter(lambda rows: pays(rows, device), numbers):
                 yield rows, length
-                cache, memory = self._rooms.view(0, rows, length)
+                cache, memory = self._rooms.view(0, rows, length, whole=True)
                 tokens, positions = torch.zeros(2, rows, dtype=torch.long, device=device)
                 self._compiled_steps.step(tokens, positions, memory, cache)
 
@@ -224,7 +224,7 @@ class BatchDecoder:
         longest = max(talker.length for talker in self._running)
         length = cache_length(longest, self.model.config.max_length) if compiled else longest
         steps = self._compiled_steps if compiled else self._plain_steps
-        cache, memory = self._rooms.view(0, rows, length)
+        cache, memory = self._rooms.view(0, rows, length, whole=compiled)
         return steps.step(tokens, positions, memory, cache)[:count]
 
     def _compiled_rows(self, count: int) -> int:

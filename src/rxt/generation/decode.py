@@ -115,7 +115,7 @@ def decode_loop(
     lengths = prompt_lengths(ids, mask)
     decoder = inference_decoder(model)  # of prompts, which are never compiled
     steps = Steps.of(model, compiled and pays(batch_size, ids.device))
-    memory_kv = decoder.project_memory(memory.slots) if memory_kv is None else memory_kv
+    memory_kv = decoder.project_filled(memory.slots) if memory_kv is None else memory_kv
     needed = min(limit, prompt_length + count)
     cache = decoder.new_cache(batch_size, cache_length(needed, limit) if steps.compiled else needed)
     logits = decoder.begin(ids, lengths - 1, memory_kv, cache)

@@ -69,7 +69,7 @@ def generate_tokens(
 ) -> Iterator[Tensor]:
     """As :func:`generate`, but yields every step's new tokens (B,) as soon as they are chosen; [PAD] after a row's end.
 
-    ``memory_kv`` is ``model.decoder.project_memory(memory.slots)`` where the caller has it already; ``constraint`` is
+    ``memory_kv`` is ``model.decoder.project_filled(memory.slots)`` where the caller has it already; ``constraint`` is
     of one answer, so B = 1 with it.
     """
     pad = model.config.tokens.pad

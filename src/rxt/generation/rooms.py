@@ -15,14 +15,19 @@ class Rooms:
     def __init__(self, cache: KVCache, memory: KVCache, vocab_size: int) -> None:
         self.cache = cache
         self.memory = memory
+        self.slots = [0] * cache.keys.shape[1]
+        """Of each place's memory, those that were given; what is behind them is zeros."""
         self.seen = torch.zeros(cache.keys.shape[1], vocab_size, dtype=torch.bool, device=cache.keys.device)
         """Which tokens each place's text has, for repetition penalties."""
         self.said = torch.zeros(self.seen.shape, dtype=torch.int32, device=self.seen.device)
         """How often each place's answer has each token, for penalties of those that have one."""
 
-    def view(self, start: int, stop: int, length: int) -> tuple[KVCache, list[KeyValue]]:
-        """Some places, with the first ``length`` entries of their cache, in the same storage."""
+    def view(self, start: int, stop: int, length: int, whole: bool = False) -> tuple[KVCache, list[KeyValue]]:
+        """Some places, with the first ``length`` entries of their cache, in the same storage. ``whole``: with all slots
+        of their memories, not only those that one of them uses."""
         memory = self.memory.rows(start, stop)
+        if not whole:
+            memory = memory.first(max(self.slots[start:stop]))
         return self.cache.rows(start, stop).first(length), [
             KeyValue(*pair) for pair in zip(memory.keys, memory.values, strict=True)
         ]
@@ -32,9 +37,14 @@ class Rooms:
         self.said[place] = 0
         self.seen[place] = False
         self.seen[place, prompt] = True
-        for layer, (keys, values) in enumerate(memory):
-            self.memory.keys[layer, place] = keys[0]
-            self.memory.values[layer, place] = values[0]
+        slots = self.slots[place] = memory[0].keys.shape[2] if memory else 0
+        for all_slots, given in (
+            (self.memory.keys, [layer.keys for layer in memory]),
+            (self.memory.values, [layer.values for layer in memory]),
+        ):
+            all_slots[:, place, :, slots:] = 0
+            for layer, each in enumerate(given):
+                all_slots[layer, place, :, :slots] = each[0]
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one place into another; its cache holds at most ``length`` entries."""
@@ -42,6 +52,7 @@ class Rooms:
             tensor[:, target, :, :length] = tensor[:, source, :, :length]
         for tensor in (self.memory.keys, self.memory.values):
             tensor[:, target] = tensor[:, source]
+        self.slots[target] = self.slots[source]
         self.seen[target] = self.seen[source]
         self.said[target] = self.said[source]
 
@@ -52,5 +63,6 @@ class Rooms:
             mine[:, :rows, :, :length] = theirs
         for mine, theirs in ((self.memory.keys, old.memory.keys), (self.memory.values, old.memory.values)):
             mine[:, :rows] = theirs
+        self.slots[:rows] = old.slots
         self.seen[:rows] = old.seen
         self.said[:rows] = old.said

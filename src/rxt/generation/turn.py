@@ -268,7 +268,7 @@ def memorize(
     return [
         Prepared(
             memory,
-            model.decoder.project_memory(memory.slots),
+            model.decoder.project_filled(memory.slots),
             MemoryUpdated(memory.turns[0], seconds, tuple(change)),
         )
         for memory, change in zip(new, changes, strict=True)

@@ -75,7 +75,8 @@ class DecoderLayer(nn.Module):
         positions = slot % self.place - (slot // self.place + 1) * self.place
         rotation = rotation_of(self.attention.config, self.width, positions)
         turned = keys if rotation is None else rotate(keys, rotation)
-        return KeyValue(turned * used[:, None, :, None], values)
+        # contiguous: every step looks at all of it
+        return KeyValue((turned * used[:, None, :, None]).contiguous(), values.contiguous())
 
     def forward(
         self,
@@ -254,6 +255,15 @@ class Decoder(nn.Module):
     def project_memory(self, slots: Tensor) -> list[KeyValue]:
         """Keys and values of every memory layer for ``slots`` (L, B, S, D): computed once a turn."""
         return [layer.project_memory(memory) for layer, memory in zip(self.reading_layers(), slots, strict=True)]
+
+    def project_filled(self, slots: Tensor) -> list[KeyValue]:
+        """As :meth:`project_memory`; of slots that hold tokens, the places behind the last one that holds any are left
+        out. The processor waits for the device to see which these are."""
+        place = self.config.place
+        if place is not None:
+            filled = slots.unflatten(2, (-1, place)).any(-1).any(-1).any(1).any(0).nonzero()
+            slots = slots[:, :, : place * (int(filled.max()) + 1 if len(filled) else 1)]
+        return self.project_memory(slots)
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
