@@ -119,6 +119,18 @@ def test_saved_and_loaded(tmp_path: Path, dtype: torch.dtype, fingerprint: str |
     assert [path.name for path in tmp_path.iterdir()] == ["memory.safetensors"]
 
 
+def test_what_a_queue_has_not_filled_takes_no_room(tmp_path: Path) -> None:
+    slots = torch.zeros(2, 3, 900, 8)
+    for filled in (0, 1, 40, 900):
+        slots[:, 1, :filled] = 1.5
+        memory = Memory(slots.clone(), (4, 5, 6), "ab")
+        memory.save(tmp_path / "memory")
+        assert (tmp_path / "memory").stat().st_size < 2 * 3 * max(1, filled) * 8 * 4 + 300
+        for found in (Memory.load(tmp_path / "memory"), Memory.from_bytes((tmp_path / "memory").read_bytes())):
+            assert torch.equal(found.slots, memory.slots)
+            assert (found.turns, found.fingerprint) == (memory.turns, memory.fingerprint)
+
+
 def test_a_view_with_gradients_is_saved_as_it_looks(tmp_path: Path) -> None:
     slots = torch.randn(3, 2, 4, 2, requires_grad=True).transpose(0, 1)
     Memory(slots).save(tmp_path / "memory")

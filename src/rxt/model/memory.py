@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
@@ -115,13 +116,17 @@ class Memory:
         write_atomically(Path(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The content of the file that :meth:`save` writes."""
+        """The content of the file that :meth:`save` writes. Zeros at the end of the slots are left out: a queue of
+        interactions grows until it is full."""
+        slots = self.slots.detach().cpu()
+        used = slots.any(-1).flatten(0, 1).any(0).nonzero()
         metadata = {
             "format": FORMAT,
             "turns": " ".join(map(str, self.turns)),
             "fingerprint": self.fingerprint or "",
+            "slots": str(slots.shape[2]),
         }
-        return save({"slots": self.slots.detach().cpu().contiguous()}, metadata)
+        return save({"slots": slots[:, :, : int(used.max()) + 1 if len(used) else 1].contiguous()}, metadata)
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "memory") -> Memory:
@@ -133,10 +138,18 @@ class Memory:
             metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{name}: not a memory (format {metadata.get('format')!r}, expected {FORMAT!r})")
-            turns = tuple(int(turn) for turn in metadata["turns"].split())
-            return cls(slots, turns, metadata["fingerprint"] or None)
+            return cls._read(slots, metadata)
         except (SafetensorError, KeyError, ValueError) as error:
             raise UserError(f"{name}: not a memory ({error})") from None
+
+    @classmethod
+    def _read(cls, slots: Tensor, metadata: dict[str, str]) -> Memory:
+        """What a file's slots and metadata say."""
+        turns = tuple(int(turn) for turn in metadata["turns"].split())
+        left_out = int(metadata.get("slots", slots.shape[2])) - slots.shape[2]
+        if left_out < 0:
+            raise ValueError(f"it has {slots.shape[2]} slots and says {metadata['slots']}")
+        return cls(F.pad(slots, (0, 0, 0, left_out)), turns, metadata["fingerprint"] or None)
 
     @classmethod
     def load(cls, path: str | Path) -> Memory:
@@ -148,8 +161,7 @@ class Memory:
                     raise UserError(
                         f"{path}: not a memory file (format {metadata.get('format')!r}, expected {FORMAT!r})"
                     )
-                turns = tuple(int(turn) for turn in metadata["turns"].split())
-                return cls(file.get_tensor("slots"), turns, metadata["fingerprint"] or None)
+                return cls._read(file.get_tensor("slots"), metadata)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
