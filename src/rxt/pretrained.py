@@ -135,8 +135,9 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         too.
 
         Args:
-            memory_layers: those that read memory, counted from 0; by default every third of the upper three fifths, in
-                small models more and in large ones fewer.
+            memory_layers: those that read memory, counted from 0; by default every third from two fifths to five
+                sixths of the way up (in small models more, in large ones fewer), with ``tokens_as_slots`` all from a
+                quarter of the way up.
             slots: S, of each of them.
             max_length: of an interaction, in tokens; by default 2048, or what the base takes.
             tokens: the special tokens of its interactions: of :func:`rxt.load_base_tokenizer`, its ``tokens``.

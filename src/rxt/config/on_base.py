@@ -41,7 +41,8 @@ def memory_on(
     open to all; it begins with zeros, of which reading finds as much in every slot: nothing.
 
     Args:
-        memory_layers: counted from 0; by default :func:`default_memory_layers`.
+        memory_layers: counted from 0; by default :func:`default_memory_layers`, with ``tokens_as_slots``
+            :func:`upper_layers`.
         slots: S, of each of these layers.
         max_length: of an interaction, in tokens.
         tokens: the special tokens of its interactions.

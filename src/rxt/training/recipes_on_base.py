@@ -100,7 +100,7 @@ def grown_on(
     """The run with a model that has the base at ``source``: a folder, a GGUF file, or ``owner/name`` on the Hub.
 
     Args:
-        memory_layers: those that read memory; :func:`rxt.config.on_base.default_memory_layers` when not given.
+        memory_layers: those that read memory; the usual ones of :func:`rxt.config.on_base.memory_on` when not given.
         slots: of each of them; the recipe's when not given.
         adapter_rank: of low-rank adapters that learn with the memory; 0 for none, the recipe's when not given.
 
