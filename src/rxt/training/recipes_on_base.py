@@ -25,7 +25,7 @@ SLOTS = 864
 ADAPTER_RANK = 16
 MEMORY = ("decoder", "memory_attention")
 """What learns: low-rank adapters, and how interactions are written."""
-OPTIM = OptimConfig(learning_rate=1e-3, warmup=40, min_lr_ratio=0.05, accumulate=2)
+OPTIM = OptimConfig(learning_rate=1.5e-3, warmup=40, min_lr_ratio=0.05, accumulate=2)
 
 
 def smollm2() -> RunConfig:
@@ -41,21 +41,21 @@ def smollm2() -> RunConfig:
         stages=(
             AdaptationConfig(
                 phases=(
-                    phase(900, 8, 4, shortest=2),
-                    phase(150, 16, 3, shortest=6),
+                    phase(1_000, 8, 4, shortest=2),
+                    phase(250, 16, 4, shortest=6),
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=192, batch_size=3, weight=3.0),
+                keep=KeepConfig(interactions=192, batch_size=3, weight=5.0),
                 cache_gigabytes=4.0,
             ),
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.15, reply_rate=0.2), weight=3),
-                TaskSource("deeds", DeedsConfig(never_told_rate=0.15, reply_rate=0.2), weight=2),
-                TaskSource("scenes", ScenesConfig(never_told_rate=0.12, reply_rate=0.2), weight=5),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.15, paraphrase_rate=0.3), weight=1.5),
+                TaskSource("open", OpenConfig(never_told_rate=0.25, change_rate=0.2, reply_rate=0.2), weight=3),
+                TaskSource("deeds", DeedsConfig(never_told_rate=0.25, change_rate=0.2, reply_rate=0.2), weight=2),
+                TaskSource("scenes", ScenesConfig(never_told_rate=0.2, change_rate=0.3, reply_rate=0.2), weight=5),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1.5),
             )
         ),
         validate_every=200,
