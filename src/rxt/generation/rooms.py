@@ -38,13 +38,10 @@ class Rooms:
         self.seen[place] = False
         self.seen[place, prompt] = True
         slots = self.slots[place] = memory[0].keys.shape[2] if memory else 0
-        for all_slots, given in (
-            (self.memory.keys, [layer.keys for layer in memory]),
-            (self.memory.values, [layer.values for layer in memory]),
-        ):
-            all_slots[:, place, :, slots:] = 0
-            for layer, each in enumerate(given):
-                all_slots[layer, place, :, :slots] = each[0]
+        for layer, (keys, values) in enumerate(memory):
+            for room, given in ((self.memory.keys, keys), (self.memory.values, values)):
+                room[layer, place, :, :slots] = given[0]
+                room[layer, place, :, slots:] = 0
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one place into another; its cache holds at most ``length`` entries."""

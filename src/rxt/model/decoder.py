@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from rxt.model.attention import Attention, KeyValue
 from rxt.model.cache import KVCache, LayerCache
 from rxt.model.feed_forward import make_feed_forward
 from rxt.model.layers import Rotation, make_norm, rotate, rotation_of, rotations_of, rounded_once
+from rxt.model.memory import used_slots
 
 
 class Hidden(NamedTuple):
@@ -261,8 +263,7 @@ class Decoder(nn.Module):
         out. The processor waits for the device to see which these are."""
         place = self.config.place
         if place is not None:
-            filled = slots.unflatten(2, (-1, place)).any(-1).any(-1).any(1).any(0).nonzero()
-            slots = slots[:, :, : place * (int(filled.max()) + 1 if len(filled) else 1)]
+            slots = slots[:, :, : place * max(1, ceil(used_slots(slots) / place))]
         return self.project_memory(slots)
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:

@@ -119,14 +119,13 @@ class Memory:
         """The content of the file that :meth:`save` writes. Zeros at the end of the slots are left out: a queue of
         interactions grows until it is full."""
         slots = self.slots.detach().cpu()
-        used = slots.any(-1).flatten(0, 1).any(0).nonzero()
         metadata = {
             "format": FORMAT,
             "turns": " ".join(map(str, self.turns)),
             "fingerprint": self.fingerprint or "",
             "slots": str(slots.shape[2]),
         }
-        return save({"slots": slots[:, :, : int(used.max()) + 1 if len(used) else 1].contiguous()}, metadata)
+        return save({"slots": slots[:, :, : max(1, used_slots(slots))].contiguous()}, metadata)
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "memory") -> Memory:
@@ -166,6 +165,13 @@ class Memory:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise UserError(f"{path}: not a memory file ({error})") from None
+
+
+def used_slots(slots: Tensor) -> int:
+    """How many of the slots (L, B, S, D) there are up to the last one that holds anything, in any layer and
+    conversation. The processor waits for the device."""
+    used = slots.any(-1).flatten(0, 1).any(0).nonzero()
+    return int(used.max()) + 1 if len(used) else 0
 
 
 def initial_slots(shape: tuple[int, int, int], batch_size: int, init: MemoryInit, seed: int | None) -> Tensor:

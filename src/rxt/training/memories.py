@@ -124,7 +124,7 @@ class QueuedTokens:
 
     def some(self, rows: Tensor) -> Tensor:
         at = self.at[rows.to(self.at.device)]
-        return self.pieces.index_select(1, at.flatten()).unflatten(1, at.shape).flatten(2, 3)
+        return _chosen(self.pieces, at).flatten(2, 3)
 
     def projected(self, decoder: Decoder, parts: Sequence[Tensor]) -> list[list[KeyValue]]:
         by_layer = [
@@ -148,8 +148,12 @@ class QueuedTokens:
 def _standing(pieces: Tensor, at: Tensor, steps: Tensor) -> Tensor:
     """The queues (K, r, G·R, D) of rows whose places hold the pieces (K, P, R, D) ``at`` (r, G), ``steps`` (K, G, 1, D)
     older."""
-    chosen = pieces.index_select(1, at.flatten()).unflatten(1, at.shape)  # (K, r, G, R, D)
-    return (chosen + steps.unsqueeze(1)).flatten(2, 3)
+    return (_chosen(pieces, at) + steps.unsqueeze(1)).flatten(2, 3)
+
+
+def _chosen(pieces: Tensor, at: Tensor) -> Tensor:
+    """(K, r, G, R, D) of the pieces (K, P, R, D) those ``at`` (r, G)."""
+    return pieces.index_select(1, at.flatten()).unflatten(1, at.shape)
 
 
 def is_queue(memory_attention: MemoryAttention, decoder: Decoder) -> bool:
