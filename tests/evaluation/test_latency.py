@@ -38,7 +38,7 @@ def test_the_reactive_transformer_answers_and_memorizes_as_in_a_chat(monkeypatch
     subject.skip(history[:0])
     subject.skip(history[1:3])
     for cost in [subject.turn(history[3:, :Q], A) for _ in range(2)]:  # the conversation stays where it was
-        assert 0 < cost.first_token < cost.last_token
+        assert 0 < cost.projection < cost.first_token < cost.last_token
         assert cost.update > 0
         assert cost.state_bytes == expected.nbytes
         assert cost.tokens == 2 * (Q + A) - 1
@@ -79,7 +79,7 @@ class Scripted(Timed):
         assert answer_tokens == A
         self.count += 1
         self.log.append(f"{self.name} answers")
-        return TurnCost(self.count, 2 * self.count, 3 * self.count, 11, 13)
+        return TurnCost(self.count, 2 * self.count, 3 * self.count, 11, 13, self.count / 2)
 
 
 def test_turns_are_walked_to_and_models_take_turns() -> None:
@@ -107,6 +107,7 @@ def test_turns_are_walked_to_and_models_take_turns() -> None:
         assert list(curve.turns) == [1, 3, 4]
         assert curve.turns[1].first_token == Seconds(3, 2, 4), "the first timing of a turn is warm-up"
         assert curve.turns[3].update == Seconds(21, 18, 24)
+        assert curve.turns[3].projection == Seconds(3.5, 3, 4)
         assert (curve.turns[4].state_bytes, curve.turns[4].tokens) == (11, 13)
     assert torch.equal(torch.cat(subjects[0].skipped), torch.cat(subjects[1].skipped)), (
         "all are in the same conversation"

@@ -35,6 +35,9 @@ class TurnCost:
     """What is kept between this turn and the next."""
     tokens: int
     """Positions that went through a network."""
+    projection: float = 0.0
+    """Of the time to the first token: to project the memory. A chat does it after the answer before, so that only a
+    conversation that was put away waits for it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class TurnTimes:
     update: Seconds
     state_bytes: int
     tokens: int
+    projection: Seconds = Seconds(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,11 @@ class TimedReactive(Timed):
     @torch.no_grad()
     def turn(self, query: Tensor, answer_tokens: int) -> TurnCost:
         clock = Stopwatch()
-        said = []  # no keys and values of the memory are passed in: the time to the first token has its reading in it
-        for token in generate_tokens(self.model, query, self._memory, answer_tokens, stop_at_eos=False):
+        memory_kv = self.model.decoder.project_filled(self._memory.slots)
+        projection, said = clock.now(), list[int]()
+        for token in generate_tokens(
+            self.model, query, self._memory, answer_tokens, stop_at_eos=False, memory_kv=memory_kv
+        ):
             said.append(int(token))
             clock.token()
         began = time.perf_counter()
@@ -129,7 +136,7 @@ class TimedReactive(Timed):
         memory = self.model.memorize(self._memory, ids)
         update = time.perf_counter() - began
         decoded, encoded = ids.shape[1] - 1, ids.shape[1]  # the last token of an answer is not read by the decoder
-        return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded)
+        return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded, projection)
 
 
 class Stopwatch:
@@ -140,9 +147,13 @@ class Stopwatch:
         self.first = self.last = 0.0
         """Seconds to the first and to the latest token."""
 
+    def now(self) -> float:
+        """Seconds since it was started."""
+        return time.perf_counter() - self._began
+
     def token(self) -> None:
         """Another token is there."""
-        self.last = time.perf_counter() - self._began
+        self.last = self.now()
         self.first = self.first or self.last
 
 
@@ -205,4 +216,5 @@ def _times(costs: Sequence[TurnCost]) -> TurnTimes:
         Seconds.of([cost.update for cost in costs]),
         costs[-1].state_bytes,
         costs[-1].tokens,
+        Seconds.of([cost.projection for cost in costs]),
     )
