@@ -10,7 +10,7 @@ from rxt.errors import UserError
 from rxt.tasks.base import Told, TrainingSplit
 from rxt.tasks.open.scoring import names
 from rxt.tasks.registry import task
-from rxt.tasks.scenes import ScenesConfig
+from rxt.tasks.scenes import ScenesConfig, talks
 from rxt.tasks.scenes.scene import PLACE, read, scenes
 from rxt.tasks.scenes.talks import generate
 from rxt.tasks.scenes.task import Scenes
@@ -26,13 +26,31 @@ FLAT = """
 > {price} a month, that's the flat on {street}
 < {street}, (lovely|how nice)! / Congratulations.
 ? what street is the flat on / where did we find a flat
+^ and the street
 = *{street}*. / It's on *{street}*.
 ? what's the rent
 = *{price}*.
 - how many rooms are there
+^ is it far
 + the rent is {price2} now / they want {price2} now
+^ no, {price2}
 < So it's {price2}.
 ~ {price} {price2}
+& the flat has {count} windows
+^ it has {count} windows
+< {count}, all right.
+? how many windows has the flat
+^ and windows
+= *{count}*. / It has *{count}*.
+"""
+DOG = """
+: dog met
+> i met a dog today, {pet}
+< {pet}!
+? which dog did i meet
+^ which one
+= *{pet}*.
+- whose dog was it
 """
 
 
@@ -47,8 +65,10 @@ def test_a_scene_is_read_as_it_is_written() -> None:
     assert [len(scene.tell), len(scene.replies), len(scene.asks), len(scene.missing)] == [2, 2, 2, 1]
     assert scene.asks[0].ways == ("what street is the flat on", "where did we find a flat")
     assert [ask.part for ask in scene.asks] == ["{street}", "{price}"]
-    (change,) = scene.changes
-    assert (change.old, change.new, len(change.ways)) == ("price", "price2", 2)
+    assert (scene.asks[0].follow_ups, scene.missing_follow_ups) == (("and the street",), ("is it far",))
+    (change,), (addition,) = scene.changes, scene.additions
+    assert (change.old, change.new, len(change.ways), change.follow_ups) == ("price", "price2", 2, ("no, {price2}",))
+    assert (addition.places, addition.ask.part, addition.ask.follow_ups) == (("count",), "{count}", ("and windows",))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,10 @@ def test_a_scene_is_read_as_it_is_written() -> None:
         ("- how many rooms are there\n", "", "in this order"),
         ("(lovely|how nice)!", "(lovely|how nice!", "brackets"),
         ("{street}", "{strasse}", "no kind of value strasse"),
+        ("^ no, {price2}", "^ no, more", "a way of changing leaves out price2"),
+        ("^ it has {count} windows", "^ it has windows", "count was not told"),
+        ("? how many windows has the flat", "? what are the {count} windows", "count was not told"),
+        ("^ and windows\n= *{count}*. / It has *{count}*.", "= *{count}*. / It has *windows*.", "between stars"),
     ],
 )
 def test_a_scene_written_wrongly_is_named(line: str, instead: str, message: str) -> None:
@@ -129,6 +153,51 @@ def test_changed_values_are_the_newest() -> None:
     assert all(question.value and not question.correct(question.wrong[0]) for question in changed)  # type: ignore[attr-defined]
 
 
+@pytest.fixture
+def two_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = read(FLAT + DOG, "home")
+    monkeypatch.setattr(talks, "scenes", lambda split: known)
+
+
+@pytest.mark.usefixtures("two_scenes")
+def test_what_may_be_added_is_not_known_before() -> None:
+    """The question for it has an answer after it was told, and none before."""
+    known, unknown = 0, 0
+    for told in made("train", 10, 200, ScenesConfig(surface=False, never_told_rate=0.4, addition_rate=0.3)):
+        turns = told.conversation.interactions
+        added = [turn for turn, each in enumerate(turns) if re.search(r"has .* windows", each.query)]
+        assert len(added) <= 1
+        for turn, question in (told.questions or {}).items():
+            if "windows" in turns[turn].query.lower():
+                assert (question.told_turn is None) == (not added or turn < added[0])
+                if question.told_turn is None:
+                    unknown += 1
+                else:
+                    known += 1
+                    assert (question.told_turn, question.kind) == (added[0], "flat found")
+                    assert question.value
+                    assert question.value in turns[added[0]].query
+    assert known > 20
+    assert unknown > 20
+
+
+@pytest.mark.usefixtures("two_scenes")
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_words_that_only_make_sense_after_a_turn_come_right_after_it(rate: float) -> None:
+    after = {"flat": r"and the street|is it far|no, .*\d|it has .* windows$|and windows", "dog": "which one"}
+    speaks = {"flat": r"flat|rent|they want|rooms|street|windows|is it far|\bno, ", "dog": "dog|which one"}
+    found = 0
+    mix = ScenesConfig(surface=False, follow_rate=rate, never_told_rate=0.3, change_rate=0.3, addition_rate=0.3)
+    for told in made("train", 10, 60, mix):
+        said = [each.query.lower().rstrip(".?!") for each in told.conversation.interactions]
+        for turn, text in enumerate(said):
+            for scene, words in after.items():
+                if re.fullmatch(words, text):
+                    found += 1
+                    assert re.search(speaks[scene], said[turn - 1]), said[: turn + 1]
+    assert found > 100 if rate else found == 0
+
+
 def test_nothing_of_the_templates_is_left() -> None:
     for told in made("train", 12, 120, ScenesConfig(surface=False)):
         for interaction in told.conversation.interactions:
@@ -162,6 +231,8 @@ def test_what_was_never_told_is_said_to_be_not_known() -> None:
 def test_a_user_is_told_what_is_wrong() -> None:
     with pytest.raises(UserError, match="must leave room for telling"):
         ScenesConfig(question_rate=0.8, small_talk_rate=0.2)
+    with pytest.raises(UserError, match="must not be more than 1 together"):
+        ScenesConfig(change_rate=0.6, addition_rate=0.5)
     with pytest.raises(UserError, match="longest must be at least 100"):
         ScenesConfig(longest=10)
     with pytest.raises(UserError, match="turns must be at least 2"):

@@ -20,6 +20,11 @@ class ScenesConfig:
     small_talk_rate: float = 0.1
     change_rate: float = 0.2
     """Of the telling turns: something of a scene told before is different now."""
+    addition_rate: float = 0.15
+    """Of the telling turns: more is told of a scene told before."""
+    follow_rate: float = 0.3
+    """Of the questions, changes and additions: about the scene that the turn before spoke of, where there is one, in
+    words that only make sense after it, where there are such."""
     never_told_rate: float = 0.15
     """Of the questions: about something that was not told, of a scene that was told or of another one."""
     reply_rate: float = 1.0
@@ -37,6 +42,8 @@ class ScenesConfig:
 
     def __post_init__(self) -> None:
         check_rates(self, "scenes")
+        if self.change_rate + self.addition_rate > 1:
+            raise UserError("scenes: change_rate and addition_rate must not be more than 1 together, so lower one")
         if self.question_rate + self.small_talk_rate >= 1:
             raise UserError("scenes: question_rate and small_talk_rate must leave room for telling, so lower one")
         if self.longest < 100:

@@ -1,4 +1,4 @@
-"""Plans a conversation: which scenes are told, changed and asked about in which turn. The words come from ``words``.
+"""Plans a conversation: which scenes are told, changed, added to and asked about when. The words come from ``words``.
 
 A conversation is a pure function of (split, turns, seed, index, config). Scenes and values of the splits are disjoint.
 """
@@ -6,7 +6,7 @@ A conversation is a pure function of (split, turns, seed, index, config). Scenes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rxt.data.records import Conversation, Interaction
@@ -17,7 +17,7 @@ from rxt.tasks.open.talks import NEXT, Question
 from rxt.tasks.open.typists import CAREFUL, some_typist
 from rxt.tasks.open.values import ValueSplit, core, draw
 from rxt.tasks.scenes.config import ScenesConfig
-from rxt.tasks.scenes.scene import PLACE, Ask, Change, Scene, kind_of, scenes
+from rxt.tasks.scenes.scene import PLACE, Addition, Ask, Change, Scene, kind_of, places_of, scenes
 from rxt.tasks.scenes.words import Words, filled
 from rxt.tasks.seeds import seeded
 
@@ -38,14 +38,39 @@ class Known:
     turn: int
     changed: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     """By place: the turn that told the newest value, and the value before."""
+    added: Mapping[Ask, int] = field(default_factory=dict[Ask, int])
+    """What may be asked since more was told, and the turn that told it."""
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """What was told."""
+        return (*self.scene.asks, *self.added)
+
+    @property
+    def more(self) -> list[Addition]:
+        """What was not added yet."""
+        return [addition for addition in self.scene.additions if addition.ask not in self.added]
+
+    @property
+    def open(self) -> list[Change]:
+        """What can change: what has not changed yet."""
+        return [change for change in self.scene.changes if change.old not in self.changed]
+
+    def missing(self, follows: bool) -> list[str]:
+        """Questions about what was not told; ``follows``: those that only make sense right after."""
+        right_after = [*self.scene.missing_follow_ups, *(way for each in self.more for way in each.ask.follow_ups)]
+        if follows and right_after:
+            return right_after
+        return [*self.scene.missing, *(way for each in self.more for way in each.ask.ways)]
 
     def told(self, ask: Ask) -> int:
         """The turn that told the newest of what is asked for."""
-        return max((self.changed[place][0] for place in _places(ask.part) if place in self.changed), default=self.turn)
+        newest = (self.changed[place][0] for place in places_of(ask.part) if place in self.changed)
+        return max(newest, default=self.added.get(ask, self.turn))
 
     def before(self, ask: Ask) -> list[str]:
         """What the part was before it changed."""
-        return [old for place in _places(ask.part) if place in self.changed for old in (self.changed[place][1],)]
+        return [old for place in places_of(ask.part) if place in self.changed for old in (self.changed[place][1],)]
 
     def others(self, ask: Ask) -> list[str]:
         """The values of the same kinds that other parts of the scene have, and that no right answer names."""
@@ -75,7 +100,9 @@ class Writer:
         self.taken: set[str] = set()
         self.known: dict[Scene, Known] = {}
         self.reserved: Scene | None = None
-        """Neither changed nor asked about by the way."""
+        """Neither changed, added to nor asked about by the way."""
+        self.spoken: tuple[int, Scene | None] = (-1, None)
+        """The newest turn that spoke of a scene, and which."""
         self.asked: Counter[Ask] = Counter()
         self.interactions: list[Interaction] = []
         self.questions: list[Question] = []
@@ -93,8 +120,7 @@ class Writer:
         if at < config.question_rate and self._ask_any():
             return
         small = config.question_rate <= at < config.question_rate + config.small_talk_rate
-        changes = not small and self.rng.random() < config.change_rate
-        if small or not ((changes and self._change_any()) or self.tell()):
+        if small or not self._tell_any():
             self.interactions.append(self.words.small_talk())
 
     def tell(self, changeable: bool = False) -> Known | None:
@@ -108,26 +134,42 @@ class Writer:
             said = Interaction(message, self.words.answer(scene.replies, values))
             if len(said.query) + len(said.answer) <= self.config.longest:
                 self.known[scene] = Known(scene, values, self.turn)
-                self.interactions.append(said)
+                self._say(said, scene)
                 return self.known[scene]
         return None
 
-    def change(self, known: Known, change: Change) -> bool:
-        """Tell that something of a scene is different now; whether a new value was found."""
+    def change(self, known: Known, change: Change, follows: bool = False) -> bool:
+        """Tell that something of a scene is different now; whether a new value was found.
+
+        Args:
+            follows: here and below: in words that only make sense right after, where there are such.
+        """
         values = self._drawn((change.new,), known.values)
         if values is None:
             return False
-        message = self.words.tell(change.ways, values, greeting=False)
-        self.interactions.append(Interaction(message, self.words.answer(change.replies, values)))
+        message = self.words.tell((follows and change.follow_ups) or change.ways, values, greeting=False)
+        self._say(Interaction(message, self.words.answer(change.replies, values)), known.scene)
         changed = {**known.changed, change.old: (self.turn - 1, known.values[change.old])}
         now = {**known.values, change.old: values[change.new]}
         self.known[known.scene] = replace(known, values=now, changed=changed)
-        for ask in known.scene.asks:
-            if change.old in _places(ask.part):
+        for ask in known.asks:
+            if change.old in places_of(ask.part):
                 self.asked[ask] = 0
         return True
 
-    def ask(self, known: Known, ask: Ask) -> None:
+    def add(self, known: Known, addition: Addition, follows: bool = False) -> bool:
+        """Tell more of a scene; whether values were found."""
+        new = tuple(place for place in addition.places if place not in known.values)
+        values = self._drawn(new, known.values)
+        if values is None:
+            return False
+        message = self.words.tell((follows and addition.follow_ups) or addition.ways, values, greeting=False)
+        added = {**known.added, addition.ask: self.turn}
+        self._say(Interaction(message, self.words.answer(addition.replies, values)), known.scene)
+        self.known[known.scene] = replace(known, values=values, added=added)
+        return True
+
+    def ask(self, known: Known, ask: Ask, follows: bool = False) -> None:
         """Ask for a part that was told."""
         self.asked[ask] += 1
         right = filled(ask.part, known.values)
@@ -136,15 +178,21 @@ class Writer:
         self.questions.append(
             Question(self.turn, known.scene.title, right, known.told(ask), changed, tuple(dict.fromkeys(wrong)))
         )
-        asked = self.words.ask(ask.ways, known.values)
-        self.interactions.append(Interaction(asked, self.words.answer(ask.answers, known.values)))
+        follows = follows and bool(ask.follow_ups)
+        asked = self.words.ask(ask.follow_ups if follows else ask.ways, known.values, bare=follows)
+        self._say(Interaction(asked, self.words.answer(ask.answers, known.values)), known.scene)
 
-    def ask_never_told(self) -> bool:
-        """Ask for what was not told, of a scene that was told or of another one; False where nothing was found."""
+    def ask_never_told(self, of: Known | None = None) -> bool:
+        """Ask for what was not told, of a scene that was told or of another one; False where nothing was found.
+
+        Args:
+            of: what the turn before spoke of, if it is to be asked about.
+        """
         told = [known for known in self.known.values() if known.scene is not self.reserved]
-        if told and self.rng.random() < 0.6:
-            known = self.rng.choice(told)
-            ways, values = known.scene.missing, known.values
+        scene: Scene | None
+        if of is not None or (told and self.rng.random() < 0.6):
+            known = of or self.rng.choice(told)
+            scene, ways, values = known.scene, known.missing(of is not None), known.values
         else:
             scene = self._another()
             ask = None if scene is None else self.rng.choice(scene.asks)
@@ -154,19 +202,32 @@ class Writer:
             ways = ask.ways
         wrong = tuple(value for known in told for value in known.values.values())
         self.questions.append(Question(self.turn, "never told", None, None, wrong=wrong))
-        self.interactions.append(Interaction(self.words.ask(ways, values), self.words.unknown()))
+        asked = self.words.ask(ways, values, bare=of is not None)
+        self._say(Interaction(asked, self.words.unknown()), scene)
         return True
 
     def one_of(self, known: Known) -> Ask:
         """A part of a scene to ask for, rather one not asked for yet."""
-        weights = [(1 + self.asked[ask]) ** -self.config.novelty for ask in known.scene.asks]
-        return self.rng.choices(known.scene.asks, weights)[0]
+        weights = [(1 + self.asked[ask]) ** -self.config.novelty for ask in known.asks]
+        return self.rng.choices(known.asks, weights)[0]
+
+    def _say(self, said: Interaction, of: Scene | None) -> None:
+        self.spoken = (self.turn, of)
+        self.interactions.append(said)
+
+    def _followed(self) -> Known | None:
+        """What the turn before spoke of, where the next is about it again."""
+        turn, scene = self.spoken
+        if turn != self.turn - 1 or scene is self.reserved or scene not in self.known:
+            return None
+        return self.known[scene] if self.rng.random() < self.config.follow_rate else None
 
     def _ask_any(self) -> bool:
+        followed = self._followed()
         if self.rng.random() < self.config.never_told_rate:
-            return self.ask_never_told()
-        askable = [(known, ask) for known in self.known.values() if known.scene is not self.reserved
-                   for ask in known.scene.asks]  # fmt: skip
+            return self.ask_never_told(followed)
+        about = self.known.values() if followed is None else [followed]
+        askable = [(known, ask) for known in about if known.scene is not self.reserved for ask in known.asks]
         if not askable:
             return False
         weights = [
@@ -174,15 +235,33 @@ class Writer:
             * (1 + self.asked[ask]) ** -self.config.novelty * (_CHANGED if known.before(ask) else 1)
             for known, ask in askable
         ]  # fmt: skip
-        self.ask(*self.rng.choices(askable, weights)[0])
+        self.ask(*self.rng.choices(askable, weights)[0], follows=followed is not None)
         return True
 
+    def _tell_any(self) -> bool:
+        at, config = self.rng.random(), self.config
+        if at < config.change_rate and self._change_any():
+            return True
+        if config.change_rate <= at < config.change_rate + config.addition_rate and self._add_any():
+            return True
+        return self.tell() is not None
+
     def _change_any(self) -> bool:
-        known = [each for each in self.known.values() if _open(each) and each.scene is not self.reserved]
-        if not known:
-            return False
-        chosen = self.rng.choice(known)
-        return self.change(chosen, self.rng.choice(_open(chosen)))
+        followed = self._followed()
+        known = self._one_told(followed, lambda each: bool(each.open))
+        return known is not None and self.change(known, self.rng.choice(known.open), follows=known is followed)
+
+    def _add_any(self) -> bool:
+        followed = self._followed()
+        known = self._one_told(followed, lambda each: bool(each.more))
+        return known is not None and self.add(known, self.rng.choice(known.more), follows=known is followed)
+
+    def _one_told(self, followed: Known | None, fit: Callable[[Known], bool]) -> Known | None:
+        """What the turn before spoke of, or else something that was told, which ``fit``."""
+        if followed is not None and fit(followed):
+            return followed
+        told = [each for each in self.known.values() if each.scene is not self.reserved and fit(each)]
+        return self.rng.choice(told) if told else None
 
     def _another(self, changeable: bool = False) -> Scene | None:
         """A scene that was not told, of a topic that was not, where there are such."""
@@ -204,15 +283,6 @@ class Writer:
             self.taken.add(core(value).casefold())
             found[place] = value
         return found
-
-
-def _places(text: str) -> list[str]:
-    return [kind + number for kind, number in PLACE.findall(text)]
-
-
-def _open(known: Known) -> list[Change]:
-    """What of a scene can change: what has not changed yet."""
-    return [change for change in known.scene.changes if change.old not in known.changed]
 
 
 def generate(split: Split, turns: int, seed: int, index: int, config: ScenesConfig = USUAL) -> ScenesConversation:
@@ -285,12 +355,12 @@ def _asked(writer: Writer, target: Known, turn: int, place: str | None = None) -
     writer.reserved = target.scene
     while writer.turn < turn:
         writer.move()
-    asks = [ask for ask in target.scene.asks if place is None or place in _places(ask.part)]
+    asks = [ask for ask in target.scene.asks if place is None or place in places_of(ask.part)]
     writer.ask(target, writer.rng.choice(asks))
     return writer.finish()
 
 
 def _asked_for(known: Known) -> list[Change]:
     """The changes of what a question asks for."""
-    asked = {place for ask in known.scene.asks for place in _places(ask.part)}
+    asked = {place for ask in known.scene.asks for place in places_of(ask.part)}
     return [change for change in known.scene.changes if change.old in asked]

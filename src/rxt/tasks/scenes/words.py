@@ -22,9 +22,10 @@ class Words(Messages):
         """A message in one of the ways."""
         return self.sent(self._filled(ways, values), list(values.values()), greeting)
 
-    def ask(self, ways: Sequence[str], values: Mapping[str, str]) -> str:
-        """A question in one of the ways."""
-        frame, question = choose(self.rng.choice(ASK), self.rng), self._filled(ways, values).rstrip("?")
+    def ask(self, ways: Sequence[str], values: Mapping[str, str], bare: bool = False) -> str:
+        """A question in one of the ways; ``bare``: as it is, without words around."""
+        frame = "{question}" if bare else choose(self.rng.choice(ASK), self.rng)
+        question = self._filled(ways, values).rstrip("?")
         return self.typed(frame.replace("{question}", question), "?", list(values.values()))
 
     def answer(self, ways: Sequence[str], values: Mapping[str, str]) -> str:
