@@ -120,3 +120,32 @@ def test_mistakes_are_said() -> None:
         DeedsConfig(change_rate=1.5)
     with pytest.raises(UserError, match="leave room"):
         DeedsConfig(question_rate=0.8, small_talk_rate=0.2)
+
+
+def test_somebody_told_by_relation_and_name_is_asked_for_by_either() -> None:
+    """ "My sister Ana" is told so; a question says "my sister", "Ana" or both, and an answer both."""
+    asked = {"both": 0, "name": 0, "relation": 0, "who": 0}
+    mix = DeedsConfig(surface=False, relative_rate=1.0, other_people_rate=1.0, never_told_rate=0.0)
+    for told in made("train", 10, 60, mix):
+        turns = told.conversation.interactions
+        people = {
+            (noun, name)
+            for turn in turns
+            for noun, name in re.findall(r"\b[Yy]our (\w+) (\w+)", turn.answer)
+            if name[0].isupper()
+        }
+        for turn, question in (told.questions or {}).items():
+            query, answer = turns[turn].query, turns[turn].answer
+            for noun, name in people:
+                if question.value == name and f"our {noun} {name}" in answer:
+                    asked["who"] += 1
+                    assert question.told_turn is not None
+                    assert f"y {noun} {name}" in turns[question.told_turn].query
+                by_name, by_relation = re.search(rf"\b{name}\b", query), re.search(rf"\b[Mm]y {noun}\b", query)
+                if by_name and by_relation:
+                    asked["both"] += 1
+                elif by_name:
+                    asked["name"] += 1
+                elif by_relation:
+                    asked["relation"] += 1
+    assert all(count > 10 for count in asked.values()), asked

@@ -28,6 +28,8 @@ class DeedsConfig:
     """Of the deeds: somebody else does as somebody did before."""
     other_people_rate: float = 0.45
     """Of the deeds: somebody else's."""
+    relative_rate: float = 0.15
+    """Of the other people with a name: told with what they are to the person, "my sister Ana"."""
     again_rate: float = 0.4
     """Of the questions about the deed of which the turn before spoke: without saying again what was done."""
     reply_rate: float = 1.0

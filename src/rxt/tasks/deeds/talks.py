@@ -255,11 +255,14 @@ class Writer:
         if self.people and self.rng.random() < 0.5:
             return self.rng.choice(self.people)
         name = self._value("person") if self.rng.random() < 0.6 else None
-        if name is not None:
-            person = Subject(name=name, pronoun=self.rng.choice(_PRONOUNS))
+        noun, pronouns = self.rng.choice(RELATIVES)
+        both = self.rng.random() < self.config.relative_rate and all(each.relative != noun for each in self.people)
+        if name is None and any(each.relative == noun and each.name for each in self.people):
+            return ME
+        if name is None or both:
+            person = Subject(noun, name, self.rng.choice(pronouns))
         else:
-            noun, pronouns = self.rng.choice(RELATIVES)
-            person = Subject(noun, pronoun=self.rng.choice(pronouns))
+            person = Subject(name=name, pronoun=self.rng.choice(_PRONOUNS))
         self.people.append(person)
         return person
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from rxt.data.records import Interaction
@@ -122,7 +123,8 @@ class Words(Messages):
         if also is not None:
             question += " " + deed.parts[also].text
         text = choose(self.rng.choice(ASK), self.rng).replace("{question}", question)
-        asked = self.typed(self._fill(text, deed, "person"), "?", deed.kept)
+        named = replace(deed, subject=deed.subject.in_short(self.rng))
+        asked = self.typed(self._fill(text, named, "person"), "?", deed.kept)
         return Interaction(asked, self.answer(deed, role) if known else self._unknown(deed, role))
 
     def answer(self, deed: Deed, role: Role) -> str:

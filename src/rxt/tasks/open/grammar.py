@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Literal
@@ -35,7 +35,7 @@ Voice = Literal["person", "model"]
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose fact it is: the person's own, a relative's ("sister"), or somebody's with a name."""
+    """Whose fact it is: the person's own, a relative's ("sister"), somebody's with a name, or of one who has both."""
 
     relative: str | None = None
     name: str | None = None
@@ -46,6 +46,12 @@ class Subject:
     def me(self) -> bool:
         return self.relative is None and self.name is None
 
+    def in_short(self, rng: Random) -> Subject:
+        """By the name, the relation, or both, of somebody who has both."""
+        if self.relative is None or self.name is None:
+            return self
+        return rng.choice((self, replace(self, name=None), replace(self, relative=None)))
+
     def words(self, voice: Voice, again: bool = False) -> Mapping[str, str]:
         """The words of the table above; ``again``: those for somebody who has just been spoken of."""
         mine = "my" if voice == "person" else "your"
@@ -53,7 +59,9 @@ class Subject:
             return {**(_I if voice == "person" else _YOU), "s": mine, "my": mine}
         if again and self.pronoun != "they":  # "they play", not "they plays", so it is left out
             return {**_PRONOUNS[self.pronoun], "my": mine}
-        whole = self.name or f"{mine} {self.relative}"
+        whole = self.name or ""
+        if self.relative is not None:
+            whole = f"{mine} {self.relative} {whole}".rstrip()
         ending = "'" if whole.endswith("s") else "'s"
         return {
             **{"S": whole, "o": whole, "s": whole + ending, "be": "is"},
