@@ -181,6 +181,12 @@ def bad_file(folder: Path, kind: str) -> Path:
             save_file({"slots": slots}, path, {**good, "turns": "5"})
         case "three dimensions":
             save_file({"slots": slots[0]}, path, good)
+        case "one dimension":
+            save_file({"slots": slots.flatten()}, path, good)
+        case "fewer slots than there are":
+            save_file({"slots": slots}, path, {**good, "slots": "2"})
+        case "more slots than fit anywhere":
+            save_file({"slots": slots}, path, {**good, "slots": "1000000000"})
     return path
 
 
@@ -200,6 +206,9 @@ def bad_file(folder: Path, kind: str) -> Path:
         ("no turns", "memory: not a memory file .*turns"),
         ("turns that are no numbers", "memory: not a memory file .*five"),
         ("too few turns", "2 conversations needs as many turn counts, found 1"),
+        ("one dimension", r"shape \(L, B, S, D\), found \(24,\)"),
+        ("fewer slots than there are", "memory: not a memory file .it has 3 slots and says 2"),
+        ("more slots than fit anywhere", "memory: not a memory file .it has 3 slots and says 1000000000"),
         ("three dimensions", r"shape \(L, B, S, D\), found \(2, 3, 4\)"),
     ],
 )

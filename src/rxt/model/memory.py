@@ -18,6 +18,8 @@ from rxt.errors import UserError
 from rxt.files import write_atomically
 
 FORMAT = "rxt-memory-1"
+LARGEST_FILE = 2**33
+"""Bytes of a memory that is read from a file, with what the file left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +147,13 @@ class Memory:
     def _read(cls, slots: Tensor, metadata: dict[str, str]) -> Memory:
         """What a file's slots and metadata say."""
         turns = tuple(int(turn) for turn in metadata["turns"].split())
-        left_out = int(metadata.get("slots", slots.shape[2])) - slots.shape[2]
-        if left_out < 0:
-            raise ValueError(f"it has {slots.shape[2]} slots and says {metadata['slots']}")
-        return cls(F.pad(slots, (0, 0, 0, left_out)), turns, metadata["fingerprint"] or None)
+        read = cls(slots, turns, metadata["fingerprint"] or None)
+        found = slots.shape[2]
+        said = int(metadata.get("slots", found))
+        left_out = said - found
+        if left_out < 0 or slots.nbytes * said > LARGEST_FILE * found:
+            raise ValueError(f"it has {found} slots and says {said}")
+        return replace(read, slots=F.pad(slots, (0, 0, 0, left_out)))
 
     @classmethod
     def load(cls, path: str | Path) -> Memory:
