@@ -147,7 +147,7 @@ class Writer:
         values = self._drawn((change.new,), known.values)
         if values is None:
             return False
-        message = self.words.tell((follows and change.follow_ups) or change.ways, values, greeting=False)
+        message = self.words.tell(_ways(change, follows), values, greeting=False)
         self._say(Interaction(message, self.words.answer(change.replies, values)), known.scene)
         changed = {**known.changed, change.old: (self.turn - 1, known.values[change.old])}
         now = {**known.values, change.old: values[change.new]}
@@ -163,7 +163,7 @@ class Writer:
         values = self._drawn(new, known.values)
         if values is None:
             return False
-        message = self.words.tell((follows and addition.follow_ups) or addition.ways, values, greeting=False)
+        message = self.words.tell(_ways(addition, follows), values, greeting=False)
         added = {**known.added, addition.ask: self.turn}
         self._say(Interaction(message, self.words.answer(addition.replies, values)), known.scene)
         self.known[known.scene] = replace(known, values=values, added=added)
@@ -178,8 +178,8 @@ class Writer:
         self.questions.append(
             Question(self.turn, known.scene.title, right, known.told(ask), changed, tuple(dict.fromkeys(wrong)))
         )
-        follows = follows and bool(ask.follow_ups)
-        asked = self.words.ask(ask.follow_ups if follows else ask.ways, known.values, bare=follows)
+        bare = follows and bool(ask.follow_ups)
+        asked = self.words.ask(_ways(ask, follows), known.values, bare=bare)
         self._say(Interaction(asked, self.words.answer(ask.answers, known.values)), known.scene)
 
     def ask_never_told(self, of: Known | None = None) -> bool:
@@ -283,6 +283,11 @@ class Writer:
             self.taken.add(core(value).casefold())
             found[place] = value
         return found
+
+
+def _ways(of: Ask | Change | Addition, follows: bool) -> tuple[str, ...]:
+    """Those that only make sense right after, where it ``follows`` and there are such; else those of any time."""
+    return (follows and of.follow_ups) or of.ways
 
 
 def generate(split: Split, turns: int, seed: int, index: int, config: ScenesConfig = USUAL) -> ScenesConversation:
