@@ -73,7 +73,7 @@ def some_typist(rng: Random) -> Typist:
         bare=rng.choice((0.0, 0.2, 0.8, 1.0)),
         apostrophe=rng.choice(("'", "'", "'", "’", "’", "")),
         slips=rng.choice((0.0, 0.0, 0.05, 0.2)),
-        shout=rng.choice((0.0, 0.0, 0.0, 0.03, 0.03, 0.5)),
+        shout=rng.choice((0.0, 0.0, 0.0, 0.03, 0.5, 1.0)),
         face=rng.choice((0.0, 0.0, 0.05, 0.3)),
         double=rng.choice((0.0, 0.0, 0.1, 0.3)),
         spaces=rng.choice((0.0, 0.0, 0.0, 0.2)),

@@ -25,6 +25,8 @@ class ScenesConfig:
     follow_rate: float = 0.3
     """Of the questions, changes and additions: about the scene that the turn before spoke of, where there is one, in
     words that only make sense after it, where there are such."""
+    check_rate: float = 0.1
+    """Of the questions about what was told: whether it is so, answered with yes or no."""
     never_told_rate: float = 0.15
     """Of the questions: about something that was not told, of a scene that was told or of another one."""
     reply_rate: float = 1.0

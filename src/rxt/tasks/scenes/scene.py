@@ -9,6 +9,7 @@
     = *{street}*. / It's on *{street}*.
     ? who's (our|the) landlord / who do we rent from
     = *{person}*. / Your landlord is *{person}*.
+    ! is {person} our landlord / we rent from {person}, don't we
     - how many bathrooms does the flat have / what's the code of our garage
     ^ when do we move in
     + the landlord just told us it's {price2} a month now
@@ -23,8 +24,8 @@
     = *{count}*. / The flat has *{count}* rooms.
 
 ``>`` ways of telling it, all of which tell everything that is asked for; ``<`` what the model answers; ``?`` ways of
-asking for one part, and ``=`` the right answers, with the part between stars; ``-`` what could be asked and was not
-told; ``+`` ways of telling that something changed, its answers, and ``~`` which value is now another; ``&`` ways of
+asking for one part, ``=`` the right answers, with the part between stars, and ``!`` ways of asking whether it is so,
+each with one of the part's values, for which another may stand; ``-`` what could be asked and was not told; ``+`` ways of telling that something changed, its answers, and ``~`` which value is now another; ``&`` ways of
 telling more of the same, which may come later or never, its answers, and what is asked for then: until it is told,
 that was not told either. ``^`` gives ways of asking, changing or adding that only make sense in the turn after one
 that spoke of the scene. `` / `` stands between alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar``
@@ -59,6 +60,8 @@ class Ask:
     follow_ups: tuple[str, ...]
     """Ways that only make sense right after the scene was spoken of; here as in the classes below."""
     answers: tuple[str, ...]
+    checks: tuple[str, ...]
+    """Ways of asking whether it is so."""
 
     @property
     def part(self) -> str:
@@ -145,7 +148,7 @@ def read(text: str, topic: str) -> list[Scene]:
 def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
     marks = "".join(line[0] for _, line in lines)
     where = f"{topic}.txt line {lines[0][0]}"
-    if not re.fullmatch(r":>+<+(\?\^*=+)+-+\^*(\++\^*<+~)*(&+\^*<+\?\^*=+)*", marks):
+    if not re.fullmatch(r":>+<+(\?\^*=+!*)+-+\^*(\++\^*<+~)*(&+\^*<+\?\^*=+!*)*", marks):
         raise ValueError(f"{where}: a scene is : > < ? = - and perhaps + < ~, & < ? =, in this order; found {marks}")
     texts = [line[1:].strip() for _, line in lines]
     at, end = 0, len(marks)
@@ -162,7 +165,7 @@ def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
     title, tell, replies = take(":")[0], take(">"), take("<")
     asks, changes, additions = [], [], []
     while at < end and marks[at] == "?":
-        asks.append(Ask(take("?"), take("^"), take("=")))
+        asks.append(Ask(take("?"), take("^"), take("="), take("!")))
     missing, missing_follow_ups = take("-"), take("^")
     while at < end and marks[at] == "+":
         ways, follow_ups, answers, (names,) = take("+"), take("^"), take("<"), take("~")
@@ -171,7 +174,8 @@ def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
             raise ValueError(f"{where}: ~ names the value that changed and the new one, found {names!r}")
         changes.append(Change(ways, follow_ups, answers, *(kind + number for kind, number in places)))
     while at < end:
-        additions.append(Addition(take("&"), take("^"), take("<"), Ask(take("?"), take("^"), take("="))))
+        ways, follow_ups, answers = take("&"), take("^"), take("<")
+        additions.append(Addition(ways, follow_ups, answers, Ask(take("?"), take("^"), take("="), take("!"))))
     scene = Scene(
         title, topic, tell, replies, tuple(asks), missing, missing_follow_ups, tuple(changes), tuple(additions)
     )
@@ -183,7 +187,7 @@ def _scene(lines: list[tuple[int, str]], topic: str) -> Scene:
 def _problem(scene: Scene) -> str | None:
     """What is wrong with a scene, if anything is."""
     places = set(scene.places)
-    asked = (text for ask in scene.asks for text in (*ask.ways, *ask.follow_ups, *ask.answers))
+    asked = (text for ask in scene.asks for text in (*ask.ways, *ask.follow_ups, *ask.answers, *ask.checks))
     texts = (*scene.replies, *scene.missing, *scene.missing_follow_ups, *asked)
     needed = {*(place for text in texts for place in places_of(text)), *(change.old for change in scene.changes)}
     for tell in scene.tell:
@@ -193,6 +197,9 @@ def _problem(scene: Scene) -> str | None:
         parts = {found[1].casefold() for answer in ask.answers if (found := PART.search(answer))}
         if len(parts) != 1 or not all(PART.search(answer) for answer in ask.answers):
             return f"every right answer has the same part between stars: {' / '.join(ask.answers)}"
+        for check in ask.checks:
+            if sum(place in places_of(ask.part) for place in places_of(check)) != 1:
+                return f"exactly one of the values between stars is to be in: {check}"
     known = [(text, places) for text in (*scene.tell, *texts)]
     told = {*places}
     for change in scene.changes:
@@ -205,7 +212,7 @@ def _problem(scene: Scene) -> str | None:
     for addition in scene.additions:
         ask, now = addition.ask, {*places, *addition.places}
         known += [(text, places) for text in (*ask.ways, *ask.follow_ups)]
-        known += [(text, now) for text in (*addition.ways, *addition.follow_ups, *addition.replies, *ask.answers)]
+        known += [(text, now) for text in (*addition.ways, *addition.follow_ups, *addition.replies, *ask.answers, *ask.checks)]
     for text, allowed in known:
         if unknown := sorted(set(places_of(text)) - allowed):
             return f"{', '.join(unknown)} was not told: {text}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
@@ -17,7 +17,8 @@ from rxt.tasks.open.talks import NEXT, Question
 from rxt.tasks.open.typists import CAREFUL, some_typist
 from rxt.tasks.open.values import ValueSplit, core, draw
 from rxt.tasks.scenes.config import ScenesConfig
-from rxt.tasks.scenes.scene import PLACE, Addition, Ask, Change, Scene, kind_of, places_of, scenes
+from rxt.tasks.scenes.known import Known
+from rxt.tasks.scenes.scene import Addition, Ask, Change, Scene, kind_of, places_of, scenes
 from rxt.tasks.scenes.words import Words, filled
 from rxt.tasks.seeds import seeded
 
@@ -27,57 +28,6 @@ MOST_BEFORE = 3
 _CHANGED = 4
 """So much rather what changed is asked for: it is a small part of what was told."""
 _TRIES = 12
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A scene that was told, with its values as they are now."""
-
-    scene: Scene
-    values: Mapping[str, str]
-    turn: int
-    changed: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
-    """By place: the turn that told the newest value, and the value before."""
-    added: Mapping[Ask, int] = field(default_factory=dict[Ask, int])
-    """What may be asked since more was told, and the turn that told it."""
-
-    @property
-    def asks(self) -> tuple[Ask, ...]:
-        """What was told."""
-        return (*self.scene.asks, *self.added)
-
-    @property
-    def more(self) -> list[Addition]:
-        """What was not added yet."""
-        return [addition for addition in self.scene.additions if addition.ask not in self.added]
-
-    @property
-    def open(self) -> list[Change]:
-        """What can change: what has not changed yet."""
-        return [change for change in self.scene.changes if change.old not in self.changed]
-
-    def missing(self, follows: bool) -> list[str]:
-        """Questions about what was not told; ``follows``: those that only make sense right after."""
-        right_after = [*self.scene.missing_follow_ups, *(way for each in self.more for way in each.ask.follow_ups)]
-        if follows and right_after:
-            return right_after
-        return [*self.scene.missing, *(way for each in self.more for way in each.ask.ways)]
-
-    def told(self, ask: Ask) -> int:
-        """The turn that told the newest of what is asked for."""
-        newest = (self.changed[place][0] for place in places_of(ask.part) if place in self.changed)
-        return max(newest, default=self.added.get(ask, self.turn))
-
-    def before(self, ask: Ask) -> list[str]:
-        """What the part was before it changed."""
-        return [old for place in places_of(ask.part) if place in self.changed for old in (self.changed[place][1],)]
-
-    def others(self, ask: Ask) -> list[str]:
-        """The values of the same kinds that other parts of the scene have, and that no right answer names."""
-        said = " ".join(filled(text, self.values) for text in (*ask.answers, *ask.ways))
-        kinds = {kind for kind, _ in PLACE.findall(ask.part)}
-        alike = [value for place, value in self.values.items() if place.rstrip("0123456789") in kinds]
-        return [value for value in alike if not names(said, value)]
 
 
 @dataclass(frozen=True)
@@ -182,6 +132,26 @@ class Writer:
         asked = self.words.ask(_ways(ask, follows), known.values, bare=bare)
         self._say(Interaction(asked, self.words.answer(ask.answers, known.values)), known.scene)
 
+    def check(self, known: Known, ask: Ask) -> bool:
+        """Ask whether a part is so, with its value or with another one; False where none was found."""
+        way = self.rng.choice(ask.checks)
+        (place,) = (each for each in places_of(way) if each in places_of(ask.part))
+        so, asked = self.rng.random() < 0.5, known.values
+        if not so:
+            told = known.unlike(ask, place, self.known.values())
+            drawn = {place: self.rng.choice(told)} if told and self.rng.random() < 0.7 else self._drawn((place,), {})
+            if drawn is None:
+                return False
+            asked = {**known.values, **drawn}
+        self.asked[ask] += 1
+        right, wrong = ("yes", "no") if so else ("no", "yes")
+        self.questions.append(
+            Question(self.turn, known.scene.title, right, known.told(ask), bool(known.before(ask)), (wrong,))
+        )
+        answer = self.words.judged(so, ask.answers, known.values)
+        self._say(Interaction(self.words.ask((way,), asked, bare=True), answer), known.scene)
+        return True
+
     def ask_never_told(self, of: Known | None = None) -> bool:
         """Ask for what was not told, of a scene that was told or of another one; False where nothing was found.
 
@@ -235,7 +205,9 @@ class Writer:
             * (1 + self.asked[ask]) ** -self.config.novelty * (_CHANGED if known.before(ask) else 1)
             for known, ask in askable
         ]  # fmt: skip
-        self.ask(*self.rng.choices(askable, weights)[0], follows=followed is not None)
+        known, ask = self.rng.choices(askable, weights)[0]
+        if not (ask.checks and self.rng.random() < self.config.check_rate and self.check(known, ask)):
+            self.ask(known, ask, follows=followed is not None)
         return True
 
     def _tell_any(self) -> bool:

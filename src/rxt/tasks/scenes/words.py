@@ -12,6 +12,8 @@ from rxt.tasks.open.values.pick import with_article
 from rxt.tasks.scenes.scene import PART
 
 _NOT_KNOWN = tuple(frame for frame in UNKNOWN if "{thing}" not in frame)
+_GOES_ON = re.compile(r"(?:It|You|Your|They|That|There|The|He|She|At|In|On|With|From|For|By)\b")
+"""How an answer begins that may follow a comma, in small letters."""
 _PLACE = re.compile(r"(?:(?<!\w)([Aa])n? )?\{(\w+)\}")
 
 
@@ -32,6 +34,16 @@ class Words(Messages):
         """What the model answers: one of the ways, as a sentence."""
         said = sentence(self._filled([PART.sub(r"\1", way) for way in ways], values))
         return said if said.endswith((".", "!", "?")) else said + "."
+
+    def judged(self, so: bool, answers: Sequence[str], values: Mapping[str, str]) -> str:
+        """What the model answers when it is asked whether something is ``so``: yes or no, and how it is."""
+        verdict = "Yes" if so else "No"
+        if so and self.rng.random() < 0.4:
+            return f"{verdict}."
+        right = self.answer(answers, values)
+        if _GOES_ON.match(right):
+            return f"{verdict}, {right[0].lower()}{right[1:]}"
+        return f"{verdict}. {right}"
 
     def unknown(self) -> str:
         """What the model answers to a question for what was not told."""
