@@ -32,7 +32,6 @@ def test_costs_are_told_written_and_drawn(folder: Path, tmp_path: Path, capsys: 
         "decoder-only, keeps a cache",
         "first token",
         "update",
-        "of it projecting the memory",
     ):
         assert words in told
     written = json.loads(out.read_text())
@@ -52,8 +51,6 @@ def test_costs_are_told_written_and_drawn(folder: Path, tmp_path: Path, capsys: 
     assert [turn["tokens"] for turn in kept["turns"].values()] == [9, 10]
     assert len({turn["state_bytes"] for turn in reactive["turns"].values()}) == 1
     assert kept["turns"]["4"]["state_bytes"] > 3 * kept["turns"]["1"]["state_bytes"]
-    assert told.count("projecting") == 1, "the others have no memory"
-    assert reactive["turns"]["4"]["projection"]["median"] < reactive["turns"]["4"]["first_token"]["median"]
     times = reactive["turns"]["4"]["first_token"]
     assert 0 < times["fastest"] <= times["median"] <= times["slowest"]
     assert ElementTree.fromstring(picture.read_text()).tag.endswith("svg")

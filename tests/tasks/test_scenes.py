@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -220,7 +221,8 @@ def test_words_that_only_make_sense_after_a_turn_come_right_after_it(rate: float
     after = {"flat": r"and the street|is it far|no, .*\d|it has .* windows$|and windows", "dog": "which one"}
     speaks = {"flat": r"flat|rent|they want|rooms|street|windows|is it far|\bno, ", "dog": "dog|which one"}
     found = 0
-    mix = ScenesConfig(surface=False, check_rate=0.0, follow_rate=rate, never_told_rate=0.3, change_rate=0.3, addition_rate=0.3)
+    rates = ScenesConfig(surface=False, never_told_rate=0.3, change_rate=0.3, addition_rate=0.3)
+    mix = replace(rates, check_rate=0.0, follow_rate=rate)
     for told in made("train", 10, 60, mix):
         said = [each.query.lower().rstrip(".?!") for each in told.conversation.interactions]
         for turn, text in enumerate(said):

@@ -1,9 +1,10 @@
 """What a turn costs, by how many turns came before it: time to the first and the last token, time to remember, bytes
 kept.
 
-Every model is timed in the same conversation of random tokens (cost does not depend on what is said), the models in
-turn within each repeat, so that a machine that slows down slows down all of them. A turn has ``query_tokens`` of prompt
-and ``answer_tokens`` that the model writes, greedily and without stopping at [EOS].
+Every model is timed in the same conversation of random tokens (cost does not depend on what is said). At every turn one
+model comes after another, all timings of one in a row: after a model that has read for half a minute the next one finds
+cold caches, which in a chat of its own it would not. A turn has ``query_tokens`` of prompt and ``answer_tokens`` that
+the model writes, greedily and without stopping at [EOS].
 """
 
 from __future__ import annotations
@@ -30,14 +31,11 @@ class TurnCost:
     first_token: float
     last_token: float
     update: float
-    """After the last token, until the next query can be taken."""
+    """After the last token, until the next query can be taken; with a memory, until it is projected."""
     state_bytes: int
     """What is kept between this turn and the next."""
     tokens: int
     """Positions that went through a network."""
-    projection: float = 0.0
-    """Of the time to the first token: to project the memory. A chat does it after the answer before, so that only a
-    conversation that was put away waits for it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,6 @@ class TurnTimes:
     update: Seconds
     state_bytes: int
     tokens: int
-    projection: Seconds = Seconds(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,8 @@ class Timed(ABC):
 
 
 class TimedReactive(Timed):
-    """The Reactive Transformer as a chat runs it: tokens are streamed, then the interaction is memorized."""
+    """The Reactive Transformer as a chat runs it: tokens are streamed, then the interaction is memorized and the new
+    memory projected, for the next query to find it so."""
 
     name = "Reactive Transformer"
 
@@ -123,9 +121,8 @@ class TimedReactive(Timed):
 
     @torch.no_grad()
     def turn(self, query: Tensor, answer_tokens: int) -> TurnCost:
+        memory_kv, said = self.model.decoder.project_filled(self._memory.slots), list[int]()
         clock = Stopwatch()
-        memory_kv = self.model.decoder.project_filled(self._memory.slots)
-        projection, said = clock.now(), list[int]()
         for token in generate_tokens(
             self.model, query, self._memory, answer_tokens, stop_at_eos=False, memory_kv=memory_kv
         ):
@@ -134,9 +131,10 @@ class TimedReactive(Timed):
         began = time.perf_counter()
         ids = torch.cat([query, torch.tensor([said])], 1)
         memory = self.model.memorize(self._memory, ids)
+        self.model.decoder.project_filled(memory.slots)
         update = time.perf_counter() - began
         decoded, encoded = ids.shape[1] - 1, ids.shape[1]  # the last token of an answer is not read by the decoder
-        return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded, projection)
+        return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded)
 
 
 class Stopwatch:
@@ -147,13 +145,9 @@ class Stopwatch:
         self.first = self.last = 0.0
         """Seconds to the first and to the latest token."""
 
-    def now(self) -> float:
-        """Seconds since it was started."""
-        return time.perf_counter() - self._began
-
     def token(self) -> None:
         """Another token is there."""
-        self.last = self.now()
+        self.last = time.perf_counter() - self._began
         self.first = self.first or self.last
 
 
@@ -186,15 +180,12 @@ def measure_latency(
             subject.skip(history[done : turn - 1])
         done = turn - 1
         query = history[done:turn, :query_tokens]
-        costs: list[list[TurnCost]] = [[] for _ in subjects]
-        for repeat in range(warm_up + repeats):
-            for subject, kept in zip(subjects, costs, strict=True):
-                cost = subject.turn(query, answer_tokens)
-                if repeat >= warm_up:
-                    kept.append(cost)
+        for subject, curve in zip(subjects, found, strict=True):
+            costs = list[TurnCost]()
+            for _ in range(warm_up + repeats):
+                costs.append(subject.turn(query, answer_tokens))
                 report(1)
-        for curve, kept in zip(found, costs, strict=True):
-            curve[turn] = _times(kept)
+            curve[turn] = _times(costs[warm_up:])
     return [CostCurve(subject.name, subject.parameters, curve) for subject, curve in zip(subjects, found, strict=True)]
 
 
@@ -216,5 +207,4 @@ def _times(costs: Sequence[TurnCost]) -> TurnTimes:
         Seconds.of([cost.update for cost in costs]),
         costs[-1].state_bytes,
         costs[-1].tokens,
-        Seconds.of([cost.projection for cost in costs]),
     )

@@ -103,8 +103,6 @@ def latency(options: LatencyOptions) -> int:
     console = Console()
     for curve in curves:
         console.print(_table(curve))
-        if any(cost.projection.median for cost in curve.turns.values()):
-            console.print(_projection(curve))
     trained = "not trained" if config.base is None else f"the model's own base, {config.base.name}"
     console.print(f"{name}: {layers} layers of the same kind, {stateless.size:,} parameters, {trained}")
     result = LatencyResult(
@@ -152,9 +150,3 @@ def _table(curve: CostCurve) -> Table:
         times = (f"{1_000 * seconds.median:.1f} ms" for seconds in (cost.first_token, cost.last_token, cost.update))
         table.add_row(str(turn), *times, f"{cost.state_bytes:,} B", f"{cost.tokens:,}")
     return table
-
-
-def _projection(curve: CostCurve) -> str:
-    """What of the time to the first token a chat does not wait for."""
-    times = ", ".join(f"{1_000 * cost.projection.median:.1f} ms" for cost in curve.turns.values())
-    return f"of it projecting the memory, which a chat does after the answer before: {times}"

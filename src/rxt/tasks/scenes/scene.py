@@ -25,12 +25,12 @@
 
 ``>`` ways of telling it, all of which tell everything that is asked for; ``<`` what the model answers; ``?`` ways of
 asking for one part, ``=`` the right answers, with the part between stars, and ``!`` ways of asking whether it is so,
-each with one of the part's values, for which another may stand; ``-`` what could be asked and was not told; ``+`` ways of telling that something changed, its answers, and ``~`` which value is now another; ``&`` ways of
-telling more of the same, which may come later or never, its answers, and what is asked for then: until it is told,
-that was not told either. ``^`` gives ways of asking, changing or adding that only make sense in the turn after one
-that spoke of the scene. `` / `` stands between alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar``
-(so round brackets leave no trace), ``{price2}`` another value of the kind ``price``
-(``rxt.tasks.open.values.kinds``).
+each with one of the part's values, for which another may stand; ``-`` what could be asked and was not told; ``+`` ways
+of telling that something changed, its answers, and ``~`` which value is now another; ``&`` ways of telling more of the
+same, which may come later or never, its answers, and what is asked for then: until it is told, that was not told
+either. ``^`` gives ways of asking, changing or adding that only make sense in the turn after one that spoke of the
+scene. `` / `` stands between alternatives, ``(a|b|)`` is a choice as in ``rxt.tasks.open.grammar`` (so round brackets
+leave no trace), ``{price2}`` another value of the kind ``price`` (``rxt.tasks.open.values.kinds``).
 Lines that begin with ``#`` are comments.
 """
 
@@ -211,8 +211,9 @@ def _problem(scene: Scene) -> str | None:
     known += [(text, told) for change in scene.changes for text in (*change.ways, *change.follow_ups, *change.replies)]
     for addition in scene.additions:
         ask, now = addition.ask, {*places, *addition.places}
+        told_now = (*addition.ways, *addition.follow_ups, *addition.replies, *ask.answers, *ask.checks)
         known += [(text, places) for text in (*ask.ways, *ask.follow_ups)]
-        known += [(text, now) for text in (*addition.ways, *addition.follow_ups, *addition.replies, *ask.answers, *ask.checks)]
+        known += [(text, now) for text in told_now]
     for text, allowed in known:
         if unknown := sorted(set(places_of(text)) - allowed):
             return f"{', '.join(unknown)} was not told: {text}"
