@@ -49,32 +49,32 @@ def test_the_longest_answer_leaves_room_for_eos(template: Template) -> None:
 
 def test_memorized_together_is_memorized_alone() -> None:
     model = chat_model().double().eval()
-    memories = [Prepared.fresh(model, seed).memory for seed in range(len(SAID))]
-    for before, ids, found in zip(memories, SAID, memorize(model, memories, SAID), strict=True):
+    fresh = [Prepared.fresh(model, seed) for seed in range(len(SAID))]
+    for before, ids, found in zip(fresh, SAID, memorize(model, fresh, SAID), strict=True):
         with torch.no_grad():
-            slots = model.memorize(before, torch.tensor([ids])).slots
+            slots = model.memorize(before.memory, torch.tensor([ids])).slots
             projected = model.decoder.project_memory(slots)
         torch.testing.assert_close(found.memory.slots, slots)
         assert found.memory_kv is not None
         torch.testing.assert_close(found.memory_kv, projected)
         assert isinstance(found.update, MemoryUpdated)
         assert found.update.turn == 1
-        change = (slots - before.slots).abs().mean(dim=(1, 2, 3))
+        change = (slots - before.memory.slots).abs().mean(dim=(1, 2, 3))
         torch.testing.assert_close(torch.tensor(found.update.change, dtype=torch.float64), change, rtol=1e-5, atol=0)
     assert memorize(model, [], []) == []
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_memory_keeps_nothing_but_itself(model: ReactiveTransformer, half: bool) -> None:
-    memories = [Prepared.fresh(model, seed).memory for seed in range(3)]
-    for found in memorize(model, memories, [SAID[0]] * 3, half):
+    fresh = [Prepared.fresh(model, seed) for seed in range(3)]
+    for found in memorize(model, fresh, [SAID[0]] * 3, half):
         slots = found.memory.slots
         assert slots.untyped_storage().nbytes() == slots.nbytes, "not the whole batch"
         assert torch.equal(slots.half().to(slots.dtype), slots) == half
 
 
 def test_a_start_counts_no_turn(model: ReactiveTransformer) -> None:
-    (told,) = memorize(model, [Prepared.fresh(model, 0).memory], [SAID[0]])
+    (told,) = memorize(model, [Prepared.fresh(model, 0)], [SAID[0]])
     start = told.uncounted()
     assert (told.memory.turns, start.memory.turns, start.update) == ((1,), (0,), None)
     assert start.memory.slots is told.memory.slots

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from factories import tiny_config
 from rxt.config import (
@@ -21,10 +21,13 @@ from rxt.config import (
 )
 from rxt.config.on_base import memory_on, queue_of
 from rxt.errors import UserError
-from rxt.model.decoder import DecoderLayer
+from rxt.model.decoder import Decoder, DecoderLayer
+from rxt.model.grow import grow
 from rxt.model.layers import rotate, rotation_of
+from rxt.model.memory import Memory
 from rxt.model.memory_attention import MemoryAttention
 from rxt.model.memory_queue import SHARPNESS, LearnedQueue, TokenQueue
+from rxt.model.reactive import ReactiveTransformer
 
 WIDTH, LAYERS, SLOTS, PLACES, SIZE = 32, 2, 15, 3, 4
 CONFIG = MemoryAttentionConfig(
@@ -249,3 +252,29 @@ def test_self_attention_looks_at_memory_and_itself_token_after_token(length: int
             merged.append(scores.softmax(0) @ values[0, head // 2, :seen])
     after = x + own.out_proj(torch.cat(merged).view(1, length, WIDTH))
     torch.testing.assert_close(found, after + layer.feed_forward(layer.norm3(after))[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-6), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_tokens_projected_once_and_turned_on_are_where_all_of_them_projected_anew_would_be(
+    dtype: torch.dtype, close: float
+) -> None:
+    """Over more turns than there are places, of conversations that began apart."""
+    torch.manual_seed(1)
+    attention = AttentionConfig.gqa(4, 2)
+    plain = DecoderConfig(13, WIDTH, 4, attention, attention, FeedForwardConfig(48), 64, memory_layers=())
+    config = memory_on(plain, BaseModel("tiny", "0"), slots=9, tokens_as_slots=True)
+    model = grow(Decoder(plain, nn.Embedding(13, WIDTH)), config, ReactiveTransformer).to(dtype).eval()
+    memory = model.init_memory(2)
+    memory = Memory(memory.slots.to(dtype), memory.turns, memory.fingerprint)
+    read = model.decoder.project_filled(memory.slots)
+    for length in (9, 3, 1, 7, 9, 4, 8, 6, 5):
+        ids = torch.randint(3, 13, (2, length))
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[1, min(length, 4) :] = False
+        memory = model.memorize(memory, ids, mask)
+        read, anew = model.decoder.project_next(read, memory.slots), model.decoder.project_filled(memory.slots)
+        assert [pair.keys.shape for pair in read] == [pair.keys.shape for pair in anew]
+        torch.testing.assert_close(read, anew, rtol=close, atol=close)
+        assert read[0].keys.any()
+    assert read[0].keys.shape[2] == memory.slots.shape[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -192,7 +193,7 @@ def test_whether_something_is_so_is_answered_by_what_is_told_now() -> None:
     lent = FLAT.replace("= *{price}*.\n", "= *{price}*.\n! do we pay {price} of rent\n")
     mix = ScenesConfig(surface=False, check_rate=1.0, change_rate=0.5, never_told_rate=0.0)
     asked = re.compile(r"(?:do we pay (.+) of rent|is the flat on (.+)|did we find it on (.+))\?$", re.IGNORECASE)
-    found = dict.fromkeys(("yes", "no", "was so"), 0)
+    found = Counter[str]()
     with pytest.MonkeyPatch.context() as patched:
         known = read(lent, "home")
         patched.setattr(talks, "scenes", lambda split: known)

@@ -131,7 +131,7 @@ class TimedReactive(Timed):
         began = time.perf_counter()
         ids = torch.cat([query, torch.tensor([said])], 1)
         memory = self.model.memorize(self._memory, ids)
-        self.model.decoder.project_filled(memory.slots)
+        self.model.decoder.project_next(memory_kv, memory.slots)
         update = time.perf_counter() - began
         decoded, encoded = ids.shape[1] - 1, ids.shape[1]  # the last token of an answer is not read by the decoder
         return TurnCost(clock.first, clock.last, update, memory.nbytes, decoded + encoded)

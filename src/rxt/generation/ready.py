@@ -60,11 +60,11 @@ def memorize_all(
         raise UserError(f"{len(before)} memories need as many interactions, found {len(interactions)}")
     plain = [index for index, each in enumerate(before) if isinstance(each, Prepared)]
     pooled = [index for index, each in enumerate(before) if isinstance(each, PreparedPool)]
-    memories = [each.memory for each in before if isinstance(each, Prepared)]
+    prepared = [each for each in before if isinstance(each, Prepared)]
     pools = [each for each in before if isinstance(each, PreparedPool)]
     found = dict[int, Ready]()
     if plain:
-        new = memorize(model, memories, [interactions[index] for index in plain], half)
+        new = memorize(model, prepared, [interactions[index] for index in plain], half)
         found |= dict(zip(plain, new, strict=True))
     if pooled:
         written = memorize_pools(model, pools, [interactions[index] for index in pooled], half)

@@ -132,7 +132,7 @@ class Prepared:
 
     def after(self, model: ReactiveTransformer, interaction: Sequence[int]) -> Prepared:
         """With one more interaction (token ids) memorized."""
-        return memorize(model, [self.memory], [interaction])[0]
+        return memorize(model, [self], [interaction])[0]
 
     def save(self, path: str | Path) -> None:
         """Write the memory to a file, whole or not at all."""
@@ -248,30 +248,30 @@ class OpenTurn:
 @torch.no_grad()
 def memorize(
     model: ReactiveTransformer,
-    memories: Sequence[Memory],
+    before: Sequence[Prepared],
     interactions: Sequence[Sequence[int]],
     half: bool = False,
 ) -> list[Prepared]:
-    """Merge one finished interaction (token ids) into each memory (B = 1), and project what the next turn looks up.
+    """Merge one finished interaction (token ids) into each memory, and project what the next turn looks up.
 
     ``half`` rounds the new memories to half precision, so that they can be kept in half the space and stay what they
     are. The seconds of an update are its share of those of all. Raises as :func:`memorize_together`.
     """
     began = time.perf_counter()
-    new = memorize_together(model, memories, interactions)
+    new = memorize_together(model, [each.memory for each in before], interactions)
     new = [replace(memory, slots=_to_keep(memory.slots, half)) for memory in new]
     changes = [
-        (after.slots - before.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
-        for before, after in zip(memories, new, strict=True)
+        (memory.slots - was.memory.slots).abs().float().mean(dim=(1, 2, 3)).tolist()  # (L,); waits for the device
+        for was, memory in zip(before, new, strict=True)
     ]
     seconds = (time.perf_counter() - began) / max(1, len(new))
     return [
         Prepared(
             memory,
-            model.decoder.project_filled(memory.slots),
+            model.decoder.project_next(was.memory_kv, memory.slots),
             MemoryUpdated(memory.turns[0], seconds, tuple(change)),
         )
-        for memory, change in zip(new, changes, strict=True)
+        for was, memory, change in zip(before, new, changes, strict=True)
     ]
 
 

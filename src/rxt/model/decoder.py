@@ -80,6 +80,19 @@ class DecoderLayer(nn.Module):
         # contiguous: every step looks at all of it
         return KeyValue((turned * used[:, None, :, None]).contiguous(), values.contiguous())
 
+    def project_newest(self, before: KeyValue, slots: Tensor) -> KeyValue:
+        """As :meth:`project_memory`, of slots that hold tokens, where ``before`` is what it made of them one
+        interaction ago: the newest place is projected, and the keys of the others turned, a place further away."""
+        assert self.place is not None
+        newest = self.project_memory(slots[:, : self.place])
+        further = torch.full(before.keys.shape[2:3], -self.place, device=before.keys.device)
+        rotation = rotation_of(self.attention.config, self.width, further)
+        older = before.keys if rotation is None else rotate(before.keys, rotation)
+        kept = slots.shape[1] - self.place
+        return KeyValue(
+            torch.cat((newest.keys, older[:, :, :kept]), 2), torch.cat((newest.values, before.values[:, :, :kept]), 2)
+        )
+
     def forward(
         self,
         x: Tensor,
@@ -261,10 +274,21 @@ class Decoder(nn.Module):
     def project_filled(self, slots: Tensor) -> list[KeyValue]:
         """As :meth:`project_memory`; of slots that hold tokens, the places behind the last one that holds any are left
         out. The processor waits for the device to see which these are."""
+        return self.project_memory(self._filled(slots))
+
+    def project_next(self, before: list[KeyValue] | None, slots: Tensor) -> list[KeyValue]:
+        """As :meth:`project_filled`, where ``before`` is what it made of the same memories one interaction ago: what
+        can be taken over of it is."""
+        filled = self._filled(slots)
+        if self.config.place is None or before is None:
+            return self.project_memory(filled)
+        layers = zip(self.reading_layers(), before, filled, strict=True)
+        return [layer.project_newest(read, memory) for layer, read, memory in layers]
+
+    def _filled(self, slots: Tensor) -> Tensor:
+        """Slots (L, B, S, D) without the places behind the last one that holds any tokens, one at least."""
         place = self.config.place
-        if place is not None:
-            slots = slots[:, :, : place * max(1, ceil(used_slots(slots) / place))]
-        return self.project_memory(slots)
+        return slots if place is None else slots[:, :, : place * max(1, ceil(used_slots(slots) / place))]
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """An empty self-attention cache for ``length`` tokens of ``batch_size`` conversations."""
