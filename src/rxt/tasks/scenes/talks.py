@@ -6,8 +6,9 @@ A conversation is a pure function of (split, turns, seed, index, config). Scenes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
@@ -22,6 +23,7 @@ from rxt.tasks.scenes.scene import Addition, Ask, Change, Scene, kind_of, places
 from rxt.tasks.scenes.words import Words, filled
 from rxt.tasks.seeds import seeded
 
+T = TypeVar("T")
 USUAL = ScenesConfig()
 MOST_BEFORE = 3
 """Turns before the scene that a probe asks about, at most."""
@@ -212,21 +214,18 @@ class Writer:
 
     def _tell_any(self) -> bool:
         at, config = self.rng.random(), self.config
-        if at < config.change_rate and self._change_any():
+        if at < config.change_rate and self._go_on(lambda known: known.open, self.change):
             return True
-        if config.change_rate <= at < config.change_rate + config.addition_rate and self._add_any():
+        added = config.change_rate <= at < config.change_rate + config.addition_rate
+        if added and self._go_on(lambda known: known.more, self.add):
             return True
         return self.tell() is not None
 
-    def _change_any(self) -> bool:
+    def _go_on(self, left: Callable[[Known], Sequence[T]], say: Callable[[Known, T, bool], bool]) -> bool:
+        """``say`` something of what is ``left`` to say of a scene, rather of the one that the turn before spoke of."""
         followed = self._followed()
-        known = self._one_told(followed, lambda each: bool(each.open))
-        return known is not None and self.change(known, self.rng.choice(known.open), follows=known is followed)
-
-    def _add_any(self) -> bool:
-        followed = self._followed()
-        known = self._one_told(followed, lambda each: bool(each.more))
-        return known is not None and self.add(known, self.rng.choice(known.more), follows=known is followed)
+        known = self._one_told(followed, lambda each: bool(left(each)))
+        return known is not None and say(known, self.rng.choice(left(known)), known is followed)
 
     def _one_told(self, followed: Known | None, fit: Callable[[Known], bool]) -> Known | None:
         """What the turn before spoke of, or else something that was told, which ``fit``."""
