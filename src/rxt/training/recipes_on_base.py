@@ -25,9 +25,15 @@ SLOTS = 864
 ADAPTER_RANK = 16
 MEMORY = ("decoder", "memory_attention")
 """What learns: low-rank adapters, and how interactions are written."""
-DEEDS = DeedsConfig(never_told_rate=0.18, change_rate=0.2, relative_rate=0.4, reply_rate=0.2)
+DEEDS = DeedsConfig(never_told_rate=0.2, change_rate=0.35, relative_rate=0.4, reply_rate=0.2)
 SCENES = ScenesConfig(
-    question_rate=0.62, never_told_rate=0.18, change_rate=0.3, addition_rate=0.2, follow_rate=0.35, reply_rate=0.2
+    question_rate=0.6,
+    check_rate=0.2,
+    never_told_rate=0.2,
+    change_rate=0.45,
+    addition_rate=0.2,
+    follow_rate=0.45,
+    reply_rate=0.2,
 )
 OPTIM = OptimConfig(learning_rate=1.5e-3, warmup=40, min_lr_ratio=0.05, accumulate=2)
 
@@ -50,16 +56,16 @@ def smollm2() -> RunConfig:
                 ),
                 optim=OPTIM,
                 precision="bfloat16",
-                keep=KeepConfig(interactions=192, batch_size=3, weight=8.0),
+                keep=KeepConfig(interactions=800, batch_size=3, weight=8.0),
                 cache_gigabytes=4.0,
             ),
         ),
         data=DataConfig(
             (
-                TaskSource("open", OpenConfig(never_told_rate=0.18, change_rate=0.22, reply_rate=0.2), weight=3),
+                TaskSource("open", OpenConfig(never_told_rate=0.2, change_rate=0.3, reply_rate=0.2), weight=3),
                 TaskSource("deeds", DEEDS, weight=2),
                 TaskSource("scenes", SCENES, weight=5),
-                TaskSource("everyday", EverydayConfig(never_told_rate=0.18, paraphrase_rate=0.3), weight=1.5),
+                TaskSource("everyday", EverydayConfig(never_told_rate=0.2, paraphrase_rate=0.3), weight=1.2),
             )
         ),
         validate_every=200,
