@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rxt.tasks.open.scoring import names
-from rxt.tasks.scenes.scene import PLACE, Addition, Ask, Change, Scene, kind_of, places_of
+from rxt.tasks.open.values import Kind
+from rxt.tasks.scenes.scene import Addition, Ask, Change, Scene, kind_of, places_of
 from rxt.tasks.scenes.words import filled
 
 
@@ -53,17 +54,19 @@ class Known:
         """What the part was before it changed."""
         return [old for place in places_of(ask.part) if place in self.changed for old in (self.changed[place][1],)]
 
+    def alike(self, kinds: Collection[Kind]) -> list[str]:
+        """The values of some kinds."""
+        return [value for place, value in self.values.items() if kind_of(place) in kinds]
+
     def others(self, ask: Ask) -> list[str]:
         """The values of the same kinds that other parts of the scene have, and that no right answer names."""
         said = " ".join(filled(text, self.values) for text in (*ask.answers, *ask.ways))
-        kinds = {kind for kind, _ in PLACE.findall(ask.part)}
-        alike = [value for place, value in self.values.items() if place.rstrip("0123456789") in kinds]
-        return [value for value in alike if not names(said, value)]
+        kinds = [kind_of(place) for place in places_of(ask.part)]
+        return [value for value in self.alike(kinds) if not names(said, value)]
 
     def unlike(self, ask: Ask, place: str, told: Iterable[Known]) -> list[str]:
-        """Values to stand for that of ``place``, with which the part would not be so: what it was before, and those of
-        its kind that were ``told`` in any scene."""
-        kind, right = kind_of(place), filled(ask.part, self.values)
-        alike = [value for each in told for name, value in each.values.items() if kind_of(name) is kind]
-        before = [self.changed[place][1]] * len(alike or (1,)) if place in self.changed else []
+        """Values to stand for that of ``place``, with which the part would not be so: those of its kind that were
+        ``told`` in any scene, and what it was before, as often as all of them together."""
+        right, alike = filled(ask.part, self.values), [value for each in told for value in each.alike([kind_of(place)])]
+        before = [self.changed[place][1]] * len(alike) if place in self.changed else []
         return [value for value in (*before, *alike) if not names(right, value) and not names(value, right)]

@@ -123,16 +123,12 @@ class Writer:
 
     def ask(self, known: Known, ask: Ask, follows: bool = False) -> None:
         """Ask for a part that was told."""
-        self.asked[ask] += 1
         right = filled(ask.part, known.values)
         wrong = [value for value in (*known.before(ask), *known.others(ask)) if not names(right, value)]
-        changed = bool(known.before(ask))
-        self.questions.append(
-            Question(self.turn, known.scene.title, right, known.told(ask), changed, tuple(dict.fromkeys(wrong)))
-        )
         bare = follows and bool(ask.follow_ups)
         asked = self.words.ask(_ways(ask, follows), known.values, bare=bare)
-        self._say(Interaction(asked, self.words.answer(ask.answers, known.values)), known.scene)
+        answer = self.words.answer(ask.answers, known.values)
+        self._say_asked(known, ask, Interaction(asked, answer), right, tuple(dict.fromkeys(wrong)))
 
     def check(self, known: Known, ask: Ask) -> bool:
         """Ask whether a part is so, with its value or with another one; False where none was found."""
@@ -145,13 +141,9 @@ class Writer:
             if drawn is None:
                 return False
             asked = {**known.values, **drawn}
-        self.asked[ask] += 1
         right, wrong = ("yes", "no") if so else ("no", "yes")
-        self.questions.append(
-            Question(self.turn, known.scene.title, right, known.told(ask), bool(known.before(ask)), (wrong,))
-        )
         answer = self.words.judged(so, ask.answers, known.values)
-        self._say(Interaction(self.words.ask((way,), asked, bare=True), answer), known.scene)
+        self._say_asked(known, ask, Interaction(self.words.ask((way,), asked, bare=True), answer), right, (wrong,))
         return True
 
     def ask_never_told(self, of: Known | None = None) -> bool:
@@ -182,6 +174,12 @@ class Writer:
         """A part of a scene to ask for, rather one not asked for yet."""
         weights = [(1 + self.asked[ask]) ** -self.config.novelty for ask in known.asks]
         return self.rng.choices(known.asks, weights)[0]
+
+    def _say_asked(self, known: Known, ask: Ask, said: Interaction, right: str, wrong: tuple[str, ...]) -> None:
+        self.asked[ask] += 1
+        changed = bool(known.before(ask))
+        self.questions.append(Question(self.turn, known.scene.title, right, known.told(ask), changed, wrong))
+        self._say(said, known.scene)
 
     def _say(self, said: Interaction, of: Scene | None) -> None:
         self.spoken = (self.turn, of)
