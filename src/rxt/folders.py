@@ -56,10 +56,13 @@ def model_folder(
         return folder
     if source is None:
         raise UserError("this installation has no bundled model; name a model folder")
+    if folder.is_file():
+        _refuse_pickles(str(source), [folder.name])
+        raise UserError(f"{source}: a file; name the model's folder, which has a config.json")
     if not HUB_ID.fullmatch(str(source)):
         raise UserError(
-            f"{source}: no such folder; name a folder with a config.json, "
-            "or a model of the Hugging Face Hub as owner/name"
+            f"{source}: no such folder; name a folder with a config.json, a bundled model "
+            f"({', '.join(bundled_names())}), or a model of the Hugging Face Hub as owner/name"
         )
     return _fetch(str(source), weights, revision, cache_dir)
 

@@ -192,12 +192,11 @@ def test_a_part_that_the_template_lacks_is_one_line(
     tmp_path: Path, refused: Callable[[int], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    path = data(tmp_path / "system.jsonl", *[{**GOOD, "system": "be kind"}] * 3)
+    turn = {"query": "my name is Ann", "answer": "b", "think": "c"}
+    path = data(tmp_path / "thinking.jsonl", *[{"interactions": [turn]}] * 3)
     assert train(out, "--data", path) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith(
-        "rxt: the conversation that begins 'my name is Ann': the alpha template has no system prompt part"
-    )
+    assert last.startswith("rxt: the conversation that begins 'my name is Ann': the alpha template has no think part")
     assert files(out) == []
 
 

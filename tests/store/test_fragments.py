@@ -11,7 +11,7 @@ import pytest
 from test_store import make_dialogue, make_turn
 
 from rxt.store.base import Lacking, Store
-from rxt.store.copy import exported, imported
+from rxt.store.copy import exported, imported, read_copy
 from rxt.store.open import open_store
 from rxt.store.records import Damaged, Retention, StoredFragment, Turn
 from rxt.store.sqlite import SqliteStore
@@ -140,7 +140,7 @@ def test_exported_and_imported(store: Store, tmp_path: Path, one: bool) -> None:
     assert len(content) < 3 * 4 * 1000 / 3 + 4000, "each fragment is there once"
     with closing(open_store(str(tmp_path / "copy"))) as copy:
         for added in (2, 0):
-            assert imported(copy, content, "file") == added
+            assert imported(copy, read_copy(content, "file")) == added
         assert copy.fragments(first.id) == [A, B]
         assert copy.fragments(second.id) == [A, C, A]
         assert copy.stats().bytes == pytest.approx(store.stats().bytes, abs=2), "a turn's status is part of its text"

@@ -15,7 +15,7 @@ import pytest
 from redis_server import RedisServer
 from rxt.errors import UserError
 from rxt.store.base import Moved, Store
-from rxt.store.copy import exported, imported
+from rxt.store.copy import exported, imported, read_copy
 from rxt.store.open import KINDS, open_store
 from rxt.store.records import Call, Damaged, Dialogue, Retention, Stats, Turn, new_id
 from rxt.store.redis import RedisStore
@@ -291,8 +291,8 @@ def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
     dialogue = make_dialogue(store, head=unfinished.id)
     content = "\n".join(exported(store, None, None, "")).encode()
     other = SqliteStore(tmp_path / "other")
-    assert imported(other, content, "file") == 5
-    assert imported(other, content, "file") == 0
+    assert imported(other, read_copy(content, "file")) == 5
+    assert imported(other, read_copy(content, "file")) == 0
     assert other.dialogue(dialogue.id) == dialogue
     assert other.chain(unfinished.id, "me") == store.chain(unfinished.id, "me")
     assert other.memory(turns[2].id) == store.memory(turns[2].id)
@@ -309,7 +309,7 @@ def test_from_one_store_into_another(store: Store, tmp_path: Path) -> None:
         content.replace(b'{"title": "\\u00e4"}', b"[]", 1),
     ):
         with pytest.raises(UserError, match=r"file line (1|5): ") as refused:
-            imported(other, damaged, "file")
+            imported(other, read_copy(damaged, "file"))
         assert "\n" not in str(refused.value)
 
 

@@ -12,7 +12,7 @@ import pytest
 from test_store import make_dialogue, make_turn
 
 from rxt.store.base import Moved, Outrun, StillHead, Store
-from rxt.store.copy import exported, imported
+from rxt.store.copy import exported, imported, read_copy
 from rxt.store.open import open_store
 from rxt.store.records import Retention, StoredFragment, Turn, UserMemory
 from rxt.store.sqlite import SqliteStore
@@ -153,11 +153,11 @@ def test_exported_and_imported(store: Store, tmp_path: Path) -> None:
     turns = begun(store, memory, 3)
     content = "\n".join(exported(store, None, None, "me")).encode()
     with closing(open_store(str(tmp_path / "copy"))) as copy:
-        assert imported(copy, content, "file") == 4
+        assert imported(copy, read_copy(content, "file")) == 4
         assert found(copy, memory) == found(store, memory)
         assert [copy.turn(turn.id) for turn in turns] == [store.turn(turn.id) for turn in turns]
         assert copy.verify() == []
-        assert imported(copy, content, "file") == 0
+        assert imported(copy, read_copy(content, "file")) == 0
         assert len(copy.delete_user_memory("me", "ann")) == 3
 
 

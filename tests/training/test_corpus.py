@@ -10,6 +10,8 @@ import pytest
 from micro import mixed_data, read_of, template
 
 from rxt.data.encoding import encode_conversation
+from rxt.data.fitting import fitted_conversation
+from rxt.data.pieces import opening
 from rxt.data.records import Conversation, Interaction
 from rxt.errors import UserError
 from rxt.tasks.everyday import EverydayConfig, generate
@@ -92,14 +94,24 @@ def test_the_tokenizer_reads_what_the_run_reads(tmp_path: Path) -> None:
 
 def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    rows = [{"interactions": [{"query": f"hello {name}", "answer": "b"}], "system": "be kind"} for name in range(2)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    turn = {"query": "hello", "answer": "b"}
+    rows = [{"interactions": [turn | part], "system": "be kind"} for part in ({}, {}, {"think": "of what?"})]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
     corpus = Corpus.load(mixed_data(0.0, (str(path),)), seed=0)
     assert next(iter(corpus.all_text(0))) == "be kind"
-    with pytest.raises(
-        UserError, match=r"^the conversation that begins 'hello 1': the alpha template has no system prompt part"
-    ):
-        corpus.lengths(template())
+    assert corpus.lengths(template()).sequences == 4
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"^the conversation that begins 'hello': the alpha template has no think"):
+        Corpus.load(mixed_data(0.0, (str(path),)), seed=0).lengths(template())
+
+
+def test_a_system_prompt_is_a_message_that_nobody_answers_where_the_template_has_no_form_for_it() -> None:
+    alpha, turn = template(), Interaction("hello", "hi")
+    told, answered = encode_conversation(Conversation((turn,), "be kind"), alpha)
+    assert told.ids == opening(alpha, "be kind").ids == alpha.interaction(Interaction("be kind", "")).ids
+    assert (any(told.loss), any(answered.loss)) == (False, True)
+    ((first, *_), *_) = fitted_conversation(Conversation((turn,), "be kind " * 500), alpha, "split", 4)
+    assert (len(first.ids), first.cut, any(first.loss)) == (alpha.max_length, True, False)
 
 
 def test_encoded_turns_are_in_order() -> None:

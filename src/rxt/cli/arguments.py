@@ -13,6 +13,9 @@ from rxt.errors import UserError
 
 Options = TypeVar("Options")
 
+NO_TYPE = re.compile(r"no type matching .* Got errors: .*'None',\) - <class '\w+'>: (.+)")
+"""tyro, of an option that may be left out: why its text is not None is of no interest, why it is no value is."""
+
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -58,7 +61,7 @@ def one_line(report: str) -> str:
         elif text and not line.startswith(("╭", "╰")):
             sections[-1].append(text)
     problem, *others = sections if framed else sections[1:] or [[]]
-    message = " ".join(problem) or "the options cannot be read"
+    message = NO_TYPE.sub(r"\1", " ".join(problem)) or "the options cannot be read"
     for section in others:
         options = [text.split()[0] for text in section if text.startswith("--")]
         if section and section[0].startswith("Perhaps you meant") and options:

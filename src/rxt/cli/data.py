@@ -82,7 +82,8 @@ class InspectOptions:
 
     folder: Annotated[Positional[str], arg(metavar="DIR")]
     length: Annotated[int, arg(metavar="TOKENS")] = 128
-    """The longest interaction of the model (its max_length): what is longer is cut."""
+    """The longest interaction of the model (its max_length). Longer ones are shown cut; training makes several turns of
+    them (--long)."""
     samples: Annotated[int, arg(metavar="COUNT")] = 3
     seed: int = 0
     """Of the samples."""

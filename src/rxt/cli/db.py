@@ -34,7 +34,7 @@ STORE is a file or redis://HOST:PORT/NUMBER. rxt db ACTION --help tells more."""
 class ListOptions:
     """Conversations and memories of users, those that were used last first, and how much there is."""
 
-    store: Positional[str]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
     limit: int = 50
     """Conversations and users, at most so many of each."""
     json: bool = False
@@ -45,8 +45,8 @@ class ListOptions:
 class ShowOptions:
     """One conversation or response with its turns, the oldest first."""
 
-    store: Positional[str]
-    name: Positional[str]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
+    name: Annotated[str, Positional, arg(metavar="NAME")]
     """conv_… or resp_…"""
 
 
@@ -54,8 +54,8 @@ class ShowOptions:
 class ExportOptions:
     """Write turns, memories and conversations into a file, whole or not at all: a backup, or for another store."""
 
-    store: Positional[str]
-    file: Positional[Path]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
+    file: Annotated[Path, Positional, arg(metavar="FILE")]
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only this conversation or response, with the turns before it."""
     memory: bool = False
@@ -66,15 +66,15 @@ class ExportOptions:
 class ImportOptions:
     """Add what export wrote; turns that are there already stay as they are."""
 
-    store: Positional[str]
-    file: Positional[Path]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
+    file: Annotated[Path, Positional, arg(metavar="FILE")]
 
 
 @dataclass(frozen=True)
 class PruneOptions:
     """Forget the oldest turns beyond limits. Turns that are not memorized yet, and what they need, stay."""
 
-    store: Positional[str]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
     days: Annotated[float | None, arg(metavar="DAYS", help_behavior_hint="")] = None
     turns: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="")] = None
     bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="")] = None
@@ -84,7 +84,7 @@ class PruneOptions:
 class VerifyOptions:
     """Check every turn and memory against its checksum, and the file itself."""
 
-    store: Positional[str]
+    store: Annotated[str, Positional, arg(metavar="STORE")]
 
 
 def run(argv: list[str]) -> int:
@@ -209,11 +209,11 @@ def _export(options: ExportOptions) -> int:
 
 def _import(options: ImportOptions) -> int:
     from rxt.files import read_bytes
-    from rxt.store.copy import imported
+    from rxt.store.copy import imported, read_copy
 
-    content = read_bytes(options.file)
+    copied = read_copy(read_bytes(options.file), str(options.file))
     with _opened(options.store, create=True) as store:
-        print(f"{imported(store, content, str(options.file))} turns and conversations added")
+        print(f"{imported(store, copied)} turns and conversations added")
     return 0
 
 

@@ -101,7 +101,7 @@ def overview() -> Table:
 
 def details(title: str, config: RxTConfig) -> Table:
     """One model, part by part."""
-    from rxt.model.consolidation import layer_class
+    from rxt.model.consolidation import SelfAttention, layer_class
     from rxt.model.parameters import parameter_counts
 
     counts, decoder, encoder, memory = parameter_counts(config), config.decoder, config.encoder, config.memory_attention
@@ -173,7 +173,7 @@ def details(title: str, config: RxTConfig) -> Table:
     table.add_row("write", "tokens as they are" if tokens else attention(memory.attention))
     if memory.queue is not None:
         table.add_row("queue", queue(memory.queue, memory.slots))
-    if consolidates:
+    if issubclass(layer_class(memory.variant), SelfAttention):
         table.add_row("consolidation", attention(memory.consolidation or memory.attention))
     if not tokens:
         table.add_row("gates", gates(memory, consolidates))

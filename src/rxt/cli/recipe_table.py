@@ -56,7 +56,7 @@ def stages(run: RunConfig, width: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for heading, longest_word in (("data", "conversations"), ("trains", "attention"), ("loss", "cross-entropy,")):
         table.add_column(heading, overflow="fold", ratio=len(longest_word))  # 80 columns cut no word
-    if run.start is None:
+    if run.start is None and run.model.base is None:
         table.add_row("tokenizer", "–", "–", "–", "all training texts", "–", "byte-level BPE")
     for stage in run.stages:
         loss, phases = stage.summary()

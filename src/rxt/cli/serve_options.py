@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rxt.server.service import Service
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+LARGE_MEMORY = 10_000_000
+"""Bytes of a memory from which a store without limits is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Options:
     """Offer a model over HTTP: conversations that last, as OpenAI's clients speak it, and a page to chat on."""
 
     model: Annotated[str | None, Positional, arg(metavar="[MODEL]", help_behavior_hint="")] = None
-    """A model folder, or owner/name on the Hugging Face Hub; without it the bundled model."""
+    """A model folder, the name of a bundled one, or owner/name on the Hugging Face Hub; without it the bundled
+    model."""
     base: Annotated[str | None, arg(metavar="BASE", help_behavior_hint="")] = None
     """Where the pre-trained model is that MODEL is the memory of: a folder, a GGUF file, or owner/name on the Hub."""
     host: str = "127.0.0.1"
@@ -36,7 +40,7 @@ class Options:
     db: str = "rxt.db"
     """Where conversations are kept: a file, or redis://HOST:PORT/NUMBER, which several servers may share."""
     name: str = ""
-    """Of the model, for clients; its folder's by default."""
+    """What clients call the model; by default the name of its folder, and rxt for the bundled one."""
     keys: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """API keys, one a line; more may stand in the environment as RXT_API_KEYS, with commas between. Without any, nobody
     is asked."""
@@ -113,6 +117,12 @@ def check(options: Options) -> None:
     for name in ("places", "queue", "per_key", "connections", "max_body", "cache"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(options, name)}")
+    for name in ("keep_days", "keep_turns", "keep_bytes"):
+        most = getattr(options, name)
+        if most is not None and not most > 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0, found {most}: nothing would be kept")
+    if options.threads < 0:
+        raise UserError(f"--threads must be at least 0, found {options.threads}")
     if not 0 <= options.temperature <= 2:
         raise UserError(f"--temperature must lie between 0 and 2, found {options.temperature}")
     if options.slow <= 0 or options.grace < 0 or options.keep_alive < 0:
@@ -129,6 +139,9 @@ def check(options: Options) -> None:
     for origin in options.origins:
         if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
             raise UserError(f"--origins takes addresses such as https://example.com, without a path; found {origin!r}")
+    for name in options.hosts:
+        if not name or "/" in name or re.search(r"^[^:]*:\d*$|\s|\]", name):
+            raise UserError(f"--hosts takes names such as chat.example.com, without https:// or a port; found {name!r}")
 
 
 def allowed_hosts(options: Options) -> frozenset[str]:
@@ -207,10 +220,17 @@ def open_sessions(options: Options) -> Sessions:
         )
         limits = Limits(options.places, options.queue)
         engine = Engine(model, limits, options.compile, options.half_memory, _tell)
-        return Sessions(engine, tokenizer, store, rules)
+        sessions = Sessions(engine, tokenizer, store, rules)
     except BaseException:
         store.close()
         raise
+    size = math.prod(model.config.memory_shape) * (2 if options.half_memory else 4)
+    if size > LARGE_MEMORY and model.config.pool is None and rules.retention == Retention():
+        _tell(
+            f"every stored turn keeps a memory of up to {size / 1e6:.0f} MB, and none is ever forgotten: "
+            "--keep-days, --keep-turns and --keep-bytes set limits"
+        )
+    return sessions
 
 
 def _tell(what: str) -> None:

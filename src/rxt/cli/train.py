@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,7 +31,7 @@ MOST_PATIENCE = 10_000
 class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
-    recipe: tyro.conf.Positional[str]
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
     rxt-alpha, rxt-beta, or any other preset (rxt info lists them). With --base a pre-trained model: smollm2 or adapt (a
     memory for it). With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
@@ -183,6 +184,11 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     elif options.base is not None or (base.needs_base and not plans_without_base(base, options)):
         base = on_its_base(base, options)
+    elif options.memory_layers or options.slots is not None or options.lora_rank is not None:
+        raise UserError(
+            "--memory-layers, --slots and --lora-rank go with --base, a pre-trained model that gets a memory: name it, "
+            "or leave them out (--set model.… changes other models)"
+        )
     data = with_files(
         base.data, (*options.data, *options.conversations), options.validation_data, options.everyday_share
     )
@@ -212,6 +218,8 @@ def on_its_base(run: RunConfig, options: TrainOptions) -> RunConfig:
 
     if not run.adapts or run.model.base is None:
         raise UserError(f"--base {options.base}: the recipe {run.name} builds on no pre-trained model; leave it out")
+    if options.slots is not None and options.slots < 1:
+        raise UserError(f"--slots {options.slots}: must be at least 1")
     source = options.base or run.model.base.name
     if not source:
         raise UserError(f"rxt train {run.name}: gives a pre-trained model a memory; name it with --base PATH")
@@ -247,12 +255,12 @@ def assign(values: dict[str, Any], assignment: str) -> None:
             return
         keys = ["stages", str(where), *keys[1:]]
     *parents, last = keys
-    target: Any = values
-    for key in parents:
-        target = member(target, key)
+    target = reduce(member, parents, values)
     if not isinstance(target, dict) or last not in target:
+        of_model = reduce(member, parents, values["model"])
+        meant = f"did you mean model.{path}? " if isinstance(of_model, dict) and last in of_model else ""
         raise UserError(
-            f"--set {assignment}: the recipe has no field {path} (rxt train RECIPE --show-json prints them all)"
+            f"--set {assignment}: the recipe has no field {path} ({meant}rxt train RECIPE --show-json prints them all)"
         )
     target[last] = value
 

@@ -124,9 +124,8 @@ class MemoryAttentionConfig:
         if self.consolidation is not None:
             self.consolidation.check_fits(self.width, "memory_attention.consolidation", turns=False)
         known = ", ".join(map(repr, VARIANTS))
-        require(
-            self.variant in VARIANTS, "memory_attention.variant:", f"expected one of {known}, found {self.variant!r}"
-        )
+        wrong = f"expected one of {known}, found {self.variant!r} (put one of your own into rxt.config.VARIANTS first)"
+        require(self.variant in VARIANTS, "memory_attention.variant:", wrong)
         self._check_queue()
         self._check_groups()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rxt.data.markup import Encoded
+from rxt.data.pieces import opening
 from rxt.data.records import Conversation
 from rxt.data.template import Template
 
 
 def encode_conversation(conversation: Conversation, template: Template) -> list[Encoded]:
-    """The interactions as tokens; a system prompt comes first, and has no targets, nor have the interactions not to
-    learn from."""
-    system = [template.system(conversation.system)] if conversation.system else []
+    """The interactions as tokens; a system prompt comes first, as a chat memorizes it, and has no targets, nor have the
+    interactions not to learn from."""
+    system = [opening(template, conversation.system)] if conversation.system else []
     turns = [template.interaction(interaction) for interaction in conversation.interactions]
     for index in conversation.prompted:
         turns[index] = without_first_marker(turns[index], template)

@@ -30,13 +30,13 @@ def unlimited(template: Template) -> Template:
 def fitted(encoded: Encoded, template: Template, is_system: bool = False) -> Encoded:
     """A whole interaction or system prompt as the template has room for it, or cut as the template does it.
 
-    A system prompt is cut at its end; of an interaction that is nothing to learn from, nothing is learned.
+    A system prompt is cut at its end, where the template has a form for it; else it is an interaction like others. Of
+    one that is nothing to learn from, nothing is learned.
     """
     markup, size = template.markup, template.max_length
     if len(encoded.ids) <= size:
         return encoded
-    if is_system:
-        assert markup.system is not None
+    if is_system and markup.system is not None:
         end = len(markup.system.end)
         kept = [*encoded.ids[: size - end], *encoded.ids[len(encoded.ids) - end :]]
         return Encoded(kept, [False] * len(kept), True)

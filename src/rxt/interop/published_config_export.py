@@ -277,4 +277,4 @@ def unknown_words(config: DecoderConfig | EncoderConfig | MemoryAttentionConfig)
 
 def _require(condition: bool, what: str) -> None:
     if not condition:
-        raise UserError(f"the published layout cannot say: {what}; save with layout='rxt'")
+        raise UserError(f"the published layout cannot say: {what}; keep this project's own layout (--layout rxt)")

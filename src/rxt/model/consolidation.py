@@ -42,7 +42,11 @@ class Published:
 
 
 class MemoryAttentionLayer(nn.Module, ABC):
-    """Writes an interaction into one layer's memory."""
+    """Writes an interaction into one layer's memory.
+
+    Its ``__init__`` sets ``input_norm`` (:meth:`new_input_norm`). Most variants are better off as a
+    :class:`GatedLayer`, which has all but the consolidation.
+    """
 
     looks_at_mean: ClassVar[bool] = False
     """Whether it is given the mean over layers."""

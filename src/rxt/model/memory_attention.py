@@ -6,6 +6,10 @@ For every layer, with m its memory and e the encoded interaction::
     m' = gate(old=u, new=attn(query=norm(u), keys=values=input_norm(e)))
 
 or, in the variant ``queue``, as :mod:`rxt.model.memory_queue` says.
+
+Positions count once on each side: the interaction's keys are turned by theirs here, since its tokens have an order; the
+slots' queries are not, since slots have none. When a memory is read it is the other way round: the tokens' queries are
+turned, the slots' keys are not, but in a queue, whose places have an order (:mod:`rxt.model.decoder`).
 """
 
 from __future__ import annotations
@@ -67,6 +71,8 @@ class MemoryAttention(nn.Module):
         self.config = config
         layer = layer_class(config.variant)
         self.layers = nn.ModuleList(layer(config) for _ in range(config.layers))
+        if not hasattr(self.layers[0], "input_norm"):
+            raise TypeError(f"{layer.__name__}.__init__ must set self.input_norm = self.new_input_norm()")
         self.mean_norm = MemoryNorm(config.norm, config.width) if layer.looks_at_mean else None
 
     def forward(self, slots: Tensor, encoded: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,6 +81,7 @@ def create_app(service: Service) -> FastAPI:
     install(app)
     asking = (responses.router, chat.router, completions.router, embeddings.router)
     for part in (*asking, conversations.router, users.router, router):
+        _summarize(part)
         app.include_router(part)
     add_reference(app)
     app.add_middleware(Gate, service=service)
@@ -91,6 +94,13 @@ def create_app(service: Service) -> FastAPI:
             expose_headers=["Retry-After", "X-Rxt-Unused", "X-Rxt-Warning"],
         )
     return app
+
+
+def _summarize(part: APIRouter) -> None:
+    """Have the reference name each request by the first clause of what is said of it, not by a function's name."""
+    for route in part.routes:
+        if isinstance(route, APIRoute):
+            route.summary = re.split(r"[.;:]\s|[.]$", route.description.replace("``", ""))[0]
 
 
 async def keep_up(service: Service) -> None:

@@ -21,6 +21,8 @@ from rxt.store.records import Damaged
 log = logging.getLogger("rxt.server")
 
 RETRY_SECONDS = "1"
+UNREADABLE = "There was an error parsing the body"
+"""What FastAPI says of a body that cannot even be decoded."""
 
 
 class Refused(HTTPException):
@@ -110,12 +112,22 @@ def invalid(errors: Sequence[Any]) -> Refused:
                 "missing_required_parameter",
                 name,
             )
+    wrong = _in_words(first)
     return Refused(
-        400,
-        f"Invalid value for {name!r}: {first['msg']}" if name else f"Invalid body: {first['msg']}",
-        "invalid_value",
-        name,
+        400, f"Invalid value for {name!r}: {wrong}" if name else f"Invalid body: {wrong}", "invalid_value", name
     )
+
+
+def _in_words(error: Any) -> str:
+    """What is wrong with a value, as pydantic says it, but where its own words name types of this program."""
+    match error["type"]:
+        case "literal_error":
+            return f"it can only be {str(error['ctx']['expected']).replace('False', 'false')}"
+        case "too_long" if error["ctx"]["max_length"] == 0:
+            return "this is not supported; leave it out"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "it must be a JSON object"
+    return error["msg"]
 
 
 def not_json(request: Request, errors: Sequence[Any]) -> Refused | None:
@@ -143,6 +155,8 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.detail == UNREADABLE:
+            return reply(Refused(400, "the body is not JSON in UTF-8", "invalid_json"))
         messages = {
             404: f"there is no {request.method} {request.url.path}",
             405: f"{request.method} is not allowed here",

@@ -26,21 +26,27 @@ class Keys:
         """From a file with one key a line (``#`` begins a comment) and from the environment, with commas between.
 
         Raises:
-            UserError: the file cannot be read or holds no key: a server that was to ask for keys must not run without.
+            UserError: the file cannot be read, it or the variable holds no key (a server that was to ask for keys must
+                not run without), or what stands there cannot be sent as one. No message tells a key.
         """
-        keys = [key.strip() for key in (variable or "").split(",") if key.strip()]
+        found: dict[str, str] = {}  # where -> the key
+        if variable:
+            found |= {f"{VARIABLE}, key {n}": key.strip() for n, key in enumerate(variable.split(","), start=1)}
+            if not any(found.values()):
+                raise UserError(f"{VARIABLE} is set and holds no key; write keys with commas between, or unset it")
         if file is not None:
             try:
                 lines = file.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"{file}: the keys cannot be read ({error})") from None
-            found = [key for line in lines if (key := line.partition("#")[0].strip())]
-            if not found:
+            read = {f"{file} line {n}": line.partition("#")[0].strip() for n, line in enumerate(lines, start=1)}
+            if not any(read.values()):
                 raise UserError(f"{file}: holds no key; write one a line")
-            keys += found
-        if any(" " in key or not key.isascii() for key in keys):
-            raise UserError("an API key consists of ASCII characters without spaces; mend the list of keys")
-        return cls(keys)
+            found |= read
+        for where, key in found.items():
+            if not key.isascii() or key.split() not in ([], [key]):
+                raise UserError(f"{where}: an API key consists of ASCII characters without spaces")
+        return cls(key for key in found.values() if key)
 
     def owner(self, authorization: str | None) -> str:
         """Who sends this header; a key that is not valid is refused."""

@@ -144,6 +144,8 @@ def unused_of(request: Common, has_tools: bool, shared: bool = False) -> list[st
     found = [name for name in unused_options(request, has_tools) if name != used]
     if has_tools:
         found += [f"tools.{index}" for index, tool in enumerate(request.tools or ()) if not is_function(tool)]
+    if isinstance(request, ResponseRequest):
+        found += [f"include.{name}" for name in request.include or () if name not in (MEMORY_EVENT, LOGPROBS)]
     return found
 
 

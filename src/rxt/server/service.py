@@ -104,6 +104,8 @@ class Service:
         except NotThere as error:
             if error.what == "response" and question.previous is not None:
                 raise Refused(404, str(error), "previous_response_not_found", "previous_response_id") from None
+            if error.what == "conversation" and question.conversation is not None:
+                raise Refused(404, str(error), "conversation_not_found", "conversation") from None
             raise
 
 

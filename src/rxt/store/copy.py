@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -101,25 +101,44 @@ def _fragment_line(fragment: StoredFragment, told: set[str]) -> dict[str, str]:
     return {"name": fragment.name, "content": base64.b64encode(fragment.content).decode()}
 
 
-def imported(store: Store, content: bytes, source: str) -> int:
-    """Add what :func:`exported` gave -> how many turns, conversations and memories of users are new. Everything is
-    checked first."""
+@dataclass(frozen=True)
+class Copied:
+    """What :func:`exported` gave, read and checked."""
+
+    turns: Sequence[TurnLine]
+    dialogues: Sequence[Dialogue]
+    memories: Sequence[UserMemory]
+
+
+def read_copy(content: bytes, source: str) -> Copied:
+    """Read what :func:`exported` gave. ``source`` is its name, for messages.
+
+    Raises:
+        UserError: it is something else, or damaged; the message says in which line.
+    """
     turns: list[TurnLine] = []
     dialogues: list[Dialogue] = []
     memories: list[UserMemory] = []
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            match _read(line):
+            match _read(line.decode()):
                 case TurnLine() as found:
                     turns.append(found)
                 case DialogueLine(_, dialogue):
                     dialogues.append(dialogue)
                 case UserLine(_, memory):
                     memories.append(memory)
+        except UnicodeDecodeError:
+            raise UserError(f"{source} line {number}: not what rxt db export wrote (this is no text)") from None
         except ValueError as error:
             raise UserError(f"{source} line {number}: not what rxt db export wrote ({problem(error)})") from None
+    return Copied(turns, dialogues, memories)
+
+
+def imported(store: Store, copied: Copied) -> int:
+    """Add it to a store -> how many turns, conversations and memories of users are new."""
     added, contents = 0, dict[str, bytes]()
-    for found in turns:
+    for found in copied.turns:
         contents |= {one.name: one.content for one in found.fragments if one.content is not None}
         if store.turn(found.turn.id) is None:
             store.add([found.turn])
@@ -128,18 +147,18 @@ def imported(store: Store, content: bytes, source: str) -> int:
             names = [one.name for one in found.fragments]
             new = [StoredFragment(name, contents[name]) for name in names if name in contents]
             store.memorize(found.turn.id, found.memory, names, new)
-    for dialogue in dialogues:
+    for dialogue in copied.dialogues:
         if store.dialogue(dialogue.id) is None:
             store.put(dialogue)
             added += 1
-    for memory in memories:
+    for memory in copied.memories:
         if store.user_memory(memory.owner, memory.user, memory.fingerprint) is None:
             store.put_user_memory(memory)
             added += 1
     return added
 
 
-def _read(line: bytes) -> Line:
+def _read(line: str) -> Line:
     values = json.loads(line)
     if isinstance(values, dict) and "conversation" in values:
         return _DIALOGUE_LINE.validate_python(values)

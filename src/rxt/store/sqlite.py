@@ -52,6 +52,10 @@ class SqliteStore(Store):
             except BaseException:
                 self._base.close()
                 raise
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"{path}: cannot be opened for writing ({error}); see to the folder's permissions and free space"
+            ) from None
         except sqlite3.Error as error:
             raise UserError(f"{path}: not a store of conversations ({error})") from None
 

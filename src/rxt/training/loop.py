@@ -111,6 +111,8 @@ def _go_on(
     validate_every = run.validate_every if evaluator is None else evaluator.every
     log = MetricsLog(checkpoints.folder, -1 if fresh else state.step) if process_group.is_main_process else NoLog()
     bar = StageProgress(context.progress, stage.name, stage.steps, state.step)
+    if not fresh and process_group.is_main_process:
+        say(context.console, f"{stage.name}  goes on from step {state.step}/{stage.steps}")
     try:
         if evaluator is not None and fresh:
             state = _evaluated(stage, together, state, log, context)

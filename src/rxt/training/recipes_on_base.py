@@ -121,7 +121,7 @@ def grown_on(
     from rxt.interop.base_tokenizer import load_base_tokenizer
 
     backbone, tokenizer = Backbone.from_pretrained(source), load_base_tokenizer(source)
-    slots = slots or run.model.memory_attention.slots
+    slots = run.model.memory_attention.slots if slots is None else slots
     if adapter_rank is None:
         adapter_rank = 0 if run.model.base is None else run.model.base.adapter_rank
     tokens, markers = tokenizer.tokens, tokenizer.markers

@@ -31,7 +31,8 @@ from rxt.training.process_group import SINGLE_PROCESS, ProcessGroup
 Parallel = Literal["replicate", "shard"]
 """Whether each process of a run holds the whole of what it trains, or a part of it."""
 Compute = Callable[[], Tensor]
-"""The loss (a scalar) of a micro-batch."""
+"""The loss (a scalar) of a micro-batch. It has no gradient where it needed nothing that learns: where the memory learns
+alone, and no conversation of the micro-batch has a second turn."""
 L = TypeVar("L", bound=Learner)
 
 
@@ -53,7 +54,9 @@ class Together(Generic[L]):
     def backward(self, losses: Sequence[Compute], passes: int) -> None:
         """Add the gradients of all processes' losses. ``passes``: the most losses that any process has."""
         for compute in losses:
-            torch.autograd.backward(compute())
+            loss = compute()
+            if loss.requires_grad:
+                torch.autograd.backward(loss)
 
     def total(self, norm: Tensor) -> Tensor:
         """The norm of whole gradients from that of the gradients that this process holds."""
@@ -76,12 +79,16 @@ class Update(nn.Module):
         super().__init__()
         self.learner = learner
         self.beside = nn.ModuleList(beside)
+        self.reached = False
+        """Whether the last loss needed anything that learns."""
 
-    def forward(self, compute: Compute) -> Tensor:
-        return compute()
+    def forward(self, compute: Compute | None) -> Tensor:
+        """A loss that has a gradient, if only of zeros, since every process has one; None: that of no micro-batch."""
+        loss = self._nothing() if compute is None else compute()
+        self.reached = compute is not None and loss.requires_grad
+        return loss if loss.requires_grad else loss + self._nothing()
 
-    def nothing(self) -> Tensor:
-        """The loss of no micro-batch: 0, with a gradient of zeros."""
+    def _nothing(self) -> Tensor:
         return next(each for each in self.learner.parameters() if each.requires_grad).sum() * 0
 
 
@@ -101,27 +108,28 @@ class Replicated(Together[L]):
     def __init__(self, learner: L, process_group: ProcessGroup, products: Products | None = None) -> None:
         super().__init__(learner, process_group, products)
         self._learning: tuple[bool, ...] = ()
-        self._wrapped: tuple[Update, DistributedDataParallel] | None = None
+        self._wrapped: DistributedDataParallel | None = None
 
     def backward(self, losses: Sequence[Compute], passes: int) -> None:
-        update, wrapper = self._wrapper()
+        wrapper = self._wrapper()
         for number in range(passes):
-            compute = losses[number] if number < len(losses) else update.nothing
+            compute = losses[number] if number < len(losses) else None
             with _without_advice(), nullcontext() if number == passes - 1 else wrapper.no_sync():
                 loss = wrapper(compute)
                 # The wrapper divides by the number of processes. A hook that sums would run in a thread of gloo's and
                 # need Python there, which a process that ends in the middle of an exchange would wait for in vain.
                 torch.autograd.backward(loss, torch.full_like(loss, self.process_group.world_size))
 
-    def _wrapper(self) -> tuple[Update, DistributedDataParallel]:
+    def _wrapper(self) -> DistributedDataParallel:
         learning = tuple(each.requires_grad for each in self.learner.parameters())
         if self._wrapped is None or learning != self._learning:
             self._wrapped, self._learning = None, learning  # the old one's buckets go first
-            update = Update(self.learner)
-            wrapper = DistributedDataParallel(
-                update, find_unused_parameters=True, forward_sync_buffers=False, gradient_as_bucket_view=True
+            self._wrapped = DistributedDataParallel(
+                Update(self.learner),
+                find_unused_parameters=True,
+                forward_sync_buffers=False,
+                gradient_as_bucket_view=True,
             )
-            self._wrapped = update, wrapper
         return self._wrapped
 
 
@@ -178,11 +186,10 @@ class Sharded(Together[L]):
             last = number == passes - 1
             self._wrapper.set_is_last_backward(last)
             self._wrapper.set_reshard_after_backward(last)
-            if number < len(losses):
-                torch.autograd.backward(self._update(partial(self._watching, losses[number])))
-            else:
-                used = self._used.clone()
-                torch.autograd.backward(self._update(self._update.nothing))
+            compute = partial(self._watching, losses[number]) if number < len(losses) else None
+            used = self._used.clone()
+            torch.autograd.backward(self._update(compute))
+            if not self._update.reached:
                 self._used = used
         self.process_group.sum(self._used)
         for parameter, used in zip(self.learner.parameters(), self._used.tolist(), strict=True):

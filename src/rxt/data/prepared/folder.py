@@ -138,7 +138,8 @@ class PreparedFolder:
 
     def _system(self, encoded: Encoded) -> str:
         system = self.template.markup.system
-        assert system is not None, "the template had one when this was written"
+        if system is None:  # it is a message with an empty answer
+            return self.interaction(encoded).query
         ids = encoded.ids[len(system.before.ids) : len(encoded.ids) - len(system.end)]
         return self.template.tokenizer.decode(ids).removeprefix(f"{self.index.plan.system_title}\n\n")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from rxt.data.asked import Asked
 from rxt.data.collate import Ways
+from rxt.data.pieces import opening
 from rxt.data.readers import holds_preferences, read_preferences
 from rxt.data.records import Interaction, PreferenceConversation, PreferenceTurn
 from rxt.data.template import Encoded, Template
@@ -177,7 +178,7 @@ def encode_ways(pairs: Pairs, template: Template) -> list[Ways]:
         return None if interaction is None else template.interaction(interaction)
 
     conversation, questions = pairs
-    system = [Ways(template.system(conversation.system))] if conversation.system else []
+    system = [Ways(opening(template, conversation.system))] if conversation.system else []
     return system + [
         Ways(template.interaction(turn.accepted), encoded(turn.rejected), encoded(turn.neutral), questions.get(index))
         for index, turn in enumerate(conversation.turns)

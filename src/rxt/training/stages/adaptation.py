@@ -61,6 +61,9 @@ class AdaptationConfig(Phased[Phase]):
         require(baseline is None, "baseline", "has no base to be adapted; leave it out")
         on_base = model.base is not None and not model.base.included and model.encoder.shared
         require(on_base, "adaptation", "needs a model on a pre-trained base: name it, --base PATH")
+        for index, phase in enumerate(self.phases):
+            its_own = 'is the base\'s own and never learns; give trains: ["decoder", "memory_attention"]'
+            require("encoder" not in phase.trains, f"adaptation.phases.{index}.trains: encoder", its_own)
         super().check(model, baseline)
 
     def summary(self) -> StageSummary:
