@@ -83,6 +83,14 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[int], str]:
         (["--steps", "3"], "unrecognized options: --steps"),
         (["--set", "joint.step=3"], "--set joint.step=3: the recipe has no field joint.step"),
         (["--set", "memory_aware.phases.9.steps=3"], "--set memory_aware.phases.9.steps=3: the recipe has no field"),
+        (
+            ["--set", "memory_attention.gate.longest=3"],
+            "--set memory_attention.gate.longest=3: the recipe has no field memory_attention.gate.longest "
+            "(did you mean model.memory_attention.gate.longest? rxt train",
+        ),
+        (["--slots", "4"], "--memory-layers, --slots and --lora-rank go with --base"),
+        (["--lora-rank", "0"], "--memory-layers, --slots and --lora-rank go with --base"),
+        (["adapt", "--base", "x", "--slots", "0"], "--slots 0: must be at least 1"),
         (["--set", "joint"], "--set joint: write KEY=VALUE"),
         (["--set", "joint.steps=many"], "recipe: joint.steps: input should be a valid integer"),
         (["--set", "joint.steps=1.5"], "recipe: joint.steps: input should be a valid integer"),
@@ -115,9 +123,9 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     out = tmp_path / "run"
     argv = (
-        ["train", *options, "--out", str(out)]
-        if options[0] == "smok"
-        else ["train", "smoke", "--out", str(out), *options]
+        ["train", "smoke", "--out", str(out), *options]
+        if options[0].startswith("--")
+        else ["train", *options, "--out", str(out)]
     )
     assert refused(main(argv)).startswith(message)
     assert files(out) == []
@@ -196,7 +204,9 @@ def test_a_part_that_the_template_lacks_is_one_line(
     path = data(tmp_path / "thinking.jsonl", *[{"interactions": [turn]}] * 3)
     assert train(out, "--data", path) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("rxt: the conversation that begins 'my name is Ann': the alpha template has no think part")
+    assert last.startswith(
+        "rxt: the conversation that begins 'my name is Ann': the alpha template has no thinking part"
+    )
     assert files(out) == []
 
 

@@ -220,7 +220,7 @@ def test_bad_records_stop_or_are_counted(tmp_path: Path) -> None:
 
 def test_a_part_that_the_template_lacks_is_a_bad_record(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", [talk(1), {"interactions": [{"query": "a", "answer": "b", "think": "c"}]}])
-    with pytest.raises(UserError, match=r"a\.jsonl:2: the alpha template has no think part"):
+    with pytest.raises(UserError, match=r"a\.jsonl:2: the alpha template has no thinking part"):
         prepare([source], tiny_tokenizer(), tmp_path / "out")
     assert prepare([source], tiny_tokenizer(), tmp_path / "skipped", on_bad="skip").documents == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from live import Live
@@ -12,6 +13,7 @@ from live import Live
 from rxt.cli.serve_options import Options as Arguments
 from rxt.cli.serve_options import allowed_hosts, check
 from rxt.errors import UserError
+from rxt.server.keys import Keys
 from rxt.server.service import Options
 
 PAGE = "https://example.com"
@@ -93,3 +95,20 @@ def test_health_is_told_when_too_many_are_connected(serve: Callable[..., Live]) 
             break
         time.sleep(0.01)
     assert third.get("/v1/models").status_code == 200
+
+
+def test_keys_that_cannot_be_sent_are_named_by_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text("one # of Anna\n\nse cret\n")
+    for variable, path, message in (
+        (None, file, rf"^{file} line 3: an API key consists of ASCII"),
+        ("a,b c", None, r"^RXT_API_KEYS, key 2: an API key consists of ASCII"),
+        (" , ", None, r"^RXT_API_KEYS is set and holds no key"),
+    ):
+        with pytest.raises(UserError, match=message) as refused:
+            Keys.read(path, variable)
+        assert "cret" not in str(refused.value)
+    file.write_text("one\n\n# two\n")
+    keys = Keys.read(file, "three,")
+    assert keys.owner("Bearer one") != keys.owner("Bearer three")
+    assert not Keys.read(None, "")

@@ -219,3 +219,26 @@ def test_logs_hold_no_text_unless_wanted(serve: Callable[..., Live], caplog: pyt
     live = serve(options=Options(log_texts=True), db=":memory:")
     live.http.post("/v1/responses", json={"input": "My dog is called Rex."})
     assert waited(lambda: any("Rex" in str(vars(record)) for record in caplog.records))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("responses", OK | {"background": True}, "Invalid value for 'background': it can only be false"),
+        ("responses", 3, "Invalid body: it must be a JSON object"),
+        ("chat/completions", {"messages": [USER], "n": 2}, "Invalid value for 'n': it can only be 1"),
+        (
+            "chat/completions",
+            {"messages": [USER], "logit_bias": {"3": 1.0}},
+            "Invalid value for 'logit_bias': this is not supported; leave it out",
+        ),
+    ],
+)
+def test_refusals_speak_of_values_not_of_types(served: Live, path: str, body: object, message: str) -> None:
+    error = served.http.post(f"/v1/{path}", json=body).json()["error"]
+    assert error["message"] == message
+
+
+def test_what_nobody_includes_is_named(served: Live) -> None:
+    reply = served.http.post("/v1/responses", json=OK | {"include": ["nope", "rxt.memory.updated"]})
+    assert (reply.status_code, reply.headers["x-rxt-unused"]) == (200, "include.nope")

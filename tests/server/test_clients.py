@@ -107,7 +107,7 @@ def test_options_without_a_use_are_taken_and_named(live: Live) -> None:
     named = set(raw.headers["x-rxt-unused"].split(", "))
     assert named == {
         *("tools", "tool_choice", "parallel_tool_calls", "reasoning", "truncation", "service_tier", "user"),
-        "text.verbosity",
+        *("text.verbosity", "include.reasoning.encrypted_content"),
     }
     messages: Any = [user([{"type": "text", "text": REX, "cache_control": {"type": "ephemeral"}}])]
     chat = client.chat.completions.with_raw_response.create(

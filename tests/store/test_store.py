@@ -361,6 +361,17 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         open_store(str(tmp_path / "missing"), create=False)
 
 
+def test_a_file_that_cannot_be_written_is_not_called_another_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.raises(UserError, match=r"db: cannot be opened for writing \(database or disk is full\); see to"):
+        open_store(str(tmp_path / "db"))
+
+
 def test_a_redis_that_is_not_there_is_named_without_the_password() -> None:
     pytest.importorskip("redis", reason="the Redis client is missing: pip install 'reactive-transformers[serve]'")
     with pytest.raises(UserError, match=r"^127\.0\.0\.1:1/0: Redis failed"):

@@ -101,7 +101,9 @@ def test_a_system_prompt_comes_first_and_a_part_the_template_lacks_is_named(tmp_
     assert next(iter(corpus.all_text(0))) == "be kind"
     assert corpus.lengths(template()).sequences == 4
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"^the conversation that begins 'hello': the alpha template has no think"):
+    with pytest.raises(
+        UserError, match=r"^the conversation that begins 'hello': the alpha template has no thinking part"
+    ):
         Corpus.load(mixed_data(0.0, (str(path),)), seed=0).lengths(template())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -28,7 +29,7 @@ from rxt.training.checkpoint import Checkpoints, StageState
 from rxt.training.compiled import as_written, compile_layers
 from rxt.training.config_base import OptimConfig, RecallConfig
 from rxt.training.corpus import Corpus
-from rxt.training.data_config import DataConfig
+from rxt.training.data_config import DataConfig, with_files
 from rxt.training.keeping import KeepConfig, OwnWords
 from rxt.training.learner import GrownLearner, ReactiveLearner
 from rxt.training.loop import update, validate
@@ -40,7 +41,7 @@ from rxt.training.recipes_on_base import OPTIM as BASE_OPTIM
 from rxt.training.reinforcement.learner import ReinforcementLearner
 from rxt.training.shards import sizes_of
 from rxt.training.stages.adaptation import AdaptationConfig, AdaptationStage
-from rxt.training.stages.memory_aware import Phase
+from rxt.training.stages.memory_aware import MemoryAwareStage, Phase
 from rxt.training.together import Replicated, Sharded, Together, whole_tensor
 
 ALONE = ProcessGroup()
@@ -105,6 +106,31 @@ def test_every_stage_learns_the_same(way: str, index: int) -> None:
     weights = whole_weights(found)
     for name, tensor in whole_weights(expected).items():
         torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("way", ["alone", "replicate", "shard"])
+def test_conversations_without_a_second_turn_leave_a_memory_that_learns_alone_as_it_is(
+    way: str, tmp_path: Path
+) -> None:
+    """Nothing of it was needed to answer them. Beside others they take nothing away."""
+    files = [tmp_path / name for name in ("single.jsonl", "longer.jsonl")]
+    for file, turns in zip(files, (1, 2), strict=True):
+        talk = {"interactions": [{"query": f"hello {turn}", "answer": "hi"} for turn in range(turns)]}
+        file.write_text(f"{json.dumps(talk)}\n" * 8)
+    phase = Phase(steps=2, turns=2, batch_size=4, trains=("memory_attention",))
+    aware = replace(AWARE, phases=(phase,), optim=replace(OPTIM, accumulate=2, weight_decay=0.0))
+    moved = []
+    for sources in ((str(files[0]),), (str(files[1]),)):
+        data = with_files(DataConfig(), sources, (), 0.0)
+        subject = held(way, learner())
+        before = {name: tensor.clone() for name, tensor in whole_weights(subject).items()}
+        corpus = Corpus.load(data, 0)
+        stage = MemoryAwareStage(corpus, template(), aware)
+        losses = update(stage, subject.learner, make_optimizer(subject.learner, aware.optim), 0, 0, subject)
+        assert all(loss.loss > 0 for loss in losses)
+        after = whole_weights(subject)
+        moved.append(any(not torch.equal(after[name], tensor) for name, tensor in before.items()))
+    assert moved == [False, True]
 
 
 def assert_learns_the_same(stage: Any, plain: Callable[[], Any], steps: int) -> None:
