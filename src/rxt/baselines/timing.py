@@ -63,12 +63,12 @@ class WithoutMemory:
     def begin(self, ids: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of a history (B, T), which is written into a cache that holds nothing yet."""
         with without_adapters(self.decoder):
-            return self.decoder.read_first(ids, None, cache)
+            return self.decoder.states_of_prompt(ids, None, cache)
 
     def read(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """States (B, T, D) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
         with without_adapters(self.decoder):
-            return self.decoder.read(ids, positions, None, cache)
+            return self.decoder.states_of_step(ids, positions, None, cache)
 
 
 class ReRead(Timed):

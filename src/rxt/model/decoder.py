@@ -106,23 +106,27 @@ class DecoderLayer(nn.Module):
         """(B, T, D) -> (B, T, D) and the load-balancing loss. With a cache, x continues what the cache holds, and there
         is no loss.
 
-        ``visible`` (B, 1, 1, S) is False where the memory is padding.
+        ``mask`` (B, T) is False at padding, which experts need to know and attention does not: padding stands behind
+        the tokens, and no token looks at what comes after it. ``visible`` (B, 1, 1, S) is False where the memory is
+        padding.
         """
         normed, heard = rounded_once(self.norm1(x)), memory if self.hears else None
         if self.place is not None and heard is not None:
             x = x + self._look_at_all(normed, heard, rotation, visible, cache)
-        elif cache is None:
-            x = x + self.attention(normed, None, rotation, causal=True)
         else:
-            own = self.attention.keys_values(normed, rotation)
-            x = x + self.attention(
-                normed, cache.extend(own), rotation, mask=cache.visible, causal=cache.visible is None
-            )
-        if self.place is None and heard is not None:
-            read = self.cross_attention(self.norm2(x), heard, cross_rotation, mask=visible)
-            x = x + (read if self.read_scale is None else read * self.read_scale)
+            x = x + self._look_at_own(normed, rotation, cache)
+            if heard is not None:
+                read = self.cross_attention(self.norm2(x), heard, cross_rotation, mask=visible)
+                x = x + (read if self.read_scale is None else read * self.read_scale)
         update, balance = self.feed_forward(self.norm3(x), mask, balanced=cache is None)
         return x + update, balance
+
+    def _look_at_own(self, normed: Tensor, rotation: Rotation | None, cache: LayerCache | None) -> Tensor:
+        """Self-attention (B, T, D)."""
+        if cache is None:
+            return self.attention(normed, None, rotation, causal=True)
+        own = cache.extend(self.attention.keys_values(normed, rotation))
+        return self.attention(normed, own, rotation, mask=cache.visible, causal=cache.visible is None)
 
     def _look_at_all(
         self,
@@ -173,7 +177,13 @@ class TiedHead(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding → stateless layers → layers, L of them with memory → final stateless layers → head norm → logits."""
+    """Embedding → stateless layers → layers, L of them with memory → final stateless layers → head norm → logits.
+
+    - whole texts, in training: ``forward`` (logits), ``hidden`` (states), ``hidden_reading`` (of a projected memory)
+    - answering: ``begin`` (a prompt), then ``step`` (a token after another), with a ``new_cache``
+    - projecting a memory, once a turn: ``project_memory``, ``project_filled``, ``project_next``
+    - on a frozen base, in training: ``below`` and ``normed_inputs``, which do not depend on a memory
+    """
 
     def __init__(self, config: DecoderConfig, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -308,9 +318,9 @@ class Decoder(nn.Module):
 
     def step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue], cache: KVCache) -> Tensor:
         """Logits (B, T, V) of tokens (B, T) at ``positions`` (B, T), which continue what ``cache`` holds."""
-        return self.head(self.read(ids, positions, memory, cache))
+        return self.head(self.states_of_step(ids, positions, memory, cache))
 
-    def read(self, ids: Tensor, positions: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
+    def states_of_step(self, ids: Tensor, positions: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
         """The states (B, T, D) that :meth:`step` passes to the head. Without ``memory`` no layer reads any."""
         return self._run(ids, positions, memory, None, None, cache.at(positions)).states
 
@@ -320,10 +330,10 @@ class Decoder(nn.Module):
 
         What stands behind a prompt's last token does not matter.
         """
-        states = self.read_first(ids, memory, cache)
+        states = self.states_of_prompt(ids, memory, cache)
         return self.head(states[torch.arange(len(ids), device=ids.device), last])
 
-    def read_first(self, ids: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
+    def states_of_prompt(self, ids: Tensor, memory: list[KeyValue] | None, cache: KVCache) -> Tensor:
         """States (B, T, D) of texts (B, T), which are written into a cache that holds nothing yet."""
         positions = torch.arange(ids.shape[1], device=ids.device)
         return self._run(ids, positions, memory, None, None, cache.first(ids.shape[1]).filled()).states
