@@ -239,6 +239,16 @@ def test_refusals_speak_of_values_not_of_types(served: Live, path: str, body: ob
     assert error["message"] == message
 
 
+def test_a_body_that_cannot_be_decoded_is_said_to_be_no_json(served: Live) -> None:
+    reply = served.http.post("/v1/responses", content=b"\xff", headers={"Content-Type": "application/json"})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["message"]) == (
+        400,
+        "invalid_json",
+        "the body is not JSON in UTF-8",
+    )
+
+
 def test_what_nobody_includes_is_named(served: Live) -> None:
     reply = served.http.post("/v1/responses", json=OK | {"include": ["nope", "rxt.memory.updated"]})
     assert (reply.status_code, reply.headers["x-rxt-unused"]) == (200, "include.nope")

@@ -30,11 +30,14 @@ USAGE = """usage: rxt db ACTION STORE [options]
 STORE is a file or redis://HOST:PORT/NUMBER. rxt db ACTION --help tells more."""
 
 
+StoreName = Annotated[str, Positional, arg(metavar="STORE")]
+
+
 @dataclass(frozen=True)
 class ListOptions:
     """Conversations and memories of users, those that were used last first, and how much there is."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
     limit: int = 50
     """Conversations and users, at most so many of each."""
     json: bool = False
@@ -45,7 +48,7 @@ class ListOptions:
 class ShowOptions:
     """One conversation or response with its turns, the oldest first."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
     name: Annotated[str, Positional, arg(metavar="NAME")]
     """conv_… or resp_…"""
 
@@ -54,7 +57,7 @@ class ShowOptions:
 class ExportOptions:
     """Write turns, memories and conversations into a file, whole or not at all: a backup, or for another store."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
     file: Annotated[Path, Positional, arg(metavar="FILE")]
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only this conversation or response, with the turns before it."""
@@ -66,7 +69,7 @@ class ExportOptions:
 class ImportOptions:
     """Add what export wrote; turns that are there already stay as they are."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
     file: Annotated[Path, Positional, arg(metavar="FILE")]
 
 
@@ -74,7 +77,7 @@ class ImportOptions:
 class PruneOptions:
     """Forget the oldest turns beyond limits. Turns that are not memorized yet, and what they need, stay."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
     days: Annotated[float | None, arg(metavar="DAYS", help_behavior_hint="")] = None
     turns: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="")] = None
     bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="")] = None
@@ -84,7 +87,7 @@ class PruneOptions:
 class VerifyOptions:
     """Check every turn and memory against its checksum, and the file itself."""
 
-    store: Annotated[str, Positional, arg(metavar="STORE")]
+    store: StoreName
 
 
 def run(argv: list[str]) -> int:

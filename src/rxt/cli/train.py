@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from rxt.cli.arguments import parse_arguments
+from rxt.cli.arguments import check_least, parse_arguments
 from rxt.cli.device import find_device
 from rxt.cli.launch import check_workers, launch
 from rxt.cli.plan import PlanOptions
@@ -218,8 +218,8 @@ def on_its_base(run: RunConfig, options: TrainOptions) -> RunConfig:
 
     if not run.adapts or run.model.base is None:
         raise UserError(f"--base {options.base}: the recipe {run.name} builds on no pre-trained model; leave it out")
-    if options.slots is not None and options.slots < 1:
-        raise UserError(f"--slots {options.slots}: must be at least 1")
+    if options.slots is not None:
+        check_least(options, ("slots", 1))
     source = options.base or run.model.base.name
     if not source:
         raise UserError(f"rxt train {run.name}: gives a pre-trained model a memory; name it with --base PATH")

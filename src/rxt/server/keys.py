@@ -44,7 +44,7 @@ class Keys:
                 raise UserError(f"{file}: holds no key; write one a line")
             found |= read
         for where, key in found.items():
-            if not key.isascii() or key.split() not in ([], [key]):
+            if not key.isascii() or len(key.split()) > 1:
                 raise UserError(f"{where}: an API key consists of ASCII characters without spaces")
         return cls(key for key in found.values() if key)
 

@@ -123,8 +123,8 @@ def asked(messages: Sequence[Heard], param: str) -> Asked:
     if role_of(messages[last]) != "user":
         last = len(messages) - 1
     query, others = messages[last], [*messages[:last], *messages[last + 1 :]]
-    if query.role == "user":
-        _refuse_blank(query)
+    if query.role == "user" and not query.text.strip():
+        raise Refused(400, "the message is empty; write what is to be answered", "invalid_value", query.where)
     if query.result_of:
         *past, final = told([*others, query], asks=True)
         query = Heard("tool", final.query, final.where, result_of=final.result_of)
@@ -134,18 +134,12 @@ def asked(messages: Sequence[Heard], param: str) -> Asked:
     return Asked("\n\n".join(each.query for each in system) or None, tuple(past[len(system) :]), query)
 
 
-def _refuse_blank(query: Heard) -> None:
-    if not query.text.strip():
-        raise Refused(400, "the message is empty; write what is to be answered", "invalid_value", query.where)
-
-
 async def question_of_response(
     request: ResponseRequest, owner: str, temperature: float, template: Template, lookup: Lookup
 ) -> Question:
     """``temperature``: where the request has none."""
     if isinstance(request.input, str):
-        found = Asked(None, (), Heard("user", request.input, "input"))
-        _refuse_blank(found.query)
+        found = asked([Heard("user", request.input, "input")], "input")
     else:
         found = asked(await heard(request.input, "input", lookup, template.has_tools), "input")
     if request.previous_response_id is not None and request.conversation is not None:
