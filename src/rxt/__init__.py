@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rxt.generation.sampling import Sampling
     from rxt.generation.shared_memory import SharedMemory
     from rxt.interop.backbone import Backbone
+    from rxt.interop.base_parts import with_parts
     from rxt.interop.base_tokenizer import load_base_tokenizer
     from rxt.interop.published import load_published_component as load_component
     from rxt.interop.published_export import save_published_component as save_component
@@ -60,6 +61,7 @@ __all__ = [
     "quantize",
     "round_updates",
     "save_component",
+    "with_parts",
 ]
 
 _WHERE = {
@@ -87,6 +89,7 @@ _WHERE = {
     "quantize": "rxt.model.quantize:quantize",
     "round_updates": "rxt.model.rounded_updates:round_updates",
     "save_component": "rxt.interop.published_export:save_published_component",
+    "with_parts": "rxt.interop.base_parts:with_parts",
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from rxt.config import Markers, PoolConfig, RxTConfig, SpecialTokens
+from rxt.config import Markers, PoolConfig, RxTConfig, SpecialTokens, TemplateName
 from rxt.config.on_base import memory_on
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.folders import model_folder
@@ -130,6 +130,7 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
         markers: Markers | None = None,
         adapter_rank: int = 0,
         tokens_as_slots: bool = False,
+        template: TemplateName = "alpha",
     ) -> Self:
         """Give a pre-trained model a memory, still untrained. Its layers are shared, not copied, and are the encoder
         too.
@@ -146,13 +147,24 @@ class ReactiveTransformer(reactive.ReactiveTransformer):
                 on; by default there are none.
             tokens_as_slots: slots hold the tokens of interactions, and the layers' own self-attention looks at them; by
                 default every layer that reads memory gets a cross-attention of its own.
+            template: ``beta`` for thinking and tools, whose markers :func:`rxt.with_parts` finds in the vocabulary.
 
         Raises:
-            UserError: layers that the model has not, or a length that it does not take.
+            UserError: layers that the model has not, a length that it does not take, or ``tokens`` without the parts of
+                ``beta``.
         """
         base = backbone.identity()
         config = memory_on(
-            backbone.config, base, memory_layers, slots, max_length, tokens, markers, adapter_rank, tokens_as_slots
+            backbone.config,
+            base,
+            memory_layers,
+            slots,
+            max_length,
+            tokens,
+            markers,
+            adapter_rank,
+            tokens_as_slots,
+            template,
         )
         return grow(backbone.decoder, config, cls)
 

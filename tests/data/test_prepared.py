@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from factories import tiny_tokenizer
-from rxt.config import Marker, Markers
+from rxt.config import Marker, Markers, SpecialTokens
 from rxt.data.encoding import encode_conversation
 from rxt.data.markup import Markup, Part
 from rxt.data.prepared import folder
@@ -261,7 +261,7 @@ def test_what_is_inside_is_told(tmp_path: Path) -> None:
 def test_parts_are_found_again_whatever_the_markers() -> None:
     markers = Markers((), Marker((40, 41)), Marker((42, 43)), (2,))  # none of them special: they may stand in a text
     parts = [Part("query", [40, 42, 43, 9]), Part("answer", [42, 43, 41], False, True)]
-    markup = Markup.of_base(markers)
+    markup = Markup.of_base(markers, SpecialTokens(), "alpha")
     assert markup.parts_of(markup.whole(parts, 99)) == parts
     beta = Markup.of_tokens(tiny_tokenizer("beta").tokens, "beta")
     every = [Part("internal", [90]), Part("query", []), Part("think", [91, 92], True, True)]

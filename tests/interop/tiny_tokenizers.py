@@ -55,6 +55,7 @@ MISTRAL = (
 )
 TEMPLATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "chatml": (CHATML, ("<|im_start|>", "<|im_end|>", "<|endoftext|>")),
+    "chatml-spare": (CHATML, ("<|im_start|>", "<|im_end|>", "<|one|>", "<|two|>", "<|three|>", "<|four|>", "<|five|>")),
     "llama2": (LLAMA2, ("<s>", "</s>", "<unk>")),
     "llama3": (LLAMA3, ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")),
     "llama3.1": (LLAMA31, ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")),

@@ -132,15 +132,17 @@ def quiet() -> Console:
 
 
 def random_conversations(
-    turns: list[int], vocabulary: int = 13, longest: int = 9, seed: int = 0
+    turns: list[int], vocabulary: int = 13, longest: int = 9, seed: int = 0, aside: bool = False
 ) -> list[list[Encoded]]:
-    """Conversations of these many turns, whose interactions have random lengths, tokens and targets."""
+    """Conversations of these many turns, whose interactions have random lengths, tokens and targets; ``aside``: of some
+    not all is memorized."""
     rng = Random(seed)
 
     def interaction() -> Encoded:
         length = rng.randint(3, longest)
         loss = [False] + [rng.random() < 0.5 for _ in range(length - 2)] + [True]
-        return Encoded([rng.randrange(vocabulary) for _ in range(length)], loss)
+        stop = rng.randint(1, length - 1) if aside and rng.random() < 0.6 else 0
+        return Encoded([rng.randrange(vocabulary) for _ in range(length)], loss, aside=(stop // 2, stop))
 
     return [[interaction() for _ in range(count)] for count in turns]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from grown import grown
-from micro import assert_same_gradients, gradients, random_batch
+from micro import assert_same_gradients, gradients, random_batch, random_conversations
 from torch import Tensor
 
-from rxt.data.collate import Conversations, Rows
+from rxt.data.collate import Conversations, Rows, collate_conversations
 from rxt.model.reactive import ReactiveTransformer
 from rxt.training.learner import GrownLearner
 from rxt.training.memories import Queued, QueuedTokens, Walked
@@ -77,6 +77,28 @@ def test_places_that_nothing_has_filled_are_left_out() -> None:
     expected = turn_by_turn(model, batch, empty)
     torch.testing.assert_close(scores.nll.sort().values, expected.nll.sort().values)
     assert_same_gradients(gradients(scores.nll.sum(), model), gradients(expected.nll.sum(), model))
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_what_is_not_memorized_of_an_interaction_is_read_in_its_own_turn_alone(window: int | None) -> None:
+    conversations = random_conversations(TURNS, aside=True)
+    model, batch = frozen(double=True, tokens=True), collate_conversations(conversations, pad=0)
+    assert batch.shortened is not None
+    loss = loss_of(BaseReader(model), batch, window)
+    found = gradients(loss, model)
+    for way in (conversation_scores, turn_by_turn):
+        scores = way(model, batch, model.init_memory(batch.size).slots, window)
+        expected = scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
+        torch.testing.assert_close(loss, expected)
+        assert_same_gradients(found, gradients(expected, model))
+    for number, conversation in enumerate(sorted(conversations, key=len, reverse=True)):  # as in a chat
+        memory = model.init_memory(1)
+        for turn, encoded in enumerate(conversation):
+            row = sum(batch.alive[:turn]) + number
+            seen = conversation_memories(model, batch, model.init_memory(batch.size).slots)[turn][:, number]
+            torch.testing.assert_close(memory.slots[:, 0], seen)
+            assert batch.rows.ids[row, : len(encoded.ids)].tolist() == encoded.ids
+            memory = model.memorize(memory, torch.tensor([encoded.memorized]))
 
 
 def test_a_base_that_learns_gets_its_gradient() -> None:

@@ -173,13 +173,17 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     from rxt.training.config import RunConfig
     from rxt.training.data_config import of_files, with_files
     from rxt.training.recipes import recipe
+    from rxt.training.recipes_on_base import with_parts_of_base
 
     base = recipe(options.recipe)
     if options.base is not None and options.start is not None:
         raise UserError(f"--base {options.base}: the model of --from has its base; leave one of the two out")
     if options.start is not None:
         path = model_folder(options.start, weights=False) / "config.json"
-        base = base.going_on(options.start, RxTConfig.from_dict(read_json(path), str(path)))
+        model = RxTConfig.from_dict(read_json(path), str(path))
+        if base.model.template == "beta" and model.template == "alpha" and model.base is not None:
+            model = with_parts_of_base(model, options.start)
+        base = base.going_on(options.start, model)
     elif base.needs_start and not options.plan:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     elif options.base is not None or (base.needs_base and not plans_without_base(base, options)):

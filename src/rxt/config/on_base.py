@@ -10,7 +10,7 @@ from rxt.config.checks import require
 from rxt.config.markers import Markers
 from rxt.config.memory_attention import GateConfig, MemoryAttentionConfig, QueueConfig
 from rxt.config.stacks import DecoderConfig, EncoderConfig
-from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens
+from rxt.config.whole import BaseModel, RxTConfig, SpecialTokens, TemplateName
 
 READ_SCALE = 1.0
 """What is read counts from the start as what self-attention finds: with a tenth of it, copying is learned several times
@@ -33,6 +33,7 @@ def memory_on(
     markers: Markers | None = None,
     adapter_rank: int = 0,
     tokens_as_slots: bool = False,
+    template: TemplateName = "alpha",
 ) -> RxTConfig:
     """Memory for a plain decoder, which stays as it is: reads at some of its layers, its own layers as the encoder.
 
@@ -51,6 +52,8 @@ def memory_on(
             for none.
         tokens_as_slots: slots hold the tokens of interactions as self-attention looks at them, and it does look at
             them; no layer has reads of its own then. Memory is a queue all of it.
+        template: ``beta`` for interactions with thinking, tools and their results, for which ``tokens`` must have what
+            the base has no use for.
 
     Raises:
         UserError: layers that the decoder has not, or a length that it does not take.
@@ -94,6 +97,7 @@ def memory_on(
         EncoderConfig.of_decoder(grown),
         memory,
         tokens=SpecialTokens() if tokens is None else tokens,
+        template=template,
         memory_init="zeros",
         base=replace(base, adapter_rank=adapter_rank),
         markers=markers,

@@ -125,7 +125,7 @@ class RxTConfig:
         else:
             _check_markers(self)
         if self.template == "beta":
-            for name in ("think", "tool_call", "tool_use", "internal"):
+            for name in ("think", "tool_call", "tool_use", "internal" if self.markers is None else "answer"):
                 require(getattr(self.tokens, name) is not None, f"tokens.{name}", "is needed by the beta template")
         if self.pool is not None:
             self.pool.check_fits(memory.slots)
@@ -187,9 +187,8 @@ class RxTConfig:
 def _check_markers(config: RxTConfig) -> None:
     markers, known = config.markers, config.decoder.vocab_size
     assert markers is not None
-    require(
-        config.template == "alpha", "markers", "have a query and an answer, as the alpha template, not the beta one"
-    )
+    system = config.template == "alpha" or markers.system is not None
+    require(system, "markers.system", "is needed by the beta template: what it is told beside a query stands there")
     require(markers.end[-1:] == (config.tokens.eos,), "markers.end", f"must end with tokens.eos, {config.tokens.eos}")
     outside = [token for token in markers.ids() if not 0 <= token < known]
     require(not outside, "markers", f"have tokens outside the vocabulary of {known}: {outside[:3]}")

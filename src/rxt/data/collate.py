@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from rxt.data.markup import Encoded
 
 if TYPE_CHECKING:
     from rxt.data.asked import Asked
-    from rxt.data.template import Encoded
 
 PART_COST = 256
 """Tokens that take as long as one more part of a batch."""
@@ -52,6 +54,16 @@ class Rows:
         """The same rows on a device."""
         return Rows(self.ids.to(device), self.mask.to(device), self.targets.to(device), self.lengths)
 
+    def followed_by(self, others: Rows) -> Rows:
+        """These rows and then the others, padded to the longest."""
+        longest = max(self.ids.shape[1], others.ids.shape[1])
+
+        def both(first: Tensor, second: Tensor) -> Tensor:
+            return torch.cat([F.pad(part, (0, longest - part.shape[1])) for part in (first, second)])
+
+        parts = (both(self.ids, others.ids), both(self.mask, others.mask), both(self.targets, others.targets))
+        return Rows(*parts, (*self.lengths, *others.lengths))
+
     def by_length(self, groups: int) -> list[Tensor]:
         """Row indices, shortest rows first, in at most ``groups`` parts: computed apart, they need little padding."""
         size = -(-len(self) // groups)
@@ -70,6 +82,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Shortened:
+    """Rows without what is not memorized of them."""
+
+    rows: Rows
+    of: Tensor
+    """(K,) the numbers of the rows that they stand for."""
+
+    def to(self, device: torch.device) -> Shortened:
+        """The same on a device."""
+        return Shortened(self.rows.to(device), self.of.to(device))
+
+
+@dataclass(frozen=True)
 class Conversations:
     """B conversations, longest first, as rows ordered by turn and then by conversation.
 
@@ -80,6 +105,22 @@ class Conversations:
     rows: Rows
     alive: tuple[int, ...]
     """Conversations that have a turn t, for every t; it never rises."""
+    shortened: Shortened | None = None
+    """Where not all of a row is memorized."""
+
+    def memorized(self, rows: slice | Tensor) -> Rows:
+        """What is memorized of some of the rows, by slice or by index (r,)."""
+        if self.shortened is None:
+            return self.rows[rows]
+        every = self.rows.followed_by(self.shortened.rows)
+        return every[self.memorized_at()[rows]]
+
+    def memorized_at(self) -> Tensor:
+        """(R,) for each row which one is memorized of the rows followed by the shortened ones."""
+        at = torch.arange(len(self.rows), device=self.rows.ids.device)
+        if self.shortened is not None:
+            at[self.shortened.of] = len(at) + torch.arange(len(self.shortened.of), device=at.device)
+        return at
 
     @property
     def size(self) -> int:
@@ -93,7 +134,9 @@ class Conversations:
 
     def to(self, device: torch.device) -> Conversations:
         """The same conversations on a device."""
-        return Conversations(self.rows.to(device), self.alive)
+        return Conversations(
+            self.rows.to(device), self.alive, None if self.shortened is None else self.shortened.to(device)
+        )
 
     def turns(self) -> Iterator[slice]:
         """The rows of turn 0, 1, …"""
@@ -152,7 +195,16 @@ def collate_conversations(conversations: Sequence[Sequence[Encoded]], pad: int) 
     turns = range(len(ordered[0]))
     alive = tuple(sum(len(conversation) > turn for conversation in ordered) for turn in turns)
     sequences = [ordered[index][turn] for turn in turns for index in range(alive[turn])]
-    return Conversations(collate_rows(sequences, pad), alive)
+    return Conversations(collate_rows(sequences, pad), alive, _shortened(sequences, pad))
+
+
+def _shortened(sequences: Sequence[Encoded], pad: int) -> Shortened | None:
+    """Those of which not all is memorized."""
+    found = [(row, sequence.memorized) for row, sequence in enumerate(sequences) if any(sequence.aside)]
+    if not found:
+        return None
+    rows = collate_rows([Encoded(ids, [False] * len(ids)) for _, ids in found], pad)
+    return Shortened(rows, torch.tensor([row for row, _ in found]))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rxt.config import Marker, Markers, SpecialTokens, TemplateName
 
 PARTS = ("internal", "query", "tool_use", "think", "answer", "tool_call")
 OF_ALPHA = ("query", "answer")
+SAID = ("think", "answer", "tool_call")
+"""The parts that a model says."""
 CUT_FIRST = ("query", "tool_use", "internal", "think", "tool_call", "answer")
 
 
@@ -21,6 +23,14 @@ class Encoded:
     """True where the model must produce this very token; a trainer scores the prediction made one position earlier."""
     cut: bool = False
     """Something did not fit and was left out."""
+    aside: tuple[int, int] = (0, 0)
+    """From where to where a part stands that is told anew when it is needed, and so is not memorized."""
+
+    @property
+    def memorized(self) -> list[int]:
+        """What of ``ids`` goes into the memory."""
+        start, stop = self.aside
+        return [*self.ids[:start], *self.ids[stop:]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,10 @@ class Markup:
     """The answer's marker belongs to the prompt; otherwise the model sets it, or another one."""
     trimmed: bool = False
     """Texts lose the white space at their ends."""
+    after: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """What closes a part, by part; those that are not here end where the next one begins."""
+    internal_memorized: bool = True
+    """Otherwise the internal part is only read, in the turn that it is of."""
 
     @classmethod
     def of_tokens(cls, tokens: SpecialTokens, name: TemplateName) -> Markup:
@@ -70,16 +84,53 @@ class Markup:
         return cls(begin, parts, (tokens.eos,), system, told=name == "alpha")
 
     @classmethod
-    def of_base(cls, markers: Markers) -> Markup:
-        """Those of a pre-trained model's chat template."""
+    def of_base(cls, markers: Markers, tokens: SpecialTokens, name: TemplateName) -> Markup:
+        """Those of a pre-trained model's chat template.
+
+        Beta: the internal part is a system message; what the base writes between a message and its answer closes the
+        message, and thinking, answer and call each begin with a token that the base has no use for. A tool's result is
+        a message that begins with such a token.
+        """
         system = None if markers.system is None else System(markers.system, markers.system_end, titled=False)
-        parts = {"query": markers.query, "answer": markers.answer}
-        return cls(markers.begin, parts, markers.end, system, told=True, trimmed=True)
+        if name == "alpha":
+            parts = {"query": markers.query, "answer": markers.answer}
+            return cls(markers.begin, parts, markers.end, system, told=True, trimmed=True)
+        assert markers.system is not None
+        parts = {"internal": Marker(markers.system.ids[len(markers.begin) :], markers.system.space)}
+        parts["query"] = markers.query
+        for part in ("tool_use", *SAID):
+            token = getattr(tokens, part)
+            parts[part] = Marker((*markers.query.ids, token) if part == "tool_use" else (token,))
+        after = {"internal": markers.system_end, "query": markers.answer.ids, "tool_use": markers.answer.ids}
+        return cls(
+            markers.begin,
+            parts,
+            markers.end,
+            system,
+            told=False,
+            trimmed=True,
+            after=after,
+            internal_memorized=False,
+        )
 
     @property
     def size(self) -> int:
         """Tokens of the markers around a query and its answer."""
-        return len(self.begin) + len(self.end) + sum(len(self.parts[part].ids) for part in OF_ALPHA)
+        around = sum(len(self.parts[part].ids) + len(self.closing(part)) for part in OF_ALPHA)
+        return len(self.begin) + len(self.end) + around
+
+    def closing(self, part: str) -> tuple[int, ...]:
+        """What closes a part."""
+        return self.after.get(part, ())
+
+    def opened(self, part: str) -> list[int]:
+        """An interaction up to where the text of its first part begins."""
+        return [*self.begin, *self.parts[part].ids]
+
+    @property
+    def after_query(self) -> tuple[int, ...]:
+        """What stands between the text of a query and the first that the model says."""
+        return self.closing("query") or self.parts["answer"].ids
 
     def without_end(self, ids: list[int]) -> list[int]:
         """What was said before ``end``, of what was said before [EOS]."""
@@ -90,7 +141,7 @@ class Markup:
         """An interaction up to the end of these parts."""
         ids = [*self.begin]
         for part in parts:
-            ids += [*self.parts[part.name].ids, *part.ids]
+            ids += [*self.parts[part.name].ids, *part.ids, *self.closing(part.name)]
         return ids
 
     def whole(self, parts: Sequence[Part], max_length: int) -> Encoded:
@@ -103,12 +154,32 @@ class Markup:
                 kept[name] -= taken
                 excess -= taken
         ids, loss = [*self.begin], [False] * len(self.begin)
+        aside = (0, 0)
         for part in parts:
-            marker, text = self.parts[part.name].ids, part.ids[: kept[part.name]]
-            ids += [*marker, *text]
-            loss += [part.learn_marker] * len(marker) + [part.learn_text] * len(text)
+            marker, text, closing = self.parts[part.name].ids, part.ids[: kept[part.name]], self.closing(part.name)
+            before = len(ids)
+            ids += [*marker, *text, *closing]
+            loss += [part.learn_marker] * len(marker) + [part.learn_text] * len(text) + [False] * len(closing)
+            if part.name == "internal" and not self.internal_memorized:
+                aside = before, len(ids)
         cut = any(kept[part.name] < len(part.ids) for part in parts)
-        return Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut)
+        return Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut, aside)
+
+    def aside(self, ids: Sequence[int]) -> tuple[int, int]:
+        """As ``whole`` notes it, where the internal part of an interaction stands that is not memorized."""
+        begin = len(self.begin)
+        if self.internal_memorized or "internal" not in self.parts:
+            return 0, 0
+        if not _stands_at(self.parts["internal"].ids, ids, begin):
+            return 0, 0
+        query = self.parts["query"].ids
+        found = (at for at in range(begin, len(ids)) if _stands_at(query, ids, at))
+        stop = next(found, None)  # a system prompt stands alone
+        return (0, 0) if stop is None else (begin, stop)
+
+    def noted(self, encoded: Encoded) -> Encoded:
+        """The same, with its ``aside``, where it is known by its tokens alone."""
+        return replace(encoded, aside=self.aside(encoded.ids))
 
     def parts_of(self, encoded: Encoded) -> list[Part]:
         """The parts that ``whole`` has put together, when nothing was cut.
@@ -122,19 +193,23 @@ class Markup:
             answer = encoded.loss.index(True)
             asked = ids[query : answer - len(self.parts["answer"].ids)]
             return [Part("query", asked), Part("answer", ids[answer:end], False, True)]
+        longest = sorted(self.parts.items(), key=lambda item: -len(item[1].ids))  # one may begin as another
         found: list[tuple[str, int, int]] = []  # part, where its marker and its text begin
         position = len(self.begin)
         while position < end:
-            name = next((name for name, marker in self.parts.items() if _stands_at(marker.ids, ids, position)), None)
+            name = next((name for name, marker in longest if _stands_at(marker.ids, ids, position)), None)
             if name is None:
                 position += 1
                 continue
             found.append((name, position, position + len(self.parts[name].ids)))
             position = found[-1][2]
         stops = [*(before for _, before, _ in found[1:]), end]
+        texts = [
+            (name, start, stop - len(self.closing(name))) for (name, _, start), stop in zip(found, stops, strict=True)
+        ]
         return [
             Part(name, ids[start:stop], encoded.loss[start - 1], stop > start and encoded.loss[start])
-            for (name, _, start), stop in zip(found, stops, strict=True)
+            for name, start, stop in texts
         ]
 
 

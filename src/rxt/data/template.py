@@ -9,7 +9,9 @@
 ``[I]``, ``[T]`` and ``[C]`` are optional, each with the text that follows it.
 
 A pre-trained model keeps the chat template it came with: its markers, of several tokens each, stand for those of alpha,
-and a system prompt is written as it writes one. Its texts lose the white space at their ends.
+and a system prompt is written as it writes one. Its texts lose the white space at their ends. As beta, ``[I]`` is a
+system message before the query, ``[T]``, ``[A]``, ``[C]`` and ``[U]`` are special tokens that the base has no use for,
+and ``[I]`` is not memorized: a memory of tokens has no room for what is told anew in every turn.
 
 Token ids and the loss mask are made together, so they cannot disagree. Every part is tokenized on its own: a prompt is
 always the exact beginning of the interaction that grows out of it.
@@ -23,7 +25,7 @@ from itertools import pairwise
 from typing import Literal
 
 from rxt.config import SYSTEM_PROMPT_TITLE, Markers, RxTConfig, TemplateName
-from rxt.data.markup import Encoded, Markup, Part
+from rxt.data.markup import SAID, Encoded, Markup, Part
 from rxt.data.records import Interaction
 from rxt.data.tokenizer import BETA_TOKENS, ChatTokenizer
 from rxt.errors import UserError
@@ -31,8 +33,6 @@ from rxt.errors import UserError
 Mode = Literal["fast", "thinking", "auto"]
 SHORTEST = 8
 """Of ``max_length``: the markers of a full beta interaction and one token of text."""
-SAID = ("think", "answer", "tool_call")
-"""The parts that a model says."""
 _CALLED = {"think": "thinking", "tool_call": "tool call", "tool_use": "tool result", "internal": "internal"}
 
 
@@ -70,12 +70,12 @@ class Template:
         Raises:
             UserError: the tokenizer lacks the template's tokens, or a length leaves no room.
         """
-        missing = [part for part in BETA_TOKENS if name == "beta" and getattr(tokenizer.tokens, part) is None]
-        if missing:
-            raise UserError(
-                f"template: the beta template needs the special tokens {', '.join(missing)}; this tokenizer has none"
-            )
-        self.markup = Markup.of_tokens(tokenizer.tokens, name) if markers is None else Markup.of_base(markers)
+        if name == "beta":
+            _check_beta(tokenizer, markers)
+        if markers is None:
+            self.markup = Markup.of_tokens(tokenizer.tokens, name)
+        else:
+            self.markup = Markup.of_base(markers, tokenizer.tokens, name)
         shortest, marks = max(SHORTEST, self.markup.size + 2), self.markup.size
         if max_length < shortest:
             raise UserError(f"template: max_length must be at least {shortest}, found {max_length}")
@@ -235,6 +235,11 @@ class Template:
         return "tool_call" in self.markup.parts
 
     @property
+    def tells_anew(self) -> bool:
+        """Whether a turn has to be told of its tools itself, since what stands beside a query is not memorized."""
+        return self.has_tools and not self.markup.internal_memorized
+
+    @property
     def opens_part(self) -> frozenset[int]:
         """Tokens that the model begins a part with, in templates of several parts."""
         parts = self.markup.parts
@@ -252,14 +257,17 @@ class Template:
         return min(room, most or room)
 
     def complete(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[int]:
-        """The finished interaction, to be memorized: it ends with exactly one [EOS] and fits into ``max_length``.
+        """The finished interaction, to be memorized: it ends with exactly one [EOS], fits into ``max_length``, and has
+        no internal part where that is told anew.
 
         What follows an [EOS] in the continuation is left out; where the model was cut off, [EOS] is added, with what
         stands before it in the template.
         """
         said, finished = self._until_eos(continuation)
         interaction, end = [*prompt, *said], [self.tokens.eos] if finished else self.markup.end
-        return [*interaction[: self.max_length - len(end)], *end]
+        whole = [*interaction[: self.max_length - len(end)], *end]
+        start, stop = self.markup.aside(whole)
+        return [*whole[:start], *whole[stop:]]
 
     def without_thinking(self, interaction: Sequence[int]) -> list[int]:
         """A finished interaction as if the model had answered at once."""
@@ -354,6 +362,17 @@ class Template:
         if self.tokens.eos in ids:
             return ids[: ids.index(self.tokens.eos)], True
         return ids, False
+
+
+def _check_beta(tokenizer: ChatTokenizer, markers: Markers | None) -> None:
+    needed = BETA_TOKENS if markers is None else (*(part for part in BETA_TOKENS if part != "internal"), "answer")
+    missing = [part for part in needed if getattr(tokenizer.tokens, part) is None]
+    if missing:
+        raise UserError(
+            f"template: the beta template needs the special tokens {', '.join(missing)}; this tokenizer has none"
+        )
+    if markers is not None and markers.system is None:
+        raise UserError("template: the beta template needs system messages, which this chat template has not")
 
 
 def _no_part(template: str, part: str) -> str:

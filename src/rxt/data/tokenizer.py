@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class ChatTokenizer:
         prefix: str = "",
         case_marks: bool = False,
         markers: Markers | None = None,
+        unused: Collection[int] = (),
     ) -> None:
         """
         Args:
@@ -69,6 +70,7 @@ class ChatTokenizer:
             prefix: stands before every text that is encoded, and is taken off again when ids are decoded.
             case_marks: ``tokenizer`` has the normalizer of ``rxt.data.casing``, which brings a prefix of its own.
             markers: those of the chat template that it came with, where it is a pre-trained model's.
+            unused: special tokens that the pre-trained model has no use for.
 
         Raises:
             UserError: an id is outside the vocabulary or stands for two parts (padding aside, for which [EOS] may
@@ -84,6 +86,7 @@ class ChatTokenizer:
         self.source = source
         self.tokens = tokens
         self.markers = markers
+        self.unused = tuple(sorted(unused))
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         """V: one more than the largest id."""
         ids = [token for token in vars(tokens).values() if token is not None]
@@ -272,6 +275,12 @@ class ChatTokenizer:
             return self._encode("", text)
         before = self.encode("0")  # a digit is a piece of its own, whatever follows it
         return self.encode(f"0{text}")[len(before) :]
+
+    def having(self, tokens: SpecialTokens) -> ChatTokenizer:
+        """The same with other special tokens. Raises ``UserError`` as when it is made."""
+        return ChatTokenizer(
+            self._tokenizer, tokens, self.source, self._prefix, self.case_marks, self.markers, self.unused
+        )
 
     @property
     def mask(self) -> int:

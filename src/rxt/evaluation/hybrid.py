@@ -9,7 +9,7 @@ system prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, get_args
 
 from rxt.data.template import Mode
@@ -141,6 +141,8 @@ def measure_hybrid(
     Raises:
         UserError: the model has no such parts; what is told in a turn is longer than it takes.
     """
+    if subject.template.tells_anew:  # as its chats are told of tools
+        plan = replace(plan, config=replace(plan.config, system_rate=0.0))
     modes: dict[Mode, dict[tuple[ProbeKind, int], Tally]] = {mode: {} for mode in MODES}
     reset: dict[tuple[ProbeKind, int], Tally] = {}
     chances: dict[ProbeKind, float] = {}

@@ -30,7 +30,7 @@ from rxt.generation.turn import Answered, Called, MemoryUpdated, OpenTurn, Thoug
 from rxt.model.memory import Memory
 from rxt.model.pool import Pool, load_memory
 from rxt.model.reactive import ReactiveTransformer
-from rxt.tools.tool import ToolCall, read_call, tools_of
+from rxt.tools.tool import Tool, ToolCall, read_call, tools_of
 
 Event = Token | Thought | Called | Answered | MemoryUpdated
 
@@ -67,7 +67,7 @@ class Conversation:
             memory: continue from this one instead of a fresh one with ``system`` in it. In models that have a pool of
                 fragments a fresh one is a pool; a plain memory stays one.
             manner: how turns are replied to that do not ask for something else. Its tools are told with the system
-                prompt; a ``memory`` has been told of them already.
+                prompt, a ``memory`` has been told of them already; on a pre-trained base every turn is told of them.
             knowledge: fragments that a fresh memory begins with and no turn changes; for models with a pool.
             shared: what the user's other conversations have been told, for models with a pool: all of them look it up
                 and write into it. ``system`` is told to it, too.
@@ -89,7 +89,7 @@ class Conversation:
         call_form(manner, manner.told, tokenizer, self._vocab_size, model.config.max_length)
         self.manner = manner
         self._knowledge, self._shared = knowledge, shared
-        self._system = system_prompt(self.template, system, manner.tools)
+        self._system = system_prompt(self.template, system, () if self.template.tells_anew else manner.tools)
         self._last: LastTurn | None = None
         self._lock = threading.RLock()
         self._answering = False
@@ -137,7 +137,7 @@ class Conversation:
 
         Closing the iterator before ``Answered`` abandons the turn: nothing of it is memorized. Raises as :meth:`ask`.
         """
-        told = () if tools is None else tools_of(tools)
+        told = self._told(() if tools is None else tools)
         return self._answer(*self._open(query, self.manner.turned(mode, budget, told, tool_choice)))
 
     def tool_result(
@@ -173,7 +173,7 @@ class Conversation:
     ) -> Generator[Event, None, None]:
         """As :meth:`tool_result`, piece by piece as :meth:`stream`."""
         asked = check_result(self._last, call_id).manner.after_call()
-        manner = asked.turned(mode, budget, asked.tools if tools is None else tools_of(tools), tool_choice)
+        manner = asked.turned(mode, budget, asked.tools if tools is None else self._told(tools), tool_choice)
         return self._answer(*self._open(text, manner, of_tool=True), call_id)
 
     @property
@@ -268,6 +268,13 @@ class Conversation:
 
     def _joined(self, prepared: Ready) -> Ready:
         return prepared if self._shared is None else self._shared.join(prepared)
+
+    def _told(self, tools: Offered) -> tuple[Tool, ...]:
+        """Those that a turn tells of: its own, and the conversation's where they are not memorized."""
+        own = tools_of(tools)
+        names = {tool.name for tool in own}
+        standing = self.manner.tools if self.template.tells_anew else ()
+        return (*own, *(tool for tool in standing if tool.name not in names))
 
     def _open(self, text: str, manner: Manner, of_tool: bool = False) -> tuple[OpenTurn, Constraint | None]:
         """A turn that can be answered, and what holds of its reply."""

@@ -50,10 +50,10 @@ def own_interactions(
 
 def _questions(model: ReactiveTransformer, template: Template, longest: int, seed: int) -> list[tuple[int, ...]]:
     """BATCH of them, as token ids; empty where the model had nothing to ask."""
-    opening = template.markup.begun([Part("query")])
+    opening = template.markup.opened("query")
     room = min(longest, (template.max_length - template.markup.size) // 2)
     said = _continued(model, template, [opening] * BATCH, room, replace(ASKING, seed=seed))
-    end = template.markup.parts["answer"].ids
+    end = template.markup.after_query
     return [tuple(before(before(ids, end), (template.tokens.eos,))) for ids in said]
 
 

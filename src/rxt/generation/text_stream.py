@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rxt.data.template import SAID, Mode, Template
+from rxt.data.markup import SAID
+from rxt.data.template import Mode, Template
 from rxt.data.tokenizer import ChatTokenizer
 
 REPLACEMENT = "\ufffd"

@@ -20,7 +20,7 @@ from rxt.interop.base_files import base_file
 from rxt.interop.gguf_file import GgufFile, is_gguf
 from rxt.interop.gguf_tokenizer import tokenizer_values
 
-SPECIAL = ("bos", "eos", "pad")
+SPECIAL = ("bos", "eos", "pad", "unk")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stored:
     """A ``tokenizer.json``."""
     template: str | None
     special: Mapping[str, str | int]
-    """``bos``, ``eos`` and ``pad``, those that it has: texts or ids."""
+    """``bos``, ``eos``, ``pad`` and ``unk``, those that it has: texts or ids."""
 
 
 def load_base_tokenizer(
@@ -65,7 +65,7 @@ def load_base_tokenizer(
 def from_gguf(path: Path) -> Stored:
     """What the metadata of a GGUF file holds."""
     file = GgufFile(path)
-    keys = {"bos": "bos", "eos": "eos", "pad": "padding"}
+    keys = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
     ids = {name: file.value(f"tokenizer.ggml.{key}_token_id") for name, key in keys.items()}
     special = {name: token for name, token in ids.items() if token is not None}
     return Stored(str(path), tokenizer_values(file), file.value("tokenizer.chat_template"), special)
@@ -104,7 +104,7 @@ def make_tokenizer(stored: Stored) -> ChatTokenizer:
         text = whole.id_to_token(given) if isinstance(given, int) else given
         return text or "", None if text is None else whole.token_to_id(text)
 
-    (bos, _), (eos, eos_id), (_, pad) = (find(name) for name in SPECIAL)
+    (bos, _), (eos, eos_id), (_, pad), _ = (find(name) for name in SPECIAL)
     if stored.template is None and eos_id is None:
         raise UserError(f"{stored.source}: names no token that ends a text (eos_token), and has no chat template")
     template = ChatTemplate(stored.source, PLAIN if stored.template is None else stored.template, bos, eos)
@@ -118,7 +118,12 @@ def make_tokenizer(stored: Stored) -> ChatTokenizer:
         query=None,
         answer=None,
     )
-    return ChatTokenizer(plain, tokens, stored.source, markers=markers)
+    used = {*markers.ids(), *(token for _, token in map(find, SPECIAL))}
+    return ChatTokenizer(plain, tokens, stored.source, markers=markers, unused=_special(whole) - used)
+
+
+def _special(tokenizer: Tokenizer) -> frozenset[int]:
+    return frozenset(token for token, text in tokenizer.get_added_tokens_decoder().items() if text.special)
 
 
 def _tokenizer(values: dict[str, Any], source: str) -> Tokenizer:

@@ -83,7 +83,8 @@ def load_tokenizer(
     if config.base is None or (folder / TOKENIZER).is_file():
         return ChatTokenizer.load(folder, config.tokens)
     revision = config.base.revision if base is None else None
-    return load_base_tokenizer(base or config.base.name, revision, cache_dir)
+    tokenizer = load_base_tokenizer(base or config.base.name, revision, cache_dir)
+    return tokenizer.having(config.tokens)
 
 
 def described(base: BaseModel) -> str:

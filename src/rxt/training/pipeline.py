@@ -173,7 +173,8 @@ def train_tokenizer(run: RunConfig, corpus: Corpus, path: Path, console: Console
         return load_tokenizer(model_folder(run.start), run.model)
     if base is not None:
         with sought(base, "the run"):
-            return load_base_tokenizer(base.name, base.revision)
+            tokenizer = load_base_tokenizer(base.name, base.revision)
+        return tokenizer.having(run.model.tokens)
     if corpus.prepared:
         return read_tokenizer(corpus.prepared[0].path, corpus.prepared[0].index.plan)
     say(console, "0-tokenizer  reading every training text")

@@ -112,23 +112,25 @@ def scores_on_base(
 
     Only what a later turn can remember is encoded, only what has targets decoded.
     """
-    remembered, asked = remembered_rows(batch), asked_rows(batch)
-    used = torch.zeros(len(batch.rows), dtype=torch.bool, device=remembered.device)
+    every = batch.rows if batch.shortened is None else batch.rows.followed_by(batch.shortened.rows)
+    remembered, asked = batch.memorized_at()[remembered_rows(batch)], asked_rows(batch)
+    used = torch.zeros(len(every), dtype=torch.bool, device=remembered.device)
     used[remembered] = used[asked] = True
     some = used.nonzero().squeeze(1)
-    part = batch.rows[some]
+    part = every[some]
     readings = [
         Reading(some[group], rows, reader.below(rows))
         for group in part.with_little_padding()
         for rows in (part[group],)
     ]
-    memories = remember(reader, readings, remembered, batch, slots, window)
+    memories = remember(reader, readings, every, remembered, batch, slots, window)
     return decode(reader.model, batch, readings, asked, memories), memories
 
 
 def remember(
     reader: BaseReader,
     readings: list[Reading],
+    every: Rows,
     remembered: Tensor,
     batch: Conversations,
     slots: Tensor,
@@ -139,7 +141,7 @@ def remember(
     memory_attention = reader.model.memory_attention
     if not len(remembered):
         return Walked([slots])
-    said = project(reader, readings, remembered, batch)
+    said = project(reader, readings, every, remembered)
     if window is None and is_queue(memory_attention, reader.model.decoder):
         return queued(memory_attention, said, batch, slots)
     by_turn = said.split(batch.alive[1:])
@@ -150,9 +152,11 @@ def remember(
     return Walked(memories_before(update, batch, slots, window))
 
 
-def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, batch: Conversations) -> Projected:
-    """What the ``remembered`` rows offer to the write, in their order; zeros at padding."""
-    longest, parts, order = batch.rows.ids.shape[1], list[Projected](), list[Tensor]()
+def project(reader: BaseReader, readings: list[Reading], every: Rows, remembered: Tensor) -> Projected:
+    """What the ``remembered`` (N,) of ``every`` row offer to the write, in their order, no two of them the same; zeros
+    at padding."""
+    longest = max(every.lengths[row] for row in remembered.tolist())
+    parts, order = list[Projected](), list[Tensor]()
     for reading in readings:
         kept = torch.isin(reading.index, remembered).nonzero().squeeze(1)
         if len(kept):
@@ -160,11 +164,13 @@ def project(reader: BaseReader, readings: list[Reading], remembered: Tensor, bat
             encoded = reader.encoded(rows, reading.below[kept, : rows.ids.shape[1]])
             parts.append(reader.model.memory_attention.project(encoded, rows.mask))
             order.append(reading.index[kept])
-    places = torch.cat(order)
+    position = torch.empty(len(every), dtype=torch.long, device=remembered.device)
+    position[remembered] = torch.arange(len(remembered), device=remembered.device)
+    places = position[torch.cat(order)]
     keys = joined([part.keys for part in parts], places, longest)
     values = joined([part.values for part in parts], places, longest)
-    lengths = tuple(batch.rows.lengths[row] for row in remembered.tolist())
-    return Projected(keys, values, batch.rows.mask[remembered], lengths)
+    lengths = tuple(every.lengths[row] for row in remembered.tolist())
+    return Projected(keys, values, every.mask[remembered, :longest], lengths)
 
 
 def decode(

@@ -333,6 +333,7 @@ _OWN: dict[str, Callable[[], RunConfig]] = {
     "smoke": smoke,
     "babi": babi,
     "smollm2": on_base.smollm2,
+    "smollm2_hybrid": on_base.smollm2_hybrid,
     "adapt": on_base.adapt,
 }
 _RECIPES = _OWN | {name: partial(published, name) for name in preset_names() if name not in _OWN}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig
+from rxt.config import AttentionConfig, BaseModel, DecoderConfig, FeedForwardConfig, RxTConfig, SpecialTokens
 from rxt.config.on_base import memory_on
 from rxt.tasks.deeds import DeedsConfig
 from rxt.tasks.everyday import EverydayConfig
+from rxt.tasks.hybrid import HybridConfig
 from rxt.tasks.open import OpenConfig
 from rxt.tasks.scenes import ScenesConfig
 from rxt.training.config import RunConfig, TokenizerConfig
@@ -25,6 +26,8 @@ SLOTS = 864
 ADAPTER_RANK = 16
 MEMORY = ("decoder", "memory_attention")
 """What learns: low-rank adapters, and how interactions are written."""
+PARTS = SpecialTokens(think=5, tool_call=6, tool_use=7, internal=8)
+"""Until it is known which tokens the base has for them."""
 DEEDS = DeedsConfig(never_told_rate=0.2, change_rate=0.35, relative_rate=0.4, reply_rate=0.2)
 SCENES = ScenesConfig(
     question_rate=0.6,
@@ -73,6 +76,24 @@ def smollm2() -> RunConfig:
     )
 
 
+def smollm2_hybrid() -> RunConfig:
+    """The same with thinking and tools (``--from smollm2`` goes on from the memory that is bundled).
+
+    Tools are told in the turns that ask: nothing else of a turn has to be looked up in them, and a place of the memory
+    has no room for them.
+    """
+    base = smollm2()
+    adaptation = base.stage(AdaptationConfig)
+    hybrid = HybridConfig(question_rate=0.75, reply_rate=0.2, call_rate=0.65, made_rate=0.6, system_rate=0.0)
+    first, last = adaptation.phases
+    return replace(
+        base.having(replace(adaptation, phases=(replace(first, steps=700), replace(last, steps=150)))),
+        name="smollm2_hybrid",
+        model=replace(base.model, template="beta", tokens=PARTS),
+        data=DataConfig((TaskSource("hybrid", hybrid, weight=6), *base.data.conversations)),
+    )
+
+
 def adapt() -> RunConfig:
     """Any base of the Llama family and anybody's conversations (``--base PATH --data FILE``)."""
     base = smollm2()
@@ -118,9 +139,12 @@ def grown_on(
         UserError: there is no such base, or none that can be used.
     """
     from rxt.interop.backbone import Backbone
+    from rxt.interop.base_parts import with_parts
     from rxt.interop.base_tokenizer import load_base_tokenizer
 
     backbone, tokenizer = Backbone.from_pretrained(source), load_base_tokenizer(source)
+    if run.model.template == "beta":
+        tokenizer = with_parts(tokenizer, backbone)
     slots = run.model.memory_attention.slots if slots is None else slots
     if adapter_rank is None:
         adapter_rank = 0 if run.model.base is None else run.model.base.adapter_rank
@@ -134,5 +158,25 @@ def grown_on(
         markers=markers,
         adapter_rank=adapter_rank,
         tokens_as_slots=run.model.decoder.place is not None,
+        template=run.model.template,
     )
     return replace(run, model=model)
+
+
+def with_parts_of_base(model: RxTConfig, source: str) -> RxTConfig:
+    """A model on a base whose interactions are to have thinking and tools from now on.
+
+    Args:
+        source: its folder, for messages.
+
+    Raises:
+        UserError: its base is not found, or has no tokens for that.
+    """
+    from rxt.interop.base_parts import with_parts
+    from rxt.interop.base_tokenizer import load_base_tokenizer
+    from rxt.interop.on_base import load_base
+
+    assert model.base is not None
+    backbone = load_base(model.base, source)
+    tokenizer = with_parts(load_base_tokenizer(model.base.name, model.base.revision), backbone)
+    return replace(model, template="beta", tokens=tokenizer.tokens)

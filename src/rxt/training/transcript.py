@@ -43,7 +43,7 @@ def transcripts(model: ReactiveTransformer, batch: Conversations, slots: Tensor)
     fresh = remembered.new_full((slots.shape[1], slots.shape[2]), -1)
     if not len(remembered):
         return slots, fresh
-    rows, owners, turns = batch.rows[remembered], row_numbers(batch), batch.turn_of_row().to(remembered.device)
+    rows, owners, turns = batch.memorized(remembered), row_numbers(batch), batch.turn_of_row().to(remembered.device)
     owner, turn = (each[remembered][:, None].expand_as(rows.mask)[rows.mask] for each in (owners, turns))  # (N,)
     groups = rows.with_little_padding()
     parts = [model.encoder(part.ids, part.mask) for part in (rows[group] for group in groups)]

@@ -53,7 +53,7 @@ def all_turns_at_once(
     """Encode all rows, walk the memory, decode all rows; rows of like length together, so that little is padding. A
     memory that is a queue need not be walked."""
     if window is None and batch.changes and is_queue(model.memory_attention, model.decoder):
-        said = read_by_length(model, batch.rows[remembered_rows(batch)])
+        said = read_by_length(model, batch.memorized(remembered_rows(batch)))
         return decode_selected(model.decoder, batch, queued(model.memory_attention, said, batch, slots))
     return decode_at_once(model, batch, memories_before(read_and_write(model, batch), batch, slots, window))
 
@@ -71,8 +71,8 @@ def conversation_memories(
 def read_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
     """The update after which nothing has to be read: all interactions have been encoded together. For encoders that
     read no memory."""
-    rows = batch.rows
-    remembered = rows[: sum(batch.alive[:-1]) or 1]  # what is said in the last turn, no later turn can remember
+    # what is said in the last turn, no later turn can remember
+    remembered = batch.memorized(slice(sum(batch.alive[:-1]) or 1))
     said = read_by_length(model, remembered).split(batch.alive[:-1] or (1,))
 
     def update(slots: Tensor, turn: int) -> Tensor:
@@ -90,7 +90,7 @@ def answers_at_once(
 
 def encode_and_write(model: ReactiveTransformer, batch: Conversations) -> Update:
     """The update that reads a turn's interactions when it comes to them."""
-    turns = [batch.rows[rows] for rows in batch.turns()]
+    turns = [batch.memorized(rows) for rows in batch.turns()]
 
     def update(slots: Tensor, turn: int) -> Tensor:
         rows = turns[turn][: slots.shape[1]]

@@ -115,12 +115,14 @@ def new_model(run: RunConfig) -> ReactiveTransformer:
 
 def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
     """The model that the run goes on with; its weights must be of the run's configuration. A pool of fragments may be
-    new, with a router that is still to be trained."""
+    new, with a router that is still to be trained, and so may the parts of interactions with a pre-trained base."""
     folder = model_folder(start)
     model = load_pretrained(folder)
     if model.config.pool is None and run.model.pool is not None:
         torch.manual_seed(run.seed)
         model = with_pool(model, run.model.pool)
+    if model.config.template == "alpha" and run.model.template == "beta" and run.model.base is not None:
+        model.config = replace(model.config, template="beta", tokens=run.model.tokens)
     adapter = TypeAdapter(RxTConfig)
     found, wanted = (
         adapter.dump_python(replace(config, trained_turns=None), mode="json") for config in (model.config, run.model)

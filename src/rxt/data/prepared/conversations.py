@@ -64,7 +64,8 @@ class Pieces:
         turns = range(begin, min(end, begin + self.turns))
         sequences = [start, *turns] if has_system else [*turns]
         roles = [int(shard.roles[each]) for each in sequences]
-        return Piece(self.folder, [shard.sequence(each) for each in sequences], roles)
+        markup = self.folder.template.markup
+        return Piece(self.folder, [markup.noted(shard.sequence(each)) for each in sequences], roles)
 
 
 def pieces_of(turns: NDArray[np.int64], most: int, shortest: int) -> NDArray[np.int64]:

@@ -112,6 +112,8 @@ class FragmentsConfig(Phased[FragmentsPhase]):
 
     def check(self, model: RxTConfig, baseline: BaselineKind | None) -> None:
         require(model.pool is not None, "fragments", "is for models with a pool, so set model.pool")
+        parts = model.markers is not None and model.template == "beta"
+        require(not parts, "fragments", "memorizes whole interactions, but tools told on a pre-trained base are not")
         counts = model.memory_attention.norm.kind == "ema-rms"
         require(not counts, "fragments", f"cannot train {COUNTS_EVERY_PASS}")
         super().check(model, baseline)
