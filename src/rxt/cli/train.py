@@ -32,10 +32,11 @@ class TrainOptions:
     """Train a model by a recipe, or go on with a run that was stopped."""
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """pocket, open, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro, rxt-alpha-mini,
-    rxt-alpha, rxt-beta, or any other preset (rxt info lists them). With --base a pre-trained model: smollm2 or adapt (a
-    memory for it). With --from a trained model: phrasings (other words for the same facts), mrl (rewards) or dmpo
-    (preferences); and classify, a classifier of texts, which has options of its own (rxt train classify --help)."""
+    """pocket, open, hybrid, dialogue, smoke, study, babi, or a published size: rxt-alpha-nano, rxt-alpha-micro,
+    rxt-alpha-mini, rxt-alpha, rxt-beta, or any other preset (rxt info lists them). With --base a pre-trained model:
+    smollm2 or adapt (a memory for it), smollm2_hybrid (with thinking and tools). With --from a trained model: phrasings
+    (other words for the same facts), mrl (rewards) or dmpo (preferences); and classify, a classifier of texts, which
+    has options of its own (rxt train classify --help)."""
     out: Path | None = None
     """The run's folder; runs/RECIPE when not given. A run found there goes on."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction] = ()

@@ -257,17 +257,20 @@ class Template:
         return min(room, most or room)
 
     def complete(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[int]:
-        """The finished interaction, to be memorized: it ends with exactly one [EOS], fits into ``max_length``, and has
-        no internal part where that is told anew.
+        """What is memorized of the finished interaction: all of it, or all but an internal part that is told anew."""
+        whole = self.finished(prompt, continuation)
+        start, stop = self.markup.aside(whole)
+        return [*whole[:start], *whole[stop:]]
+
+    def finished(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[int]:
+        """The finished interaction: it ends with exactly one [EOS] and fits into ``max_length``.
 
         What follows an [EOS] in the continuation is left out; where the model was cut off, [EOS] is added, with what
         stands before it in the template.
         """
         said, finished = self._until_eos(continuation)
         interaction, end = [*prompt, *said], [self.tokens.eos] if finished else self.markup.end
-        whole = [*interaction[: self.max_length - len(end)], *end]
-        start, stop = self.markup.aside(whole)
-        return [*whole[:start], *whole[stop:]]
+        return [*interaction[: self.max_length - len(end)], *end]
 
     def without_thinking(self, interaction: Sequence[int]) -> list[int]:
         """A finished interaction as if the model had answered at once."""

@@ -29,6 +29,8 @@ class HybridOptions:
 
     model: tyro.conf.Positional[str]
     """A model folder or hub id."""
+    base: str = ""
+    """Where the pre-trained model is that MODEL is the memory of, if not where its configuration says."""
     split: Literal["test", "validation"] = "test"
     """Of the task: combinations of values, and tools, that training does not show."""
     distances: str = "1,4,16"
@@ -74,7 +76,7 @@ def run(argv: list[str]) -> int:
     plan = HybridPlan(
         distances, options.questions, kinds_of(options.kinds), options.split, options.budget, strict_calls=strict
     )
-    subject = load_in_parts(options.model)
+    subject = load_in_parts(options.model, options.base or None)
     with progress_bar() as progress:
         bar = progress.add_task("asking", total=plan.total)
         result = measure_hybrid(subject, plan, options.seed, lambda done: progress.advance(bar, done))

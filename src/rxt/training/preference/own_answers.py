@@ -54,7 +54,7 @@ def with_own_answers(
     wrong: dict[int, Encoded] = {}
     for pair, prompt, ids in zip(asked, prompts, said, strict=True):
         question = batch.questions[pair]
-        whole = template.complete(prompt, [token for token in ids[len(prompt) :] if token != template.tokens.pad])
+        whole = template.finished(prompt, [token for token in ids[len(prompt) :] if token != template.tokens.pad])
         reply = template.parse(whole[len(prompt) :])
         if question is not None and not question.correct(spoken(reply.answer, reply.tool_call)):
             wrong[batch.pairs + pair] = Encoded(whole, [False] * len(prompt) + [True] * (len(whole) - len(prompt)))
