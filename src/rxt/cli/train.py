@@ -182,9 +182,10 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     if options.start is not None:
         path = model_folder(options.start, weights=False) / "config.json"
         model = RxTConfig.from_dict(read_json(path), str(path))
-        if base.model.template == "beta" and model.template == "alpha" and model.base is not None:
+        new_parts = base.model.template == "beta" and model.template == "alpha" and model.base is not None
+        if new_parts:
             model = with_parts_of_base(model, options.start)
-        base = base.going_on(options.start, model)
+        base = base.going_on(options.start, model, anew=new_parts)
     elif base.needs_start and not options.plan:
         raise UserError(f"rxt train {options.recipe}: goes on from a trained model; name its folder with --from MODEL")
     elif options.base is not None or (base.needs_base and not plans_without_base(base, options)):

@@ -116,13 +116,18 @@ class RunConfig:
         by_kind = {stage.kind: stage for stage in changed}
         return replace(self, stages=tuple(by_kind.get(stage.kind, stage) for stage in self.stages))
 
-    def going_on(self, start: str, model: RxTConfig) -> Self:
-        """The run as further training of a model: all of a curriculum that is meant for that, else what each stage has
-        left to teach. A model without a pool of fragments gets that of the recipe, where it has one; if a turn's
-        fragments are a whole memory there, then also here."""
+    def going_on(self, start: str, model: RxTConfig, anew: bool = False) -> Self:
+        """The run as further training of a model: all of a curriculum that is meant for that, or that teaches something
+        ``anew``, else what each stage has left to teach.
+
+        A model without a pool of fragments gets that of the recipe, where it has one; if a turn's fragments are a whole
+        memory there, then also here.
+        """
         pool, slots = self.model.pool, model.memory_attention.slots
         if pool is not None and pool.resident_slots(self.model.memory_attention.slots) == 0:
             pool = replace(pool, fragment_slots=slots // pool.chosen)
         model = replace(model, pool=pool) if model.pool is None else model
-        stages = self.stages if self.needs_start else tuple(filter(None, (stage.further() for stage in self.stages)))
+        stages = (
+            self.stages if self.needs_start or anew else tuple(filter(None, (stage.further() for stage in self.stages)))
+        )
         return replace(self, start=start, model=model, stages=tuple(stage.fitting(model) for stage in stages))

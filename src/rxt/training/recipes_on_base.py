@@ -87,10 +87,10 @@ def smollm2_hybrid() -> RunConfig:
     hybrid = HybridConfig(question_rate=0.75, reply_rate=0.2, call_rate=0.65, made_rate=0.6, system_rate=0.0)
     first, last = adaptation.phases
     return replace(
-        base.having(replace(adaptation, phases=(replace(first, steps=700), replace(last, steps=150)))),
+        base.having(replace(adaptation, phases=(replace(first, steps=700), replace(last, steps=150, turns=18)))),
         name="smollm2_hybrid",
         model=replace(base.model, template="beta", tokens=PARTS),
-        data=DataConfig((TaskSource("hybrid", hybrid, weight=6), *base.data.conversations)),
+        data=DataConfig((TaskSource("hybrid", hybrid, weight=20), *base.data.conversations)),
     )
 
 
