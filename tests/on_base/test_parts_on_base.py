@@ -14,6 +14,7 @@ from tiny_bases import store_base
 from tiny_tokenizers import store_tokenizer
 
 import rxt
+from rxt.cli.info import run as info_command
 from rxt.cli.train import run as train_command
 from rxt.config import RxTConfig, TemplateName
 from rxt.data.markup import Encoded
@@ -203,9 +204,11 @@ def test_every_turn_is_told_of_the_conversations_tools_and_none_is_memorized(on_
     assert asked[1].endswith(f"{OPEN}{RESULT}7{SPOKEN}")
 
 
-def test_saved_and_loaded_it_has_its_parts(on_base: OnBase, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_has_its_parts(on_base: OnBase, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     on_base.model.save_pretrained(tmp_path)
     assert not (tmp_path / "tokenizer.json").exists()
+    assert info_command([str(tmp_path)]) == 0
+    assert "with thinking and tools" in " ".join(capsys.readouterr().out.split())
     loaded = load_chat(tmp_path, max_new_tokens=8)
     assert loaded.tokenizer.tokens == on_base.tokenizer.tokens
     assert loaded.template.has_tools

@@ -124,7 +124,10 @@ def details(title: str, config: RxTConfig) -> Table:
         stored = "stored here too" if config.base.included else "stored elsewhere"
         table.add_row("built on", f"{config.base.name}{at} ({stored}), fingerprint {config.base.fingerprint}")
     table.add_row("vocabulary", f"{decoder.vocab_size:,}")
-    template = f"{config.template} template" if config.markers is None else "the base's chat template"
+    if config.markers is None:
+        template = f"{config.template} template"
+    else:
+        template = "the base's chat template" + (", with thinking and tools" if config.template == "beta" else "")
     table.add_row("a turn", f"at most {config.max_length:,} tokens, {template}")
     layers, slots, width = config.memory_shape
     start = config.memory_init + (
