@@ -26,6 +26,7 @@ from rxt.evaluation.hybrid import HybridPlan, measure_hybrid
 from rxt.evaluation.in_parts import ReactiveInParts
 from rxt.generation.manner import Manner
 from rxt.generation.own_words import own_interactions
+from rxt.generation.turn import OpenTurn
 from rxt.interop.backbone import Backbone
 from rxt.model.memory import Memory
 from rxt.pretrained import ReactiveTransformer, load_chat
@@ -168,14 +169,14 @@ def test_a_base_without_spare_tokens_is_refused_and_so_are_tokens_without_parts(
         )
 
 
-def prompts_of(chat: rxt.Conversation) -> list[str]:
-    """What the turns of a conversation are asked with, as they come."""
-    found: list[str] = []
+def turns_of(chat: rxt.Conversation) -> list[OpenTurn]:
+    """The turns of a conversation, as they come."""
+    found: list[OpenTurn] = []
     opened = chat._open  # pyright: ignore[reportPrivateUsage]
 
     def open_turn(*args: object, **named: object) -> object:
         turn, constraint = opened(*args, **named)  # pyright: ignore[reportArgumentType]
-        found.append(chat.tokenizer.show(turn.prompt))
+        found.append(turn)
         return turn, constraint
 
     chat._open = open_turn  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
@@ -184,20 +185,19 @@ def prompts_of(chat: rxt.Conversation) -> list[str]:
 
 def test_every_turn_is_told_of_the_conversations_tools_and_none_is_memorized(on_base: OnBase) -> None:
     chat = rxt.Conversation(on_base.model, on_base.tokenizer, max_new_tokens=9, manner=Manner("auto", 4, (ADD,)))
-    asked = prompts_of(chat)
+    turns = turns_of(chat)
     assert not chat.memory.slots.any()  # no system prompt tells of them
     before = chat.memory
     chat.ask("q", tool_choice="required")
     assert chat.call is not None
-    said = chat.reply
-    assert said is not None
-    expected = on_base.template.interaction(Interaction("q", said.answer, think=said.think, tool_call=said.tool_call))
+    whole = on_base.template.finished(turns[0].prompt, turns[0].said)
+    heard = next(whole[start:] for start in range(len(whole)) if on_base.show(whole[start:]).startswith(OPEN))
     with torch.no_grad():
-        memorized = on_base.model.memorize(before, torch.tensor([expected.ids]))
-    if said.finished:
-        torch.testing.assert_close(chat.memory.slots, memorized.slots)
+        memorized = on_base.model.memorize(before, torch.tensor([heard]))
+    torch.testing.assert_close(chat.memory.slots, memorized.slots)
     chat.tool_result(chat.call.id, "7")
     chat.ask("r", tools=[CLOCK])
+    asked = [on_base.show(turn.prompt) for turn in turns]
     both = [tools_text((ADD,)), tools_text((ADD,)), tools_text((CLOCK, ADD))]
     told = [f"<|im_start|>system\n{text}{END}\n{OPEN}" for text in both]
     assert [prompt.startswith(each) for prompt, each in zip(asked, told, strict=True)] == [True] * 3
@@ -217,7 +217,9 @@ def test_saved_and_loaded_it_has_its_parts(on_base: OnBase, tmp_path: Path, caps
 
 
 def test_the_bases_own_words_end_where_its_messages_end(on_base: OnBase) -> None:
-    for encoded in own_interactions(on_base.model, on_base.template, 3, seed=0, longest=8):
+    made = own_interactions(on_base.model, on_base.template, 3, seed=0, longest=8)
+    assert len(made) == 3
+    for encoded in made:
         text = on_base.show(encoded.ids)
         assert text.startswith(OPEN)
         assert text.count(f"{SPOKEN}{ANSWER}") == 1

@@ -33,10 +33,7 @@ def loss_of(reader: BaseReader, batch: Conversations, window: int | None = None)
     return scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
 
 
-@pytest.mark.parametrize("tokens", [False, True])
-@pytest.mark.parametrize("window", [None, 2])
-def test_texts_read_once_are_the_plain_loop(window: int | None, tokens: bool) -> None:
-    model, batch = frozen(double=True, tokens=tokens), random_batch(TURNS)
+def assert_read_once_is_the_plain_loop(model: ReactiveTransformer, batch: Conversations, window: int | None) -> None:
     loss = loss_of(BaseReader(model), batch, window)
     found = gradients(loss, model)
     for way in (conversation_scores, turn_by_turn):
@@ -44,6 +41,12 @@ def test_texts_read_once_are_the_plain_loop(window: int | None, tokens: bool) ->
         expected = scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
         torch.testing.assert_close(loss, expected)
         assert_same_gradients(found, gradients(expected, model))
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("window", [None, 2])
+def test_texts_read_once_are_the_plain_loop(window: int | None, tokens: bool) -> None:
+    assert_read_once_is_the_plain_loop(frozen(double=True, tokens=tokens), random_batch(TURNS), window)
 
 
 @pytest.mark.parametrize("tokens", [False, True])
@@ -84,19 +87,13 @@ def test_what_is_not_memorized_of_an_interaction_is_read_in_its_own_turn_alone(w
     conversations = random_conversations(TURNS, aside=True)
     model, batch = frozen(double=True, tokens=True), collate_conversations(conversations, pad=0)
     assert batch.shortened is not None
-    loss = loss_of(BaseReader(model), batch, window)
-    found = gradients(loss, model)
-    for way in (conversation_scores, turn_by_turn):
-        scores = way(model, batch, model.init_memory(batch.size).slots, window)
-        expected = scores.loss_over_turns(batch.targets_by_turn(len(batch.alive)))
-        torch.testing.assert_close(loss, expected)
-        assert_same_gradients(found, gradients(expected, model))
+    assert_read_once_is_the_plain_loop(model, batch, window)
+    memories = conversation_memories(model, batch, model.init_memory(batch.size).slots)
     for number, conversation in enumerate(sorted(conversations, key=len, reverse=True)):  # as in a chat
         memory = model.init_memory(1)
         for turn, encoded in enumerate(conversation):
             row = sum(batch.alive[:turn]) + number
-            seen = conversation_memories(model, batch, model.init_memory(batch.size).slots)[turn][:, number]
-            torch.testing.assert_close(memory.slots[:, 0], seen)
+            torch.testing.assert_close(memory.slots[:, 0], memories[turn][:, number])
             assert batch.rows.ids[row, : len(encoded.ids)].tolist() == encoded.ids
             memory = model.memorize(memory, torch.tensor([encoded.memorized]))
 

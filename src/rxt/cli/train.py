@@ -182,8 +182,7 @@ def resolve(options: TrainOptions) -> dict[str, Any]:
     if options.start is not None:
         path = model_folder(options.start, weights=False) / "config.json"
         model = RxTConfig.from_dict(read_json(path), str(path))
-        new_parts = base.model.template == "beta" and model.template == "alpha" and model.base is not None
-        if new_parts:
+        if new_parts := model.gains_parts(base.model):
             model = with_parts_of_base(model, options.start)
         base = base.going_on(options.start, model, anew=new_parts)
     elif base.needs_start and not options.plan:

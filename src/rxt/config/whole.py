@@ -160,6 +160,10 @@ class RxTConfig:
         """T: the longest interaction that both decoder and encoder take, in tokens."""
         return min(self.decoder.max_length, self.encoder.max_length)
 
+    def gains_parts(self, wanted: RxTConfig) -> bool:
+        """Whether a model on a base has no thinking and tools, which ``wanted`` has."""
+        return self.base is not None and (self.template, wanted.template) == ("alpha", "beta")
+
     def with_vocabulary(self, vocab_size: int, tokens: SpecialTokens) -> RxTConfig:
         """The same model for another tokenizer."""
         decoder = replace(self.decoder, vocab_size=vocab_size)

@@ -110,13 +110,16 @@ class Conversations:
 
     def memorized(self, rows: slice | Tensor) -> Rows:
         """What is memorized of some of the rows, by slice or by index (r,)."""
-        if self.shortened is None:
-            return self.rows[rows]
-        every = self.rows.followed_by(self.shortened.rows)
-        return every[self.memorized_at()[rows]]
+        return self.rows[rows] if self.shortened is None else self.every[self.memorized_at[rows]]
 
+    @cached_property
+    def every(self) -> Rows:
+        """The rows, followed by the shortened ones."""
+        return self.rows if self.shortened is None else self.rows.followed_by(self.shortened.rows)
+
+    @cached_property
     def memorized_at(self) -> Tensor:
-        """(R,) for each row which one is memorized of the rows followed by the shortened ones."""
+        """(R,) for each row, which of ``every`` is memorized of it."""
         at = torch.arange(len(self.rows), device=self.rows.ids.device)
         if self.shortened is not None:
             at[self.shortened.of] = len(at) + torch.arange(len(self.shortened.of), device=at.device)

@@ -96,11 +96,13 @@ class Markup:
             parts = {"query": markers.query, "answer": markers.answer}
             return cls(markers.begin, parts, markers.end, system, told=True, trimmed=True)
         assert markers.system is not None
-        parts = {"internal": Marker(markers.system.ids[len(markers.begin) :], markers.system.space)}
-        parts["query"] = markers.query
-        for part in ("tool_use", *SAID):
-            token = getattr(tokens, part)
-            parts[part] = Marker((*markers.query.ids, token) if part == "tool_use" else (token,))
+        assert tokens.tool_use is not None
+        parts = {
+            "internal": Marker(markers.system.ids[len(markers.begin) :], markers.system.space),
+            "query": markers.query,
+            "tool_use": Marker((*markers.query.ids, tokens.tool_use)),
+            **{part: Marker((getattr(tokens, part),)) for part in SAID},
+        }
         after = {"internal": markers.system_end, "query": markers.answer.ids, "tool_use": markers.answer.ids}
         return cls(
             markers.begin,
@@ -154,23 +156,17 @@ class Markup:
                 kept[name] -= taken
                 excess -= taken
         ids, loss = [*self.begin], [False] * len(self.begin)
-        aside = (0, 0)
         for part in parts:
             marker, text, closing = self.parts[part.name].ids, part.ids[: kept[part.name]], self.closing(part.name)
-            before = len(ids)
             ids += [*marker, *text, *closing]
             loss += [part.learn_marker] * len(marker) + [part.learn_text] * len(text) + [False] * len(closing)
-            if part.name == "internal" and not self.internal_memorized:
-                aside = before, len(ids)
         cut = any(kept[part.name] < len(part.ids) for part in parts)
-        return Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut, aside)
+        return self.noted(Encoded([*ids, *self.end], [*loss, *(True for _ in self.end)], cut))
 
     def aside(self, ids: Sequence[int]) -> tuple[int, int]:
-        """As ``whole`` notes it, where the internal part of an interaction stands that is not memorized."""
+        """From where to where the internal part of an interaction stands, if it is not memorized."""
         begin = len(self.begin)
-        if self.internal_memorized or "internal" not in self.parts:
-            return 0, 0
-        if not _stands_at(self.parts["internal"].ids, ids, begin):
+        if self.internal_memorized or not _stands_at(self.parts["internal"].ids, ids, begin):
             return 0, 0
         query = self.parts["query"].ids
         found = (at for at in range(begin, len(ids)) if _stands_at(query, ids, at))
@@ -178,7 +174,7 @@ class Markup:
         return (0, 0) if stop is None else (begin, stop)
 
     def noted(self, encoded: Encoded) -> Encoded:
-        """The same, with its ``aside``, where it is known by its tokens alone."""
+        """The same, with its ``aside``."""
         return replace(encoded, aside=self.aside(encoded.ids))
 
     def parts_of(self, encoded: Encoded) -> list[Part]:

@@ -27,7 +27,7 @@ from typing import Literal
 from rxt.config import SYSTEM_PROMPT_TITLE, Markers, RxTConfig, TemplateName
 from rxt.data.markup import SAID, Encoded, Markup, Part
 from rxt.data.records import Interaction
-from rxt.data.tokenizer import BETA_TOKENS, ChatTokenizer
+from rxt.data.tokenizer import BETA_TOKENS, PARTS_ON_BASE, ChatTokenizer
 from rxt.errors import UserError
 
 Mode = Literal["fast", "thinking", "auto"]
@@ -237,7 +237,7 @@ class Template:
     @property
     def tells_anew(self) -> bool:
         """Whether a turn has to be told of its tools itself, since what stands beside a query is not memorized."""
-        return self.has_tools and not self.markup.internal_memorized
+        return not self.markup.internal_memorized
 
     @property
     def opens_part(self) -> frozenset[int]:
@@ -368,7 +368,7 @@ class Template:
 
 
 def _check_beta(tokenizer: ChatTokenizer, markers: Markers | None) -> None:
-    needed = BETA_TOKENS if markers is None else (*(part for part in BETA_TOKENS if part != "internal"), "answer")
+    needed = BETA_TOKENS if markers is None else PARTS_ON_BASE
     missing = [part for part in needed if getattr(tokenizer.tokens, part) is None]
     if missing:
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ TOKEN_TEXTS = {
 """Field of ``SpecialTokens`` -> the token as it stands in a ``tokenizer.json``; the order of the ids of a new one."""
 
 CORE_TOKENS = ("pad", "bos", "eos", "query", "answer")
+PARTS_ON_BASE = ("answer", "think", "tool_call", "tool_use")
+"""What needs a token of its own in the chat template of a pre-trained model, for interactions of several parts."""
 BETA_TOKENS = ("think", "tool_call", "tool_use", "internal")
 BYTES = 256
 WORDS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -276,8 +279,10 @@ class ChatTokenizer:
         before = self.encode("0")  # a digit is a piece of its own, whatever follows it
         return self.encode(f"0{text}")[len(before) :]
 
-    def having(self, tokens: SpecialTokens) -> ChatTokenizer:
-        """The same with other special tokens. Raises ``UserError`` as when it is made."""
+    def having(self, parts: SpecialTokens) -> ChatTokenizer:
+        """The tokenizer of a pre-trained model with the markers ``PARTS_ON_BASE`` of ``parts``; its own special tokens
+        stay as they are. Raises ``UserError`` as when it is made."""
+        tokens = replace(self.tokens, **{name: getattr(parts, name) for name in PARTS_ON_BASE})
         return ChatTokenizer(
             self._tokenizer, tokens, self.source, self._prefix, self.case_marks, self.markers, self.unused
         )

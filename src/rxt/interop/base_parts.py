@@ -3,10 +3,9 @@ model that its chat template does not write."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
+from rxt.config import SpecialTokens
 from rxt.data.markup import SAID
 from rxt.data.tokenizer import ChatTokenizer
 from rxt.errors import UserError
@@ -34,4 +33,4 @@ def with_parts(tokenizer: ChatTokenizer, backbone: Backbone) -> ChatTokenizer:
             f"of them unlike each other; thinking and tools need {len(SAID) + 1}, {len(SAID)} unlike each other: take "
             "another base"
         )
-    return tokenizer.having(replace(tokenizer.tokens, **dict(zip(SAID, told_apart, strict=True)), tool_use=left[0]))
+    return tokenizer.having(SpecialTokens(**dict(zip(SAID, told_apart, strict=True)), tool_use=left[0]))

@@ -112,8 +112,8 @@ def scores_on_base(
 
     Only what a later turn can remember is encoded, only what has targets decoded.
     """
-    every = batch.rows if batch.shortened is None else batch.rows.followed_by(batch.shortened.rows)
-    remembered, asked = batch.memorized_at()[remembered_rows(batch)], asked_rows(batch)
+    every = batch.every
+    remembered, asked = batch.memorized_at[remembered_rows(batch)], asked_rows(batch)
     used = torch.zeros(len(every), dtype=torch.bool, device=remembered.device)
     used[remembered] = used[asked] = True
     some = used.nonzero().squeeze(1)
@@ -123,14 +123,13 @@ def scores_on_base(
         for group in part.with_little_padding()
         for rows in (part[group],)
     ]
-    memories = remember(reader, readings, every, remembered, batch, slots, window)
+    memories = remember(reader, readings, remembered, batch, slots, window)
     return decode(reader.model, batch, readings, asked, memories), memories
 
 
 def remember(
     reader: BaseReader,
     readings: list[Reading],
-    every: Rows,
     remembered: Tensor,
     batch: Conversations,
     slots: Tensor,
@@ -141,7 +140,7 @@ def remember(
     memory_attention = reader.model.memory_attention
     if not len(remembered):
         return Walked([slots])
-    said = project(reader, readings, every, remembered)
+    said = project(reader, readings, batch.every, remembered)
     if window is None and is_queue(memory_attention, reader.model.decoder):
         return queued(memory_attention, said, batch, slots)
     by_turn = said.split(batch.alive[1:])

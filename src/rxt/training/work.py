@@ -121,7 +121,7 @@ def started_model(run: RunConfig, start: str) -> ReactiveTransformer:
     if model.config.pool is None and run.model.pool is not None:
         torch.manual_seed(run.seed)
         model = with_pool(model, run.model.pool)
-    if model.config.template == "alpha" and run.model.template == "beta" and run.model.base is not None:
+    if model.config.gains_parts(run.model):
         model.config = replace(model.config, template="beta", tokens=run.model.tokens)
     adapter = TypeAdapter(RxTConfig)
     found, wanted = (
